@@ -1,0 +1,64 @@
+# make setup   everything that is needed, into .venv
+# make demo    train the default model and look at it
+# make test    all that CI runs: check, then the tests
+# make help    the other targets
+
+VENV ?= .venv
+PYTHON ?= python3
+EXTRAS ?= dev
+PIP_ARGS ?=
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check -q $(PIP_ARGS) -c constraints.txt
+
+# Without an NVIDIA driver, PyTorch's CPU build: a tenth of the size. It comes from PyTorch's own
+# index, or from wherever pip is configured to look; where that index does not answer, pip goes on.
+TORCH_INDEX ?= $(shell command -v nvidia-smi >/dev/null 2>&1 || echo https://download.pytorch.org/whl/cpu)
+TORCH_ARGS := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX) --retries 1 --timeout 15)
+
+.PHONY: setup demo test check types format test-slow mutate bench clean help
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+	@echo "make check       format, lint, types, docstrings"
+	@echo "make test-slow   the tests that take minutes: claims of the literature, real data"
+	@echo "make mutate      damages the core, one line at a time: every damage must fail a test"
+	@echo "make bench       speed and memory, side by side with peers"
+
+$(VENV)/.stamp: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --no-deps $(TORCH_ARGS) torch
+	$(PIP) -e '.[$(EXTRAS)]'
+	@touch $@
+
+setup: $(VENV)/.stamp
+
+demo: setup
+	$(BIN)/boltzwalk train digits --name demo
+
+check: setup
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/mypy
+
+test: check
+	$(BIN)/python -m pytest -q -n 2
+
+test-slow: setup
+	$(BIN)/python -m pytest -q -m slow --durations=20
+
+mutate: setup
+	$(BIN)/python tests/mutate.py
+
+bench: $(VENV)/.stamp-bench
+	$(BIN)/python benchmarks/samplers.py
+
+$(VENV)/.stamp-bench: $(VENV)/.stamp
+	$(PIP) -e '.[dev,bench]'
+	@touch $@
+
+format: setup
+	$(BIN)/ruff format src tests benchmarks
+	$(BIN)/ruff check --fix src tests benchmarks
+
+clean:
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache
