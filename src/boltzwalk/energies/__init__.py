@@ -1,0 +1,22 @@
+"""What is modelled: the contract of an energy, analytic targets, networks, compositions.
+
+==================  ===========================================================================
+``energy``          the contract, and the one place where an energy meets its gradient
+``analytic``        targets with known log Z, moments and exact samples
+``settings``        `NetworkEnergy`: a trainable energy as a value
+``multilayer``,     the architectures, each a frozen dataclass with ``build(event_shape)``; the
+``convolutional``,  settings of published convolutional networks are in ``published``
+``non_local``,
+``residual``
+``composed``        tempered energies, products, a Gaussian reference
+``spectral``        spectral normalisation that leaves sampling pure
+==================  ===========================================================================
+"""
+
+from .convolutional import Convolutional
+from .multilayer import Multilayer
+from .non_local import NonLocal
+from .residual import Residual
+from .settings import NetworkEnergy
+
+__all__ = ["Convolutional", "Multilayer", "NetworkEnergy", "NonLocal", "Residual"]

@@ -1,0 +1,34 @@
+r"""Targets with known :math:`\log Z`, moments and exact samples: one density a file.
+
+Each is a frozen dataclass that prints as it is written and is itself an energy:
+
+===================  ==========================================================================
+``target(x)``        the energies :math:`U(x)` for x of shape (N, dim)
+``sample(n, rng)``   n independent exact samples, shape (n, dim), in the default dtype on the
+                     device of ``rng``
+``log_z``            :math:`\log Z = \log \int e^{-U(x)} dx`, a float
+``mean, variance``   the moments of each coordinate, shape (dim,), in the default dtype
+===================  ==========================================================================
+
+Where value and gradient are cheaper together in closed form, ``energy_and_grad(x)`` gives both.
+Shared widths are standard deviations and called ``scale``. The energies are unnormalised on
+purpose: a log Z of zero would hide the estimate that returns nothing.
+"""
+
+from .double_well import DoubleWell
+from .funnel import Funnel
+from .gaussian import Gaussian
+from .gumbel import GumbelProduct
+from .mixture import GaussianMixture
+from .rings import Rings
+from .rosenbrock import Rosenbrock
+
+__all__ = [
+    "DoubleWell",
+    "Funnel",
+    "Gaussian",
+    "GaussianMixture",
+    "GumbelProduct",
+    "Rings",
+    "Rosenbrock",
+]

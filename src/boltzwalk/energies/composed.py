@@ -1,0 +1,141 @@
+r"""Energies made of energies: a temperature, a product of densities, a Gaussian reference.
+
+Each is a module, so that the parameters of its parts are found, saved and moved; its parts may be
+plain targets all the same. Gradients come from the parts through
+:func:`~boltzwalk.energies.energy.energy_and_grad`, so a part with a closed form keeps it.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from .energy import Energy, energy_and_grad
+
+__all__ = ["GaussianReference", "Product", "Tempered"]
+
+
+class Tempered(nn.Module):
+    r"""The energy :math:`U(x) / T`: flatter than :math:`U` for a temperature T > 1.
+
+    Arguments:
+        energy: The energy :math:`U`.
+        temperature: The temperature :math:`T`, positive.
+
+    Raises:
+        ValueError: If the temperature is not positive.
+
+    Example:
+        >>> import torch
+        >>> Tempered(lambda x: x.square().sum(1), temperature=2.0)(torch.tensor([[2.0]])).item()
+        2.0
+    """
+
+    def __init__(self, energy: Energy, temperature: float) -> None:
+        super().__init__()
+        if not temperature > 0:
+            raise ValueError(
+                f"temperature must be positive, got {temperature}; U(x) / T with T -> 0 is what "
+                "noiseless descent minimises"
+            )
+        self.energy = energy
+        self.temperature = temperature
+
+    def forward(self, x: Float[Tensor, "N *event"]) -> Float[Tensor, " N"]:
+        r"""Returns :math:`U(x) / T`, shape (N,)."""
+        return self.energy(x) / self.temperature
+
+    def energy_and_grad(
+        self, x: Float[Tensor, "N *event"]
+    ) -> tuple[Float[Tensor, " N"], Float[Tensor, "N *event"]]:
+        r"""Returns :math:`U/T`, shape (N,), and :math:`\nabla U / T`, shape (N, \*event)."""
+        u, grad = energy_and_grad(self.energy, x)
+        return u / self.temperature, grad / self.temperature
+
+    def extra_repr(self) -> str:
+        """What `repr` says beside the parts."""
+        return f"temperature={self.temperature}"
+
+
+class Product(nn.Module):
+    r"""The energy :math:`\sum_k U_k(x)` of a product of densities.
+
+    Arguments:
+        energies: The energies :math:`U_k`, one or more.
+
+    Raises:
+        ValueError: If there are none.
+
+    Example:
+        >>> import torch
+        >>> half = lambda x: x.square().sum(1) / 2
+        >>> Product(half, half)(torch.tensor([[3.0]])).item()
+        9.0
+    """
+
+    def __init__(self, *energies: Energy) -> None:
+        super().__init__()
+        if not energies:
+            raise ValueError("a product must have one or more energies, got none")
+        self.energies = energies
+        self.networks = nn.ModuleList(e for e in energies if isinstance(e, nn.Module))
+
+    def forward(self, x: Float[Tensor, "N *event"]) -> Float[Tensor, " N"]:
+        """Returns the sum of the energies, shape (N,)."""
+        return functools.reduce(operator.add, (energy(x) for energy in self.energies))
+
+    def energy_and_grad(
+        self, x: Float[Tensor, "N *event"]
+    ) -> tuple[Float[Tensor, " N"], Float[Tensor, "N *event"]]:
+        r"""Returns the sums of the energies, shape (N,), and of the gradients, (N, \*event)."""
+        pairs = [energy_and_grad(energy, x) for energy in self.energies]
+        us, grads = zip(*pairs, strict=True)
+        return functools.reduce(operator.add, us), functools.reduce(operator.add, grads)
+
+
+class GaussianReference(nn.Module):
+    r"""The energy :math:`U(x) + |x|^2 / 2s^2`: a density relative to a Gaussian.
+
+    The reference confines the walkers, and where U starts at zero its :math:`\log Z` is known:
+    :math:`\frac{d}{2} \log 2 \pi s^2`.
+
+    Arguments:
+        energy: The energy :math:`U`.
+        scale: The standard deviation :math:`s` of the reference, positive.
+
+    Raises:
+        ValueError: If the scale is not positive.
+
+    Example:
+        >>> import torch
+        >>> GaussianReference(lambda x: x.sum(1), scale=0.5)(torch.tensor([[2.0]])).item()
+        10.0
+    """
+
+    def __init__(self, energy: Energy, scale: float) -> None:
+        super().__init__()
+        if not scale > 0:
+            raise ValueError(
+                f"scale must be positive, got {scale}; for no reference use the bare energy"
+            )
+        self.energy = energy
+        self.scale = scale
+
+    def forward(self, x: Float[Tensor, "N *event"]) -> Float[Tensor, " N"]:
+        r"""Returns :math:`U(x) + |x|^2 / 2s^2`, shape (N,)."""
+        return self.energy(x) + (x / self.scale).square().flatten(1).sum(1) / 2
+
+    def energy_and_grad(
+        self, x: Float[Tensor, "N *event"]
+    ) -> tuple[Float[Tensor, " N"], Float[Tensor, "N *event"]]:
+        r"""Returns the energies, shape (N,), and the gradients, shape (N, \*event)."""
+        u, grad = energy_and_grad(self.energy, x)
+        z = x / self.scale
+        return u + z.square().flatten(1).sum(1) / 2, grad + z / self.scale
+
+    def extra_repr(self) -> str:
+        """What `repr` says beside the parts."""
+        return f"scale={self.scale}"
