@@ -1,0 +1,93 @@
+r"""Independence Metropolis: proposals that do not look at where the walker is.
+
+The proposal :math:`y` is drawn from a density :math:`q \propto \exp(-U_q)` and accepted with
+probability
+
+.. math:: \min\Big(1, \exp\big[ (U(x) - U(y)) / T + U_q(y) - U_q(x) \big]\Big) ,
+
+which leaves :math:`\exp(-U / T)` invariant; the constants of both densities cancel. With the prior
+of a generative model as proposal, and an energy that contains the same prior, what is left is the
+difference of the correction alone.
+
+Not guaranteed: where :math:`q` has lighter tails than the target, a walker out there is stuck for
+as long as the ratio of the densities says. The acceptance falls exponentially with the dimension.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from ..energies.energy import Energy
+from ..walkers import Walkers, evaluate
+from .kernel import Info, accept, require_positive
+
+__all__ = ["Independence", "Proposal"]
+
+
+@runtime_checkable
+class Proposal(Protocol):
+    r"""An energy :math:`U_q` with exact samples; nothing inherits from it."""
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        r"""Returns :math:`U_q(x)`, shape (N,), for x of shape (N, \*event)."""
+
+    def sample(self, n: int, rng: torch.Generator, /) -> Tensor:
+        r"""Draws n samples of :math:`\exp(-U_q)`, shape (n, \*event)."""
+
+
+@dataclass(frozen=True)
+class Independence:
+    r"""Independence Metropolis. Leaves :math:`\exp(-U / T)` invariant.
+
+    Arguments:
+        proposal: The energy :math:`U_q` of the proposals, with ``sample(n, rng)``. The temperature
+            does not apply to it.
+        temperature: The temperature :math:`T`.
+
+    Raises:
+        ValueError: If the temperature is not positive, or the proposals are not shaped like x.
+
+    References:
+        | Markov chains for exploring posterior distributions (Tierney, 1994)
+
+    Example:
+        >>> class Normal:
+        ...     def __call__(self, x):
+        ...         return x.square().sum(-1) / 2
+        ...     def sample(self, n, rng):
+        ...         return torch.randn(n, 2, generator=rng)
+        >>> from boltzwalk.walkers import evaluate
+        >>> walkers = evaluate(Normal(), torch.zeros(3, 2))
+        >>> kernel = Independence(proposal=Normal())
+        >>> walkers, info = kernel.step(Normal(), walkers, torch.Generator().manual_seed(0))
+        >>> info.acceptance
+        tensor([1., 1., 1.])
+    """
+
+    proposal: Proposal
+    temperature: float = 1.0
+
+    gradients: ClassVar[int] = 1
+    invariant: ClassVar[bool] = True
+    weighable: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        require_positive("Independence", "temperature", self.temperature, "temperature=1.0")
+
+    def step(self, energy: Energy, walkers: Walkers, rng: torch.Generator) -> tuple[Walkers, Info]:
+        """Draws a proposal for every walker, then accepts or rejects it."""
+        y = self.proposal.sample(len(walkers), rng)
+        if y.shape != walkers.x.shape:
+            raise ValueError(
+                f"proposal.sample(n, rng) must have shape {tuple(walkers.x.shape)}, got "
+                f"{tuple(y.shape)}; write a proposal with the event shape of the walkers"
+            )
+        new = evaluate(energy, y, walkers.log_w)
+        with torch.no_grad():
+            towards = self.proposal(new.x) - self.proposal(walkers.x)
+        ratio = (walkers.energy - new.energy) / self.temperature + towards
+        return accept(walkers, new, ratio, rng)
