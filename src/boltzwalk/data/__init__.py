@@ -1,0 +1,33 @@
+"""Data as tensors: frozen settings, whose fields are the command line, and what they load.
+
+Every settings class has one method, ``load() -> Dataset``. Images come in [-1, 1] with shape
+(N, channels, height, width), tables and toys as (N, columns).
+
+| settings                   | what is loaded                                                   |
+|----------------------------|------------------------------------------------------------------|
+| `Digits`                   | 1,797 digits of 8x8 pixels that scikit-learn brings along        |
+| `Mnist`, `FashionMnist`    | 70,000 grey images of 28x28 pixels                               |
+| `Cifar10`                  | 60,000 colour images of 32x32 pixels                             |
+| `Table`                    | your table: .csv, .data, .tsv, .txt (or .gz of these), .npy, .npz |
+| `Images`                   | your images: a folder of files, or one .npy or .npz              |
+| `Toy`                      | one of six densities in the plane, whose log-density is known    |
+"""
+
+from .cifar import Cifar10
+from .dataset import Dataset
+from .digits import Digits
+from .images import Images
+from .mnist import FashionMnist, Mnist
+from .tables import Table
+from .toys import Toy
+
+__all__ = [
+    "Cifar10",
+    "Dataset",
+    "Digits",
+    "FashionMnist",
+    "Images",
+    "Mnist",
+    "Table",
+    "Toy",
+]

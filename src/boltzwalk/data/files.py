@@ -1,0 +1,181 @@
+"""Where data files are, and how they come there.
+
+Known sets are looked for in one folder, the root: the setting `root`, else the environment variable
+BOLTZWALK_DATA, else ./data. A file that is not there is downloaded from its public address, checked
+against its published digest and put in place in one move, so that no other process ever sees half a
+file.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import http.client
+import logging
+import os
+import tempfile
+import time
+import urllib.request
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+__all__ = ["Remote", "data_root", "find", "obtain", "read_bytes", "resolve"]
+
+TIMEOUT_S = 15.0
+"""How long a server may be silent."""
+
+DEADLINE_S = 900.0
+"""How long a download may take altogether."""
+
+logger = logging.getLogger(__name__)
+
+
+class Remote(NamedTuple):
+    """A public file: its name, the addresses to try in turn, and its digest as "sha256:ab12..."."""
+
+    name: str
+    urls: tuple[str, ...]
+    digest: str
+
+
+def data_root(root: str | None) -> Path:
+    """Returns the folder of the known sets.
+
+    Arguments:
+        root: The setting; None for the environment variable BOLTZWALK_DATA, else ./data.
+
+    Example:
+        >>> data_root("/sets").as_posix()
+        '/sets'
+    """
+    return Path(root or os.environ.get("BOLTZWALK_DATA") or "data").expanduser()
+
+
+def find(root: Path, folder: str, name: str) -> Path | None:
+    """Returns the first of the usual places that has a file or folder, None where none has.
+
+    The places are root/folder/raw, root/folder, root/raw and root. A file may be unpacked, without
+    its suffix .gz.
+
+    Arguments:
+        root: The folder of the known sets.
+        folder: The folder of this set.
+        name: The name of the file or folder.
+    """
+    for place in (root / folder / "raw", root / folder, root / "raw", root):
+        for candidate in (place / name, place / name.removesuffix(".gz")):
+            if candidate.exists():
+                return candidate
+    return None
+
+
+def resolve(path: str, root: str | None) -> Path:
+    """Returns where a user's file or folder is: as given, or else below the root.
+
+    Arguments:
+        path: The path as the user wrote it.
+        root: The setting; None for the environment variable BOLTZWALK_DATA, else ./data.
+
+    Raises:
+        FileNotFoundError: If there is nothing at either place.
+    """
+    given = Path(path).expanduser()
+    for candidate in (given, data_root(root) / given):
+        if path and candidate.exists():
+            return candidate
+    raise FileNotFoundError(
+        f"path must name a file or folder, got {path!r}, which is neither below {Path.cwd()} nor "
+        f"below {data_root(root)}; write data.path=... with the full path, or name the folder of "
+        "your data with data.root=... or the environment variable BOLTZWALK_DATA"
+    )
+
+
+def read_bytes(path: Path) -> bytes:
+    """Returns the content of a file, unpacked where it is gzip, whatever its name.
+
+    Arguments:
+        path: The file.
+
+    Raises:
+        ValueError: If a gzip file is damaged.
+    """
+    content = path.read_bytes()
+    if not content.startswith(b"\x1f\x8b"):
+        return content
+    try:
+        return gzip.decompress(content)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(
+            f"{path} must be a whole gzip file, got {len(content)} bytes that do not unpack "
+            f"({error}); delete it and fetch it again"
+        ) from error
+
+
+def obtain(root: str | None, folder: str, remote: Remote) -> Path:
+    """Returns where a known file is, after downloading it if it is nowhere.
+
+    Arguments:
+        root: The setting; None for the environment variable BOLTZWALK_DATA, else ./data.
+        folder: The folder of the set below the root.
+        remote: The file.
+
+    Raises:
+        FileNotFoundError: If the file is not there and cannot be downloaded.
+        ValueError: If what was downloaded is not the published file.
+    """
+    found = find(data_root(root), folder, remote.name)
+    if found is not None:
+        return found
+    target = data_root(root) / folder / "raw" / remote.name
+    reasons = []
+    for url in remote.urls:
+        try:
+            download(url, target, remote.digest)
+        except (OSError, http.client.HTTPException) as error:
+            reasons.append(f"{url}: {error}")
+        else:
+            return target
+    raise FileNotFoundError(
+        f"expected the file {target}, which is not there and could not be downloaded "
+        f"({'; '.join(reasons)}); put it there, or name the folder that holds {folder}/ with "
+        "data.root=... or the environment variable BOLTZWALK_DATA"
+    )
+
+
+def download(url: str, target: Path, digest: str) -> None:
+    """Downloads a file, checks it and moves it to its place.
+
+    Arguments:
+        url: The address.
+        target: The place; missing folders are made.
+        digest: What the file must hash to, as "sha256:ab12...".
+
+    Raises:
+        OSError: If the address cannot be reached or the place cannot be written.
+        ValueError: If the file has another digest; then nothing is left behind.
+    """
+    algorithm, expected = digest.split(":")
+    hasher = hashlib.new(algorithm, usedforsecurity=False)
+    deadline = time.monotonic() + DEADLINE_S
+    request = urllib.request.Request(url, headers={"User-Agent": "boltzwalk"})
+    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
+        logger.info("downloading %s to %s", url, target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, partial = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        try:
+            with open(descriptor, "wb") as file:
+                while block := response.read(1 << 18):
+                    file.write(block)
+                    hasher.update(block)
+                    if time.monotonic() > deadline:
+                        raise TimeoutError(f"not complete after {DEADLINE_S:.0f} s")
+            if hasher.hexdigest() != expected:
+                raise ValueError(
+                    f"{url} must have the {algorithm} {expected}, got {hasher.hexdigest()}; the "
+                    f"download was damaged or the file has changed: put the right one at {target}"
+                )
+            os.chmod(partial, 0o644)
+            os.replace(partial, target)
+        finally:
+            Path(partial).unlink(missing_ok=True)

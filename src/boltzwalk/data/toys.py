@@ -1,0 +1,76 @@
+"""The toy densities as data sets: fresh rows of a known density."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import torch
+
+from .dataset import Dataset
+from .parts import check_split, split_sizes
+from .toy import Checkerboard, DampedSine, EightGaussians, Pinwheel, Rings, TwoMoons
+
+__all__ = ["Density", "Toy"]
+
+Density: TypeAlias = EightGaussians | Rings | Pinwheel | Checkerboard | TwoMoons | DampedSine
+"""A density in the plane with sample(n, rng), shape (n, 2), and log_density(x), shape (n,)."""
+
+DENSITIES: dict[str, Density] = {
+    "eight_gaussians": EightGaussians(),
+    "rings": Rings(),
+    "pinwheel": Pinwheel(),
+    "checkerboard": Checkerboard(),
+    "two_moons": TwoMoons(),
+    "damped_sine": DampedSine(),
+}
+
+
+@dataclass(frozen=True)
+class Toy:
+    """Independent rows of a density in the plane, event shape (2,).
+
+    Arguments:
+        name: Which density.
+        n: The number of rows, all splits together.
+        split: Relative sizes of training, validation and test split.
+        seed: Determines the rows.
+
+    Raises:
+        ValueError: If the name is unknown, or a number makes no sense.
+
+    Example:
+        >>> Toy("rings", n=100).load()
+        Dataset(train=80, validation=10, test=10, event_shape=(2,))
+    """
+
+    name: Literal[
+        "eight_gaussians", "rings", "pinwheel", "checkerboard", "two_moons", "damped_sine"
+    ] = "eight_gaussians"
+    n: int = 10_000
+    split: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.name not in DENSITIES:
+            raise ValueError(
+                f"name must be one of {', '.join(DENSITIES)}, got {self.name!r}; write "
+                "data.name=rings"
+            )
+        if self.n < 1:
+            raise ValueError(f"n must be a number of rows, 1 or more, got {self.n}; write n=10000")
+        check_split(self.split)
+
+    def density(self) -> Density:
+        """Returns the density, with its default parameters."""
+        return DENSITIES[self.name]
+
+    def load(self) -> Dataset:
+        """Draws the rows.
+
+        Raises:
+            ValueError: If there are too few rows for the split.
+        """
+        rows = self.density().sample(self.n, torch.Generator().manual_seed(self.seed)).float()
+        train, validation, test = rows.split(split_sizes(self.n, self.split))
+        return Dataset(train, validation, test, source=f"{self.density()}")
