@@ -1,0 +1,1 @@
+"""How a model learns: one method a file, and where its walkers start."""

@@ -1,0 +1,168 @@
+r"""Maximum likelihood by MCMC: contrastive divergence in all its forms.
+
+The gradient of the negative log-likelihood of data :math:`q` under
+:math:`p_\theta = e^{-U_\theta} / Z_\theta`
+
+.. math:: \nabla_\theta \mathcal L =
+    \mathbb E_q[\nabla_\theta U_\theta] - \mathbb E_{p_\theta}[\nabla_\theta U_\theta]
+
+is estimated with walkers that moved K steps under the current energy. Where they start
+(:mod:`boltzwalk.methods.starts`) is the method.
+
+Not guaranteed: that the walkers stand for :math:`p_\theta`. After K steps from noise they do not,
+and then what is learnt is the K-step sampler, not the density (short-run learning).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..energies.energy import Energy
+from ..kernels import HMC, MALA, ULA, AdamDescent, Descent, KineticLangevin, run
+from ..kernels.chain import ChainInfo
+from ..replay import Replay
+from ..walkers import Walkers, evaluate
+from .starts import DataStart, NoiseStart, ReplayStart
+
+__all__ = ["Contrastive"]
+
+
+@dataclass(frozen=True)
+class Contrastive:
+    r"""Learns from the difference between data and walkers that moved K steps.
+
+    .. math:: \mathcal L = d + \alpha \left(\overline{U(x^+)^2} + \overline{U(x^-)^2}\right) ,
+        \qquad d = \overline{U(x^+)} - \overline{U(x^-)} , \quad x^+ = x + \sigma \xi
+
+    Arguments:
+        start: Where the walkers start.
+        kernel: How they move.
+        steps: The number of kernel steps K of one update.
+        walkers: The number of walkers of one update; 0 takes as many as the batch has rows.
+        data_noise: The standard deviation :math:`\sigma` of the noise added to the data.
+        energy_penalty: The weight :math:`\alpha` of the squared energies.
+
+    Raises:
+        ValueError: If steps < 1, or another number is negative.
+
+    References:
+        | Training products of experts by minimizing contrastive divergence (Hinton, 2002)
+        | On the anatomy of MCMC-based maximum likelihood learning of energy-based models
+        | (Nijkamp et al., 2020), https://arxiv.org/abs/1903.12370
+
+    Example:
+        >>> method = Contrastive(NoiseStart(), ULA(step_size=0.1), steps=5)
+        >>> energy = torch.nn.Sequential(torch.nn.Linear(2, 1), torch.nn.Flatten(0))
+        >>> data, rng = torch.ones(8, 2), torch.Generator().manual_seed(0)
+        >>> loss, state, info = method.step(energy, data, method.init(energy, data, rng), rng)
+        >>> loss.backward()
+    """
+
+    start: NoiseStart | DataStart | ReplayStart = field(default_factory=NoiseStart)
+    kernel: ULA | MALA | HMC | KineticLangevin | Descent | AdamDescent = field(
+        default_factory=lambda: ULA(step_size=0.01)
+    )
+    steps: int = 50
+    walkers: int = 0
+    data_noise: float = 0.0
+    energy_penalty: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"steps must be >= 1, got {self.steps}; contrastive divergence has 1")
+        for name in ("walkers", "data_noise", "energy_penalty"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
+
+    def init(
+        self, energy: Energy, data: Float[Tensor, "M *event"], rng: torch.Generator
+    ) -> Replay | None:
+        r"""Returns the first state from all the training data, shape (M, \*event)."""
+        return self.start.init(data, rng)
+
+    def step(
+        self,
+        energy: Energy,
+        data: Float[Tensor, "B *event"],
+        state: Replay | None,
+        rng: torch.Generator,
+    ) -> tuple[Float[Tensor, ""], Replay | None, dict[str, Tensor]]:
+        r"""Returns the loss, whose gradient is the update, the next state and what to log.
+
+        Arguments:
+            energy: The energy that learns.
+            data: A batch, shape (B, \*event).
+            state: The walkers that are kept, if any.
+            rng: The source of the noise.
+        """
+        noise = torch.randn(data.shape, generator=rng, dtype=data.dtype, device=data.device)
+        positive = data + self.data_noise * noise
+        n = self.walkers or len(data)
+        x, index = self.start.draw(positive, state, n, rng)
+        walkers, chain = run(self.kernel, energy, evaluate(energy, x), self.steps, rng)
+
+        u_data, u_walkers = energy(positive), energy(walkers.x)
+        gap = u_data.mean() - u_walkers.mean()
+        penalty = u_data.square().mean() + u_walkers.square().mean()
+        loss = gap + self.energy_penalty * penalty if self.energy_penalty else gap
+        info = {
+            "energy_gap": gap.detach(),
+            "energy_data": u_data.detach().mean(),
+            "energy_walkers": u_walkers.detach().mean(),
+            **self._diagnose(data, x, walkers, chain),
+        }
+        return loss, self.start.put(state, index, walkers.x), info
+
+    def sample(
+        self,
+        energy: Energy,
+        data: Float[Tensor, "M *event"],
+        state: Replay | None,
+        n: int,
+        rng: torch.Generator,
+        steps: int = 0,
+    ) -> Walkers:
+        r"""Draws n walkers the way training does: from the same start, by the same kernel.
+
+        Arguments:
+            energy: The energy that has learnt.
+            data: The training data, shape (M, \*event).
+            state: The walkers that were kept, if any.
+            n: How many walkers.
+            rng: The source of the noise.
+            steps: The number of kernel steps; 0 takes those of training.
+        """
+        x, _ = self.start.draw(data, state, n, rng)
+        walkers, _ = run(self.kernel, energy, evaluate(energy, x), steps or self.steps, rng)
+        return walkers
+
+    def gradients(self, n: int) -> int:
+        """Returns the input gradients that one update of n walkers costs: K + 1 each for ULA."""
+        return n * (1 + self.steps * self.kernel.gradients)
+
+    def _diagnose(
+        self, data: Tensor, start: Tensor, walkers: Walkers, chain: ChainInfo
+    ) -> dict[str, Tensor]:
+        r"""What a chain says about itself, from values that are there already.
+
+        The travel :math:`K \varepsilon v`, with the mean gradient size :math:`v`, is how far the
+        drift alone carries a walker; the distance is how far the start is from the data.
+        """
+        pairs = min(len(data), len(start))
+        distance = (start[:pairs] - data[:pairs]).flatten(1).norm(dim=1).mean()
+        outside = (walkers.x < data.min()) | (walkers.x > data.max())
+        return {
+            "gradient_first": chain.gradient_first,
+            "gradient_mean": chain.gradient_mean,
+            "gradient_last": chain.gradient_last,
+            "travel": self.steps * self.kernel.step_size * chain.gradient_mean,
+            "distance": distance,
+            "displacement": chain.displacement,
+            "out_of_range": outside.to(data.dtype).mean(),
+            "acceptance": chain.acceptance,
+            "temperature": torch.as_tensor(self.kernel.temperature),
+        }

@@ -1,0 +1,1 @@
+"""How a run goes: its settings, the loop, checkpoints that resume exactly, the run folder."""

@@ -1,0 +1,81 @@
+"""Samples as files: what a user takes away from a run."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from ..rng import generator
+from .checkpoint import write_atomically
+from .pictures import picture
+from .run import Run, draw
+
+__all__ = ["write_samples"]
+
+BATCH = 1000
+
+
+def write_samples(run: Run, path: Path, n: int, steps: int, seed: int) -> list[str]:
+    """Draws samples, writes them and their picture, and returns what was written in words.
+
+    Arguments:
+        run: The run.
+        path: A .npz file (x in the units of the model, original in those of the data, energy), a
+            .csv file (original), or a .png file (the picture alone).
+        n: How many samples.
+        steps: The number of kernel steps; 0 takes those of training.
+        seed: The seed of the noise.
+
+    Raises:
+        ValueError: If the ending of the path is another, or a sample is not finite.
+    """
+    if path.suffix not in (".npz", ".csv", ".png"):
+        raise ValueError(f"out must end in .npz, .csv or .png, got {path.name!r}")
+    if path.suffix == ".csv" and len(run.dataset.event_shape) != 1:
+        raise ValueError(f"a .csv file holds tables, got images for {path.name!r}; write .npz")
+    device = run.settings.device
+    chunks = [
+        draw(run, min(BATCH, n - done), generator(seed, "sample", done, device), steps)
+        for done in range(0, n, BATCH)
+    ]
+    x, energy = (
+        np.concatenate([_array(part) for part in parts])
+        for parts in ([walkers.x for walkers in chunks], [walkers.energy for walkers in chunks])
+    )
+    if not np.isfinite(x).all():
+        share = 1 - np.isfinite(x).reshape(n, -1).all(1).mean()
+        raise ValueError(f"samples must be finite, {share:.0%} are not; try fewer --steps")
+    said = [f"{n} samples, {steps or run.settings.method.steps} steps each, seed {seed}"]
+    if path.suffix != ".png":
+        original = _array(run.dataset.to_original(chunks[0].x.new_tensor(x)))
+        content = (
+            _csv(original, run.dataset.columns)
+            if path.suffix == ".csv"
+            else _npz(x=x, original=original, energy=energy)
+        )
+        write_atomically(path, content)
+        said.append(f"samples  {path}")
+    image = path.with_suffix(".png")
+    shown = chunks[0].x[:100] if len(run.dataset.event_shape) == 3 else chunks[0].x
+    data = run.dataset
+    write_atomically(image, picture(shown, data.train, data.low, data.high))
+    return [*said, f"picture  {image}"]
+
+
+def _array(x: Tensor) -> np.ndarray:
+    return x.detach().float().cpu().numpy()
+
+
+def _npz(**arrays: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def _csv(rows: np.ndarray, columns: tuple[str, ...]) -> bytes:
+    buffer = io.StringIO()
+    np.savetxt(buffer, rows, "%.6g", ",", header=",".join(columns), comments="")
+    return buffer.getvalue().encode()

@@ -1,0 +1,134 @@
+"""The run folder: where a run keeps its settings, log, pictures and checkpoints.
+
+::
+
+    runs/NAME/
+      settings.yaml       everything that determines the run; `boltzwalk train` takes it back
+      environment.yaml    versions, machine, command
+      log.jsonl           one row each so many updates: a function of the settings alone
+      cost.jsonl          seconds, gradient evaluations and memory at the same updates
+      tensorboard/        the same rows as events, where TensorBoard is installed
+      samples/            pictures of samples by update; samples.png is the last one
+      checkpoints/        the newest ones, each a safetensors file
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from .checkpoint import write_atomically
+from .settings import Settings, from_yaml, to_yaml
+from .tree import differences, to_tree
+
+__all__ = [
+    "append_row",
+    "checkpoint_path",
+    "checkpoints",
+    "prepare",
+    "prune",
+    "read_rows",
+    "read_settings",
+    "truncate_rows",
+]
+
+
+def prepare(folder: Path, settings: Settings) -> None:
+    """Makes the folder of a new run, or checks that the one there belongs to the same run.
+
+    Raises:
+        ValueError: If the folder holds a run with other settings.
+        OSError: If it cannot be written.
+    """
+    path = folder / "settings.yaml"
+    if path.exists():
+        changed = differences(to_tree(read_settings(folder)), to_tree(settings))
+        if changed:
+            raise ValueError(
+                f"{folder} holds a run with other settings ({'; '.join(changed[:4])}); "
+                "take another folder with --name, or delete this one"
+            )
+        return
+    if folder.is_dir() and any(folder.iterdir()):
+        raise ValueError(f"{folder} must be empty or hold a run, found other files; use --name")
+    write_atomically(folder / "environment.yaml", yaml.safe_dump(_environment()).encode())
+    write_atomically(path, to_yaml(settings).encode())
+
+
+def read_settings(folder: Path) -> Settings:
+    """Returns the settings of a run.
+
+    Raises:
+        FileNotFoundError: If the folder holds no run.
+    """
+    path = folder / "settings.yaml"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"a run folder must hold settings.yaml, found none in {folder}; "
+            "runs are made by `boltzwalk train`"
+        )
+    return from_yaml(path.read_text(), path)
+
+
+def checkpoint_path(folder: Path, update: int) -> Path:
+    """Returns where the checkpoint of an update belongs."""
+    return folder / "checkpoints" / f"update_{update:08d}.safetensors"
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Returns the checkpoints that are there, the newest first."""
+    found = (folder / "checkpoints").glob("update_*.safetensors")
+    return sorted((p for p in found if re.fullmatch(r"update_\d{8,}", p.stem)), reverse=True)
+
+
+def prune(folder: Path, keep: int) -> None:
+    """Deletes all checkpoints but the newest ones."""
+    for path in checkpoints(folder)[keep:]:
+        path.unlink()
+
+
+def append_row(path: Path, row: dict[str, Any]) -> None:
+    """Appends one row to a JSON-lines file."""
+    with path.open("a") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Returns the rows of a JSON-lines file, without a last line that was cut short."""
+    if not path.exists():
+        return []
+    whole, _, _ = path.read_text().rpartition("\n")
+    return [json.loads(line) for line in whole.splitlines()]
+
+
+def truncate_rows(path: Path, update: int) -> None:
+    """Drops the rows after an update, which a resumed run will write again."""
+    if path.exists():
+        rows = [row for row in read_rows(path) if row["update"] <= update]
+        write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
+
+
+def _environment() -> dict[str, Any]:
+    packages = ("boltzwalk", "torch", "numpy", "safetensors", "scikit-learn", "pydantic")
+    return {
+        "command": " ".join(sys.argv),
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "versions": {name: _version(name) for name in packages},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,141 @@
+"""The training loop, top to bottom: one for all methods."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from ..energies.spectral import power_iteration
+from ..rng import generator
+
+__all__ = ["Method", "Update", "train"]
+
+State = TypeVar("State")
+
+
+class Method(Protocol[State]):
+    """How an energy learns; the gradient of the loss of a step is the update."""
+
+    def step(
+        self, energy: nn.Module, data: Tensor, state: State, rng: torch.Generator
+    ) -> tuple[Tensor, State, dict[str, Tensor]]:
+        """Returns the loss, the next state and what to log."""
+        ...
+
+
+class Update(NamedTuple, Generic[State]):
+    """What one update leaves behind."""
+
+    update: int  # how many have been done
+    state: State
+    info: dict[str, Tensor]  # scalars to log
+
+
+def train(
+    energy: nn.Module,
+    method: Method[State],
+    batch: Callable[[torch.Generator], Tensor],
+    optimizer: torch.optim.Optimizer,
+    *,
+    state: State,
+    updates: int,
+    first: int = 0,
+    seed: int = 0,
+    factor: Callable[[int, int], float] = lambda update, updates: 1.0,
+    clip: float = 0.0,
+    average: AveragedModel | None = None,
+    bfloat16: bool = False,
+) -> Iterator[Update[State]]:
+    """Trains the energy in place, one update each time the next item is asked for.
+
+    Arguments:
+        energy: The energy that learns.
+        method: How it learns.
+        batch: Draws a batch of data, shape (B, *event), from a generator.
+        optimizer: The optimizer of the parameters.
+        state: The state of the method before the first update.
+        updates: The number of updates of the whole run.
+        first: How many of them have been done.
+        seed: The numbers of update t depend on the seed and t only, so a run can go on anywhere.
+        factor: The factor on the learning rate at (update, updates).
+        clip: The largest norm of the gradient of all parameters; 0 leaves it.
+        average: A running average of the energy, updated in place.
+        bfloat16: Whether the networks' matrix products are done in bfloat16.
+
+    Raises:
+        FloatingPointError: If the loss or its gradient is not finite. The parameters are still
+            those before that update.
+
+    Example:
+        >>> from boltzwalk.kernels import ULA
+        >>> from boltzwalk.methods.contrastive import Contrastive
+        >>> energy = nn.Sequential(nn.Linear(2, 8), nn.SiLU(), nn.Linear(8, 1), nn.Flatten(0))
+        >>> method = Contrastive(kernel=ULA(step_size=0.1), steps=5)
+        >>> draw = lambda rng: torch.randn(16, 2, generator=rng)
+        >>> optimizer = torch.optim.Adam(energy.parameters())
+        >>> for done in train(energy, method, draw, optimizer, state=None, updates=3):
+        ...     print(done.update, done.info["energy_gap"].shape)
+        1 torch.Size([])
+        2 torch.Size([])
+        3 torch.Size([])
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    device = parameters[0].device
+    base_rates = [group["initial_rate"] for group in _remember_rates(optimizer)]
+    energy.eval()  # layers with a state of their own must not move while walkers do
+    for update in range(first, updates):
+        # 1. Data, walkers, loss.
+        data = batch(generator(seed, "data", update, device))
+        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+            loss, state, info = method.step(
+                energy, data, state, generator(seed, "method", update, device)
+            )
+
+        # 2. Gradient.
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        gradient_norm = nn.utils.clip_grad_norm_(parameters, clip or math.inf)
+        loss = loss.detach()
+        if not bool((loss + gradient_norm).isfinite()):
+            raise FloatingPointError(_cause(update + 1, loss, gradient_norm, info))
+
+        # 3. Update.
+        for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
+            group["lr"] = rate * factor(update, updates)
+        optimizer.step()
+        power_iteration(energy)
+        if average is not None:
+            average.update_parameters(energy)
+
+        info = {"loss": loss, **info, "gradient_norm": gradient_norm}
+        info["learning_rate"] = torch.as_tensor(optimizer.param_groups[0]["lr"])
+        yield Update(update + 1, state, info)
+
+
+def _remember_rates(optimizer: torch.optim.Optimizer) -> list[dict[str, float]]:
+    """Keeps the rates before the schedule in the groups, where a second call finds them."""
+    for group in optimizer.param_groups:
+        group.setdefault("initial_rate", group["lr"])
+    return optimizer.param_groups
+
+
+def _cause(update: int, loss: Tensor, gradient_norm: Tensor, info: dict[str, Tensor]) -> str:
+    """The message for a loss or gradient that is not finite, with its likely cause."""
+    what = (
+        f"update {update}: loss {float(loss):.4g}, norm of its gradient {float(gradient_norm):.4g}"
+    )
+    first, last = (float(info.get(f"gradient_{at}", torch.nan)) for at in ("first", "last"))
+    if math.isfinite(float(loss)):
+        return f"{what}. The energy has a point where its parameter gradient is not finite"
+    if not math.isfinite(float(info.get("energy_data", torch.nan))):
+        return f"{what}. The energy of the data is not finite: the learning rate is too large"
+    return (
+        f"{what}. The walkers ran away along their chain (gradient of the energy {first:.3g} at "
+        f"its first step, {last:.3g} at its last): the learning rate is too large for so few steps; "
+        "halve it, double method.steps, or raise method.data_noise"
+    )

@@ -1,0 +1,70 @@
+"""What a process that spends its life in small tensors should set once, before it starts."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import resource
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import torch
+
+__all__ = ["StopRequest", "keep_freed_memory", "peak_memory", "stop_on_signal"]
+
+
+def keep_freed_memory() -> bool:
+    """Tells glibc to keep freed memory for reuse; returns whether it listens.
+
+    The temporaries of a network are large enough that glibc gives each back to the system and
+    faults it in again at the next step of the chain. Keeping them makes the same chain of a
+    convolutional energy 1.3 to 1.7 times faster on a processor, for memory that it needs anyway.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # M_* of malloc.h
+    return all(
+        (
+            mallopt(mmap_threshold, 1 << 30),
+            mallopt(trim_threshold, -1),
+            mallopt(top_pad, 1 << 26),
+        )
+    )
+
+
+def peak_memory(device: torch.device) -> float:
+    """Returns the largest memory used so far, in MB: of the GPU, or of the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+class StopRequest:
+    """Whether somebody has asked the process to stop."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[StopRequest]:
+    """Turns the first Ctrl-C or SIGTERM into a request; the second one interrupts at once."""
+    request = StopRequest()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if request.asked:
+            raise KeyboardInterrupt
+        request.asked = True
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, ask) for number in numbers]
+    try:
+        yield request
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

@@ -1,0 +1,219 @@
+"""A run in its folder: resumed exactly, never lost, never mixed up with another."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+
+from boltzwalk.data import Digits, Toy
+from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.kernels import ULA
+from boltzwalk.methods.contrastive import Contrastive
+from boltzwalk.methods.starts import NoiseStart, ReplayStart
+from boltzwalk.rng import generator
+from boltzwalk.train import folder as run_folder
+from boltzwalk.train.checkpoint import load_checkpoint, save_checkpoint
+from boltzwalk.train.optimizers import SGD, Adam, Schedule
+from boltzwalk.train.process import StopRequest
+from boltzwalk.train.run import draw, open_run, run
+from boltzwalk.train.settings import Output, Settings, resolve, to_yaml
+
+SMALL = resolve(
+    Settings(
+        data=Toy("eight_gaussians", n=1000),
+        energy=NetworkEnergy(Multilayer((16, 16)), spectral_norm=True),
+        method=Contrastive(
+            ReplayStart(size=200, restart_share=0.1), ULA(0.1), steps=3, data_noise=0.05
+        ),
+        optimizer=Adam(1e-3),
+        schedule=Schedule(warmup=5, anneal=0.5),
+        updates=40,
+        batch=32,
+        average=0.9,
+        threads=1,
+        output=Output(log_every=2, save_every=7, picture_every=0),
+    )
+)
+
+
+def finish(settings, folder):
+    return [done.update for done in run(settings, folder)]
+
+
+def contents(folder):
+    """All that must be the same: the newest checkpoint and the log, as bytes."""
+    return run_folder.checkpoints(folder)[0].read_bytes(), (folder / "log.jsonl").read_bytes()
+
+
+def test_a_run_leaves_what_it_promises(tmp_path):
+    assert finish(SMALL, tmp_path / "a") == list(range(1, 41))
+    rows = run_folder.read_rows(tmp_path / "a" / "log.jsonl")
+    assert [row["update"] for row in rows] == list(range(2, 41, 2))
+    assert [p.stem for p in run_folder.checkpoints(tmp_path / "a")] == [
+        "update_00000040",
+        "update_00000035",
+        "update_00000028",
+    ]
+    assert run_folder.read_settings(tmp_path / "a") == SMALL
+    assert (tmp_path / "a" / "samples.png").stat().st_size > 0
+    cost = run_folder.read_rows(tmp_path / "a" / "cost.jsonl")[-1]
+    assert cost["gradients"] == 40 * 32 * 4
+
+
+@pytest.mark.parametrize("stop_at", [1, 6, 7, 8, 39])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"optimizer": SGD(1e-2, momentum=0.9)},
+        {"method": Contrastive(NoiseStart(), ULA(0.1), steps=3), "average": 0.0},
+    ],
+    ids=["adam", "sgd", "noise"],
+)
+def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, stop_at, change):
+    settings = replace(SMALL, **change)
+    finish(settings, tmp_path / "whole")
+    stop = StopRequest()
+    for done in run(settings, tmp_path / "parts", stop):
+        stop.asked = done.update + 1 >= stop_at
+    assert 0 < done.update <= max(2, stop_at)
+    finish(settings, tmp_path / "parts")
+    assert contents(tmp_path / "whole") == contents(tmp_path / "parts")
+
+
+def test_killed_ten_times_it_ends_the_same(tmp_path):
+    """A real process, SIGKILL at random moments."""
+    settings = replace(SMALL, updates=1500, output=replace(SMALL.output, save_every=20))
+    finish(settings, tmp_path / "whole")
+    path = tmp_path / "settings.yaml"
+    path.write_text(to_yaml(settings))
+    program = (
+        "import sys, torch; from pathlib import Path\n"
+        "from boltzwalk.train.run import run; from boltzwalk.train.settings import from_yaml\n"
+        "for done in run(from_yaml(Path(sys.argv[1]).read_text()), Path(sys.argv[2])): pass"
+    )
+    chance, killed = random.Random(0), 0
+    while killed < 10:
+        process = subprocess.Popen([sys.executable, "-c", program, path, tmp_path / "parts"])
+        before = run_folder.checkpoints(tmp_path / "parts")
+        deadline = time.monotonic() + 60
+        # Wait until it has saved something new, then a random moment, so that every life counts.
+        while run_folder.checkpoints(tmp_path / "parts")[:1] == before[:1]:
+            assert process.poll() is None, "the run ended before it could be killed ten times"
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        time.sleep(chance.uniform(0, 0.1))
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        killed += 1
+    finish(settings, tmp_path / "parts")
+    assert contents(tmp_path / "whole") == contents(tmp_path / "parts")
+
+
+def test_other_settings_in_the_same_folder_are_refused(tmp_path):
+    finish(replace(SMALL, updates=2), tmp_path)
+    with pytest.raises(ValueError, match=r"other settings \(batch: 32, now 16\).*--name"):
+        finish(replace(SMALL, updates=2, batch=16), tmp_path)
+
+
+def test_a_folder_with_other_files_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(ValueError, match="must be empty or hold a run"):
+        finish(SMALL, tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path):
+    finish(SMALL, tmp_path)
+    expected = contents(tmp_path)
+    newest = run_folder.checkpoints(tmp_path)[0]
+    newest.write_bytes(newest.read_bytes()[:1000])
+    assert finish(SMALL, tmp_path) == [36, 37, 38, 39, 40]
+    assert contents(tmp_path) == expected
+
+
+def test_when_all_are_damaged_nothing_is_overwritten(tmp_path):
+    finish(SMALL, tmp_path)
+    for path in run_folder.checkpoints(tmp_path):
+        path.write_bytes(b"damaged")
+    with pytest.raises(ValueError, match="must be a whole safetensors file"):
+        finish(SMALL, tmp_path)
+    assert {p.read_bytes() for p in run_folder.checkpoints(tmp_path)} == {b"damaged"}
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path):
+    finish(SMALL, tmp_path / "a")
+    other = replace(SMALL, energy=NetworkEnergy(Multilayer((8,))))
+    finish(other, tmp_path / "b")
+    theirs = run_folder.checkpoints(tmp_path / "a")[0]
+    mine = run_folder.checkpoints(tmp_path / "b")[0]
+    mine.write_bytes(theirs.read_bytes())
+    for path in run_folder.checkpoints(tmp_path / "b")[1:]:
+        path.unlink()
+    with pytest.raises(ValueError, match="written by a run with other settings"):
+        open_run(tmp_path / "b")
+
+
+def test_a_safetensors_file_of_somebody_else_is_refused(tmp_path):
+    finish(replace(SMALL, updates=3), tmp_path)
+    for path in run_folder.checkpoints(tmp_path):
+        save_checkpoint(path, {"w": torch.zeros(3)}, {})
+    with pytest.raises(ValueError, match="must be a checkpoint of boltzwalk"):
+        open_run(tmp_path)
+
+
+def test_a_run_that_goes_wrong_names_the_checkpoint_to_return_to(tmp_path):
+    wild = replace(SMALL, optimizer=SGD(1e9), schedule=Schedule(warmup=40), updates=40)
+    wild = replace(wild, energy=NetworkEnergy(Multilayer((16, 16))), average=0.0)
+    wild = replace(wild, output=replace(wild.output, save_every=1))
+    with pytest.raises(FloatingPointError, match=r"update \d+: loss.*"):
+        finish(wild, tmp_path)
+    for path in run_folder.checkpoints(tmp_path):
+        tensors, _ = load_checkpoint(path)
+        assert all(t.isfinite().all() for t in tensors.values())
+
+
+def test_a_read_only_folder_is_refused(tmp_path, monkeypatch):
+    finish(replace(SMALL, updates=10), tmp_path)
+    before = contents(tmp_path)
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        finish(replace(SMALL, updates=10), tmp_path)
+    assert contents(tmp_path) == before
+
+
+def test_samples_come_from_the_average_and_repeat(tmp_path):
+    finish(SMALL, tmp_path)
+    opened = open_run(tmp_path)
+    assert opened.update == 40
+    a = draw(opened, 50, generator(1, "sample"))
+    b = draw(opened, 50, generator(1, "sample"))
+    assert torch.equal(a.x, b.x)
+    assert opened.model is opened.average.module
+    torch.testing.assert_close(a.energy, opened.model(a.x).detach())
+
+
+def test_a_batch_larger_than_the_data_is_refused(tmp_path):
+    settings = replace(SMALL, data=Digits(), batch=1300)
+    with pytest.raises(ValueError, match="at most the 1200 rows of training data, got 1300"):
+        finish(settings, tmp_path)
+    assert not any(tmp_path.iterdir()), "a wrong setting leaves no folder behind"
+
+
+def test_the_torn_last_line_of_a_log_is_dropped(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"update": 1}\n{"update": 2}\n{"upd')
+    assert run_folder.read_rows(path) == [{"update": 1}, {"update": 2}]
+    run_folder.truncate_rows(path, 1)
+    assert path.read_text() == json.dumps({"update": 1}) + "\n"
