@@ -1,0 +1,5 @@
+"""`python -m boltzwalk` is the command line."""
+
+from .cli import main
+
+main()

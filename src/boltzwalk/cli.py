@@ -1,0 +1,294 @@
+"""The command line: every command ends by saying where its results are.
+
+Nothing heavy is imported before a command runs, so that `boltzwalk --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from .train.run import Progress, Run
+    from .train.settings import Settings
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Train and sample energy-based models, p(x) = exp(-U(x)) / Z. "
+    "(Not Explainable Boosting Machines.)",
+    epilog="Begin with: boltzwalk train digits",
+)
+
+Runs = Annotated[Path, typer.Option(help="The folder that holds the run folders.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Folder = Annotated[Path, typer.Argument(help="A run folder, such as runs/digits.")]
+
+INTERRUPTED = 130
+"""The exit code of a run that was stopped by Ctrl-C, as shells have it."""
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def train(
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help="A recipe (see `boltzwalk recipes`), the settings.yaml of a run, or your own "
+            "data: a .csv, .npy or .npz file, or a folder of images."
+        ),
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE]...",
+            help="Settings to change, such as kernel.step_size=0.02 or updates=500.",
+        ),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="The name of the run folder.")] = None,
+    runs: Runs = Path("runs"),
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The seed of everything random.")] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32, bf16 or auto.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the settings and do nothing.")
+    ] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Train a model; the same command again resumes it."""
+    with _errors(debug):
+        options = {"device": device, "seed": seed, "precision": precision}
+        given = [f"{key}={value}" for key, value in options.items() if value is not None]
+        settings, title = _settings(recipe, [*_assignments(overrides or []), *given])
+        if dry_run:
+            from .train.settings import to_yaml
+
+            typer.echo(to_yaml(settings), nl=False)
+            return
+        _train(settings, runs / (name or title), quiet)
+
+
+@app.command()
+def resume(folder: Folder, quiet: Quiet = False, debug: Debug = False) -> None:
+    """Go on with a run that was stopped, bit for bit as if it had not been."""
+    with _errors(debug):
+        from .train.folder import read_settings
+
+        _train(read_settings(folder), folder, quiet)
+
+
+@app.command()
+def sample(
+    folder: Annotated[Path, typer.Argument(help="A run folder, or one of its checkpoints.")],
+    n: Annotated[int, typer.Option("-n", "--n", min=1, help="How many samples.")] = 100,
+    steps: Annotated[int, typer.Option(min=0, help="Kernel steps; 0 takes those of training.")] = 0,
+    seed: Annotated[int, typer.Option(help="The seed of the noise.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="A .npz, .csv or .png file; default: in the run folder.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Draw samples from a trained model, by the sampler it was trained with."""
+    with _errors(debug):
+        from .train.export import write_samples
+        from .train.run import open_run
+
+        run = open_run(folder, device)
+        place = folder.parent.parent if folder.is_file() else folder
+        path = out or place / "samples" / f"samples_seed{seed}.npz"
+        for line in write_samples(run, path, n, steps, seed):
+            typer.echo(line)
+
+
+@app.command()
+def recipes() -> None:
+    """List the recipes with what they reach."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from .recipes import RECIPES
+
+    table = Table(box=None, pad_edge=False, show_header=True, header_style="bold")
+    table.add_column("recipe", style="cyan", no_wrap=True)
+    table.add_column("what it learns, and what it reached")
+    for recipe_name, recipe in RECIPES.items():
+        text = [" ".join(part.split()) for part in (recipe.__doc__ or "").strip().split("\n\n")]
+        reached = [part for part in text if part.startswith("Reached:")]
+        table.add_row(
+            recipe_name, "\n".join([text[0], *(f"[dim]{part}[/dim]" for part in reached)])
+        )
+    Console().print(table)
+    typer.echo("\nTrain one with: boltzwalk train NAME")
+
+
+@app.callback(invoke_without_command=True)
+def version(
+    show: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Print the version."""
+    if show:
+        from . import __version__
+
+        typer.echo(f"boltzwalk {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Runs the command line."""
+    app()
+
+
+def _train(settings: Settings, folder: Path, quiet: bool) -> None:
+    """Trains, shows progress, and ends with numbers, picture and report."""
+    from .train.process import stop_on_signal
+    from .train.run import open_run, run
+
+    with stop_on_signal() as stop:
+        last = 0
+        for done in _shown(run(settings, folder, stop), settings, folder.name, quiet):
+            last = done.update
+    if 0 < last < settings.updates:
+        typer.echo(
+            f"stopped at update {last} of {settings.updates}; saved.\n"
+            f"go on with: boltzwalk resume {folder}"
+        )
+        raise typer.Exit(INTERRUPTED)
+    finished = open_run(folder)
+    _conclude(finished, folder)
+
+
+def _conclude(finished: Run, folder: Path) -> None:
+    """Judges the samples of a finished run and writes its report."""
+    from .report.page import write_report
+    from .report.summary import summarise
+
+    numbers = summarise(finished, folder)
+    report = write_report(finished, folder, numbers)
+    for number in numbers:
+        typer.echo(f"{number.name:<28} {number.text:<22} {number.meaning}")
+    typer.echo(f"\npicture  {folder / 'samples.png'}\nreport   {report}")
+    typer.echo(f"samples  boltzwalk sample {folder} -n 1000")
+
+
+def _settings(recipe: str, assignments: Sequence[str]) -> tuple[Settings, str]:
+    """The resolved settings that a recipe name or a path stands for, and the name of the run."""
+    from .recipes import RECIPES
+    from .train.settings import Settings, from_yaml, resolve
+    from .train.tree import from_tree, override, to_tree
+
+    path = Path(recipe)
+    if recipe in RECIPES:
+        base, title = RECIPES[recipe](), recipe
+    elif path.suffix in (".yaml", ".yml"):
+        base = from_yaml(path.read_text(), path)
+        title = path.absolute().parent.name if path.stem == "settings" else path.stem
+    elif path.exists():
+        own = "images" if path.is_dir() else "table"
+        base, title = RECIPES[own](), path.name.split(".")[0]
+        assignments = [f"data.path={path}", *assignments]
+    else:
+        raise ValueError(_no_recipe(recipe, list(RECIPES)))
+    tree = override(Settings, to_tree(base), assignments)
+    return resolve(from_tree(Settings, tree)), title
+
+
+def _no_recipe(recipe: str, known: list[str]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(recipe, known, 3)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
+    return f"no recipe and no file is called {recipe!r}; {hint}"
+
+
+def _assignments(words: Sequence[str]) -> list[str]:
+    """Turns `key=value`, `--key=value` and `--key value` into `key=value`."""
+    found: list[str] = []
+    left = list(words)
+    while left:
+        word = left.pop(0)
+        if word.startswith("--") and "=" not in word:
+            if not left:
+                raise ValueError(f"{word} needs a value: write {word.removeprefix('--')}=...")
+            word = f"{word}={left.pop(0)}"
+        found.append(word.removeprefix("--"))
+    return found
+
+
+def _shown(
+    updates: Iterator[Progress], settings: Settings, title: str, quiet: bool
+) -> Iterator[Progress]:
+    """Passes updates on and shows them: as a bar on a terminal, else as a line now and then."""
+    if quiet:
+        yield from updates
+        return
+    if not sys.stderr.isatty():
+        spoke = time.monotonic()
+        for done in updates:
+            due = time.monotonic() - spoke > 10 or done.update == settings.updates
+            if done.row and due:
+                spoke = time.monotonic()
+                typer.echo(
+                    f"{title} {done.update}/{settings.updates}  {_brief(done.row)}", err=True
+                )
+            yield done
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description} {task.completed}/{task.total}"),
+        BarColumn(20),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[numbers]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(title, total=settings.updates, numbers="")
+        for done in updates:
+            bar.update(task, completed=done.update)
+            if done.row:
+                bar.update(task, numbers=_brief(done.row))
+            yield done
+
+
+def _brief(row: dict[str, float]) -> str:
+    """The numbers that matter: energy gap d, gradient v, travel against distance."""
+    parts = [
+        f"d {row['energy_gap']:+.3g}",
+        f"v {row['gradient_mean']:.3g}",
+        f"travel {row['travel']:.3g}/{row['distance']:.3g}",
+    ]
+    if row["acceptance"] < 1:
+        parts.append(f"accepted {row['acceptance']:.0%}")
+    return "  ".join(parts)
+
+
+@contextmanager
+def _errors(debug: bool) -> Iterator[None]:
+    """Turns the errors that users can mend into one message and an exit code."""
+    try:
+        yield
+    except (ValueError, OSError, FloatingPointError) as error:
+        if debug:
+            raise
+        code = 3 if isinstance(error, FloatingPointError) else 2
+        _fail(str(error), code)
+    except KeyboardInterrupt:
+        _fail("interrupted; what was saved last is kept", INTERRUPTED)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    typer.echo(f"error: {message}", err=True)
+    raise typer.Exit(code)

@@ -1,0 +1,1 @@
+"""Functions of samples and a reference that return numbers."""

@@ -1,0 +1,104 @@
+"""Convergent and non-convergent learning (Nijkamp et al., 2020) with the published settings.
+
+| On the anatomy of MCMC-based maximum likelihood learning of energy-based models
+| (Nijkamp, Hill, Han, Zhu, Wu, 2020), https://arxiv.org/abs/1903.12370
+
+The published energy is U = 2F / ε² with a network F, and the published step x - F'(x) + ε noise.
+Here the network is the energy: step 1 at temperature ε²/2, which is the same chain. The published
+SGD rate is multiplied by ε²/2 and its loss by 2/ε²; here neither factor is needed.
+"""
+
+from dataclasses import replace
+
+from ..data import Cifar10, Mnist, Toy
+from ..energies import NetworkEnergy, NonLocal
+from ..energies.published import anatomy, anatomy_toy
+from ..kernels import ULA, noise_temperature
+from ..methods.contrastive import Contrastive
+from ..methods.starts import NoiseStart, ReplayStart
+from ..train.optimizers import SGD, Adam
+from ..train.settings import Output, Settings
+
+__all__ = [
+    "anatomy_convergent",
+    "anatomy_nonconvergent",
+    "anatomy_toy_convergent",
+    "anatomy_toy_nonconvergent",
+]
+
+
+def anatomy_convergent() -> Settings:
+    """MNIST by convergent learning: 500 steps of walkers that are never restarted, SGD.
+
+    Reached: not run, needs a GPU (48 s an update on one processor core).
+    """
+    return Settings(
+        data=Mnist(pad=2),
+        energy=NetworkEnergy(NonLocal()),
+        method=Contrastive(
+            start=ReplayStart(size=0),
+            kernel=ULA(step_size=1.0, temperature=noise_temperature(1.0, 7.5e-3)),
+            steps=500,
+            data_noise=1.5e-2,
+        ),
+        optimizer=SGD(1e-2),
+        updates=100_000,
+        batch=100,
+        output=Output(log_every=1, save_every=500, picture_every=500),
+    )
+
+
+def anatomy_nonconvergent() -> Settings:
+    """CIFAR-10 by non-convergent learning: 150 steps from uniform noise, Adam.
+
+    Reached: not run, needs a GPU (16 s an update on one processor core).
+    """
+    return replace(
+        anatomy_convergent(),
+        data=Cifar10(),
+        energy=NetworkEnergy(anatomy()),
+        method=Contrastive(
+            start=NoiseStart("uniform"),
+            kernel=ULA(step_size=1.0, temperature=noise_temperature(1.0, 1e-2)),
+            steps=150,
+            data_noise=3e-2,
+        ),
+        optimizer=Adam(1e-4),
+    )
+
+
+def anatomy_toy_convergent() -> Settings:
+    """Eight Gaussians in the plane by convergent learning: the density is right as well.
+
+    Reached: TODO
+    """
+    return Settings(
+        data=Toy("eight_gaussians"),
+        energy=NetworkEnergy(anatomy_toy()),
+        method=Contrastive(
+            start=ReplayStart(size=10_000),
+            kernel=ULA(step_size=1.0, temperature=noise_temperature(1.0, 0.125)),
+            steps=200,
+        ),
+        optimizer=SGD(0.1),
+        updates=2500,
+        batch=100,
+        output=Output(log_every=10, save_every=500, picture_every=500),
+    )
+
+
+def anatomy_toy_nonconvergent() -> Settings:
+    """Eight Gaussians by non-convergent learning: right samples after 100 steps, wrong density.
+
+    Reached: TODO
+    """
+    return replace(
+        anatomy_toy_convergent(),
+        method=Contrastive(
+            start=NoiseStart("gaussian"),
+            kernel=ULA(step_size=1.0, temperature=noise_temperature(1.0, 0.01)),
+            steps=100,
+        ),
+        optimizer=Adam(1e-4),
+        updates=4000,
+    )

@@ -1,0 +1,80 @@
+"""Your own data, and densities in the plane: a table, a folder of images, a toy."""
+
+from ..data import Images, Table, Toy
+from ..energies import Multilayer, NetworkEnergy
+from ..energies.published import short_run
+from ..kernels import MALA, ULA, noise_temperature
+from ..methods.contrastive import Contrastive
+from ..methods.starts import NoiseStart, ReplayStart
+from ..train.optimizers import Adam, Schedule
+from ..train.settings import Output, Settings
+
+__all__ = ["images", "table", "toy"]
+
+
+def toy() -> Settings:
+    """Points in the plane by persistent MALA; data.name chooses the density.
+
+    Reached: TODO
+    """
+    return Settings(
+        data=Toy("eight_gaussians"),
+        energy=NetworkEnergy(Multilayer((128, 128)), reference_scale=2.0, zero_start=True),
+        method=Contrastive(
+            start=ReplayStart(size=5000, restart_share=0.01, noise=NoiseStart("gaussian", 2.0)),
+            kernel=MALA(step_size=0.01),
+            steps=20,
+        ),
+        optimizer=Adam(1e-3),
+        schedule=Schedule(anneal=0.5),
+        updates=2000,
+        batch=256,
+        average=0.99,
+        output=Output(save_every=500, picture_every=500),
+    )
+
+
+def table() -> Settings:
+    """A table of numbers by persistent MALA: `boltzwalk train my.csv`.
+
+    Reached: TODO
+    """
+    return Settings(
+        data=Table(path="table.csv", whitening="pca"),
+        energy=NetworkEnergy(Multilayer((128, 128)), reference_scale=1.0, zero_start=True),
+        method=Contrastive(
+            start=ReplayStart(size=5000, restart_share=0.01, noise=NoiseStart("gaussian")),
+            kernel=MALA(step_size=0.05),
+            steps=10,
+        ),
+        optimizer=Adam(1e-3),
+        schedule=Schedule(anneal=0.5),
+        updates=2000,
+        batch=128,
+        average=0.99,
+        output=Output(save_every=500, picture_every=500),
+    )
+
+
+def images() -> Settings:
+    """A folder of images by persistent walkers: `boltzwalk train my_images/`.
+
+    Reached: TODO
+    """
+    return Settings(
+        data=Images(path="images", size=32, channels=3),
+        energy=NetworkEnergy(short_run(width=16)),
+        method=Contrastive(
+            start=ReplayStart(size=2000, restart_share=0.02),
+            kernel=ULA(step_size=1.0, temperature=noise_temperature(1.0, 0.01)),
+            steps=40,
+            data_noise=0.03,
+        ),
+        optimizer=Adam(1e-4),
+        schedule=Schedule(anneal=0.3),
+        updates=2000,
+        batch=64,
+        average=0.99,
+        precision="auto",
+        output=Output(save_every=250, picture_every=250),
+    )

@@ -1,0 +1,1 @@
+"""A folder of a run becomes one page to look at."""

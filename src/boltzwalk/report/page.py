@@ -1,0 +1,93 @@
+"""The report of one run: a single file that needs no network, readable on a phone."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from pathlib import Path
+from typing import Any
+
+from ..train.checkpoint import write_atomically
+from ..train.folder import read_rows
+from ..train.pictures import picture
+from ..train.run import Run
+from ..train.settings import to_yaml
+from .summary import Number
+
+__all__ = ["write_report"]
+
+CURVES = (
+    ("energy_gap", "energy gap d", "mean energy of data minus that of walkers; swings about 0"),
+    ("gradient_mean", "gradient size v", "along the chain; explodes before a run does"),
+    ("travel", "travel", "steps x step size x v, against the distance to the data (dashed)"),
+    ("out_of_range", "out of range", "share of coordinates beyond the data"),
+)
+
+STYLE = """
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { margin-bottom: 0; } h2 { margin-top: 2rem; }
+img { max-width: 100%; background: white; border-radius: 4px; image-rendering: auto; }
+.pair { display: flex; flex-wrap: wrap; gap: 1rem; } .pair figure { margin: 0; flex: 1 1 18rem; }
+table { border-collapse: collapse; } td { padding: .2rem 1rem .2rem 0; vertical-align: top; }
+td:nth-child(2) { font-weight: 600; white-space: nowrap; }
+td:last-child, figcaption { opacity: .75; } pre { overflow-x: auto; font-size: .85rem; }
+"""
+
+
+def write_report(run: Run, folder: Path, numbers: list[Number]) -> Path:
+    """Writes `report.html` into a run folder and returns its path.
+
+    Arguments:
+        run: The run.
+        folder: Its folder.
+        numbers: What `summarise` returned.
+    """
+    data = run.dataset
+    shown = 100 if len(data.event_shape) == 3 else 1000
+    real = picture(data.test[:shown], data.train, data.low, data.high)
+    rows = "".join(
+        f"<tr><td>{html.escape(n.name)}</td><td>{html.escape(n.text)}</td>"
+        f"<td>{html.escape(n.meaning)}</td></tr>"
+        for n in numbers
+    )
+    title = html.escape(folder.name)
+    page = f"""<!doctype html><html lang="en"><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title><style>{STYLE}</style>
+<h1>{title}</h1><p>{run.update} updates of {run.settings.updates}</p>
+<div class="pair">
+<figure>{_image((folder / "samples.png").read_bytes())}<figcaption>samples</figcaption></figure>
+<figure>{_image(real)}<figcaption>test data</figcaption></figure></div>
+<h2>Numbers</h2><table>{rows}</table>
+<h2>Training</h2>{_image(_curves(read_rows(folder / "log.jsonl")))}
+<h2>Settings</h2><pre>{html.escape(to_yaml(run.settings))}</pre>
+<h2>Environment</h2><pre>{html.escape((folder / "environment.yaml").read_text())}</pre></html>"""
+    path = folder / "report.html"
+    write_atomically(path, page.encode())
+    return path
+
+
+def _image(png: bytes) -> str:
+    return f'<img alt="" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
+
+
+def _curves(rows: list[dict[str, Any]]) -> bytes:
+    """The curves of the log as a PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    updates = [row["update"] for row in rows]
+    for (key, title, meaning), axes in zip(CURVES, figure.subplots(2, 2).flat, strict=True):
+        axes.plot(updates, [row[key] for row in rows], lw=0.8)
+        if key == "travel":
+            axes.plot(updates, [row["distance"] for row in rows], "k--", lw=0.8)
+        if key == "energy_gap":
+            axes.axhline(0, color="k", lw=0.5)
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel(meaning, fontsize=7)
+        axes.tick_params(labelsize=7)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()
