@@ -53,7 +53,7 @@ WALKERS = mutants(
     ),
     (
         "resample overflows",
-        "torch.softmax(log_w, 0).cumsum(0)",
+        "torch.softmax(log_w.double(), 0).cumsum(0)",
         "(log_w.exp() / log_w.exp().sum()).cumsum(0)",
     ),
     ("resample without the offset", "device=log_w.device) + u)", "device=log_w.device) + 0.5)"),
@@ -330,6 +330,11 @@ HAMILTONIAN = mutants(
     ),
     ("hmc: no leapfrog step allowed", "if self.leapfrog_steps < 1:", "if self.leapfrog_steps < 0:"),
     (
+        "hmc: drift without the half",
+        "(self.leapfrog_steps * self.step_size) ** 2 / 2",
+        "(self.leapfrog_steps * self.step_size) ** 2",
+    ),
+    (
         "hmc: usual target",
         "target_acceptance: ClassVar[float] = 0.8",
         "target_acceptance: ClassVar[float] = 0.651",
@@ -411,6 +416,16 @@ KINETIC = mutants(
     ("kinetic: foreign memory taken", "!= [walkers.x.shape]:", "== []:"),
     ("kinetic: gradients miscounted", "return self.substeps + 1", "return self.substeps"),
     (
+        "kinetic: drift without the mass",
+        "self.inverse_mass / self.friction * (t +",
+        "1 / self.friction * (t +",
+    ),
+    (
+        "kinetic: drift in the long run",
+        "(t + math.expm1(-self.friction * t) / self.friction)",
+        "t",
+    ),
+    (
         "kinetic: claims weights",
         "weighable: ClassVar[bool] = False",
         "weighable: ClassVar[bool] = True",
@@ -429,6 +444,7 @@ DESCENT = mutants(
         "torch.add(walkers.x, walkers.grad, alpha=-self.step_size)",
         "torch.add(walkers.x, walkers.grad, alpha=self.step_size)",
     ),
+    ("descent: no drift", "return self.step_size\n", "return 0.0\n"),
     (
         "momentum upside down",
         "torch.lerp(walkers.grad, average, self.momentum)",

@@ -142,3 +142,13 @@ def test_a_walker_without_weight_never_survives(rng):
     walkers = dataclasses.replace(population(4, rng), log_w=log_w)
     for _ in range(20):
         assert set(resample(walkers, rng).energy.long().tolist()) == {0, 2}
+
+
+def test_resampling_a_million_walkers_in_float32_keeps_the_counts(rng):
+    n = 1_000_000
+    log_w = torch.randn(n, generator=rng).float()
+    x = torch.arange(n)[:, None].float()  # exact below 2**24
+    picked = resample(Walkers(x, x[:, 0], x, log_w), rng)
+    counts = torch.bincount(picked.x[:, 0].long(), minlength=n)
+    expected = n * torch.softmax(log_w.double(), 0)
+    assert (counts - expected).abs().max() < 1 + 1e-6

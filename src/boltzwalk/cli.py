@@ -265,11 +265,9 @@ def _shown(
 
 def _brief(row: dict[str, float]) -> str:
     """The numbers that matter: energy gap d, gradient v, travel against distance."""
-    parts = [
-        f"d {row['energy_gap']:+.3g}",
-        f"v {row['gradient_mean']:.3g}",
-        f"travel {row['travel']:.3g}/{row['distance']:.3g}",
-    ]
+    parts = [f"d {row['energy_gap']:+.3g}", f"v {row['gradient_mean']:.3g}"]
+    if "travel" in row:
+        parts.append(f"travel {row['travel']:.3g}/{row['distance']:.3g}")
     if row["acceptance"] < 1:
         parts.append(f"accepted {row['acceptance']:.0%}")
     return "  ".join(parts)

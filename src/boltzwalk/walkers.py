@@ -132,8 +132,10 @@ def resample(walkers: Walkers, rng: torch.Generator) -> Walkers:
     Every survivor gets the mean weight, so :func:`log_mean_weight` is unchanged.
     """
     n, log_w = len(walkers), walkers.log_w
-    u = torch.rand((), generator=rng, device=log_w.device, dtype=log_w.dtype)
+    u = torch.rand((), generator=rng, device=log_w.device, dtype=torch.float64)
     points = (torch.arange(n, device=log_w.device) + u) / n
-    ancestors = torch.searchsorted(torch.softmax(log_w, 0).cumsum(0), points).clamp(max=n - 1)
+    # In float64: a float32 sum over a million walkers misplaces a hundred of them.
+    shares = torch.softmax(log_w.double(), 0).cumsum(0)
+    ancestors = torch.searchsorted(shares, points).clamp(max=n - 1)
     survivors = walkers[ancestors]
     return dataclasses.replace(survivors, log_w=log_mean_weight(log_w).expand(n))

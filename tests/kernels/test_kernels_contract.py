@@ -193,3 +193,22 @@ def test_a_temperature_is_a_scaled_energy(cold, warm, rng):
         torch.testing.assert_close(a.x, b.x)
         torch.testing.assert_close(first.acceptance, second.acceptance)
     assert (a.x != x).any()
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        ULA(0.1, 1e-30),
+        MALA(0.1, 1e-30),
+        Descent(0.1),
+        HMC(0.1, 7, 1e-30),
+        KineticLangevin(0.02, friction=0.7, inverse_mass=1.3, temperature=1e-30, substeps=200),
+    ],
+    ids=lambda kernel: type(kernel).__name__,
+)
+def test_drift_is_how_far_a_constant_gradient_carries_a_walker(kernel, rng):
+    """Without noise and from rest, against a gradient of size 5."""
+    slope = torch.tensor([3.0, 4.0])
+    start = evaluate(lambda x: x @ slope, torch.zeros(1, 2))
+    moved, _ = kernel.step(lambda x: x @ slope, start, rng)
+    assert moved.x.norm().item() == pytest.approx(5 * kernel.drift, rel=1e-3)

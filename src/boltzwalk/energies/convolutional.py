@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from torch import nn
 
+from . import layers
 from .activation import Activation, activation_layer
 from .initial import Initial, initialise
 from .network import Network
@@ -70,12 +71,12 @@ class Convolutional:
         for (inputs, outputs), (_, kernel, stride, padding) in zip(
             pairwise(channels), self.layers, strict=True
         ):
-            trunk.append(nn.Conv2d(inputs, outputs, kernel, stride, padding))
+            trunk.append(layers.Convolution(inputs, outputs, kernel, stride, padding))
             trunk.append(activation_layer(self.activation, self.leak))
-        trunk.append(nn.Flatten())
+        trunk.append(layers.Flatten())
         widths = [channels[-1] * height * width, *self.hidden]
         for inputs, outputs in pairwise(widths):
-            trunk.append(nn.Linear(inputs, outputs))
+            trunk.append(layers.Dense(inputs, outputs))
             trunk.append(activation_layer(self.activation, self.leak))
         network = Network(event_shape, trunk, nn.Linear(widths[-1], self.outputs))
         initialise(network, self.initial)

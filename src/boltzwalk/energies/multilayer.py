@@ -9,6 +9,7 @@ from itertools import pairwise
 from torch import nn
 
 from .activation import Activation, activation_layer
+from .layers import Dense
 from .network import Network, Skip
 
 __all__ = ["Multilayer"]
@@ -55,7 +56,7 @@ class Multilayer:
         layers: list[nn.Module] = [nn.Flatten()] if len(event_shape) != 1 else []
         for width, following in pairwise(widths):
             layer = nn.Sequential(
-                nn.Linear(width, following), activation_layer(self.activation, self.leak)
+                Dense(width, following), activation_layer(self.activation, self.leak)
             )
             layers.append(Skip(layer) if self.residual and width == following else layer)
         return Network(event_shape, nn.Sequential(*layers), nn.Linear(widths[-1], 1))

@@ -12,6 +12,7 @@ the energy, the walkers collapse towards its minima, and no weight can make up f
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -58,6 +59,11 @@ class Descent:
     def __post_init__(self) -> None:
         require_positive("Descent", "step_size", self.step_size, "Descent(step_size=0.01)")
         _require_share("Descent", "momentum", self.momentum)
+
+    @property
+    def drift(self) -> float:
+        """How far a gradient of size one carries a walker in a step, once at speed."""
+        return self.step_size
 
     def step(self, energy: Energy, walkers: Walkers, rng: torch.Generator) -> tuple[Walkers, Info]:
         """Makes one step downhill; the random numbers are not used."""
@@ -118,6 +124,11 @@ class AdamDescent:
         require_positive("AdamDescent", "epsilon", self.epsilon, "epsilon=1e-8")
         _require_share("AdamDescent", "beta1", self.beta1)
         _require_share("AdamDescent", "beta2", self.beta2)
+
+    @property
+    def drift(self) -> float:
+        """Undefined (nan): the steps of Adam do not grow with the gradient."""
+        return math.nan
 
     def step(self, energy: Energy, walkers: Walkers, rng: torch.Generator) -> tuple[Walkers, Info]:
         """Makes one Adam step; the random numbers are not used."""

@@ -77,6 +77,11 @@ class HMC:
         """The number of gradients of a step: one for each leapfrog step."""
         return self.leapfrog_steps
 
+    @property
+    def drift(self) -> float:
+        """How far a gradient of size one carries a walker in a step, from rest."""
+        return (self.leapfrog_steps * self.step_size) ** 2 / 2
+
     def step(self, energy: Energy, walkers: Walkers, rng: torch.Generator) -> tuple[Walkers, Info]:
         """Follows a trajectory from a new momentum, then accepts or rejects its end."""
         x = walkers.x

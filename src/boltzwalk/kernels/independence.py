@@ -78,6 +78,11 @@ class Independence:
     def __post_init__(self) -> None:
         require_positive("Independence", "temperature", self.temperature, "temperature=1.0")
 
+    @property
+    def drift(self) -> float:
+        """Zero: a proposal does not look at the gradient."""
+        return 0.0
+
     def step(self, energy: Energy, walkers: Walkers, rng: torch.Generator) -> tuple[Walkers, Info]:
         """Draws a proposal for every walker, then accepts or rejects it."""
         y = self.proposal.sample(len(walkers), rng)

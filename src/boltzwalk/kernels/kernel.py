@@ -68,6 +68,10 @@ class Kernel(Protocol):
         """The number of energy gradients that a step computes for each walker."""
 
     @property
+    def drift(self) -> float:
+        """How far a gradient of size one carries a walker in a step; nan where undefined."""
+
+    @property
     def invariant(self) -> bool:
         """Whether a step leaves the target exactly invariant."""
 

@@ -96,6 +96,14 @@ class KineticLangevin:
         """The number of gradients of a step: one for each substep, one for the end."""
         return self.substeps + 1
 
+    @property
+    def drift(self) -> float:
+        """How far a gradient of size one carries a walker in a step, from rest, up to O(h²)."""
+        t = self.substeps * self.step_size
+        return (
+            self.inverse_mass / self.friction * (t + math.expm1(-self.friction * t) / self.friction)
+        )
+
     def step(self, energy: Energy, walkers: Walkers, rng: torch.Generator) -> tuple[Walkers, Info]:
         """Makes the substeps, then evaluates the walkers where they ended."""
         h, kick = self.step_size, -self.step_size / 2 * self.inverse_mass

@@ -85,6 +85,11 @@ class ULA:
         """Whether the density of the move is known: without clip and box."""
         return self.gradient_clip is None and self.box is None
 
+    @property
+    def drift(self) -> float:
+        """How far a gradient of size one carries a walker in a step."""
+        return self.step_size
+
     def step(self, energy: Energy, walkers: Walkers, rng: torch.Generator) -> tuple[Walkers, Info]:
         """Takes the proposal as it is."""
         start = walkers
@@ -128,6 +133,11 @@ class MALA:
 
     def __post_init__(self) -> None:
         _check("MALA", self.step_size, self.temperature)
+
+    @property
+    def drift(self) -> float:
+        """How far a gradient of size one carries a walker in a step."""
+        return self.step_size
 
     def step(self, energy: Energy, walkers: Walkers, rng: torch.Generator) -> tuple[Walkers, Info]:
         """Proposes, then accepts or rejects."""

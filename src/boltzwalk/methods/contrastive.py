@@ -15,6 +15,7 @@ and then what is learnt is the K-step sampler, not the density (short-run learni
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -150,8 +151,10 @@ class Contrastive:
         r"""What a chain says about itself, from values that are there already.
 
         The travel :math:`K \varepsilon v`, with the mean gradient size :math:`v`, is how far the
-        drift alone carries a walker; the distance is how far the start is from the data.
+        drift alone carries a walker; the distance is how far the start is from the data. Where the
+        steps of a kernel do not grow with the gradient, there is no travel.
         """
+        travel = self.steps * self.kernel.drift * chain.gradient_mean
         pairs = min(len(data), len(start))
         distance = (start[:pairs] - data[:pairs]).flatten(1).norm(dim=1).mean()
         outside = (walkers.x < data.min()) | (walkers.x > data.max())
@@ -159,7 +162,7 @@ class Contrastive:
             "gradient_first": chain.gradient_first,
             "gradient_mean": chain.gradient_mean,
             "gradient_last": chain.gradient_last,
-            "travel": self.steps * self.kernel.step_size * chain.gradient_mean,
+            **({} if math.isnan(self.kernel.drift) else {"travel": travel}),
             "distance": distance,
             "displacement": chain.displacement,
             "out_of_range": outside.to(data.dtype).mean(),

@@ -19,13 +19,15 @@ def toy() -> Settings:
     """
     return Settings(
         data=Toy("eight_gaussians"),
-        energy=NetworkEnergy(Multilayer((128, 128)), reference_scale=2.0, zero_start=True),
+        energy=NetworkEnergy(
+            Multilayer((128, 128), activation="leaky_relu"), reference_scale=2.0, zero_start=True
+        ),
         method=Contrastive(
             start=ReplayStart(size=5000, restart_share=0.01, noise=NoiseStart("gaussian", 2.0)),
             kernel=MALA(step_size=0.01),
             steps=20,
         ),
-        optimizer=Adam(1e-3),
+        optimizer=Adam(3e-3),
         schedule=Schedule(anneal=0.5),
         updates=2000,
         batch=256,

@@ -46,7 +46,7 @@ def write_report(run: Run, folder: Path, numbers: list[Number]) -> Path:
     """
     data = run.dataset
     shown = 100 if len(data.event_shape) == 3 else 1000
-    real = picture(data.test[:shown], data.train, data.low, data.high)
+    real = picture(data.test[:shown], data)
     rows = "".join(
         f"<tr><td>{html.escape(n.name)}</td><td>{html.escape(n.text)}</td>"
         f"<td>{html.escape(n.meaning)}</td></tr>"
@@ -80,7 +80,7 @@ def _curves(rows: list[dict[str, Any]]) -> bytes:
     figure = Figure(figsize=(9, 5), layout="constrained")
     updates = [row["update"] for row in rows]
     for (key, title, meaning), axes in zip(CURVES, figure.subplots(2, 2).flat, strict=True):
-        axes.plot(updates, [row[key] for row in rows], lw=0.8)
+        axes.plot(updates, [row.get(key, row["displacement"]) for row in rows], lw=0.8)
         if key == "travel":
             axes.plot(updates, [row["distance"] for row in rows], "k--", lw=0.8)
         if key == "energy_gap":

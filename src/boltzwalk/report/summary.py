@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 import torch
 
+from ..data import Toy
 from ..metrics.classifier import fit_classifier, judge_classes
+from ..metrics.quadrature import log_z_in_the_plane
 from ..rng import generator
 from ..train.folder import read_rows
 from ..train.run import Run, draw
@@ -40,6 +42,8 @@ def summarise(run: Run, folder: Path) -> list[Number]:
     numbers = []
     if run.dataset.train_labels is not None and len(run.dataset.event_shape) == 3:
         numbers += _classes(run, x)
+    if run.dataset.event_shape == (2,) and run.settings.method.kernel.temperature > 0:
+        numbers.append(_likelihood(run))
     with torch.no_grad():
         held_out, drawn = run.model(run.dataset.test[:n]).mean(), run.model(x).mean()
     last = rows[-1]
@@ -47,8 +51,8 @@ def summarise(run: Run, folder: Path) -> list[Number]:
         Number("energy", f"{held_out:.3g} / {drawn:.3g}", "mean of test data / of samples"),
         Number(
             "travel",
-            f"{last['travel']:.3g} of {last['distance']:.3g}",
-            "drift of a chain in training, of the way from its start to the data",
+            f"{last.get('travel', last['displacement']):.3g} of {last['distance']:.3g}",
+            "of a chain in training, of the way from its start to the data",
         ),
         Number(
             "temperature",
@@ -61,6 +65,21 @@ def summarise(run: Run, folder: Path) -> list[Number]:
         text = f"{cost['seconds']:.0f} s, {cost['peak_memory_mb']:.0f} MB"
         numbers.append(Number("cost", text, f"{cost['gradients']:,} gradient evaluations"))
     return numbers
+
+
+@torch.no_grad()
+def _likelihood(run: Run) -> Number:
+    """The held-out likelihood in the plane, where log Z is a sum over a grid."""
+    data, temperature = run.dataset, run.settings.method.kernel.temperature
+    log_z = log_z_in_the_plane(run.model, data.train, temperature)
+    nats = run.model(data.test).double() / temperature + log_z
+    error = 1.96 * float(nats.std()) / math.sqrt(len(nats))
+    truth = ""
+    if isinstance(run.settings.data, Toy):
+        exact = -run.settings.data.density().log_density(data.test.double()).mean()
+        truth = f"; the true density has {float(exact):.3f}"
+    text = f"{float(nats.mean()):.3f} ± {error:.3f} nats"
+    return Number("test nll", text, f"by quadrature{truth}")
 
 
 def _classes(run: Run, x: torch.Tensor) -> list[Number]:

@@ -60,8 +60,7 @@ def write_samples(run: Run, path: Path, n: int, steps: int, seed: int) -> list[s
         said.append(f"samples  {path}")
     image = path.with_suffix(".png")
     shown = chunks[0].x[:100] if len(run.dataset.event_shape) == 3 else chunks[0].x
-    data = run.dataset
-    write_atomically(image, picture(shown, data.train, data.low, data.high))
+    write_atomically(image, picture(shown, run.dataset))
     return [*said, f"picture  {image}"]
 
 

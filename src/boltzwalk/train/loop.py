@@ -135,7 +135,7 @@ def _cause(update: int, loss: Tensor, gradient_norm: Tensor, info: dict[str, Ten
     if not math.isfinite(float(info.get("energy_data", torch.nan))):
         return f"{what}. The energy of the data is not finite: the learning rate is too large"
     return (
-        f"{what}. The walkers ran away along their chain (gradient of the energy {first:.3g} at "
-        f"its first step, {last:.3g} at its last): the learning rate is too large for so few steps; "
-        "halve it, double method.steps, or raise method.data_noise"
+        f"{what}. The walkers ran away along their chain: the gradient of the energy was "
+        f"{first:.3g} at its first step, {last:.3g} at its last. The learning rate is too large "
+        "for so few steps: halve it, double method.steps, or raise method.data_noise"
     )

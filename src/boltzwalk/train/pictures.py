@@ -10,6 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..data import Dataset
+
 __all__ = ["image_grid", "picture"]
 
 
@@ -36,27 +38,30 @@ def image_grid(x: Tensor, columns: int = 0, low: float = -1.0, high: float = 1.0
     return (grid[:-1, :-1] * 255).round().byte()
 
 
-def picture(x: Tensor, reference: Tensor, low: float | None, high: float | None) -> bytes:
-    """Returns a PNG of samples; a table or points in the plane are drawn over the reference.
+def picture(x: Tensor, dataset: Dataset) -> bytes:
+    """Returns a PNG of samples; points in the plane and columns are drawn over training data.
 
     Arguments:
-        x: The samples, shape (N, *event).
-        reference: Real data, of the same event shape.
-        low: The least value of an image, shown black.
-        high: The largest value of an image, shown white.
+        x: The samples, shape (N, *event), in the units of the model.
+        dataset: The data that they should be like.
     """
     if x.ndim == 4 and x.shape[1] in (1, 3):
-        grid = image_grid(x, low=-1.0 if low is None else low, high=1.0 if high is None else high)
+        low = -1.0 if dataset.low is None else dataset.low
+        grid = image_grid(x, low=low, high=1.0 if dataset.high is None else dataset.high)
         scale = max(1, 640 // grid.shape[1])
         image = Image.fromarray(grid.numpy().squeeze(-1) if x.shape[1] == 1 else grid.numpy())
         image = image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
         buffer = io.BytesIO()
         image.save(buffer, "PNG")
         return buffer.getvalue()
-    return _plot(x.flatten(1).cpu().numpy(), reference.flatten(1).cpu().numpy())
+    values, reference = (
+        dataset.to_original(rows).flatten(1).detach().float().cpu().numpy()
+        for rows in (x, dataset.train)
+    )
+    return _plot(values, reference, dataset.columns)
 
 
-def _plot(x: np.ndarray, reference: np.ndarray) -> bytes:
+def _plot(x: np.ndarray, reference: np.ndarray, columns: tuple[str, ...]) -> bytes:
     """A scatter in two dimensions, else a histogram for each of the first twelve columns."""
     from matplotlib.figure import Figure
 
@@ -65,19 +70,18 @@ def _plot(x: np.ndarray, reference: np.ndarray) -> bytes:
         axes = figure.subplots()
         axes.scatter(reference[:2000, 0], reference[:2000, 1], s=4, c="0.75", label="data")
         axes.scatter(x[:, 0], x[:, 1], s=4, c="tab:red", label="samples")
-        axes.set_aspect("equal")
+        if not columns:
+            axes.set_aspect("equal")
         axes.legend(loc="upper right")
     else:
-        shown = min(x.shape[1], 12)
         for column, axes in enumerate(figure.subplots(4, 3).flat):
-            if column >= shown:
+            if column >= x.shape[1]:
                 axes.axis("off")
                 continue
             edges = np.histogram_bin_edges(reference[:, column], 30)
-            for values, colour in ((reference, "0.75"), (x, "tab:red")):
-                step = "stepfilled" if colour == "0.75" else "step"
-                axes.hist(values[:, column], edges, density=True, histtype=step, color=colour)
-            axes.set_title(f"column {column}", fontsize=8)
+            axes.hist(reference[:, column], edges, density=True, color="0.75")
+            axes.hist(x[:, column], edges, density=True, histtype="step", color="tab:red")
+            axes.set_title(columns[column] if columns else f"column {column}", fontsize=8)
             axes.tick_params(labelsize=6)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)

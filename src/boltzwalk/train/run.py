@@ -275,7 +275,7 @@ def _draw_picture(run: Run, folder: Path) -> None:
     n = PICTURED if len(data.event_shape) == 3 else 1000
     if run.state is not None:
         n = min(n, len(run.state))
-    png = picture(draw(run, n, rng).x, data.train, data.low, data.high)
+    png = picture(draw(run, n, rng).x, data)
     write_atomically(folder / "samples" / f"update_{run.update:08d}.png", png)
     write_atomically(folder / "samples.png", png)
 
