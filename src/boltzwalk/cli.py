@@ -52,7 +52,7 @@ def train(
     overrides: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[KEY=VALUE]...",
+            metavar="KEY=VALUE",
             help="Settings to change, such as kernel.step_size=0.02 or updates=500.",
         ),
     ] = None,
@@ -98,6 +98,9 @@ def sample(
     out: Annotated[
         Path | None, typer.Option(help="A .npz, .csv or .png file; default: in the run folder.")
     ] = None,
+    noise: Annotated[
+        bool, typer.Option("--noise", help="Start from noise, not from walkers that were kept.")
+    ] = False,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
     debug: Debug = False,
 ) -> None:
@@ -109,7 +112,7 @@ def sample(
         run = open_run(folder, device)
         place = folder.parent.parent if folder.is_file() else folder
         path = out or place / "samples" / f"samples_seed{seed}.npz"
-        for line in write_samples(run, path, n, steps, seed):
+        for line in write_samples(run, path, n, steps, seed, noise):
             typer.echo(line)
 
 

@@ -65,6 +65,7 @@ def test_train_resume_sample(tmp_path):
     again = boltzwalk("train", "digits", *SMALL, cwd=tmp_path)
     assert "runs/digits/samples.png" in again
     boltzwalk("resume", "runs/digits", "--quiet", cwd=tmp_path)
+    boltzwalk("sample", "runs/digits", "--noise", "--out", "y.png", cwd=tmp_path)
     boltzwalk("sample", "runs/digits", "-n", "7", "--out", "x.npz", cwd=tmp_path)
     with np.load(tmp_path / "x.npz") as file:
         assert file["x"].shape == (7, 1, 8, 8)

@@ -240,3 +240,16 @@ def test_golden(start):
     total = sum(p.sum().item() for p in net.parameters())
     expected = GOLDEN[type(start).__name__]
     assert (loss.item(), total) == pytest.approx(expected, rel=1e-9), (loss.item(), total)
+
+
+def test_samples_of_a_store_are_different_walkers_and_none_is_restarted(rng):
+    energy, data = Quadratic(), torch.randn(10, 2)
+    method = Contrastive(ReplayStart(size=3000, restart_share=1.0), Descent(1e-12), steps=1)
+    state = Replay(torch.arange(3000.0)[:, None].expand(3000, 2).contiguous())
+    drawn = method.sample(energy, data, state, 2500, rng).x[:, 0].round()
+    assert len(drawn.unique()) == 2500, "more than one chunk, and no walker twice"
+    with pytest.raises(ValueError, match="store holds 3000 walkers, asked for 3001 samples"):
+        method.sample(energy, data, state, 3001, rng)
+    from_noise = method.sample(energy, data, None, 4000, rng)
+    assert len(from_noise) == 4000
+    assert from_noise.x.abs().max() <= 1

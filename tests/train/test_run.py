@@ -217,3 +217,12 @@ def test_the_torn_last_line_of_a_log_is_dropped(tmp_path):
     assert run_folder.read_rows(path) == [{"update": 1}, {"update": 2}]
     run_folder.truncate_rows(path, 1)
     assert path.read_text() == json.dumps({"update": 1}) + "\n"
+
+
+def test_two_processes_cannot_train_in_one_folder(tmp_path):
+    first = run(SMALL, tmp_path)
+    next(first)
+    with pytest.raises(ValueError, match="is being trained by another process"):
+        next(run(SMALL, tmp_path))
+    first.close()
+    assert next(run(SMALL, tmp_path)).update == 1

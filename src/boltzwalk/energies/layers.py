@@ -1,16 +1,19 @@
-"""PyTorch's layers, with the same parameters and results, faster where chains spend their time.
+r"""PyTorch's layers, with the same parameters and results, faster where chains spend their time.
 
-Measured in float32 on one core (x86, AVX-512; PyTorch 2.13), forward and input gradient:
+Measured on one core (x86, AVX-512, PyTorch 2.13), forward and input gradient together unless said
+otherwise:
 
-* a dense layer as a convolution with a kernel of one pixel: 1.4 to 2.2 times, because PyTorch's
-  convolutions and its matrix products come from different libraries;
-* a dense layer of few inputs with its weights in the other order: 2 times, its parameter gradient 4;
-* the input gradient of a convolution of few channels as a product and a fold: 1.3 times (3
-  channels) to 5 (1 channel); 1.5 to 6 in bfloat16;
-* an activation's gradient before the flattening in the layout of the activation: 13 to 30 times.
+* a dense layer in float32 as a convolution with a kernel of one pixel: 1.4 to 2.2 times as fast,
+  because PyTorch's convolutions and its matrix products come from different libraries;
+* a dense layer of few inputs with its weights in the other order in memory: 2 times, and the
+  gradient of its parameters 4 times;
+* the input gradient alone of a strided convolution of few channels as a convolution of stride one:
+  2.3 to 4.2 times;
+* the gradient of an activation before the flattening, in the layout of the activation: 10 to 30
+  times, which is 3 % of the step of a large network.
 
-Elsewhere (small batches, other devices and types, more threads) the layers are PyTorch's. They
-inherit from them, so that initialisation, spectral normalisation and files need not tell them apart.
+Elsewhere (small batches, other devices and types) the layers are PyTorch's. They inherit from them,
+so that initialisation, spectral normalisation and saved files need not tell them apart.
 """
 
 from __future__ import annotations
@@ -18,18 +21,19 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
 __all__ = ["Convolution", "Dense", "Flatten"]
 
 LARGE = 1 << 23
-"""Multiplications from which a dense layer is a convolution: below, the set-up costs more."""
+"""Multiplications from which a dense layer is a convolution; below, the set-up costs more."""
 
-FEW = 8
+FEW_INPUTS = 8
 """Inputs up to which a dense layer is better off with its weights transposed in memory."""
 
-THREADS = 4
-"""Threads up to which the fold wins: it has one, a convolution has all."""
+FEW_PIXELS = 16
+"""Channels times sub-pixels up to which they fill one vector, and are better off together."""
 
 
 class Dense(nn.Linear):
@@ -43,30 +47,40 @@ class Dense(nn.Linear):
     def forward(self, x: Float[Tensor, "N inputs"]) -> Float[Tensor, "N outputs"]:
         """Returns the map of every row."""
         weight = self.weight
-        outputs, inputs = weight.shape
-        rows = len(x)
-        single = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32
-        if single and not torch.is_autocast_enabled("cpu"):
-            images = _images(rows) if rows * inputs * outputs >= LARGE and outputs >= 32 else 0
-            if images and inputs >= 32:
+        (outputs, inputs), rows = weight.shape, len(x)
+        if x.device.type == "cpu" and x.dtype == torch.float32 and not _autocast():
+            images = _images(rows) if rows * inputs * outputs >= LARGE else 0
+            if images and min(inputs, outputs) >= 32:
                 pixels = x.reshape(images, rows // images, 1, inputs).permute(0, 3, 1, 2)
                 y = functional.conv2d(pixels, weight[:, :, None, None], self.bias)
                 return y.permute(0, 2, 3, 1).reshape(rows, outputs)
-            if 1 < inputs <= FEW:
+            if 1 < inputs <= FEW_INPUTS:
                 weight = weight.t().contiguous().t()
         return functional.linear(x, weight, self.bias)
+
+
+def _autocast() -> bool:
+    """Whether products are done in bfloat16 anyway."""
+    return torch.is_autocast_enabled("cpu")
 
 
 def _images(rows: int) -> int:
     """Into how many images of equal size the rows are cut; 0 where they cannot be.
 
-    PyTorch's choice of the fast convolution asks for 16 or more.
+    PyTorch takes its fast convolution for 16 images and more.
     """
     return next((images for images in range(16, 33) if rows % images == 0), 0)
 
 
 class Convolution(nn.Conv2d):
-    """A convolution without dilation and groups.
+    """A convolution with a square kernel.
+
+    Arguments:
+        inputs: The channels of the images.
+        outputs: The channels of the result.
+        kernel: The side of the kernel.
+        stride: The stride.
+        padding: The zeros on each side.
 
     Example:
         >>> layer, x = Convolution(1, 8, 5, stride=2, padding=4), torch.randn(3, 1, 28, 28)
@@ -74,51 +88,83 @@ class Convolution(nn.Conv2d):
         torch.Size([3, 8, 16, 16])
     """
 
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0
+    ) -> None:
+        super().__init__(inputs, outputs, kernel, stride, padding)
+        self.together = stride > 1 and inputs * stride**2 <= FEW_PIXELS and padding < kernel
+
     def forward(self, x: Float[Tensor, "N c h w"]) -> Float[Tensor, "N C H W"]:
         """Returns the convolved images."""
-        few = self.in_channels < 2 * min(self.stride)
-        here = x.device.type == "cpu" and torch.get_num_threads() <= THREADS
-        if not (few and here and x.requires_grad):
+        if not (self.together and x.requires_grad and x.device.type == "cpu"):
             return super().forward(x)
-        y = super().forward(x.detach())  # PyTorch's, with the gradient of the parameters
-        with_grad: Tensor = _FoldedGradient.apply(y, x, self.weight, self.stride, self.padding)
-        return with_grad
+        y = super().forward(x.detach())  # which keeps the gradient of the parameters
+        padding = int(self.padding[0])
+        with_gradient: Tensor = _InputGradient.apply(y, x, self.weight, self.stride[0], padding)
+        return with_gradient
 
 
-class _FoldedGradient(torch.autograd.Function):
-    r"""Gives a convolution y of x its input gradient, as a matrix product and a fold.
+class _Context(FunctionCtx):
+    """What the backward pass has to know, for the type checker."""
 
-    Every output pixel pulls at the patch below it: the patches :math:`W^\top g` are computed at
-    once, and added up where they overlap.
+    saved_tensors: tuple[Tensor]
+    image: torch.Size
+    dtype: torch.dtype
+    stride: int
+    padding: int
+
+
+class _InputGradient(torch.autograd.Function):
+    r"""Gives the result y of a strided convolution of x its input gradient.
+
+    In one dimension, with the stride s and the padding p, the pixel :math:`j = s i + a - p` gets
+
+    .. math:: \sum_t W[s t + a] \, g[i - t] .
+
+    For each sub-pixel a this is a convolution of stride one, of the reversed kernel. All of them,
+    as channels, are one convolution, and are then woven together.
     """
 
     @staticmethod
-    def forward(y, x, weight, stride, padding):
+    def forward(y: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
         return y.view_as(y)
 
     @staticmethod
-    def setup_context(ctx, inputs, output):
+    def setup_context(
+        ctx: _Context, inputs: tuple[Tensor, Tensor, Tensor, int, int], output: Tensor
+    ) -> None:
         _, x, weight, ctx.stride, ctx.padding = inputs
-        ctx.image = x.shape[2:]
+        ctx.image, ctx.dtype = x.shape[2:], x.dtype
         ctx.save_for_backward(weight)
 
     @staticmethod
-    def backward(ctx, grad):
-        (weight,) = ctx.saved_tensors
-        pulls = grad.permute(0, 2, 3, 1).flatten(1, 2).transpose(1, 2)  # (N, C, HW)
-        kernels = weight.to(grad.dtype).flatten(1).t().expand(len(grad), -1, -1)
-        patches = torch.bmm(kernels, pulls).float()
-        x_grad = functional.fold(
-            patches, ctx.image, weight.shape[2:], padding=ctx.padding, stride=ctx.stride
-        )
-        return grad, x_grad, None, None, None
+    def backward(ctx: _Context, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+        weight, s, p = ctx.saved_tensors[0].to(grad.dtype), ctx.stride, ctx.padding
+        outputs, inputs, kernel, _ = weight.shape
+        taps = -(-kernel // s)
+        weight = functional.pad(weight, (0, taps * s - kernel) * 2)
+        weight = weight.view(outputs, inputs, taps, s, taps, s).permute(1, 3, 5, 0, 2, 4)
+        weight = weight.reshape(inputs * s * s, outputs, taps, taps).flip(2, 3)
+        # Pixels that lie in the padding altogether are not computed.
+        before, cut = taps - 1 - p // s, p % s
+        rows, columns = (-(-(p + side) // s) - got for side, got in zip(ctx.image, grad.shape[2:]))
+        if rows == columns == before:
+            pixels = functional.conv2d(grad, weight, padding=before)
+        else:
+            pixels = functional.conv2d(
+                functional.pad(grad, (before, columns, before, rows)), weight
+            )
+        n, _, rows, columns = pixels.shape
+        woven = pixels.view(n, inputs, s, s, rows, columns).permute(0, 1, 4, 2, 5, 3)
+        image = woven.reshape(n, inputs, rows * s, columns * s)
+        image = image[:, :, cut : cut + ctx.image[0], cut : cut + ctx.image[1]]
+        return grad, image.to(ctx.dtype), None, None, None
 
 
 class Flatten(nn.Module):
-    """Flattens images, (N, C, H, W) to (N, C * H * W), whatever their layout.
+    """Flattens images, (N, C, H, W) to (N, C * H * W), in PyTorch's order whatever their layout.
 
-    The order of the features is PyTorch's. Their gradient comes back channels first, and would meet
-    activations that are channels last.
+    The gradient of the rows is channels first, and would meet an activation that is channels last.
     """
 
     def forward(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N F"]:

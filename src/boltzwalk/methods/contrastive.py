@@ -26,10 +26,13 @@ from ..energies.energy import Energy
 from ..kernels import HMC, MALA, ULA, AdamDescent, Descent, KineticLangevin, run
 from ..kernels.chain import ChainInfo
 from ..replay import Replay
-from ..walkers import Walkers, evaluate
+from ..walkers import Walkers, cat, evaluate
 from .starts import DataStart, NoiseStart, ReplayStart
 
 __all__ = ["Contrastive"]
+
+SAMPLED_AT_ONCE = 1000
+"""Walkers of one chain when samples are drawn, so that any number of them fits the memory."""
 
 
 @dataclass(frozen=True)
@@ -132,14 +135,17 @@ class Contrastive:
         Arguments:
             energy: The energy that has learnt.
             data: The training data, shape (M, \*event).
-            state: The walkers that were kept, if any.
+            state: The walkers that were kept; None starts those of a store from noise.
             n: How many walkers.
             rng: The source of the noise.
             steps: The number of kernel steps; 0 takes those of training.
         """
-        x, _ = self.start.draw(data, state, n, rng)
-        walkers, _ = run(self.kernel, energy, evaluate(energy, x), steps or self.steps, rng)
-        return walkers
+        chains = self.start.sample(data, state, n, rng).split(SAMPLED_AT_ONCE)
+        moved = (
+            run(self.kernel, energy, evaluate(energy, x), steps or self.steps, rng)[0]
+            for x in chains
+        )
+        return cat(*moved)
 
     def gradients(self, n: int) -> int:
         """Returns the input gradients that one update of n walkers costs: K + 1 each for ULA."""

@@ -9,7 +9,8 @@ r"""Where the negative walkers start, which is what tells the contrastive method
 ======================  =============================================================
 
 Each has ``init(data, rng) -> state``, ``draw(data, state, n, rng) -> (x, index)`` and
-``put(state, index, x) -> state``; the state is a :class:`Replay` or None.
+``put(state, index, x) -> state``; the state is a :class:`Replay` or None. To draw samples of a
+trained model, ``sample(data, state, n, rng) -> x`` says where their chains start.
 """
 
 from __future__ import annotations
@@ -69,6 +70,12 @@ class NoiseStart:
         """Nothing is kept."""
         return state
 
+    def sample(
+        self, data: Float[Tensor, "M *event"], state: Replay | None, n: int, rng: torch.Generator
+    ) -> Float[Tensor, "n *event"]:
+        """Returns n walkers from noise, as in training."""
+        return self.noise(data, n, rng)
+
 
 @dataclass(frozen=True)
 class DataStart:
@@ -92,6 +99,12 @@ class DataStart:
     def put(self, state: Replay | None, index: Tensor | None, x: Tensor) -> Replay | None:
         """Nothing is kept."""
         return state
+
+    def sample(
+        self, data: Float[Tensor, "M *event"], state: Replay | None, n: int, rng: torch.Generator
+    ) -> Float[Tensor, "n *event"]:
+        """Returns n rows of the data, as in training."""
+        return self.draw(data, state, n, rng)[0]
 
 
 @dataclass(frozen=True)
@@ -142,3 +155,16 @@ class ReplayStart:
         assert state is not None
         assert index is not None
         return state.put(index, x)
+
+    def sample(
+        self, data: Float[Tensor, "M *event"], state: Replay | None, n: int, rng: torch.Generator
+    ) -> Float[Tensor, "n *event"]:
+        """Returns n different walkers of the store, none restarted; from noise without a store."""
+        if state is None:
+            return self.noise.noise(data, n, rng)
+        if n > len(state):
+            raise ValueError(
+                f"the store holds {len(state)} walkers, asked for {n} samples; ask for at most "
+                f"{len(state)}, or start from noise: --noise --steps 1000"
+            )
+        return state.x[state.draw(n, rng)]

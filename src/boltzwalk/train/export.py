@@ -15,10 +15,10 @@ from .run import Run, draw
 
 __all__ = ["write_samples"]
 
-BATCH = 1000
 
-
-def write_samples(run: Run, path: Path, n: int, steps: int, seed: int) -> list[str]:
+def write_samples(
+    run: Run, path: Path, n: int, steps: int = 0, seed: int = 0, from_noise: bool = False
+) -> list[str]:
     """Draws samples, writes them and their picture, and returns what was written in words.
 
     Arguments:
@@ -28,6 +28,7 @@ def write_samples(run: Run, path: Path, n: int, steps: int, seed: int) -> list[s
         n: How many samples.
         steps: The number of kernel steps; 0 takes those of training.
         seed: The seed of the noise.
+        from_noise: Whether the walkers start from noise even where some were kept.
 
     Raises:
         ValueError: If the ending of the path is another, or a sample is not finite.
@@ -36,30 +37,23 @@ def write_samples(run: Run, path: Path, n: int, steps: int, seed: int) -> list[s
         raise ValueError(f"out must end in .npz, .csv or .png, got {path.name!r}")
     if path.suffix == ".csv" and len(run.dataset.event_shape) != 1:
         raise ValueError(f"a .csv file holds tables, got images for {path.name!r}; write .npz")
-    device = run.settings.device
-    chunks = [
-        draw(run, min(BATCH, n - done), generator(seed, "sample", done, device), steps)
-        for done in range(0, n, BATCH)
-    ]
-    x, energy = (
-        np.concatenate([_array(part) for part in parts])
-        for parts in ([walkers.x for walkers in chunks], [walkers.energy for walkers in chunks])
-    )
-    if not np.isfinite(x).all():
-        share = 1 - np.isfinite(x).reshape(n, -1).all(1).mean()
+    rng = generator(seed, "sample", 0, run.settings.device)
+    walkers = draw(run, n, rng, steps, from_noise)
+    finite = walkers.x.isfinite().flatten(1).all(1)
+    if not bool(finite.all()):
+        share = 1 - float(finite.float().mean())
         raise ValueError(f"samples must be finite, {share:.0%} are not; try fewer --steps")
     said = [f"{n} samples, {steps or run.settings.method.steps} steps each, seed {seed}"]
     if path.suffix != ".png":
-        original = _array(run.dataset.to_original(chunks[0].x.new_tensor(x)))
-        content = (
-            _csv(original, run.dataset.columns)
-            if path.suffix == ".csv"
-            else _npz(x=x, original=original, energy=energy)
-        )
+        original = _array(run.dataset.to_original(walkers.x))
+        if path.suffix == ".csv":
+            content = _csv(original, run.dataset.columns)
+        else:
+            content = _npz(x=_array(walkers.x), original=original, energy=_array(walkers.energy))
         write_atomically(path, content)
         said.append(f"samples  {path}")
     image = path.with_suffix(".png")
-    shown = chunks[0].x[:100] if len(run.dataset.event_shape) == 3 else chunks[0].x
+    shown = walkers.x[:100] if len(run.dataset.event_shape) == 3 else walkers.x[:1000]
     write_atomically(image, picture(shown, run.dataset))
     return [*said, f"picture  {image}"]
 

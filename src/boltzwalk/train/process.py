@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import platform
 import resource
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 import torch
 
-__all__ = ["StopRequest", "keep_freed_memory", "peak_memory", "stop_on_signal"]
+__all__ = ["StopRequest", "keep_freed_memory", "only_process", "peak_memory", "stop_on_signal"]
 
 
 def keep_freed_memory() -> bool:
@@ -42,6 +44,24 @@ def peak_memory(device: torch.device) -> float:
         return torch.cuda.max_memory_allocated(device) / 1e6
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+@contextmanager
+def only_process(folder: Path) -> Iterator[None]:
+    """Holds a run folder for this process; the system lets go of it when the process ends.
+
+    Raises:
+        ValueError: If another process holds it.
+    """
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(
+                f"{folder} is being trained by another process; wait for it, or take another "
+                "folder with --name"
+            ) from error
+        yield
 
 
 class StopRequest:

@@ -30,7 +30,7 @@ from .checkpoint import (
 )
 from .loop import Update, train
 from .pictures import picture
-from .process import StopRequest, keep_freed_memory, peak_memory
+from .process import StopRequest, keep_freed_memory, only_process, peak_memory
 from .settings import Settings, from_yaml, to_yaml
 from .tree import differences, to_tree
 
@@ -174,7 +174,7 @@ def _newest(fresh: Run, candidates: list[Path]) -> Run:
 
 
 def draw(
-    run: Run, n: int, rng: torch.Generator, steps: int = 0, energy: nn.Module | None = None
+    run: Run, n: int, rng: torch.Generator, steps: int = 0, from_noise: bool = False
 ) -> Walkers:
     """Draws samples the way the run was trained: from the same start, by the same kernel.
 
@@ -183,13 +183,16 @@ def draw(
         n: How many.
         rng: The source of the noise.
         steps: The number of kernel steps; 0 takes those of training.
-        energy: The energy to sample; None takes the run's model.
+        from_noise: Whether to leave the walkers that were kept alone and start from noise.
+
+    Raises:
+        ValueError: If there are fewer walkers in the store.
     """
     settings = run.settings
+    state = None if from_noise else run.state
     device = torch.device(settings.device)
     with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
-        model = run.model if energy is None else energy
-        return settings.method.sample(model, run.dataset.train, run.state, n, rng, steps)
+        return settings.method.sample(run.model, run.dataset.train, state, n, rng, steps)
 
 
 def run(settings: Settings, folder: Path, stop: StopRequest | None = None) -> Iterator[Progress]:
@@ -207,30 +210,41 @@ def run(settings: Settings, folder: Path, stop: StopRequest | None = None) -> It
     """
     fresh = start(settings)
     run_folder.prepare(folder, settings)
-    found = run_folder.checkpoints(folder)
-    now = _newest(fresh, found) if found else fresh
-    for name in ("log.jsonl", "cost.jsonl"):
-        run_folder.truncate_rows(folder / name, now.update)
-    output, clock = settings.output, _Clock(folder, now)
-    with _tensorboard(folder, now.update) as events:
-        for done in _named(_updates(now), folder):
-            now = replace(now, update=done.update, state=done.state)
-            last = done.update == settings.updates
-            row = None
-            if last or done.update % output.log_every == 0:
-                row = {"update": done.update} | {k: float(v) for k, v in done.info.items()}
-                run_folder.append_row(folder / "log.jsonl", row)
-                run_folder.append_row(folder / "cost.jsonl", clock.row(now))
-                for key, value in row.items() if events else ():
-                    events.add_scalar(key, value, done.update)
-            stopping = stop is not None and stop.asked
-            if last or stopping or done.update % output.save_every == 0:
-                _save(now, folder)
-            if last or (output.picture_every and done.update % output.picture_every == 0):
-                _draw_picture(now, folder)
-            yield Progress(done.update, row)
-            if stopping:
-                return
+    with only_process(folder):
+        found = run_folder.checkpoints(folder)
+        now = _newest(fresh, found) if found else fresh
+        for name in ("log.jsonl", "cost.jsonl"):
+            run_folder.truncate_rows(folder / name, now.update)
+        with _tensorboard(folder, now.update) as events:
+            yield from _trained(now, folder, events, stop)
+
+
+def _trained(
+    now: Run,
+    folder: Path,
+    events: Any,  # noqa: ANN401
+    stop: StopRequest | None,
+) -> Iterator[Progress]:
+    """The updates of a run, and all that is written between them."""
+    settings, output, clock = now.settings, now.settings.output, _Clock(folder)
+    for done in _named(_updates(now), folder):
+        now = replace(now, update=done.update, state=done.state)
+        last = done.update == settings.updates
+        row = None
+        if last or done.update % output.log_every == 0:
+            row = {"update": done.update} | {k: float(v) for k, v in done.info.items()}
+            run_folder.append_row(folder / "log.jsonl", row)
+            run_folder.append_row(folder / "cost.jsonl", clock.row(now))
+            for key, value in row.items() if events else ():
+                events.add_scalar(key, value, done.update)
+        stopping = stop is not None and stop.asked
+        if last or stopping or done.update % output.save_every == 0:
+            _save(now, folder)
+        if last or (output.picture_every and done.update % output.picture_every == 0):
+            _draw_picture(now, folder)
+        yield Progress(done.update, row)
+        if stopping:
+            return
 
 
 def _updates(run: Run) -> Iterator[Update[Replay | None]]:
@@ -283,7 +297,7 @@ def _draw_picture(run: Run, folder: Path) -> None:
 class _Clock:
     """What a run has cost so far, over all the times it was resumed."""
 
-    def __init__(self, folder: Path, run: Run) -> None:
+    def __init__(self, folder: Path) -> None:
         rows = run_folder.read_rows(folder / "cost.jsonl")
         self.before = rows[-1]["seconds"] if rows else 0.0
         self.began = time.monotonic()

@@ -1,0 +1,50 @@
+"""What README and docs show runs, and the settings they name exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from boltzwalk.cli import _assignments, _settings
+from boltzwalk.recipes import RECIPES
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.fixture(autouse=True)
+def float32(float64):
+    torch.set_default_dtype(torch.float32)
+
+
+def blocks():
+    for page in PAGES:
+        for i, code in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)):
+            yield pytest.param(code, id=f"{page.stem}-{i}")
+
+
+@pytest.mark.parametrize("code", list(blocks()))
+def test_the_python_of_a_page_runs(code):
+    exec(compile(code, "page", "exec"), {})
+
+
+def commands():
+    for page in PAGES:
+        for line in re.findall(r"^boltzwalk train (.*)$", page.read_text(), re.MULTILINE):
+            words = line.split("#")[0].split()
+            if words[0] in RECIPES:
+                yield pytest.param(words, id=" ".join(words))
+
+
+@pytest.mark.parametrize("words", list(commands()))
+def test_the_settings_of_a_command_exist(words):
+    flags = {"--dry-run", "--name"}
+    named = [word for i, word in enumerate(words[1:]) if words[i] != "--name"]
+    _settings(words[0], _assignments([word for word in named if word not in flags]))
+
+
+def test_every_link_of_a_page_leads_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
