@@ -199,13 +199,24 @@ def _settings(recipe: str, assignments: Sequence[str]) -> tuple[Settings, str]:
         base = from_yaml(path.read_text(), path)
         title = path.absolute().parent.name if path.stem == "settings" else path.stem
     elif path.exists():
-        own = "images" if path.is_dir() else "table"
+        own = "images" if path.is_dir() or _holds_images(path) else "table"
         base, title = RECIPES[own](), path.name.split(".")[0]
         assignments = [f"data.path={path}", *assignments]
     else:
         raise ValueError(_no_recipe(recipe, list(RECIPES)))
     tree = override(Settings, to_tree(base), assignments)
     return resolve(from_tree(Settings, tree)), title
+
+
+def _holds_images(path: Path) -> bool:
+    """Whether an array in a .npy or .npz file has more dimensions than a table."""
+    if path.suffix not in (".npy", ".npz"):
+        return False
+    import numpy as np
+
+    found = np.load(path, allow_pickle=False)
+    arrays = [found[name] for name in found.files] if path.suffix == ".npz" else [found]
+    return any(array.ndim >= 3 for array in arrays)
 
 
 def _no_recipe(recipe: str, known: list[str]) -> str:

@@ -64,7 +64,7 @@ def images() -> Settings:
     Reached: TODO
     """
     return Settings(
-        data=Images(path="images", size=32, channels=3),
+        data=Images(path="images", size=32),
         energy=NetworkEnergy(short_run(width=16)),
         method=Contrastive(
             start=ReplayStart(size=2000, restart_share=0.02),
