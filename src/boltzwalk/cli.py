@@ -5,18 +5,23 @@ Nothing heavy is imported before a command runs, so that `boltzwalk --help` answ
 
 from __future__ import annotations
 
+import errno
 import sys
 import time
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from .train.signals import StopRequest, stop_on_signal
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from .train.run import Progress, Run
+    from .train.execute import Progress
+    from .train.run import Run
     from .train.settings import Settings
 
 __all__ = ["app", "main"]
@@ -68,25 +73,46 @@ def train(
     debug: Debug = False,
 ) -> None:
     """Train a model; the same command again resumes it."""
-    with _errors(debug):
+    with _errors(debug), stop_on_signal() as stop:
         options = {"device": device, "seed": seed, "precision": precision}
         given = [f"{key}={value}" for key, value in options.items() if value is not None]
-        settings, title = _settings(recipe, [*_assignments(overrides or []), *given])
+        assignments = [*_assignments(overrides or []), *given]
+        folder = runs / (name or _title(recipe))
+        settings = _settings(recipe, [*_begun_with(folder), *assignments])
         if dry_run:
             from .train.settings import to_yaml
 
             typer.echo(to_yaml(settings), nl=False)
             return
-        _train(settings, runs / (name or title), quiet)
+        _train(settings, folder, quiet, stop)
 
 
-@app.command()
-def resume(folder: Folder, quiet: Quiet = False, debug: Debug = False) -> None:
+@app.command(context_settings={"ignore_unknown_options": True})
+def resume(
+    folder: Folder,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE",
+            help="Settings to go on with, such as updates=5000 or learning_rate=1e-4.",
+        ),
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
     """Go on with a run that was stopped, bit for bit as if it had not been."""
-    with _errors(debug):
-        from .train.folder import read_settings
+    with _errors(debug), stop_on_signal() as stop:
+        from .train.folder import change, read_settings
+        from .train.settings import Settings, resolve
+        from .train.tree import from_tree, override, to_tree
 
-        _train(read_settings(folder), folder, quiet)
+        given = [] if device is None else [f"device={device}"]
+        tree = to_tree(read_settings(folder))
+        tree = override(Settings, tree, [*_assignments(overrides or []), *given])
+        settings = resolve(from_tree(Settings, tree))
+        change(folder, settings)
+        _train(settings, folder, quiet, stop)
 
 
 @app.command()
@@ -151,33 +177,35 @@ def version(
 
 def main() -> None:
     """Runs the command line."""
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     app()
 
 
-def _train(settings: Settings, folder: Path, quiet: bool) -> None:
+def _train(settings: Settings, folder: Path, quiet: bool, stop: StopRequest) -> None:
     """Trains, shows progress, and ends with numbers, picture and report."""
-    from .train.process import stop_on_signal
-    from .train.run import open_run, run
+    from .train.execute import execute
+    from .train.run import open_run
 
-    with stop_on_signal() as stop:
-        last = 0
-        for done in _shown(run(settings, folder, stop), settings, folder.name, quiet):
-            last = done.update
+    last = 0
+    for done in _shown(execute(settings, folder, stop), settings, folder.name, quiet):
+        last = done.update
     if 0 < last < settings.updates:
         typer.echo(
             f"stopped at update {last} of {settings.updates}; saved.\n"
             f"go on with: boltzwalk resume {folder}"
         )
         raise typer.Exit(INTERRUPTED)
-    finished = open_run(folder)
-    _conclude(finished, folder)
+    _conclude(open_run(folder), folder)
 
 
 def _conclude(finished: Run, folder: Path) -> None:
     """Judges the samples of a finished run and writes its report."""
     from .report.page import write_report
     from .report.summary import summarise
+    from .train.execute import draw_picture
 
+    if not (folder / "samples.png").exists():
+        draw_picture(finished, folder)
     numbers = summarise(finished, folder)
     report = write_report(finished, folder, numbers)
     for number in numbers:
@@ -186,26 +214,44 @@ def _conclude(finished: Run, folder: Path) -> None:
     typer.echo(f"samples  boltzwalk sample {folder} -n 1000")
 
 
-def _settings(recipe: str, assignments: Sequence[str]) -> tuple[Settings, str]:
-    """The resolved settings that a recipe name or a path stands for, and the name of the run."""
+def _settings(recipe: str, assignments: Sequence[str]) -> Settings:
+    """The resolved settings that a recipe name or a path stands for."""
     from .recipes import RECIPES
     from .train.settings import Settings, from_yaml, resolve
     from .train.tree import from_tree, override, to_tree
 
     path = Path(recipe)
     if recipe in RECIPES:
-        base, title = RECIPES[recipe](), recipe
+        base = RECIPES[recipe]()
     elif path.suffix in (".yaml", ".yml"):
         base = from_yaml(path.read_text(), path)
-        title = path.absolute().parent.name if path.stem == "settings" else path.stem
+    elif (path / "settings.yaml").exists():
+        raise ValueError(f"{path} is a run; go on with it by `boltzwalk resume {path}`")
     elif path.exists():
-        own = "images" if path.is_dir() or _holds_images(path) else "table"
-        base, title = RECIPES[own](), path.name.split(".")[0]
-        assignments = [f"data.path={path}", *assignments]
+        base = RECIPES["images" if path.is_dir() or _holds_images(path) else "table"]()
+        assignments = [f"data.path={path.absolute()}", *assignments]
     else:
         raise ValueError(_no_recipe(recipe, list(RECIPES)))
     tree = override(Settings, to_tree(base), assignments)
-    return resolve(from_tree(Settings, tree)), title
+    return resolve(from_tree(Settings, tree))
+
+
+def _title(recipe: str) -> str:
+    """The name of a run: that of its recipe, its data, or the run whose settings it takes."""
+    path = Path(recipe).absolute()
+    if path.name in ("settings.yaml", "settings.yml"):
+        return path.parent.name
+    return path.name.split(".")[0] or path.name
+
+
+def _begun_with(folder: Path) -> list[str]:
+    """The device, precision and threads of a run that is there, which the same command keeps."""
+    if not (folder / "settings.yaml").exists():
+        return []
+    from .train.folder import read_settings
+
+    begun = read_settings(folder)
+    return [f"{key}={getattr(begun, key)}" for key in ("device", "precision", "threads")]
 
 
 def _holds_images(path: Path) -> bool:
@@ -281,7 +327,8 @@ def _brief(row: dict[str, float]) -> str:
     """The numbers that matter: energy gap d, gradient v, travel against distance."""
     parts = [f"d {row['energy_gap']:+.3g}", f"v {row['gradient_mean']:.3g}"]
     if "travel" in row:
-        parts.append(f"travel {row['travel']:.3g}/{row['distance']:.3g}")
+        way = f"/{row['distance']:.3g}" if "distance" in row else ""
+        parts.append(f"travel {row['travel']:.3g}{way}")
     if row["acceptance"] < 1:
         parts.append(f"accepted {row['acceptance']:.0%}")
     return "  ".join(parts)
@@ -292,13 +339,40 @@ def _errors(debug: bool) -> Iterator[None]:
     """Turns the errors that users can mend into one message and an exit code."""
     try:
         yield
-    except (ValueError, OSError, FloatingPointError) as error:
-        if debug:
-            raise
+    except (ValueError, OSError, ArithmeticError, RuntimeError) as error:
         code = 3 if isinstance(error, FloatingPointError) else 2
-        _fail(str(error), code)
+        if debug or (code == 2 and not _can_be_mended(error)):
+            raise
+        _fail(_words(error), code)
     except KeyboardInterrupt:
         _fail("interrupted; what was saved last is kept", INTERRUPTED)
+
+
+def _can_be_mended(error: Exception) -> bool:
+    """Whether an error is the user's to mend; memory is the one that PyTorch calls RuntimeError."""
+    return isinstance(error, ValueError | OSError) or _out_of_memory(error)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    text = str(error).lower()
+    return "out of memory" in text or "can't allocate memory" in text
+
+
+def _words(error: Exception) -> str:
+    """One message: what went wrong, where, and what to do."""
+    if _out_of_memory(error):
+        return (
+            "the memory is not enough; take a smaller batch, fewer walkers or a narrower network "
+            f"({str(error).splitlines()[0][:120]})"
+        )
+    if isinstance(error, OSError) and error.strerror:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        where = f": {error.filename}" if error.filename else ""
+        cure = (
+            "; nothing that was saved is lost, make room and give the same command" if full else ""
+        )
+        return f"{error.strerror}{where}{cure}"
+    return str(error)
 
 
 def _fail(message: str, code: int) -> NoReturn:

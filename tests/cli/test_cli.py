@@ -71,7 +71,7 @@ def test_train_resume_sample(tmp_path):
         assert file["x"].shape == (7, 1, 8, 8)
         assert file["energy"].shape == (7,)
         np.testing.assert_allclose(file["original"], (file["x"] + 1) * 8, atol=1e-4)
-    with Image.open(tmp_path / "x.png") as image:
+    with Image.open(tmp_path / "x_picture.png") as image:
         assert image.size[0] > 20
 
 
@@ -241,7 +241,59 @@ def test_a_read_only_folder(tmp_path):
 
 
 def test_a_full_disk(tmp_path):
-    """/dev/full refuses every byte."""
-    (tmp_path / "runs").symlink_to("/dev/full")
-    said = boltzwalk("train", "toy", *TOY, cwd=tmp_path, code=2)
-    assert said.splitlines()[-1].startswith("error: ")
+    """No file may grow beyond 8 kB, so the first checkpoint cannot be written."""
+    words = ["train", "toy", *TOY, "energy.network.widths=[64,64]"]
+    command = " ".join(f"'{word}'" for word in [sys.executable, "-m", "boltzwalk", *words])
+    limited = ["bash", "-c", f"ulimit -f 8; exec {command}"]
+    done = subprocess.run(limited, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: File too large")
+    assert "nothing that was saved is lost" in last
+
+
+def test_a_run_without_held_out_rows_says_what_it_is_judged_by(tmp_path, monkeypatch):
+    words = ["train", "toy", *TOY, "data.split=1,0,0"]
+    code, said = within(*words, cwd=tmp_path, monkeypatch=monkeypatch)
+    assert code == 0
+    assert "training nll" in said
+
+
+def test_a_run_is_not_taken_for_a_folder_of_images(tmp_path, monkeypatch):
+    within("train", "toy", *TOY, "--quiet", cwd=tmp_path, monkeypatch=monkeypatch)
+    code, said = within("train", "runs/toy", cwd=tmp_path, monkeypatch=monkeypatch)
+    assert code == 2
+    assert "boltzwalk resume runs/toy" in said
+
+
+def test_resume_with_changes(tmp_path, monkeypatch):
+    within("train", "toy", *TOY, "--quiet", cwd=tmp_path, monkeypatch=monkeypatch)
+    (tmp_path / "runs/toy/samples.png").unlink()
+    words = ["resume", "runs/toy", "updates=25", "learning_rate=1e-4", "--quiet"]
+    code, said = within(*words, cwd=tmp_path, monkeypatch=monkeypatch)
+    assert code == 0, said
+    assert (tmp_path / "runs/toy/samples.png").exists()
+    settings = yaml.safe_load((tmp_path / "runs/toy/settings.yaml").read_text())
+    assert (settings["updates"], settings["optimizer"]["learning_rate"]) == (25, 1e-4)
+    code, said = within("resume", "runs/toy", "data.n=5", cwd=tmp_path, monkeypatch=monkeypatch)
+    assert code == 2
+    assert "a run cannot go on with another data.n" in said
+
+
+def test_a_data_path_is_found_from_any_folder(tmp_path, monkeypatch):
+    rows = np.random.default_rng(0).normal(size=(100, 2))
+    np.savetxt(tmp_path / "my.csv", rows, "%.5f", ",", header="a,b", comments="")
+    small = [*SMALL, "start.size=300", "batch=32", "--quiet"]
+    within("train", "my.csv", *small, cwd=tmp_path, monkeypatch=monkeypatch)
+    (tmp_path / "below").mkdir()
+    words = ["sample", "../runs/my", "--out", "x.csv"]
+    code, said = within(*words, cwd=tmp_path / "below", monkeypatch=monkeypatch)
+    assert code == 0, said
+
+
+def test_too_little_memory_is_one_message(tmp_path, monkeypatch):
+    words = ["train", "toy", "energy.network.widths=[3000000,3000000]"]
+    code, said = within(*words, cwd=tmp_path, monkeypatch=monkeypatch)
+    assert code == 2
+    assert "take a smaller batch" in said

@@ -2,7 +2,6 @@
 
 import re
 
-import pytest
 from typer.testing import CliRunner
 
 from boltzwalk.cli import app

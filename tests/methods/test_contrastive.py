@@ -128,13 +128,14 @@ def test_diagnostics_against_direct_computation():
             return x @ torch.tensor([3.0, 4.0])
 
     data = torch.zeros(6, 2) + torch.tensor([1.0, 0.0])
-    _, _, info = step(Contrastive(DataStart(), Descent(0.1), steps=5), Linear(), data)
+    method = Contrastive(DataStart(), Descent(0.1), steps=5)
+    _, _, info = step(method, Linear(), data)
     for at in ("first", "mean", "last"):
         assert info[f"gradient_{at}"].item() == pytest.approx(5.0)
     assert info["travel"].item() == pytest.approx(5 * 0.1 * 5.0)
     assert info["displacement"].item() == pytest.approx(2.5)
-    assert info["distance"].item() == pytest.approx(0.0)
-    assert info["out_of_range"].item() == pytest.approx(1.0)  # (-0.5, -2) is outside [0, 1]
+    assert "distance" not in info, "it means nothing where chains do not start from noise"
+    assert info["out_of_range"].item() == pytest.approx(1.0)  # (-0.5, -2) is outside (1, 0)
     assert info["temperature"].item() == 0.0
     assert info["energy_gap"].item() == pytest.approx(5 * 0.1 * 25)
 
@@ -250,6 +251,41 @@ def test_samples_of_a_store_are_different_walkers_and_none_is_restarted(rng):
     assert len(drawn.unique()) == 2500, "more than one chunk, and no walker twice"
     with pytest.raises(ValueError, match="store holds 3000 walkers, asked for 3001 samples"):
         method.sample(energy, data, state, 3001, rng)
-    from_noise = method.sample(energy, data, None, 4000, rng)
+    from_noise = method.sample(energy, data, state, 4000, rng, from_noise=True)
     assert len(from_noise) == 4000
     assert from_noise.x.abs().max() <= 1
+
+
+def test_distance_is_from_noise_to_the_data():
+    data = torch.full((500, 3), 5.0)
+    method = Contrastive(NoiseStart("uniform", 1e-9), ULA(1e-6), steps=1)
+    _, _, info = step(method, Quadratic(3), data)
+    assert info["distance"].item() == pytest.approx(5 * 3**0.5, rel=1e-6)
+
+
+def test_out_of_range_is_beyond_the_data_by_a_twentieth():
+    """Columns are judged one by one, the pixels of an image together."""
+
+    class Still(nn.Module):
+        def forward(self, x):
+            return (x * 0).flatten(1).sum(1)
+
+    method = Contrastive(NoiseStart("gaussian", 1.0), Descent(1e-9), steps=1)
+    table = torch.tensor([[-1e6, -1e-6], [1e6, 1e-6]])
+    rng = torch.Generator().manual_seed(0)
+    wide = replace(method, walkers=1000)
+    _, _, info = wide.step(Still(), table, None, rng)
+    assert info["out_of_range"].item() == pytest.approx(0.5, abs=0.001)
+    image = table.reshape(1, 1, 2, 2)
+    _, _, info = wide.step(Still(), image, None, rng)
+    assert info["out_of_range"].item() == 0.0
+    on_the_edge = Contrastive(DataStart(), Descent(1e-3), steps=1)
+    _, _, info = on_the_edge.step(Still(), table, None, rng)
+    assert info["out_of_range"].item() == 0.0
+
+
+def test_samples_of_contrastive_divergence_do_not_show_the_data(rng):
+    data = torch.full((10, 2), 77.0)
+    method = Contrastive(DataStart(), Descent(1e-9), steps=1)
+    drawn = method.sample(Quadratic(), data, None, 50, rng)
+    assert drawn.x.abs().max() < 10

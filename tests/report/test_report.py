@@ -13,9 +13,10 @@ from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.report.page import write_report
 from boltzwalk.report.summary import summarise
+from boltzwalk.train.execute import execute
 from boltzwalk.train.folder import read_rows
 from boltzwalk.train.pictures import image_grid
-from boltzwalk.train.run import open_run, run
+from boltzwalk.train.run import open_run
 from boltzwalk.train.settings import Output, Settings, resolve
 
 
@@ -38,7 +39,7 @@ def folder(tmp_path_factory):
         )
     )
     path = tmp_path_factory.mktemp("runs") / "a<b"  # names are escaped
-    for _ in run(settings, path):
+    for _ in execute(settings, path):
         pass
     return path
 
@@ -78,7 +79,7 @@ def test_the_numbers_are_those_of_the_run(folder):
 
 def test_points_in_the_plane_have_no_classes(tmp_path, folder):
     settings = replace(open_run(folder).settings, data=Toy("rings", n=200), updates=5)
-    for _ in run(settings, tmp_path / "toy"):
+    for _ in execute(settings, tmp_path / "toy"):
         pass
     names = {number.name for number in summarise(open_run(tmp_path / "toy"), tmp_path / "toy")}
     assert "class entropy" not in names

@@ -9,21 +9,23 @@ import sys
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
-from boltzwalk.data import Digits, Toy
-from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.data import Digits, Table, Toy
+from boltzwalk.energies import Convolutional, Multilayer, NetworkEnergy
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import NoiseStart, ReplayStart
 from boltzwalk.rng import generator
 from boltzwalk.train import folder as run_folder
 from boltzwalk.train.checkpoint import load_checkpoint, save_checkpoint
+from boltzwalk.train.execute import execute
 from boltzwalk.train.optimizers import SGD, Adam, Schedule
-from boltzwalk.train.process import StopRequest
-from boltzwalk.train.run import draw, open_run, run
+from boltzwalk.train.run import draw, open_run
 from boltzwalk.train.settings import Output, Settings, resolve, to_yaml
+from boltzwalk.train.signals import StopRequest
 
 SMALL = resolve(
     Settings(
@@ -44,7 +46,7 @@ SMALL = resolve(
 
 
 def finish(settings, folder):
-    return [done.update for done in run(settings, folder)]
+    return [done.update for done in execute(settings, folder)]
 
 
 def contents(folder):
@@ -81,7 +83,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, stop_at, change):
     settings = replace(SMALL, **change)
     finish(settings, tmp_path / "whole")
     stop = StopRequest()
-    for done in run(settings, tmp_path / "parts", stop):
+    for done in execute(settings, tmp_path / "parts", stop):
         stop.asked = done.update + 1 >= stop_at
     assert 0 < done.update <= max(2, stop_at)
     finish(settings, tmp_path / "parts")
@@ -95,9 +97,11 @@ def test_killed_ten_times_it_ends_the_same(tmp_path):
     path = tmp_path / "settings.yaml"
     path.write_text(to_yaml(settings))
     program = (
-        "import sys, torch; from pathlib import Path\n"
-        "from boltzwalk.train.run import run; from boltzwalk.train.settings import from_yaml\n"
-        "for done in run(from_yaml(Path(sys.argv[1]).read_text()), Path(sys.argv[2])): pass"
+        "import sys; from pathlib import Path\n"
+        "from boltzwalk.train.execute import execute\n"
+        "from boltzwalk.train.settings import from_yaml\n"
+        "settings, folder = from_yaml(Path(sys.argv[1]).read_text()), Path(sys.argv[2])\n"
+        "for done in execute(settings, folder): pass"
     )
     chance, killed = random.Random(0), 0
     while killed < 10:
@@ -130,12 +134,13 @@ def test_a_folder_with_other_files_is_refused(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path):
+def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(tmp_path):
     finish(SMALL, tmp_path)
     expected = contents(tmp_path)
     newest = run_folder.checkpoints(tmp_path)[0]
     newest.write_bytes(newest.read_bytes()[:1000])
-    assert finish(SMALL, tmp_path) == [36, 37, 38, 39, 40]
+    with pytest.warns(UserWarning, match="update_00000040.safetensors is damaged, went back to"):
+        assert finish(SMALL, tmp_path) == [36, 37, 38, 39, 40]
     assert contents(tmp_path) == expected
 
 
@@ -173,14 +178,16 @@ def test_a_run_that_goes_wrong_names_the_checkpoint_to_return_to(tmp_path):
     wild = replace(SMALL, optimizer=SGD(1e9), schedule=Schedule(warmup=40), updates=40)
     wild = replace(wild, energy=NetworkEnergy(Multilayer((16, 16))), average=0.0)
     wild = replace(wild, output=replace(wild.output, save_every=1))
-    with pytest.raises(FloatingPointError, match=r"update \d+: loss.*"):
-        finish(wild, tmp_path)
-    for path in run_folder.checkpoints(tmp_path):
+    folder = tmp_path / "MyRun"
+    with pytest.raises(FloatingPointError, match=r"update \d+: loss.*") as caught:
+        finish(wild, folder)
+    assert str(run_folder.checkpoints(folder)[0]) in str(caught.value)
+    for path in run_folder.checkpoints(folder):
         tensors, _ = load_checkpoint(path)
         assert all(t.isfinite().all() for t in tensors.values())
 
 
-def test_a_read_only_folder_is_refused(tmp_path, monkeypatch):
+def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
     finish(replace(SMALL, updates=10), tmp_path)
     before = contents(tmp_path)
 
@@ -220,9 +227,99 @@ def test_the_torn_last_line_of_a_log_is_dropped(tmp_path):
 
 
 def test_two_processes_cannot_train_in_one_folder(tmp_path):
-    first = run(SMALL, tmp_path)
+    first = execute(SMALL, tmp_path)
     next(first)
     with pytest.raises(ValueError, match="is being trained by another process"):
-        next(run(SMALL, tmp_path))
+        next(execute(SMALL, tmp_path))
     first.close()
-    assert next(run(SMALL, tmp_path)).update == 1
+    assert next(execute(SMALL, tmp_path)).update == 1
+
+
+def test_convolutions_in_bfloat16_go_on_bit_for_bit(tmp_path):
+    settings = replace(
+        SMALL,
+        data=Digits(dequantise=True),
+        energy=NetworkEnergy(Convolutional(4, ((1, 3, 1, 1), (2, 4, 2, 1))), spectral_norm=True),
+        precision="bf16",
+        updates=12,
+    )
+    finish(settings, tmp_path / "whole")
+    stop = StopRequest()
+    for done in execute(settings, tmp_path / "parts", stop):
+        stop.asked = done.update == 5
+    finish(settings, tmp_path / "parts")
+    assert contents(tmp_path / "whole") == contents(tmp_path / "parts")
+
+
+def test_other_data_under_the_same_name_are_refused(tmp_path):
+    """Else samples would come back in the units of the new file, and training go on with it."""
+    table = tmp_path / "my.csv"
+
+    def write(scale):
+        rows = torch.randn(100, 3, generator=torch.Generator().manual_seed(0)) * scale
+        np.savetxt(table, rows.numpy(), "%.6f", ",", header="a,b,c", comments="")
+
+    settings = replace(SMALL, data=Table(str(table)), updates=3)
+    write(1.0)
+    finish(settings, tmp_path / "run")
+    write(1000.0)  # the same rows in other units: whitened, they are equal
+    with pytest.raises(ValueError, match="the data are not those that"):
+        open_run(tmp_path / "run")
+    write(1.0)
+    assert open_run(tmp_path / "run").update == 3
+
+
+def test_the_machine_may_change_and_the_settings_may_not(tmp_path):
+    finish(SMALL, tmp_path)
+    elsewhere = replace(SMALL, threads=2, output=replace(SMALL.output, keep=1))
+    assert finish(elsewhere, tmp_path) == []
+    assert run_folder.read_settings(tmp_path) == elsewhere
+
+
+def test_a_run_may_go_on_with_another_learning_rate_and_longer(tmp_path):
+    finish(SMALL, tmp_path)
+    longer = replace(SMALL, updates=45, optimizer=Adam(1e-4))
+    run_folder.change(tmp_path, longer)
+    assert finish(longer, tmp_path) == [41, 42, 43, 44, 45]
+    rows = run_folder.read_rows(tmp_path / "changes.jsonl")
+    changed = ["optimizer.learning_rate: 0.001, now 0.0001", "updates: 40, now 45"]
+    assert rows == [{"update": 40, "changed": changed}]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"seed": 5}, {"data": Digits()}, {"energy": NetworkEnergy(Multilayer((8,)))}],
+    ids=["seed", "data", "energy"],
+)
+def test_a_run_cannot_go_on_as_another(tmp_path, change):
+    finish(replace(SMALL, updates=2), tmp_path)
+    with pytest.raises(ValueError, match="a run cannot go on with another"):
+        run_folder.change(tmp_path, replace(SMALL, updates=2, **change))
+
+
+def test_until_something_is_saved_settings_may_change(tmp_path):
+    run_folder.prepare(tmp_path, SMALL)
+    assert finish(replace(SMALL, batch=16, updates=2), tmp_path) == [1, 2]
+
+
+def test_a_store_smaller_than_an_update_is_refused_before_a_folder_is_made(tmp_path):
+    small = replace(SMALL, method=Contrastive(ReplayStart(size=20), ULA(0.1), steps=1))
+    with pytest.raises(ValueError, match=r"start\.size must be at least the 32 walkers"):
+        finish(small, tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
+def test_what_a_killed_process_was_writing_is_removed(tmp_path):
+    finish(replace(SMALL, updates=2), tmp_path)
+    left = tmp_path / "checkpoints" / ".update_00000002.safetensors.12345"
+    left.write_bytes(b"half")
+    finish(replace(SMALL, updates=2), tmp_path)
+    assert not left.exists()
+    assert (tmp_path / ".lock").exists()
+
+
+def test_a_damaged_log_is_named_by_its_line(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"update": 1}\nnonsense\n{"update": 3}\n')
+    with pytest.raises(ValueError, match=r"log.jsonl, line 2, must be JSON, got 'nonsense'"):
+        run_folder.read_rows(path)

@@ -8,6 +8,7 @@
 ``convolutional``,  settings of published convolutional networks are in ``published``
 ``non_local``,
 ``residual``
+``layers``          PyTorch's layers, faster where chains spend their time
 ``composed``        tempered energies, products, a Gaussian reference
 ``spectral``        spectral normalisation that leaves sampling pure
 ==================  ===========================================================================

@@ -61,7 +61,9 @@ def energy_and_grad(
                 f"energy(x) must have shape (N,) = {tuple(x.shape[:1])}, got {tuple(u.shape)} "
                 f"for x of shape {tuple(x.shape)}; end the network with .squeeze(-1) or .sum(-1)"
             )
-        (grad,) = torch.autograd.grad(u.sum(), x)
+        # Backward, every product has the type that it had forward; autocast would convert it again.
+        with torch.autocast(x.device.type, enabled=False):
+            (grad,) = torch.autograd.grad(u.sum(), x)
     return u.detach(), grad
 
 

@@ -18,10 +18,11 @@ so that initialisation, spectral normalisation and saved files need not tell the
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
 __all__ = ["Convolution", "Dense", "Flatten"]
@@ -104,16 +105,6 @@ class Convolution(nn.Conv2d):
         return with_gradient
 
 
-class _Context(FunctionCtx):
-    """What the backward pass has to know, for the type checker."""
-
-    saved_tensors: tuple[Tensor]
-    image: torch.Size
-    dtype: torch.dtype
-    stride: int
-    padding: int
-
-
 class _InputGradient(torch.autograd.Function):
     r"""Gives the result y of a strided convolution of x its input gradient.
 
@@ -131,34 +122,64 @@ class _InputGradient(torch.autograd.Function):
 
     @staticmethod
     def setup_context(
-        ctx: _Context, inputs: tuple[Tensor, Tensor, Tensor, int, int], output: Tensor
+        ctx: Any,  # noqa: ANN401 (what PyTorch carries from here to there)
+        inputs: tuple[Tensor, Tensor, Tensor, int, int],
+        output: Tensor,
     ) -> None:
         _, x, weight, ctx.stride, ctx.padding = inputs
-        ctx.image, ctx.dtype = x.shape[2:], x.dtype
+        ctx.height, ctx.width = x.shape[2:]
+        ctx.dtype = x.dtype
         ctx.save_for_backward(weight)
+        ctx.save_for_forward(weight)
 
     @staticmethod
-    def backward(ctx: _Context, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
-        weight, s, p = ctx.saved_tensors[0].to(grad.dtype), ctx.stride, ctx.padding
-        outputs, inputs, kernel, _ = weight.shape
-        taps = -(-kernel // s)
-        weight = functional.pad(weight, (0, taps * s - kernel) * 2)
-        weight = weight.view(outputs, inputs, taps, s, taps, s).permute(1, 3, 5, 0, 2, 4)
-        weight = weight.reshape(inputs * s * s, outputs, taps, taps).flip(2, 3)
+    def jvp(
+        ctx: Any,  # noqa: ANN401
+        y: Tensor,
+        x: Tensor,
+        *rest: Tensor | None,
+    ) -> Tensor:
+        weight = ctx.saved_tensors[0].to(x.dtype)
+        return y + functional.conv2d(x, weight, None, ctx.stride, ctx.padding).to(y.dtype)
+
+    @staticmethod
+    def backward(
+        ctx: Any,  # noqa: ANN401
+        grad: Tensor,
+    ) -> tuple[Tensor, Tensor, None, None, None]:
+        stride, padding = ctx.stride, ctx.padding
+        kernels, taps = _subpixel_kernels(ctx.saved_tensors[0].to(grad.dtype), stride)
         # Pixels that lie in the padding altogether are not computed.
-        before, cut = taps - 1 - p // s, p % s
-        rows, columns = (-(-(p + side) // s) - got for side, got in zip(ctx.image, grad.shape[2:]))
-        if rows == columns == before:
-            pixels = functional.conv2d(grad, weight, padding=before)
+        before, cut = taps - 1 - padding // stride, padding % stride
+        below = -(-(padding + ctx.height) // stride) - grad.shape[2]
+        right = -(-(padding + ctx.width) // stride) - grad.shape[3]
+        if before == below == right:
+            pixels = functional.conv2d(grad, kernels, padding=before)
         else:
             pixels = functional.conv2d(
-                functional.pad(grad, (before, columns, before, rows)), weight
+                functional.pad(grad, (before, right, before, below)), kernels
             )
-        n, _, rows, columns = pixels.shape
-        woven = pixels.view(n, inputs, s, s, rows, columns).permute(0, 1, 4, 2, 5, 3)
-        image = woven.reshape(n, inputs, rows * s, columns * s)
-        image = image[:, :, cut : cut + ctx.image[0], cut : cut + ctx.image[1]]
+        image = _weave(pixels, stride)[:, :, cut : cut + ctx.height, cut : cut + ctx.width]
         return grad, image.to(ctx.dtype), None, None, None
+
+
+def _subpixel_kernels(
+    weight: Float[Tensor, "C c k k"], stride: int
+) -> tuple[Float[Tensor, "subpixels C taps taps"], int]:
+    """Returns the reversed kernels of all sub-pixels of all channels, and their side."""
+    outputs, inputs, side, _ = weight.shape
+    taps = -(-side // stride)
+    weight = functional.pad(weight, (0, taps * stride - side) * 2)
+    weight = weight.view(outputs, inputs, taps, stride, taps, stride).permute(1, 3, 5, 0, 2, 4)
+    return weight.reshape(inputs * stride**2, outputs, taps, taps).flip(2, 3), taps
+
+
+def _weave(pixels: Float[Tensor, "N subpixels h w"], stride: int) -> Float[Tensor, "N c H W"]:
+    """Returns images of `stride` times the side, as `pixel_shuffle` does in thrice the time."""
+    n, subpixels, h, w = pixels.shape
+    channels = subpixels // stride**2
+    fine = pixels.view(n, channels, stride, stride, h, w).permute(0, 1, 4, 2, 5, 3)
+    return fine.reshape(n, channels, h * stride, w * stride)
 
 
 class Flatten(nn.Module):

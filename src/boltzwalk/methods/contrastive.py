@@ -129,18 +129,21 @@ class Contrastive:
         n: int,
         rng: torch.Generator,
         steps: int = 0,
+        from_noise: bool = False,
     ) -> Walkers:
         r"""Draws n walkers the way training does: from the same start, by the same kernel.
 
         Arguments:
             energy: The energy that has learnt.
             data: The training data, shape (M, \*event).
-            state: The walkers that were kept; None starts those of a store from noise.
+            state: The walkers that were kept, if any.
             n: How many walkers.
             rng: The source of the noise.
             steps: The number of kernel steps; 0 takes those of training.
+            from_noise: Whether the chains start from noise even where walkers were kept.
         """
-        chains = self.start.sample(data, state, n, rng).split(SAMPLED_AT_ONCE)
+        start = self.start.noise_start if from_noise else self.start
+        chains = start.sample(data, state, n, rng).split(SAMPLED_AT_ONCE)
         moved = (
             run(self.kernel, energy, evaluate(energy, x), steps or self.steps, rng)[0]
             for x in chains
@@ -157,21 +160,28 @@ class Contrastive:
         r"""What a chain says about itself, from values that are there already.
 
         The travel :math:`K \varepsilon v`, with the mean gradient size :math:`v`, is how far the
-        drift alone carries a walker; the distance is how far the start is from the data. Where the
-        steps of a kernel do not grow with the gradient, there is no travel.
+        drift alone carries a walker; where the steps of a kernel do not grow with the gradient,
+        there is none. The distance is how far the data are from walkers that start from noise.
+        Out of range is what lies a twentieth of the range of the data beyond them: of each column
+        of a table, of all the pixels of an image.
         """
-        travel = self.steps * self.kernel.drift * chain.gradient_mean
-        pairs = min(len(data), len(start))
-        distance = (start[:pairs] - data[:pairs]).flatten(1).norm(dim=1).mean()
-        outside = (walkers.x < data.min()) | (walkers.x > data.max())
-        return {
+        found = {
             "gradient_first": chain.gradient_first,
             "gradient_mean": chain.gradient_mean,
             "gradient_last": chain.gradient_last,
-            **({} if math.isnan(self.kernel.drift) else {"travel": travel}),
-            "distance": distance,
             "displacement": chain.displacement,
-            "out_of_range": outside.to(data.dtype).mean(),
             "acceptance": chain.acceptance,
             "temperature": torch.as_tensor(self.kernel.temperature),
         }
+        if not math.isnan(self.kernel.drift):
+            found["travel"] = self.steps * self.kernel.drift * chain.gradient_mean
+        if self.start.from_noise:
+            pairs = min(len(data), len(start))
+            found["distance"] = (start[:pairs] - data[:pairs]).flatten(1).norm(dim=1).mean()
+        columns = data if data.ndim == 2 else data.reshape(-1, 1)
+        low, high = columns.amin(0), columns.amax(0)
+        margin = (high - low) / 20
+        x = walkers.x if data.ndim == 2 else walkers.x.reshape(-1, 1)
+        outside = (x < low - margin) | (x > high + margin)
+        found["out_of_range"] = outside.to(data.dtype).mean()
+        return found

@@ -10,13 +10,14 @@ r"""Where the negative walkers start, which is what tells the contrastive method
 
 Each has ``init(data, rng) -> state``, ``draw(data, state, n, rng) -> (x, index)`` and
 ``put(state, index, x) -> state``; the state is a :class:`Replay` or None. To draw samples of a
-trained model, ``sample(data, state, n, rng) -> x`` says where their chains start.
+trained model, ``sample(data, state, n, rng) -> x`` says where their chains start; ``noise_start``
+is the distribution of chains from noise, and ``from_noise`` whether those of training are.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -42,6 +43,13 @@ class NoiseStart:
 
     distribution: Literal["uniform", "gaussian"] = "uniform"
     scale: float = 1.0
+
+    from_noise: ClassVar[bool] = True
+
+    @property
+    def noise_start(self) -> NoiseStart:
+        """This start itself."""
+        return self
 
     def __post_init__(self) -> None:
         if not self.scale > 0:
@@ -85,6 +93,13 @@ class DataStart:
         | Training products of experts by minimizing contrastive divergence (Hinton, 2002)
     """
 
+    from_noise: ClassVar[bool] = False
+
+    @property
+    def noise_start(self) -> NoiseStart:
+        """A standard normal."""
+        return NoiseStart("gaussian")
+
     def init(self, data: Float[Tensor, "M *event"], rng: torch.Generator) -> Replay | None:
         """Nothing is kept from one update to the next."""
         return None
@@ -103,8 +118,8 @@ class DataStart:
     def sample(
         self, data: Float[Tensor, "M *event"], state: Replay | None, n: int, rng: torch.Generator
     ) -> Float[Tensor, "n *event"]:
-        """Returns n rows of the data, as in training."""
-        return self.draw(data, state, n, rng)[0]
+        """Returns n walkers from noise: chains from the data would show the data."""
+        return self.noise_start.noise(data, n, rng)
 
 
 @dataclass(frozen=True)
@@ -126,6 +141,13 @@ class ReplayStart:
     size: int = 10_000
     restart_share: float = 0.0
     noise: NoiseStart = field(default_factory=NoiseStart)
+
+    from_noise: ClassVar[bool] = False
+
+    @property
+    def noise_start(self) -> NoiseStart:
+        """The distribution of the restarts."""
+        return self.noise
 
     def __post_init__(self) -> None:
         if self.size < 0:
@@ -159,12 +181,11 @@ class ReplayStart:
     def sample(
         self, data: Float[Tensor, "M *event"], state: Replay | None, n: int, rng: torch.Generator
     ) -> Float[Tensor, "n *event"]:
-        """Returns n different walkers of the store, none restarted; from noise without a store."""
-        if state is None:
-            return self.noise.noise(data, n, rng)
+        """Returns n different walkers of the store, none restarted."""
+        assert state is not None
         if n > len(state):
             raise ValueError(
                 f"the store holds {len(state)} walkers, asked for {n} samples; ask for at most "
-                f"{len(state)}, or start from noise: --noise --steps 1000"
+                f"{len(state)}, or start from noise with many steps"
             )
         return state.x[state.draw(n, rng)]

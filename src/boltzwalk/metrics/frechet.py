@@ -34,7 +34,7 @@ def frechet_distance(features: Tensor, reference: Tensor) -> float:
             raise ValueError(f"{name} must have shape (N, D), N >= 2, got {tuple(values.shape)}")
         if not bool(values.isfinite().all()):
             raise ValueError(f"{name} must be finite, got nan or inf; look at the samples first")
-    a, b = features.double(), reference.double()
+    a, b = features.cpu().double(), reference.cpu().double()
     covariance_a, covariance_b = torch.cov(a.T), torch.cov(b.T)
     # The eigenvalues of C1 C2 are those of the symmetric R C2 R with R the root of C1.
     values, vectors = torch.linalg.eigh(covariance_a)

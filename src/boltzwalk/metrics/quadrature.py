@@ -41,5 +41,5 @@ def log_z_in_the_plane(
     middle, half = (low + high) / 2, 1.5 * float((high - low).max())
     side = torch.linspace(-half, half, points, dtype=like.dtype, device=like.device)
     grid = torch.cartesian_prod(side, side) + middle
-    u = torch.cat([energy(part) for part in grid.split(20_000)]).double() / temperature
+    u = torch.cat([energy(part).cpu() for part in grid.split(20_000)]).double() / temperature
     return float(torch.logsumexp(-u, 0)) + 2 * math.log(2 * half / (points - 1))

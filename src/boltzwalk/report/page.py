@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,18 @@ from ..train.folder import read_rows
 from ..train.pictures import picture
 from ..train.run import Run
 from ..train.settings import to_yaml
-from .summary import Number
+from .summary import Number, unseen
 
 __all__ = ["write_report"]
 
 CURVES = (
     ("energy_gap", "energy gap d", "mean energy of data minus that of walkers; swings about 0"),
     ("gradient_mean", "gradient size v", "along the chain; explodes before a run does"),
-    ("travel", "travel", "steps x step size x v, against the distance to the data (dashed)"),
+    (
+        "travel",
+        "travel",
+        "steps x step size x v, against the distance from noise to the data (dashed)",
+    ),
     ("out_of_range", "out of range", "share of coordinates beyond the data"),
 )
 
@@ -46,8 +51,9 @@ def write_report(run: Run, folder: Path, numbers: list[Number]) -> Path:
     """
     data = run.dataset
     shown = 100 if len(data.event_shape) == 3 else 1000
-    real = picture(data.test[:shown], data)
-    rows = "".join(
+    rows, split = unseen(data)
+    real = picture(rows[:shown], data)
+    table = "".join(
         f"<tr><td>{html.escape(n.name)}</td><td>{html.escape(n.text)}</td>"
         f"<td>{html.escape(n.meaning)}</td></tr>"
         for n in numbers
@@ -59,8 +65,8 @@ def write_report(run: Run, folder: Path, numbers: list[Number]) -> Path:
 <h1>{title}</h1><p>{run.update} updates of {run.settings.updates}</p>
 <div class="pair">
 <figure>{_image((folder / "samples.png").read_bytes())}<figcaption>samples</figcaption></figure>
-<figure>{_image(real)}<figcaption>test data</figcaption></figure></div>
-<h2>Numbers</h2><table>{rows}</table>
+<figure>{_image(real)}<figcaption>{split} data</figcaption></figure></div>
+<h2>Numbers</h2><table>{table}</table>
 <h2>Training</h2>{_image(_curves(read_rows(folder / "log.jsonl")))}
 <h2>Settings</h2><pre>{html.escape(to_yaml(run.settings))}</pre>
 <h2>Environment</h2><pre>{html.escape((folder / "environment.yaml").read_text())}</pre></html>"""
@@ -80,9 +86,10 @@ def _curves(rows: list[dict[str, Any]]) -> bytes:
     figure = Figure(figsize=(9, 5), layout="constrained")
     updates = [row["update"] for row in rows]
     for (key, title, meaning), axes in zip(CURVES, figure.subplots(2, 2).flat, strict=True):
-        axes.plot(updates, [row.get(key, row["displacement"]) for row in rows], lw=0.8)
+        axes.plot(updates, [row.get(key, math.nan) for row in rows], lw=0.8)
         if key == "travel":
-            axes.plot(updates, [row["distance"] for row in rows], "k--", lw=0.8)
+            distance = [row.get("distance", math.nan) for row in rows]
+            axes.plot(updates, distance, "k--", lw=0.8)
         if key == "energy_gap":
             axes.axhline(0, color="k", lw=0.5)
         axes.set_title(title, fontsize=10)

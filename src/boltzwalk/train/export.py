@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 from pathlib import Path
 
@@ -24,7 +25,8 @@ def write_samples(
     Arguments:
         run: The run.
         path: A .npz file (x in the units of the model, original in those of the data, energy), a
-            .csv file (original), or a .png file (the picture alone).
+            .csv file (original), or a .png file (the picture alone). Next to a.npz or a.csv the
+            picture is a_picture.png.
         n: How many samples.
         steps: The number of kernel steps; 0 takes those of training.
         seed: The seed of the noise.
@@ -52,7 +54,8 @@ def write_samples(
             content = _npz(x=_array(walkers.x), original=original, energy=_array(walkers.energy))
         write_atomically(path, content)
         said.append(f"samples  {path}")
-    image = path.with_suffix(".png")
+    # A name of its own: a.png may be the user's.
+    image = path if path.suffix == ".png" else path.with_name(f"{path.stem}_picture.png")
     shown = walkers.x[:100] if len(run.dataset.event_shape) == 3 else walkers.x[:1000]
     write_atomically(image, picture(shown, run.dataset))
     return [*said, f"picture  {image}"]
@@ -70,5 +73,7 @@ def _npz(**arrays: np.ndarray) -> bytes:
 
 def _csv(rows: np.ndarray, columns: tuple[str, ...]) -> bytes:
     buffer = io.StringIO()
-    np.savetxt(buffer, rows, "%.6g", ",", header=",".join(columns), comments="")
+    if columns:
+        csv.writer(buffer, lineterminator="\n").writerow(columns)
+    np.savetxt(buffer, rows, "%.9g", ",")  # nine digits tell any two float32 apart
     return buffer.getvalue().encode()

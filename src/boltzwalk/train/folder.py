@@ -4,6 +4,7 @@
 
     runs/NAME/
       settings.yaml       everything that determines the run; `boltzwalk train` takes it back
+      changes.jsonl       what `boltzwalk resume RUN key=value` changed, and when
       environment.yaml    versions, machine, command
       log.jsonl           one row each so many updates: a function of the settings alone
       cost.jsonl          seconds, gradient evaluations and memory at the same updates
@@ -15,6 +16,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import re
 import sys
@@ -31,12 +33,15 @@ from .tree import differences, to_tree
 
 __all__ = [
     "append_row",
+    "change",
     "checkpoint_path",
     "checkpoints",
+    "flush_rows",
     "prepare",
     "prune",
     "read_rows",
     "read_settings",
+    "remove_temporaries",
     "truncate_rows",
 ]
 
@@ -44,23 +49,53 @@ __all__ = [
 def prepare(folder: Path, settings: Settings) -> None:
     """Makes the folder of a new run, or checks that the one there belongs to the same run.
 
+    A run may go on on another device, with other threads, and write more or less often. Until
+    something was saved, everything may change.
+
     Raises:
         ValueError: If the folder holds a run with other settings.
         OSError: If it cannot be written.
     """
     path = folder / "settings.yaml"
-    if path.exists():
-        changed = differences(to_tree(read_settings(folder)), to_tree(settings))
+    if path.exists() and checkpoints(folder):
+        changed = differences(_fixed(read_settings(folder)), _fixed(settings))
         if changed:
             raise ValueError(
-                f"{folder} holds a run with other settings ({'; '.join(changed[:4])}); "
-                "take another folder with --name, or delete this one"
+                f"{folder} holds a run with other settings ({'; '.join(changed[:4])}); take "
+                "another folder with --name, or go on with the changes by `boltzwalk resume "
+                f"{folder} key=value`"
             )
-        return
-    if folder.is_dir() and any(folder.iterdir()):
-        raise ValueError(f"{folder} must be empty or hold a run, found other files; use --name")
-    write_atomically(folder / "environment.yaml", yaml.safe_dump(_environment()).encode())
+    elif folder.is_dir() and not path.exists():
+        others = [p.name for p in folder.iterdir() if not p.name.startswith(".")]
+        if set(others) - {"environment.yaml"}:
+            raise ValueError(f"{folder} must be empty or hold a run, found {others[0]}; use --name")
     write_atomically(path, to_yaml(settings).encode())
+    write_atomically(folder / "environment.yaml", yaml.safe_dump(_environment()).encode())
+
+
+def change(folder: Path, settings: Settings) -> None:
+    """Replaces the settings of a run and notes what was changed in changes.jsonl.
+
+    Raises:
+        ValueError: If the change is one of the data, the network or the start of the walkers.
+    """
+    changed = differences(to_tree(read_settings(folder)), to_tree(settings))
+    for line in changed:
+        if line.startswith(("data.", "energy.", "method.start", "optimizer.kind", "seed")):
+            raise ValueError(
+                f"a run cannot go on with another {line.split(':')[0]} ({line}); train a new one"
+            )
+    if changed:
+        found = checkpoints(folder)
+        update = int(found[0].stem.split("_")[1]) if found else 0
+        append_row(folder / "changes.jsonl", {"update": update, "changed": changed})
+        write_atomically(folder / "settings.yaml", to_yaml(settings).encode())
+
+
+def _fixed(settings: Settings) -> dict[str, Any]:
+    """The settings that the same command must repeat."""
+    free = ("device", "threads", "precision", "output")
+    return {key: value for key, value in to_tree(settings).items() if key not in free}
 
 
 def read_settings(folder: Path) -> Settings:
@@ -102,11 +137,38 @@ def append_row(path: Path, row: dict[str, Any]) -> None:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Returns the rows of a JSON-lines file, without a last line that was cut short."""
+    """Returns the rows of a JSON-lines file, without a last line that was cut short.
+
+    Raises:
+        ValueError: If a line is no JSON.
+    """
     if not path.exists():
         return []
     whole, _, _ = path.read_text().rpartition("\n")
-    return [json.loads(line) for line in whole.splitlines()]
+    rows = []
+    for number, line in enumerate(whole.splitlines(), 1):
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise ValueError(
+                f"{path}, line {number}, must be JSON, got {line[:40]!r}; delete the line"
+            ) from error
+    return rows
+
+
+def flush_rows(folder: Path) -> None:
+    """Brings the rows that were appended to the disk."""
+    for name in ("log.jsonl", "cost.jsonl"):
+        if (folder / name).exists():
+            with (folder / name).open("a") as file:
+                os.fsync(file.fileno())
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Deletes what a killed process was writing; for the process that holds the folder."""
+    for place in (folder, folder / "checkpoints", folder / "samples"):
+        for path in place.glob(".*.[0-9]*"):
+            path.unlink()
 
 
 def truncate_rows(path: Path, update: int) -> None:

@@ -105,6 +105,7 @@ def train(
             raise FloatingPointError(_cause(update + 1, loss, gradient_norm, info))
 
         # 3. Update.
+        before = [parameter.detach().clone() for parameter in parameters]
         for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
             group["lr"] = rate * factor(update, updates)
         optimizer.step()
@@ -112,7 +113,10 @@ def train(
         if average is not None:
             average.update_parameters(energy)
 
+        moved = [p.detach() - old for p, old in zip(parameters, before, strict=True)]
         info = {"loss": loss, **info, "gradient_norm": gradient_norm}
+        info["parameter_norm"] = nn.utils.get_total_norm([p.detach() for p in parameters])
+        info["update_norm"] = nn.utils.get_total_norm(moved)
         info["learning_rate"] = torch.as_tensor(optimizer.param_groups[0]["lr"])
         yield Update(update + 1, state, info)
 
@@ -132,8 +136,11 @@ def _cause(update: int, loss: Tensor, gradient_norm: Tensor, info: dict[str, Ten
     first, last = (float(info.get(f"gradient_{at}", torch.nan)) for at in ("first", "last"))
     if math.isfinite(float(loss)):
         return f"{what}. The energy has a point where its parameter gradient is not finite"
-    if not math.isfinite(float(info.get("energy_data", torch.nan))):
-        return f"{what}. The energy of the data is not finite: the learning rate is too large"
+    if not math.isfinite(float(info.get("energy_data", torch.nan))) or not math.isfinite(first):
+        return (
+            f"{what}. The energy itself is not finite any more, at the data or where the walkers "
+            "start: the learning rate is too large"
+        )
     return (
         f"{what}. The walkers ran away along their chain: the gradient of the energy was "
         f"{first:.3g} at its first step, {last:.3g} at its last. The learning rate is too large "

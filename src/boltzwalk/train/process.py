@@ -1,4 +1,4 @@
-"""What a process that spends its life in small tensors should set once, before it starts."""
+"""What a process that trains should set and hold: its memory, its folder."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ import ctypes
 import fcntl
 import platform
 import resource
-import signal
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 import torch
 
-__all__ = ["StopRequest", "keep_freed_memory", "only_process", "peak_memory", "stop_on_signal"]
+__all__ = ["keep_freed_memory", "only_process", "peak_memory"]
 
 
 def keep_freed_memory() -> bool:
@@ -29,13 +28,9 @@ def keep_freed_memory() -> bool:
         return False
     mallopt = ctypes.CDLL(None).mallopt
     trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # M_* of malloc.h
-    return all(
-        (
-            mallopt(mmap_threshold, 1 << 30),
-            mallopt(trim_threshold, -1),
-            mallopt(top_pad, 1 << 26),
-        )
-    )
+    # Older versions refuse a threshold above 32 MiB.
+    taken = mallopt(mmap_threshold, 1 << 30) or mallopt(mmap_threshold, 1 << 25)
+    return bool(taken and mallopt(trim_threshold, -1) and mallopt(top_pad, 1 << 26))
 
 
 def peak_memory(device: torch.device) -> float:
@@ -61,30 +56,6 @@ def only_process(folder: Path) -> Iterator[None]:
                 f"{folder} is being trained by another process; wait for it, or take another "
                 "folder with --name"
             ) from error
+        except OSError as error:  # some network file systems have no locks
+            warnings.warn(f"{folder} cannot be locked ({error.strerror})", stacklevel=3)
         yield
-
-
-class StopRequest:
-    """Whether somebody has asked the process to stop."""
-
-    def __init__(self) -> None:
-        self.asked = False
-
-
-@contextmanager
-def stop_on_signal() -> Iterator[StopRequest]:
-    """Turns the first Ctrl-C or SIGTERM into a request; the second one interrupts at once."""
-    request = StopRequest()
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        if request.asked:
-            raise KeyboardInterrupt
-        request.asked = True
-
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, ask) for number in numbers]
-    try:
-        yield request
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)

@@ -83,6 +83,8 @@ class Settings:
         for name, least in {"updates": 1, "batch": 1, "clip_gradient": 0, "threads": 0}.items():
             if not getattr(self, name) >= least:
                 raise ValueError(f"{name} must be >= {least}, got {getattr(self, name)}")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed must be in [0, 2^63), got {self.seed}")
         if not 0 <= self.average < 1:
             raise ValueError(f"average must be in [0, 1), got {self.average}; 0.999 is usual")
 
@@ -132,4 +134,7 @@ def from_yaml(text: str, source: Path | str = "the text") -> Settings:
         tree = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ValueError(f"{source} must be YAML: {error}") from error
-    return from_tree(Settings, tree)
+    try:
+        return from_tree(Settings, tree)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error

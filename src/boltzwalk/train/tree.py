@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import types
 import typing
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,15 @@ __all__ = ["differences", "from_tree", "override", "to_tree"]
 
 T = TypeVar("T")
 Tree = dict[str, Any]
+
+NULL = ("", "~", "null", "none")
+"""The words for null, in small letters."""
+
+LISTED = 8
+"""The most names that a message lists."""
+
+POWER_OF_TEN = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+"""A number such as 1e4, which YAML 1.1 takes for text."""
 
 
 def to_tree(value: Any, declared: Any = None) -> Any:  # noqa: ANN401
@@ -84,7 +94,9 @@ def override(schema: type, tree: Tree, assignments: Sequence[str]) -> Tree:
 
     A key may be shortened to any ending that names one setting only: `kernel.step_size` stands for
     `method.kernel.step_size`. Assigning the name of a class changes the kind of a block; settings
-    of the old kind that the new one has as well are kept, the others take their defaults.
+    of the old kind that the new one has as well are kept, the others take their defaults. Kinds are
+    assigned before settings, outer before inner, so the order matters only for equal keys: the last
+    one wins. `null` and `None` mean null where a setting may be null.
 
     Raises:
         ValueError: If an assignment has no "=", or its key names no setting or several.
@@ -100,8 +112,7 @@ def override(schema: type, tree: Tree, assignments: Sequence[str]) -> Tree:
         if not equals or not key:
             raise ValueError(f"an override must have the form key=value, got {assignment!r}")
         pairs.append((key.removesuffix(".kind"), value))
-    # Kinds first, so that the settings of the new kind are there to be set, in any order.
-    pairs.sort(key=lambda pair: not pair[1].isidentifier())
+    tree, pairs = _with_kinds(schema, tree, pairs)
     for key, value in pairs:
         known = dict(_paths(schema, tree))
         path = _resolve(key, list(known))
@@ -121,11 +132,45 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:  # noqa: ANN40
     return [] if old == new else [f"{path}: {old}, now {new}"]
 
 
+def _members(schema: Any) -> tuple[Any, ...]:  # noqa: ANN401
+    """The members of a union; any other type is its own only member."""
+    is_union = typing.get_origin(schema) in (typing.Union, types.UnionType)
+    return typing.get_args(schema) if is_union else (schema,)
+
+
 def _choices(schema: Any) -> list[type]:  # noqa: ANN401
     """The dataclasses that a declared type allows."""
-    is_union = typing.get_origin(schema) in (typing.Union, types.UnionType)
-    members = typing.get_args(schema) if is_union else [schema]
-    return [m for m in members if isinstance(m, type) and dataclasses.is_dataclass(m)]
+    return [m for m in _members(schema) if isinstance(m, type) and dataclasses.is_dataclass(m)]
+
+
+def _kinds(schema: Any) -> set[str]:  # noqa: ANN401
+    """The names of all dataclasses in the unions that a declared type reaches."""
+    choices = _choices(schema)
+    names = {cls.__name__ for cls in choices} if len(choices) > 1 else set()
+    return names.union(*(_kinds(t) for c in choices for t in typing.get_type_hints(c).values()))
+
+
+def _with_kinds(
+    schema: type, tree: Tree, pairs: list[tuple[str, str]]
+) -> tuple[Tree, list[tuple[str, str]]]:
+    """The tree with its kinds assigned, and the assignments that are left."""
+    names, left = _kinds(schema), list(pairs)
+    while True:
+        # Anew each time: a new kind brings blocks with kinds of their own.
+        known, found = dict(_paths(schema, tree)), []
+        for pair in left:
+            paths = _matches(pair[0], list(known)) if pair[1] in names else []
+            if len(paths) == 1 and pair[1] in [c.__name__ for c in _choices(known[paths[0]])]:
+                found.append((paths[0].split("."), pair))
+        if not found:
+            # Blocks first still: a misspelt kind is to be named before the settings it has.
+            is_block = {path: bool(_choices(known[path])) for path in known}
+            left.sort(key=lambda p: not any(is_block[m] for m in _matches(p[0], list(known))))
+            return tree, left
+        keys = min((keys for keys, _ in found), key=len)
+        same = [pair for path, pair in found if path == keys]
+        tree = _assign(tree, keys, known[".".join(keys)], same[-1][1])
+        left = [pair for pair in left if pair not in same]
 
 
 def _chosen(choices: list[type], tree: Any, path: str) -> tuple[type, Tree]:  # noqa: ANN401
@@ -143,13 +188,12 @@ def _chosen(choices: list[type], tree: Any, path: str) -> tuple[type, Tree]:  # 
 
 
 def _leaf(schema: Any, value: Any, path: str) -> Any:  # noqa: ANN401
-    """Coerces one value; text is tried as YAML, as it is, and as a list without its brackets."""
+    """Coerces one value; a text may mean several things."""
     adapter = TypeAdapter(schema, config=ConfigDict(allow_inf_nan=False))
-    attempts = [value]
-    if isinstance(value, str):
-        listed = f"[{value.strip().removeprefix('(').removesuffix(')')}]"
-        attempts = [*_plain(value), value, *_plain(listed)]
-    for attempt in attempts:
+    for attempt in _meanings(schema, value) if isinstance(value, str) else [value]:
+        if _holds_bool(attempt) and not _allows_bool(schema):
+            reason = "Input should not be a boolean"  # which pydantic takes for 0 or 1
+            continue
         try:
             return adapter.validate_python(attempt)
         except ValidationError as error:
@@ -157,6 +201,41 @@ def _leaf(schema: Any, value: Any, path: str) -> Any:  # noqa: ANN401
     name = getattr(schema, "__name__", None) if not typing.get_args(schema) else str(schema)
     wanted = str(name).replace("typing.", "")
     raise ValueError(f"{path} must be of type {wanted}, got {value!r} ({reason})")
+
+
+def _meanings(schema: Any, text: str) -> list[Any]:  # noqa: ANN401
+    """What a text may mean, the likeliest first."""
+    if str in _members(schema):
+        return [text]
+    listed = _plain(f"[{text.strip().removeprefix('(').removesuffix(')')}]")
+    found = [*_plain(text), text, *listed]
+    return [*([None] if _is_null(schema, text) else []), *found, *map(_powers, found)]
+
+
+def _is_null(schema: Any, text: str) -> bool:  # noqa: ANN401
+    return type(None) in _members(schema) and text.strip().lower() in NULL
+
+
+def _powers(value: Any) -> Any:  # noqa: ANN401
+    """The same with numbers such as 1e4, which YAML takes for text, as numbers."""
+    if isinstance(value, list):
+        return [_powers(item) for item in value]
+    is_number = isinstance(value, str) and POWER_OF_TEN.fullmatch(value.strip())
+    return float(value) if is_number else value
+
+
+def _holds_bool(value: Any) -> bool:  # noqa: ANN401
+    items = value if isinstance(value, list | tuple) else ()
+    return isinstance(value, bool) or any(_holds_bool(item) for item in items)
+
+
+def _allows_bool(schema: Any) -> bool:  # noqa: ANN401
+    """Whether a declared type has bool, True or False somewhere in it."""
+    return (
+        schema is bool
+        or isinstance(schema, bool)
+        or any(_allows_bool(part) for part in typing.get_args(schema))
+    )
 
 
 def _plain(text: str) -> list[Any]:
@@ -190,14 +269,26 @@ def _default(field: dataclasses.Field[Any]) -> Any:  # noqa: ANN401
 
 def _resolve(key: str, known: list[str]) -> str:
     """The one known path that a possibly shortened key names."""
-    if key in known:
-        return key
-    matches = [path for path in known if path.endswith("." + key)]
+    matches = _matches(key, known)
     if len(matches) > 1:
         raise ValueError(f"{key!r} names several settings: {', '.join(matches)}; write one in full")
     if not matches:
-        raise ValueError(_unknown(key, known))
+        shallow = sorted(known, key=lambda path: path.count("."))
+        endings = sorted((_ending(path, known) for path in shallow), key=lambda e: e.count("."))
+        raise ValueError(_unknown(key, known, endings))
     return matches[0]
+
+
+def _matches(key: str, known: list[str]) -> list[str]:
+    """The known paths that a possibly shortened key may name."""
+    return [key] if key in known else [path for path in known if path.endswith("." + key)]
+
+
+def _ending(path: str, known: list[str]) -> str:
+    """The shortest ending of a path that names no other."""
+    parts = path.split(".")
+    endings = (".".join(parts[i:]) for i in reversed(range(len(parts))))
+    return next(ending for ending in endings if _matches(ending, known) == [path])
 
 
 def _assign(tree: Tree, keys: list[str], schema: Any, value: str) -> Tree:  # noqa: ANN401
@@ -211,25 +302,27 @@ def _assign(tree: Tree, keys: list[str], schema: Any, value: str) -> Tree:  # no
         }
     choices = {cls.__name__: cls for cls in _choices(schema)}
     if not choices:
-        return {**tree, head: value}
+        return {**tree, head: None if _is_null(schema, value) else value}
     if value not in choices:
         raise ValueError(_unknown(f"{head}={value}", [f"{head}={name}" for name in choices]))
     old = tree.get(head)
-    kept = {
-        field.name: old[field.name]
-        for field in dataclasses.fields(choices[value])
-        if isinstance(old, dict) and field.name in old
-    }
-    return {**tree, head: {"kind": value, **kept}}
+    body: Tree = {"kind": value}
+    for field in dataclasses.fields(choices[value]):
+        if isinstance(old, dict) and field.name in old:
+            body[field.name] = old[field.name]
+        elif not _is_required(field):
+            body[field.name] = _default(field)
+    return {**tree, head: body}
 
 
-def _unknown(name: str, known: Sequence[str]) -> str:
-    """The message for a name that does not exist, with the nearest that do."""
+def _unknown(name: str, known: Sequence[str], listed: Sequence[str] = ()) -> str:
+    """The message for a name that does not exist, with the nearest that do, or else a few."""
     by_ending = {path.rsplit(".", 1)[-1]: path for path in known}
     near = difflib.get_close_matches(name, known, 3, 0.6)
     near += [by_ending[n] for n in difflib.get_close_matches(name.rsplit(".", 1)[-1], by_ending, 3)]
     near = list(dict.fromkeys(near))
-    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
+    few = [*(listed or known)[:LISTED], *(["..."] if len(known) > LISTED else [])]
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(few)}"
     return f"unknown setting {name!r}; {hint}"
 
 

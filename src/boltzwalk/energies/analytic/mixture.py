@@ -116,7 +116,8 @@ class GaussianMixture:
         total = terms.sum(0)
         u = largest.add_(total.log()).neg_()
         pull = self._constants(x).pull
-        force = (pull @ terms).div_(total).t()
+        with torch.autocast(x.device.type, enabled=False):
+            force = (pull @ terms).div_(total).t()
         return u, x * force[:, -1:] - force[:, :-1]
 
     def _log_terms(self, x: Float[Tensor, "N dim"]) -> Float[Tensor, "K N"]:

@@ -1,0 +1,164 @@
+"""The work of a run: updates, and all that its folder gets between them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from ..replay import Replay
+from ..rng import generator
+from . import folder as run_folder
+from .checkpoint import write_atomically
+from .loop import Update, train
+from .pictures import picture
+from .process import only_process, peak_memory
+from .run import Run, draw, restore_newest, save, start
+from .settings import Settings
+from .signals import StopRequest
+
+__all__ = ["Progress", "draw_picture", "execute"]
+
+PICTURED = 100
+
+
+class Progress(NamedTuple):
+    """How far a run is, and the row of the log where one was written."""
+
+    update: int
+    row: dict[str, float] | None
+
+
+def execute(
+    settings: Settings, folder: Path, stop: StopRequest | None = None
+) -> Iterator[Progress]:
+    """Trains a run in its folder, from where it stopped, one update for each item asked for.
+
+    Arguments:
+        settings: The resolved settings.
+        folder: The run folder; made where there is none.
+        stop: A request to stop, looked at after each update. What was learnt is saved first.
+
+    Raises:
+        ValueError: If the folder holds another run, or the settings do not fit each other.
+        FloatingPointError: If the loss or its gradient is not finite.
+        OSError: If the folder cannot be written.
+    """
+    fresh = start(settings)
+    run_folder.prepare(folder, settings)
+    with only_process(folder):
+        found = run_folder.checkpoints(folder)
+        now = restore_newest(fresh, found) if found else fresh
+        run_folder.remove_temporaries(folder)
+        for name in ("log.jsonl", "cost.jsonl"):
+            run_folder.truncate_rows(folder / name, now.update)
+        with _tensorboard(folder, now.update) as events:
+            yield from _named(_trained(now, folder, events, stop), folder)
+
+
+def _trained(
+    now: Run,
+    folder: Path,
+    events: Any,  # noqa: ANN401
+    stop: StopRequest | None,
+) -> Iterator[Progress]:
+    """The updates of a run, and all that is written between them."""
+    settings, output, clock = now.settings, now.settings.output, _Clock(folder)
+    for done in _updates(now):
+        now = replace(now, update=done.update, state=done.state)
+        last = done.update == settings.updates
+        row = None
+        if last or done.update % output.log_every == 0:
+            row = {"update": done.update} | {k: float(v) for k, v in done.info.items()}
+            run_folder.append_row(folder / "log.jsonl", row)
+            run_folder.append_row(folder / "cost.jsonl", clock.row(now))
+            for key, value in row.items() if events else ():
+                events.add_scalar(key, value, done.update)
+        stopping = stop is not None and stop.asked
+        if last or (output.picture_every and done.update % output.picture_every == 0):
+            draw_picture(now, folder)
+        if last or stopping or done.update % output.save_every == 0:
+            run_folder.flush_rows(folder)  # a checkpoint must not know more than the log
+            save(now, run_folder.checkpoint_path(folder, now.update))
+            run_folder.prune(folder, output.keep)
+        yield Progress(done.update, row)
+        if stopping:
+            return
+
+
+def _updates(run: Run) -> Iterator[Update[Replay | None]]:
+    settings = run.settings
+    return train(
+        run.energy,
+        settings.method,
+        lambda rng: run.dataset.batch(settings.batch, rng),
+        run.optimizer,
+        state=run.state,
+        updates=settings.updates,
+        first=run.update,
+        seed=settings.seed,
+        factor=settings.schedule.factor,
+        clip=settings.clip_gradient,
+        average=run.average,
+        bfloat16=settings.precision == "bf16",
+    )
+
+
+def _named(progress: Iterator[Progress], folder: Path) -> Iterator[Progress]:
+    """Adds to the message of a run that goes wrong where it can be taken up again."""
+    try:
+        yield from progress
+    except FloatingPointError as error:
+        good = run_folder.checkpoints(folder)
+        where = (
+            f"The last good checkpoint is {good[0]}: go on from it with other settings, "
+            f"`boltzwalk resume {folder} learning_rate=...`, or delete it to go back further"
+            if good
+            else "Nothing was saved before"
+        )
+        raise FloatingPointError(f"{error}. {where}") from error
+
+
+def draw_picture(run: Run, folder: Path) -> None:
+    """Draws samples into the folder, under the number of the update and as samples.png."""
+    data = run.dataset
+    rng = generator(run.settings.seed, "picture", run.update, run.settings.device)
+    n = PICTURED if len(data.event_shape) == 3 else 1000
+    if run.state is not None:
+        n = min(n, len(run.state))
+    png = picture(draw(run, n, rng).x, data)
+    write_atomically(folder / "samples" / f"update_{run.update:08d}.png", png)
+    write_atomically(folder / "samples.png", png)
+
+
+class _Clock:
+    """What a run has cost so far, over all the times it was resumed."""
+
+    def __init__(self, folder: Path) -> None:
+        rows = run_folder.read_rows(folder / "cost.jsonl")
+        self.before = rows[-1]["seconds"] if rows else 0.0
+        self.began = time.monotonic()
+
+    def row(self, run: Run) -> dict[str, Any]:
+        settings = run.settings
+        walkers = settings.method.walkers or settings.batch
+        return {
+            "update": run.update,
+            "seconds": round(self.before + time.monotonic() - self.began, 3),
+            "gradients": run.update * settings.method.gradients(walkers),
+            "peak_memory_mb": round(peak_memory(torch.device(settings.device)), 1),
+        }
+
+
+def _tensorboard(folder: Path, update: int) -> Any:  # noqa: ANN401
+    """A writer of events, or nothing where TensorBoard is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return nullcontext()
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=update + 1)
