@@ -4,18 +4,12 @@ import re
 from pathlib import Path
 
 import pytest
-import torch
 
 from boltzwalk.cli import _assignments, _settings
 from boltzwalk.recipes import RECIPES
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-
-
-@pytest.fixture(autouse=True)
-def float32(float64):
-    torch.set_default_dtype(torch.float32)
 
 
 def blocks():

@@ -20,11 +20,6 @@ from boltzwalk.train.run import open_run
 from boltzwalk.train.settings import Output, Settings, resolve
 
 
-@pytest.fixture(autouse=True)
-def float32(float64):
-    torch.set_default_dtype(torch.float32)
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     torch.set_default_dtype(torch.float32)
