@@ -70,7 +70,8 @@ def anatomy_nonconvergent() -> Settings:
 def anatomy_toy_convergent() -> Settings:
     """Eight Gaussians in the plane by convergent learning: the density is right as well.
 
-    Reached: TODO
+    Reached: total variation 0.29 and 0.20, KL 0.28 and 0.12 to the truth (two seeds, fresh data),
+    by `pytest -m slow tests/claims/test_claims_anatomy.py`.
     """
     return Settings(
         data=Toy("eight_gaussians"),
@@ -90,7 +91,9 @@ def anatomy_toy_convergent() -> Settings:
 def anatomy_toy_nonconvergent() -> Settings:
     """Eight Gaussians by non-convergent learning: right samples after 100 steps, wrong density.
 
-    Reached: TODO
+    Reached: 99 % of the samples within three standard deviations of a mode, all 8 modes; total
+    variation of the density 0.87 to 0.92 (three seeds), by `pytest -m slow
+    tests/claims/test_claims_anatomy.py`.
     """
     return replace(
         anatomy_toy_convergent(),

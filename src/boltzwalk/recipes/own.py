@@ -15,7 +15,8 @@ __all__ = ["images", "table", "toy"]
 def toy() -> Settings:
     """Points in the plane by persistent MALA; data.name chooses the density.
 
-    Reached: TODO
+    Reached: 1.150 ± 0.055 nats on test data, where the true density has 1.103, in 30 s on two
+    cores, by `boltzwalk train toy`.
     """
     return Settings(
         data=Toy("eight_gaussians"),
@@ -39,7 +40,8 @@ def toy() -> Settings:
 def table() -> Settings:
     """A table of numbers by persistent MALA: `boltzwalk train my.csv`.
 
-    Reached: TODO
+    Reached: on the red wines of UCI (11 columns, 1,599 rows) the histogram of every column, in 16 s
+    on two cores, by `boltzwalk train winequality-red.csv.gz drop=quality`; no likelihood yet.
     """
     return Settings(
         data=Table(path="table.csv", whitening="pca"),
@@ -61,7 +63,7 @@ def table() -> Settings:
 def images() -> Settings:
     """A folder of images by persistent walkers: `boltzwalk train my_images/`.
 
-    Reached: TODO
+    Reached: no number; the settings are those of `mnist` with a smaller learning rate.
     """
     return Settings(
         data=Images(path="images", size=32),
