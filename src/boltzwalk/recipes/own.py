@@ -70,7 +70,7 @@ def images() -> Settings:
         energy=NetworkEnergy(short_run(width=16)),
         method=Contrastive(
             start=ReplayStart(size=2000, restart_share=0.02),
-            kernel=ULA(step_size=1.0, temperature=noise_temperature(1.0, 0.01)),
+            kernel=ULA(step_size=1.0, temperature=noise_temperature(1.0, 0.01), box=(-1.1, 1.1)),
             steps=40,
             data_noise=0.03,
         ),
