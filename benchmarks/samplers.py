@@ -26,7 +26,7 @@ from peers import ALGORITHMS, IMPLEMENTATIONS, OURS
 from workers import NOT_INSTALLED, ONE_THREAD, Worker, serve
 
 Rates: TypeAlias = dict[tuple[str, str], list[float] | str]
-"""Of (algorithm, implementation): chain-steps per CPU second, one a round, or why there are none."""
+"""Of (algorithm, implementation): the chain-steps per CPU second of each round, or a reason."""
 
 PEERS = IMPLEMENTATIONS[len(OURS) :]
 TARGET = 2.5  # times the hand-written loop, for the convolutional networks

@@ -17,7 +17,7 @@ __all__ = ["fashion_mnist", "mnist"]
 def mnist() -> Settings:
     """MNIST digits of all ten classes, by persistent walkers with restarts.
 
-    Reached: TODO
+    Reached: see the README
     """
     return Settings(
         data=Mnist(),
