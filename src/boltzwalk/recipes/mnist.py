@@ -17,7 +17,8 @@ __all__ = ["fashion_mnist", "mnist"]
 def mnist() -> Settings:
     """MNIST digits of all ten classes, by persistent walkers with restarts.
 
-    Reached: see the README
+    Reached: classifier-FID 9.9 (training data have 6.8), class entropy 0.35 nats, coverage 99 %, in
+    474 s on two cores, by `boltzwalk train mnist`.
     """
     return Settings(
         data=Mnist(),
