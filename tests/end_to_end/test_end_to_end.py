@@ -17,7 +17,7 @@ def train(monkeypatch, folder, *words):
 
 
 def test_digits_are_learnt_in_seconds(tmp_path, monkeypatch):
-    """Untrained networks have a classifier-FID of 500 and more, training data 2.5."""
+    """Twenty updates of three steps reach a classifier-FID of 579, training data have 2.5."""
     short = ["updates=300", "steps=20", "data_noise=0.05", "anneal=0"]
     numbers = train(monkeypatch, tmp_path, "digits", *short)
     assert numbers["classifier-FID"] < 60
@@ -26,7 +26,7 @@ def test_digits_are_learnt_in_seconds(tmp_path, monkeypatch):
 
 
 def test_a_density_in_the_plane_is_learnt(tmp_path, monkeypatch):
-    """The start has 2.5 nats, the truth 1.10."""
+    """The start, a Gaussian of scale 2, has log(8 pi) + 1.045 / 8 = 3.35 nats, the truth 1.10."""
     short = ["updates=300", "steps=10", "data.n=3000"]
     numbers = train(monkeypatch, tmp_path, "toy", *short)
     assert 1.0 < numbers["test nll"] < 1.6
