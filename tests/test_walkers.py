@@ -6,17 +6,16 @@ import math
 import pytest
 import torch
 
-from boltzwalk.energies.analytic import GumbelProduct
 from boltzwalk.walkers import (
     Walkers,
     cat,
     effective_sample_size,
     evaluate,
     log_mean_weight,
-    resample,
+    put,
     where,
 )
-from statistics_helpers import assert_mean, assert_same_walkers
+from statistics_helpers import assert_same_walkers
 
 
 def population(n, rng, shape=(3,)):
@@ -102,53 +101,30 @@ def test_effective_sample_size():
     torch.testing.assert_close(effective_sample_size(w.log()), torch.tensor(36.0 / 14.0))
 
 
-def test_resampling_keeps_the_evidence_and_the_counts(rng):
-    log_w = torch.tensor([3.0, 1.0, 0.0, -2.0, 2.5]) + 800  # exp overflows
-    walkers = dataclasses.replace(population(5, rng), log_w=log_w)
-    for _ in range(20):
-        kept = resample(walkers, rng)
-        torch.testing.assert_close(log_mean_weight(kept.log_w), log_mean_weight(log_w))
-        assert len(kept.log_w.unique()) == 1
-        counts = torch.bincount(kept.energy.long(), minlength=5)
-        assert ((counts - 5 * torch.softmax(log_w, 0)).abs() < 1).all()
+def test_replicates_are_weighed_each_on_its_own(rng):
+    """Means and effective sizes are over the last dimension, whatever comes before it."""
+    log_w = torch.randn(2, 3, 7, generator=rng)
+    for function in (log_mean_weight, effective_sample_size):
+        expected = torch.stack([function(row) for row in log_w.flatten(0, 1)]).reshape(2, 3)
+        torch.testing.assert_close(function(log_w), expected)
 
 
-def test_the_cache_follows_the_survivors(rng):
-    energy = GumbelProduct(3)
-    x = energy.sample(100, rng)
-    walkers = evaluate(energy, x, torch.linspace(-3, 3, 100), memory=(2 * x, x[:, 0]))
-    kept = resample(walkers, rng)
-    assert 1 < len(kept.x.unique(dim=0)) < 100
-    fresh = evaluate(energy, kept.x, kept.log_w, memory=(2 * kept.x, kept.x[:, 0]))
-    assert_same_walkers(kept, fresh)
+def test_weights_of_nothing_have_no_effective_sample_size():
+    """Whoever compares with a threshold must let nan fail: there is no number to return."""
+    for log_w in ([-math.inf] * 3, [0.0, math.nan], [0.0, math.inf]):
+        assert effective_sample_size(torch.tensor(log_w)).isnan()
+    assert log_mean_weight(torch.tensor([-math.inf] * 3)) == -math.inf
 
 
-def test_resampling_is_unbiased(rng):
-    """The expected number of copies of walker i is N times its weight."""
-    log_w = torch.tensor([0.0, 0.5, -1.0, 1.2, -3.0, 0.1])
-    walkers = dataclasses.replace(population(6, rng), log_w=log_w)
-    copies = torch.stack(
-        [
-            torch.bincount(resample(walkers, rng).energy.long(), minlength=6).double()
-            for _ in range(4000)
-        ]
-    )
-    for i, share in enumerate(torch.softmax(log_w, 0).tolist()):
-        assert_mean(copies[:, i], 6 * share, f"copies of walker {i}")
-
-
-def test_a_walker_without_weight_never_survives(rng):
-    log_w = torch.tensor([0.0, -math.inf, 0.0, -math.inf])
-    walkers = dataclasses.replace(population(4, rng), log_w=log_w)
-    for _ in range(20):
-        assert set(resample(walkers, rng).energy.long().tolist()) == {0, 2}
-
-
-def test_resampling_a_million_walkers_in_float32_keeps_the_counts(rng):
-    n = 1_000_000
-    log_w = torch.randn(n, generator=rng).float()
-    x = torch.arange(n)[:, None].float()  # exact below 2**24
-    picked = resample(Walkers(x, x[:, 0], x, log_w), rng)
-    counts = torch.bincount(picked.x[:, 0].long(), minlength=n)
-    expected = n * torch.softmax(log_w.double(), 0)
-    assert (counts - expected).abs().max() < 1 + 1e-6
+@pytest.mark.parametrize("shape", [(), (3,), (1, 4, 4)])
+def test_put_replaces_every_field_of_those_it_names(rng, shape):
+    walkers, moved = population(10, rng, shape), population(3, rng, shape)
+    before = [field.clone() for field in fields(walkers)]
+    index = torch.tensor([7, 0, 4])
+    got = put(walkers, index, moved)
+    rest = torch.tensor([1, 2, 3, 5, 6, 8, 9])
+    for field, new, old in zip(fields(got), fields(moved), before, strict=True):
+        assert torch.equal(field[index], new)
+        assert torch.equal(field[rest], old[rest])
+    for field, old in zip(fields(walkers), before, strict=True):
+        assert torch.equal(field, old), "the input is left alone"

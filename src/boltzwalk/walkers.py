@@ -29,7 +29,7 @@ __all__ = [
     "effective_sample_size",
     "evaluate",
     "log_mean_weight",
-    "resample",
+    "put",
     "where",
 ]
 
@@ -111,31 +111,21 @@ def cat(*populations: Walkers) -> Walkers:
     return _each(lambda *fields: torch.cat(fields), *populations)
 
 
-def log_mean_weight(log_w: Float[Tensor, " N"]) -> Float[Tensor, ""]:
-    r"""Returns :math:`\log \frac{1}{N} \sum_i w_i`, shape ()."""
-    return torch.logsumexp(log_w, 0) - math.log(len(log_w))
+def put(walkers: Walkers, index: Int[Tensor, " M"], moved: Walkers) -> Walkers:
+    """Returns the walkers with those at the indices, shape (M,), replaced; both have one memory."""
+    return _each(lambda field, new: field.index_copy(0, index, new), walkers, moved)
 
 
-def effective_sample_size(log_w: Float[Tensor, " N"]) -> Float[Tensor, ""]:
-    r"""Returns :math:`(\sum_i w_i)^2 / \sum_i w_i^2`, between 1 and N, shape ().
+def log_mean_weight(log_w: Float[Tensor, "*replicates N"]) -> Float[Tensor, "*replicates"]:
+    r"""Returns :math:`\log \frac{1}{N} \sum_i w_i` over the last dimension."""
+    return torch.logsumexp(log_w, -1) - math.log(log_w.shape[-1])
+
+
+def effective_sample_size(log_w: Float[Tensor, "*replicates N"]) -> Float[Tensor, "*replicates"]:
+    r"""Returns :math:`(\sum_i w_i)^2 / \sum_i w_i^2` over the last dimension, between 1 and N.
 
     Example:
         >>> effective_sample_size(torch.tensor([0.0, 0.0, -torch.inf, -torch.inf]))
         tensor(2.)
     """
-    return torch.exp(2 * torch.logsumexp(log_w, 0) - torch.logsumexp(2 * log_w, 0))
-
-
-def resample(walkers: Walkers, rng: torch.Generator) -> Walkers:
-    r"""Systematic resampling: walker i is kept :math:`\lfloor N\bar w_i \rfloor` or one more times.
-
-    Every survivor gets the mean weight, so :func:`log_mean_weight` is unchanged.
-    """
-    n, log_w = len(walkers), walkers.log_w
-    u = torch.rand((), generator=rng, device=log_w.device, dtype=torch.float64)
-    points = (torch.arange(n, device=log_w.device) + u) / n
-    # In float64: a float32 sum over a million walkers misplaces a hundred of them.
-    shares = torch.softmax(log_w.double(), 0).cumsum(0)
-    ancestors = torch.searchsorted(shares, points).clamp(max=n - 1)
-    survivors = walkers[ancestors]
-    return dataclasses.replace(survivors, log_w=log_mean_weight(log_w).expand(n))
+    return torch.exp(2 * torch.logsumexp(log_w, -1) - torch.logsumexp(2 * log_w, -1))

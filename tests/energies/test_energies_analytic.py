@@ -1,6 +1,7 @@
 """Analytic targets: energies, gradients and constants against oracles by other means."""
 
 import dataclasses
+import itertools
 import math
 
 import pytest
@@ -16,6 +17,7 @@ from torch.distributions import (
 )
 
 from boltzwalk.energies.analytic import (
+    BoltzmannMachine,
     DoubleWell,
     Funnel,
     Gaussian,
@@ -27,6 +29,7 @@ from boltzwalk.energies.analytic import (
 from boltzwalk.energies.energy import energy_and_grad
 
 SKEWED = GaussianMixture(((-2.0, 1.0), (3.0, 0.5), (0.0, -4.0)), (0.5, 1.5, 0.8), (1.0, 2.0, 4.0))
+MACHINE = BoltzmannMachine(((2.0, 1.0), (-1.0, 3.0), (0.5, -2.0)), (0.3, -0.4), (-2.0, -4.0, 0.5))
 
 TARGETS = {
     "gaussian": Gaussian(3, 1.0, 2.0),
@@ -39,6 +42,7 @@ TARGETS = {
     "double well": DoubleWell(2, 3.0, 1.5, 0.7),
     "rings": Rings(weights=(1.0, 2.0, 3.0, 4.0)),
     "rosenbrock": Rosenbrock(4),
+    "boltzmann machine": MACHINE,
 }
 each = pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
 
@@ -53,6 +57,8 @@ PLANE = [
     (DoubleWell(2, 3.0, 1.5, 0.7), [(-3.7, 3.7), (-3.7, 3.7)]),
     (DoubleWell(1, 40.0, 3.0, -2.0), [(-5, 5)]),
     (Rosenbrock(2, 0.5, 0.4, 2.0), [(-8, 9), (-4, 85)]),
+    (MACHINE, [(-10, 12), (-11, 13)]),
+    (BoltzmannMachine(((1.5,),) * 3, 0.2, -1.0), [(-9, 14)]),
 ]
 
 
@@ -173,6 +179,41 @@ def test_mixture_is_that_of_torch(rng):
     torch.testing.assert_close((SKEWED.mean, SKEWED.variance), (oracle.mean, oracle.variance))
 
 
+def test_the_machine_is_the_mixture_of_its_hidden_states(rng):
+    """Every hidden state spelt out, with the energy of both layers and no algebra."""
+    target = BoltzmannMachine.spins(dim=3, units=4, strength=2.0)
+    w, b, c = (torch.tensor(v) for v in (target.weights, target.visible, target.hidden))
+    x = 2 * torch.randn(20, 3, generator=rng)
+    terms, masses, means = [], [], []
+    for bits in itertools.product((0.0, 1.0), repeat=4):
+        h = torch.tensor(bits)
+        terms.append((x - b).square().sum(1) / 2 - c @ h - x @ (h @ w))
+        mean = b + h @ w
+        masses.append(-(mean - b).square().sum() / 2 + c @ h + mean @ (h @ w))
+        means.append(mean)
+    torch.testing.assert_close(target(x), -torch.logsumexp(-torch.stack(terms), 0))
+    log_masses, means = torch.stack(masses), torch.stack(means)
+    assert target.log_z == pytest.approx(
+        torch.logsumexp(log_masses, 0).item() + 1.5 * math.log(2 * math.pi), abs=1e-12
+    )
+    p = torch.softmax(log_masses, 0)
+    torch.testing.assert_close(target.mean, p @ means)
+    torch.testing.assert_close(target.variance, 1 + p @ (means - p @ means).square())
+
+
+def test_the_sum_over_hidden_states_is_the_same_in_chunks(monkeypatch):
+    target = BoltzmannMachine.spins(dim=3, units=6, strength=2.0)
+    monkeypatch.setattr("boltzwalk.energies.analytic.boltzmann_machine.CHUNK", 7)
+    parts = dataclasses.replace(target)
+    assert parts.log_z == pytest.approx(target.log_z, abs=1e-12)
+    torch.testing.assert_close((parts.mean, parts.variance), (target.mean, target.variance))
+
+
+def test_opposite_hidden_states_weigh_the_same_without_a_tilt():
+    masses = BoltzmannMachine.spins(dim=5, units=4, strength=3.0, tilt=0.0)._log_masses
+    torch.testing.assert_close(masses, masses.flip(0))
+
+
 def test_gumbel_is_that_of_torch(rng):
     target, oracle = GumbelProduct(3), Gumbel(torch.zeros(3), torch.ones(3))
     x = torch.randn(20, 3, generator=rng)
@@ -284,6 +325,14 @@ def test_other_dimensions_are_refused(target):
         (lambda: Rings((1.0, -1.0)), "positive radii"),
         (lambda: Rings((1.0,), weights=(1.0, 2.0)), "as many positive weights"),
         (lambda: Rings((1.0,), scale=0.0), "positive scale"),
+        (lambda: BoltzmannMachine(()), "1 to 20 rows of equal length"),
+        (lambda: BoltzmannMachine(((1.0,),) * 21), "got 21 rows"),
+        (lambda: BoltzmannMachine(((1.0,), (1.0, 2.0))), r"lengths \[1, 2\]"),
+        (
+            lambda: BoltzmannMachine(((1.0, 2.0),), visible=(1.0,)),
+            "visible must be one number or 2",
+        ),
+        (lambda: BoltzmannMachine(((1.0, 2.0),), hidden=(1.0, 2.0)), "hidden must be one number"),
         (lambda: Rosenbrock(3), "even dim"),
         (lambda: Rosenbrock(2, a=0.0), "a > 0"),
     ],

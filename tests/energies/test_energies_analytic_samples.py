@@ -1,5 +1,6 @@
 """Exact samples: moments at 5 standard errors, Stein's identity, goodness of fit."""
 
+import itertools
 import math
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from scipy import stats
 
 from boltzwalk.energies.analytic import (
+    BoltzmannMachine,
     DoubleWell,
     Funnel,
     Gaussian,
@@ -20,6 +22,7 @@ from statistics_helpers import assert_mean
 
 N = 100_000
 SKEWED = GaussianMixture(((-2.0, 1.0), (3.0, 0.5), (0.0, -4.0)), (0.5, 1.5, 0.8), (1.0, 2.0, 4.0))
+MACHINE = BoltzmannMachine(((2.0, 1.0), (-1.0, 3.0), (0.5, -2.0)), (0.3, -0.4), (-2.0, -4.0, 0.5))
 
 TARGETS = {
     "gaussian": Gaussian(2, (-1.0, 2.0), (0.1, 3.0)),
@@ -30,6 +33,7 @@ TARGETS = {
     "double well": DoubleWell(2, 2.0, 1.0, 0.3),
     "rings": Rings(weights=(1.0, 2.0, 3.0, 4.0)),
     "rosenbrock": Rosenbrock(4, 0.5, 0.4, 2.0),
+    "boltzmann machine": MACHINE,
 }
 each = pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
 
@@ -79,6 +83,15 @@ def uniforms_of_double_well(target, x):
     return below[index] / below[-1]
 
 
+def uniforms_of_machine(target, x, i):
+    """The distribution function of visible unit i: a mixture over hidden states, spelt out."""
+    w, b, c = (torch.tensor(v) for v in (target.weights, target.visible, target.hidden))
+    h = torch.tensor(list(itertools.product((0.0, 1.0), repeat=3)))
+    shift = h @ w
+    masses = torch.softmax(h @ c + shift @ b + shift.square().sum(1) / 2, 0)
+    return torch.special.ndtr(x[:, i, None] - b[i] - shift[:, i]) @ masses
+
+
 def uniforms(target, x):
     """Maps exact samples to what must be independent uniforms, one column after the other."""
     ndtr = torch.special.ndtr
@@ -87,6 +100,8 @@ def uniforms(target, x):
             return ndtr((x - target.mean) / target.variance.sqrt()).unbind(1)
         case GaussianMixture():
             return [uniforms_of_mixture(target, x, i) for i in range(2)]
+        case BoltzmannMachine():
+            return [uniforms_of_machine(target, x, i) for i in range(2)]
         case GumbelProduct():
             return torch.exp(-torch.exp(-x)).unbind(1)
         case Funnel():
@@ -114,7 +129,7 @@ def test_goodness_of_fit(target, rng):
     for column in columns:
         assert_distribution(column, "uniform")
     centred = [column - 0.5 for column in columns]
-    independent = not isinstance(target, GaussianMixture)
+    independent = not isinstance(target, GaussianMixture | BoltzmannMachine)
     for i, j in [(0, 1), (0, len(columns) - 1)] if independent else []:
         assert_mean(centred[i] * centred[j], 0.0, f"Cov of uniforms {i} and {j}")
 

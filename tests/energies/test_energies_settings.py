@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import math
 
 import pytest
 import torch
@@ -18,6 +17,7 @@ from boltzwalk.energies import (
     published,
 )
 from boltzwalk.energies.energy import energy_and_grad, refuse_coupled_layers
+from boltzwalk.energies.exact import exact_samples
 
 NETWORKS = {
     "multilayer": (Multilayer((8, 8)), (3,)),
@@ -77,7 +77,7 @@ def test_a_start_at_zero_is_the_reference_exactly(name, rng):
     x = torch.randn(5, *event_shape, generator=rng)
     u, grad = energy_and_grad(energy, x)
     reference = torch.distributions.Normal(0, 0.7)
-    log_z = settings.starting_log_z(event_shape)
+    _, log_z = exact_samples(energy, 1, x, rng)
     torch.testing.assert_close(-u - log_z, reference.log_prob(x).flatten(1).sum(1))
     torch.testing.assert_close(grad, x / 0.49)
     assert torch.equal(energy.energy(x), torch.zeros(5))
@@ -102,20 +102,6 @@ def test_only_the_head_starts_at_zero():
     assert not zero.head.weight.any()
     assert not zero.head.bias.any()
     assert plain.head.weight.any()
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [NetworkEnergy(), NetworkEnergy(zero_start=True), NetworkEnergy(reference_scale=1.0)],
-)
-def test_the_starting_log_z_is_refused_where_unknown(settings):
-    with pytest.raises(ValueError, match=r"set both, or estimate"):
-        settings.starting_log_z((2,))
-
-
-def test_the_starting_log_z():
-    settings = NetworkEnergy(reference_scale=2.0, zero_start=True)
-    assert settings.starting_log_z((3, 4)) == pytest.approx(6 * math.log(2 * math.pi * 4))
 
 
 @pytest.mark.parametrize("name", ["multilayer", "convolutional", "normalised", "residual"])

@@ -10,6 +10,9 @@
 ``residual``
 ``layers``          PyTorch's layers, faster where chains spend their time
 ``composed``        tempered energies, products, a Gaussian reference
+``fitted``          a Gaussian reference fitted to data
+``learnt_mixture``  a mixture of Gaussians whose means and masses learn
+``exact``           exact samples and log Z of an energy before it learns
 ``spectral``        spectral normalisation that leaves sampling pure
 ==================  ===========================================================================
 """

@@ -8,8 +8,10 @@ plain targets all the same. Gradients come from the parts through
 from __future__ import annotations
 
 import functools
+import math
 import operator
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -29,7 +31,6 @@ class Tempered(nn.Module):
         ValueError: If the temperature is not positive.
 
     Example:
-        >>> import torch
         >>> Tempered(lambda x: x.square().sum(1), temperature=2.0)(torch.tensor([[2.0]])).item()
         2.0
     """
@@ -70,7 +71,6 @@ class Product(nn.Module):
         ValueError: If there are none.
 
     Example:
-        >>> import torch
         >>> half = lambda x: x.square().sum(1) / 2
         >>> Product(half, half)(torch.tensor([[3.0]])).item()
         9.0
@@ -110,7 +110,6 @@ class GaussianReference(nn.Module):
         ValueError: If the scale is not positive.
 
     Example:
-        >>> import torch
         >>> GaussianReference(lambda x: x.sum(1), scale=0.5)(torch.tensor([[2.0]])).item()
         10.0
     """
@@ -135,6 +134,15 @@ class GaussianReference(nn.Module):
         u, grad = energy_and_grad(self.energy, x)
         z = x / self.scale
         return u + z.square().flatten(1).sum(1) / 2, grad + z / self.scale
+
+    def sample_reference(
+        self, n: int, rng: torch.Generator, temperature: float, like: Tensor
+    ) -> tuple[Float[Tensor, "n *event"], float]:
+        r"""Draws n samples of the reference at a temperature; returns them with its log Z."""
+        shape, width = (n, *like.shape[1:]), self.scale * math.sqrt(temperature)
+        x = torch.randn(shape, generator=rng, dtype=like.dtype, device=like.device)
+        log_z = math.prod(like.shape[1:]) / 2 * math.log(2 * math.pi * width**2)
+        return width * x, log_z
 
     def extra_repr(self) -> str:
         """What `repr` says beside the parts."""

@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-__all__ = ["Energy", "energy_and_grad", "refuse_coupled_layers"]
+__all__ = ["Energy", "attached_energy_and_grad", "energy_and_grad", "refuse_coupled_layers"]
 
 Energy: TypeAlias = Callable[[Tensor], Tensor]
 """Maps positions, shape (N, *event), to energies, shape (N,)."""
@@ -53,6 +53,36 @@ def energy_and_grad(
     if closed_form is not None:
         u, grad = closed_form(x.detach())
         return u, grad
+    u, grad = _differentiated(energy, x, keep_graph=False)
+    return u.detach(), grad
+
+
+def attached_energy_and_grad(
+    energy: Energy, x: Float[Tensor, "N *event"]
+) -> tuple[Float[Tensor, " N"], Float[Tensor, "N *event"]]:
+    r"""Returns :math:`U(x)` with the graph of its parameters, and :math:`\nabla_x U(x)` detached.
+
+    One forward pass serves the move of the walkers and the gradient of the parameters.
+
+    Arguments:
+        energy: The energy :math:`U`.
+        x: The positions, shape (N, \*event).
+
+    Raises:
+        ValueError: If the energy is not of shape (N,).
+
+    Example:
+        >>> energy = nn.Sequential(nn.Linear(2, 1), nn.Flatten(0))
+        >>> u, grad = attached_energy_and_grad(energy, torch.ones(3, 2))
+        >>> u.sum().backward()
+        >>> energy[0].weight.grad, grad.requires_grad
+        (tensor([[3., 3.]]), False)
+    """
+    return _differentiated(energy, x, keep_graph=True)
+
+
+def _differentiated(energy: Energy, x: Tensor, keep_graph: bool) -> tuple[Tensor, Tensor]:
+    """The energy and, by automatic differentiation, its gradient."""
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         u = energy(x)
@@ -63,8 +93,8 @@ def energy_and_grad(
             )
         # Backward, every product has the type that it had forward; autocast would convert it again.
         with torch.autocast(x.device.type, enabled=False):
-            (grad,) = torch.autograd.grad(u.sum(), x)
-    return u.detach(), grad
+            (grad,) = torch.autograd.grad(u.sum(), x, retain_graph=keep_graph)
+    return u, grad
 
 
 def refuse_coupled_layers(energy: Energy) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from .composed import GaussianReference
 from .convolutional import Convolutional
+from .fitted import FittedReference
 from .multilayer import Multilayer
 from .network import Network
 from .non_local import NonLocal
@@ -32,29 +32,42 @@ class NetworkEnergy:
         network: The architecture of :math:`f`.
         spectral_norm: Whether every linear and convolution layer is spectrally normalised.
         reference_scale: The standard deviation :math:`s` of a Gaussian reference; None for none.
+        reference_fit: The standard deviation of the noise with which the data are blurred before a
+            Gaussian of full covariance is fitted to them, as the reference; None for none.
         zero_start: Whether the last layer starts at zero, so that :math:`f = 0` and the first
-            :math:`\log Z` is that of the reference.
+            :math:`\log Z` is that of the reference (:func:`.exact_samples`).
 
     Example:
         >>> settings = NetworkEnergy(Multilayer(widths=(16,)), reference_scale=1.0, zero_start=True)
         >>> energy = settings.build((2,), rng_seed=0)
-        >>> energy(torch.tensor([[3.0, 4.0]])).item(), round(settings.starting_log_z((2,)), 4)
-        (12.5, 1.8379)
+        >>> energy(torch.tensor([[3.0, 4.0]])).item()
+        12.5
     """
 
     network: NetworkSettings = field(default_factory=Multilayer)
     spectral_norm: bool = False
     reference_scale: float | None = None
+    reference_fit: float | None = None
     zero_start: bool = False
 
-    def build(self, event_shape: tuple[int, ...], rng_seed: int) -> Network | GaussianReference:
-        """Returns the energy, on the CPU, in the default dtype and in evaluation mode.
+    def __post_init__(self) -> None:
+        if self.reference_scale is not None and self.reference_fit is not None:
+            raise ValueError(
+                "an energy has one reference, got both reference_scale and reference_fit; write "
+                "reference_scale=null for the fitted one"
+            )
+
+    def build(
+        self, event_shape: tuple[int, ...], rng_seed: int, data: Tensor | None = None
+    ) -> Network | GaussianReference | FittedReference:
+        r"""Returns the energy, on the CPU, in the default dtype and in evaluation mode.
 
         The same seed gives the same parameters; no global generator is touched.
 
         Arguments:
             event_shape: The shape of one event.
             rng_seed: The seed of the initial parameters.
+            data: The rows to which a reference is fitted, shape (M, \*event), where there is one.
 
         Raises:
             ValueError: If the events do not fit the network, or layers that start at zero are to
@@ -67,26 +80,13 @@ class NetworkEnergy:
                 _zero(network.head)
             if self.spectral_norm:
                 add_spectral_norm(network)
-        if self.reference_scale is None:
-            return network
-        return GaussianReference(network, self.reference_scale)
-
-    def starting_log_z(self, event_shape: tuple[int, ...]) -> float:
-        r"""Returns :math:`\log Z = \frac{d}{2} \log 2\pi s^2` of the energy as built, exact.
-
-        Arguments:
-            event_shape: The shape of one event, of d entries.
-
-        Raises:
-            ValueError: If it is not known: without a reference, or without a start at zero.
-        """
-        if self.reference_scale is None or not self.zero_start:
-            raise ValueError(
-                "log Z is known at the start for reference_scale > 0 with zero_start=True, got "
-                f"reference_scale={self.reference_scale}, zero_start={self.zero_start}; set both, "
-                "or estimate it by annealing"
-            )
-        return math.prod(event_shape) / 2 * math.log(2 * math.pi * self.reference_scale**2)
+        if self.reference_fit is not None:
+            if data is None:
+                raise ValueError("reference_fit needs the data; write build(shape, seed, data)")
+            return FittedReference(network, data.cpu(), self.reference_fit)
+        if self.reference_scale is not None:
+            return GaussianReference(network, self.reference_scale)
+        return network
 
 
 def _zero(head: nn.Linear) -> None:
