@@ -38,26 +38,20 @@ def mutants(file: str, *rows: tuple[str, str, str]) -> list[Mutant]:
 
 WALKERS = mutants(
     "walkers.py",
-    ("log Z without the mean", " - math.log(len(log_w))", ""),
+    ("log Z without the mean", " - math.log(log_w.shape[-1])", ""),
     (
         "ESS upside down",
-        "torch.exp(2 * torch.logsumexp(log_w, 0) - torch.logsumexp(2 * log_w, 0))",
-        "torch.exp(torch.logsumexp(2 * log_w, 0) - 2 * torch.logsumexp(log_w, 0)).clamp(min=1)",
+        "torch.exp(2 * torch.logsumexp(log_w, -1) - torch.logsumexp(2 * log_w, -1))",
+        "torch.exp(torch.logsumexp(2 * log_w, -1) - 2 * torch.logsumexp(log_w, -1)).clamp(min=1)",
     ),
-    ("ESS without the square", "torch.logsumexp(2 * log_w, 0)", "torch.logsumexp(log_w, 0)"),
-    ("resample keeps the weights", "log_w=log_mean_weight(log_w).expand(n)", "x=survivors.x"),
+    ("ESS without the square", "torch.logsumexp(2 * log_w, -1)", "torch.logsumexp(log_w, -1)"),
     (
-        "resample forgets the evidence",
-        "log_mean_weight(log_w).expand(n)",
-        "torch.zeros_like(log_w)",
+        "log Z over all the replicates",
+        "torch.logsumexp(log_w, -1) - math.log",
+        "torch.logsumexp(log_w.flatten(), -1) - math.log",
     ),
-    (
-        "resample overflows",
-        "torch.softmax(log_w.double(), 0).cumsum(0)",
-        "(log_w.exp() / log_w.exp().sum()).cumsum(0)",
-    ),
-    ("resample without the offset", "device=log_w.device) + u)", "device=log_w.device) + 0.5)"),
-    ("resample off by one", ".clamp(max=n - 1)", ".add(1).clamp(max=n - 1)"),
+    ("put at the front", "index_copy(0, index, new)", "index_copy(0, index.sort().values, new)"),
+    ("put in place", "field.index_copy(0", "field.index_copy_(0"),
     (
         "indexing forgets a field",
         'if field.name != "memory"]',
@@ -84,7 +78,7 @@ ENERGY = mutants(
     "energies/energy.py",
     ("energy of shape (N, 1) allowed", "if u.shape != x.shape[:1]:", "if False:"),
     ("closed form ignored", "if closed_form is not None:", "if False:"),
-    ("gradient of the mean", "torch.autograd.grad(u.sum(), x)", "torch.autograd.grad(u.mean(), x)"),
+    ("gradient of the mean", "torch.autograd.grad(u.sum(), x,", "torch.autograd.grad(u.mean(), x,"),
     (
         "no gradient inside no_grad",
         "with torch.enable_grad():",
@@ -92,8 +86,8 @@ ENERGY = mutants(
     ),
     (
         "gradients of the parameters",
-        "(grad,) = torch.autograd.grad(u.sum(), x)",
-        "u.sum().backward(); grad = x.grad",
+        "(grad,) = torch.autograd.grad(u.sum(), x, retain_graph=keep_graph)",
+        "u.sum().backward(retain_graph=keep_graph); grad = x.grad",
     ),
     ("the energy keeps its graph", "return u.detach(), grad", "return u, grad"),
     ("batch norm allowed", "isinstance(layer, nn.modules.batchnorm._BatchNorm)", "False"),
@@ -587,6 +581,355 @@ CHAIN = mutants(
     ),
 )
 
+RESAMPLING = mutants(
+    "smc/resampling.py",
+    (
+        "resample overflows",
+        "torch.softmax(log_w.double(), 0)",
+        "log_w.double().exp() / log_w.double().exp().sum()",
+    ),
+    ("resample adds in float32", "shares.cumsum(0)", "shares.float().cumsum(0).double()"),
+    ("resample without the offset", "device=log_w.device) + u)", "device=log_w.device) + 0.5)"),
+    ("systematic is stratified", 'count = 1 if scheme == "systematic" else n', "count = n"),
+    (
+        "multinomial is stratified",
+        "points = u.sort().values",
+        "points = (torch.arange(n) + u) / n",
+    ),
+    ("multinomial out of order", "points = u.sort().values", "points = u"),
+    ("resample without a weight", "if not bool(shares.isfinite().all()):", "if False:"),
+    (
+        "resample keeps the weights",
+        "return dataclasses.replace(survivors, log_w=equal)",
+        "return survivors",
+    ),
+    (
+        "resample forgets the evidence",
+        "equal = log_mean_weight(walkers.log_w)",
+        "equal = walkers.log_w.new_zeros(())",
+    ),
+    (
+        "resample: one weight for all",
+        ".expand(len(walkers)).clone()",
+        ".expand(len(walkers))",
+    ),
+    (
+        "resample off by one",
+        "torch.searchsorted(ends / ends[-1], points)",
+        "(torch.searchsorted(ends / ends[-1], points) + 1).clamp(max=len(ends) - 1)",
+    ),
+    (
+        "resample: points beyond the sum",
+        "torch.searchsorted(ends / ends[-1], points)",
+        "torch.searchsorted(ends, points).clamp(max=len(ends) - 1)",
+    ),
+    ("replicates mix", "index[i] = i * size + ancestors", "index[i] = ancestors"),
+    ("replicates: threshold of all", "threshold * size)", "threshold * len(walkers))"),
+    (
+        "replicates: nan is enough",
+        "low = ~(effective_sample_size(blocks) >= threshold * size)",
+        "low = effective_sample_size(blocks) < threshold * size",
+    ),
+    (
+        "replicates: at the threshold",
+        "effective_sample_size(blocks) >= threshold",
+        "effective_sample_size(blocks) > threshold",
+    ),
+    (
+        "replicates: evidence of all",
+        "log_w[i] = log_mean_weight(blocks[i])",
+        "log_w[i] = log_mean_weight(walkers.log_w)",
+    ),
+    (
+        "replicates: all resampled",
+        "chosen = low.nonzero().flatten().tolist()",
+        "chosen = list(range(replicates))",
+    ),
+    ("replicates: weights changed in place", "log_w = blocks.clone()", "log_w = blocks"),
+    (
+        "replicates: scheme ignored",
+        "ancestors(blocks[i], rng, scheme)",
+        "ancestors(blocks[i], rng)",
+    ),
+    ("threshold of zero", "if not 0 < threshold <= 1:", "if not 0 <= threshold <= 1:"),
+    ("threshold above one", "if not 0 < threshold <= 1:", "if not 0 < threshold:"),
+    ("threshold of nan", "if not 0 < threshold <= 1:", "if threshold <= 0 or threshold > 1:"),
+    ("residual: whole parts rounded away", "(expected + 1e-9).floor()", "expected.floor()"),
+    ("residual: rest of all", "left = (expected - whole).clamp(min=0)", "left = expected"),
+    (
+        "residual: rest of none",
+        "left = (expected - whole).clamp(min=0)",
+        "left = torch.ones_like(expected)",
+    ),
+    ("residual out of order", "points)]).sort().values", "points)])"),
+)
+
+REWEIGHTING = mutants(
+    "smc/reweighting.py",
+    (
+        "reweight: reversed",
+        "walkers.log_w + (walkers.energy - new.energy) / temperature",
+        "walkers.log_w + (new.energy - walkers.energy) / temperature",
+    ),
+    (
+        "reweight: without the temperature",
+        "(walkers.energy - new.energy) / temperature",
+        "(walkers.energy - new.energy)",
+    ),
+    ("reweight: forgets the weights", "walkers.log_w + (walkers.energy", "(walkers.energy"),
+    ("reweight: forgets the memory", "walkers.log_w, walkers.memory)", "walkers.log_w)"),
+    (
+        "follow: mala is not reweighted",
+        "if kernel.invariant or update_first or steps == 0:",
+        "if update_first or steps == 0:",
+    ),
+    (
+        "follow: update first ignored",
+        "if kernel.invariant or update_first or steps == 0:",
+        "if kernel.invariant or steps == 0:",
+    ),
+    (
+        "follow: no step, no weight",
+        "if kernel.invariant or update_first or steps == 0:",
+        "if kernel.invariant or update_first:",
+    ),
+    (
+        "follow: reweighted at temperature one",
+        "reweight(energy, walkers, kernel.temperature)",
+        "reweight(energy, walkers)",
+    ),
+    ("follow: ula is not paid for", "if isinstance(kernel, ULA):", "if False:"),
+    ("follow: everything is paid for", "if isinstance(kernel, ULA):", "if True:"),
+    (
+        "follow: paid at temperature one",
+        "log_ratio(walkers, moved, kernel.step_size, kernel.temperature)",
+        "log_ratio(walkers, moved, kernel.step_size)",
+    ),
+    ("follow: aliased", "log_ratio(walkers, moved,", "log_ratio(moved, moved,"),
+    ("follow: reversed", "log_ratio(walkers, moved,", "log_ratio(moved, walkers,"),
+    (
+        "follow: last step only",
+        "_paid(moved, walkers.log_w + gain)",
+        "_paid(moved, gain)",
+    ),
+    (
+        "follow: acceptance of the last step",
+        "acceptance + info.acceptance",
+        "info.acceptance * steps",
+    ),
+    ("follow: acceptance summed", "acceptance.mean() / max(steps, 1)", "acceptance.mean()"),
+    (
+        "follow: clip and box allowed",
+        "    refuse_weights(kernel)\n    if kernel.invariant",
+        "    if kernel.invariant",
+    ),
+    (
+        "attached: clip and box allowed",
+        "    refuse_weights(kernel)\n    if not isinstance",
+        "    if not isinstance",
+    ),
+    (
+        "attached: a step too many",
+        "walkers, steps - 1, rng, update_first",
+        "walkers, steps, rng, update_first",
+    ),
+    ("attached: update first ignored", "if steps > 1 or update_first:", "if steps > 1:"),
+    (
+        "attached: moved at temperature one",
+        "propose(old, kernel.step_size, kernel.temperature, rng)",
+        "propose(old, kernel.step_size, 1.0, rng)",
+    ),
+    (
+        "attached: paid at temperature one",
+        "log_ratio(old, new, kernel.step_size, kernel.temperature)",
+        "log_ratio(old, new, kernel.step_size)",
+    ),
+    ("attached: forgets the weights", "_paid(new, old.log_w + gain)", "_paid(new, gain)"),
+    ("attached: walkers keep the graph", "Walkers(x, u.detach(),", "Walkers(x, u,"),
+    (
+        "attached: mala without a graph",
+        "return followed, energy(followed.walkers.x)",
+        "return followed, followed.walkers.energy",
+    ),
+    ("floor: without the temperature", "/ (8 * kernel.temperature)", "/ 8"),
+    (
+        "floor: probed at temperature one",
+        "(2 * kernel.step_size * kernel.temperature) ** 0.5",
+        "(2 * kernel.step_size) ** 0.5",
+    ),
+    ("floor: off by 2", "/ (8 * kernel.temperature)", "/ (4 * kernel.temperature)"),
+    ("floor: of a coordinate", ".square().sum(1).mean()", ".square().mean(1).mean()"),
+    (
+        "floor: of mala",
+        "    if not isinstance(kernel, ULA):\n        return torch.zeros",
+        "    if False:\n        return torch.zeros",
+    ),
+    ("floor: of all walkers", "device=rng.device)[:PROBES]]", "device=rng.device)]"),
+)
+
+JARZYNSKI = mutants(
+    "methods/jarzynski.py",
+    (
+        "jarzynski: weights of before",
+        "torch.softmax(moved.log_w, 0)",
+        "torch.softmax(picked.log_w, 0)",
+    ),
+    (
+        "jarzynski: no weights",
+        "torch.softmax(moved.log_w, 0)",
+        "torch.full_like(moved.log_w, 1 / n)",
+    ),
+    ("jarzynski: walkers pushed down", "u_data.mean() - (share", "u_data.mean() + (share"),
+    (
+        "jarzynski: penalty without weights",
+        "(share * u_walkers.square()).sum()",
+        "u_walkers.square().mean()",
+    ),
+    ("jarzynski: weights in bfloat16", "(share * u_walkers).sum()", "share @ u_walkers"),
+    (
+        "jarzynski: logged in bfloat16",
+        "(share * moved.energy).sum()",
+        "share @ moved.energy",
+    ),
+    ("jarzynski: data without noise", "data + self.data_noise * noise", "data"),
+    (
+        "jarzynski: put at the front",
+        "put(state.walkers, index, moved)",
+        "put(state.walkers, index.sort().values, moved)",
+    ),
+    (
+        "jarzynski: idle walkers move unweighed",
+        "picked, n < len(state), rng)",
+        "picked, False, rng)",
+    ),
+    ("jarzynski: one evaluation too many", "picked, n < len(state), rng)", "picked, True, rng)"),
+    (
+        "jarzynski: share of all",
+        "effective_sample_size(moved.log_w) / n",
+        "effective_sample_size(moved.log_w) / len(state)",
+    ),
+    (
+        "jarzynski: nan is enough",
+        "if not bool(ess >= self.threshold):",
+        "if bool(ess < self.threshold):",
+    ),
+    (
+        "jarzynski: at the threshold",
+        "if not bool(ess >= self.threshold):",
+        "if not bool(ess > self.threshold):",
+    ),
+    (
+        "jarzynski: idle walkers resampled as they were",
+        "self.population(energy, state) if idle else state.walkers",
+        "state.walkers",
+    ),
+    (
+        "jarzynski: all reweighted to be resampled",
+        "self.population(energy, state) if idle else state.walkers",
+        "self.population(energy, state)",
+    ),
+    (
+        "jarzynski: scheme ignored",
+        "resample(walkers, rng, self.resampling)",
+        "resample(walkers, rng)",
+    ),
+    (
+        "jarzynski: resamplings not counted",
+        "count = state.resamplings + 1",
+        "count = state.resamplings + 0",
+    ),
+    ("jarzynski: warns of everything", "if self.threshold >= ceiling:", "if True:"),
+    ("jarzynski: warns of nothing", "if self.threshold >= ceiling:", "if False:"),
+    ("jarzynski: warns always", "if often >= 1 and often.is_integer():", "if often >= 1:"),
+    ("jarzynski: warns at once", "if often >= 1 and often.is_integer():", "if often.is_integer():"),
+    ("jarzynski: advises the ceiling", "{ceiling**2:.2g}", "{ceiling:.2g}"),
+    (
+        "jarzynski: likelihood without the temperature",
+        "log_z + mean / self.kernel.temperature",
+        "log_z + mean",
+    ),
+    ("jarzynski: relative log Z is absolute", "if isinstance(self.start, ExactStart):", "if True:"),
+    (
+        "jarzynski: population at temperature one",
+        "reweight(energy, part, self.kernel.temperature)",
+        "reweight(energy, part)",
+    ),
+    ("jarzynski: population of one part", "range(0, len(state), AT_ONCE))", "range(0, 1))"),
+    (
+        "jarzynski: samples without weights",
+        "chosen = ancestors(walkers.log_w, rng, self.resampling)",
+        "chosen = torch.arange(len(walkers))",
+    ),
+    (
+        "jarzynski: first samples only",
+        "chosen[torch.randperm(len(chosen), generator=rng, device=data.device)[:n]]",
+        "chosen[:n]",
+    ),
+    (
+        "jarzynski: samples keep their weights",
+        "log_w=torch.zeros_like(walkers.log_w[:n])",
+        "log_w=walkers.log_w[chosen]",
+    ),
+    ("jarzynski: samples move as in training", "steps or self.steps", "self.steps"),
+    ("jarzynski: gradients of the first evaluation", "first = 0 if n", "first = 1 if n"),
+    (
+        "jarzynski: gradients of mala",
+        "self.start.size and not self.kernel.invariant else 1",
+        "self.start.size else 1",
+    ),
+    ("jarzynski: chunks in the wrong order", "torch.cat(u)", "torch.cat(u[::-1])"),
+    (
+        "jarzynski: chunks forget the idle",
+        "part, self.steps, rng, idle) for",
+        "part, self.steps, rng) for",
+    ),
+    ("jarzynski: exact start of unit Z", "x.new_full((len(x),), log_z)", "x.new_zeros(len(x))"),
+    ("jarzynski: exact start at temperature one", "data, rng, kernel.temperature)", "data, rng)"),
+    (
+        "jarzynski: relaxed start does not relax",
+        "return run(kernel, energy, walkers, self.steps, rng, diagnose=False)[0]",
+        "return walkers",
+    ),
+    ("jarzynski: samples from noise", "if from_noise:", "if False:"),
+    ("jarzynski: more samples than walkers", "if n > len(state):", "if False:"),
+    ("jarzynski: more walkers than there are", "if self.walkers > self.start.size:", "if False:"),
+    ("jarzynski: clip and box allowed", "refuse_weights(self.kernel)", "pass"),
+    ("jarzynski: any threshold", "require_threshold(self.threshold)", "pass"),
+)
+
+EXACT = mutants(
+    "energies/exact.py",
+    ("exact: trained network", "bool((constant == constant[0]).all())", "True"),
+    ("exact: one sample is enough", "several = max(n, 16)", "several = n"),
+    ("exact: infinite constant", " and bool(constant[0].isfinite())", ""),
+    ("exact: constant ignored", "log_z - float(constant[0]) / temperature", "log_z"),
+    ("exact: constant reversed", "log_z - float(constant[0])", "log_z + float(constant[0])"),
+    (
+        "exact: constant at temperature one",
+        "float(constant[0]) / temperature",
+        "float(constant[0])",
+    ),
+    ("exact: samples of another temperature", " and temperature == 1", ""),
+    ("exact: samples of another type", "sample(n, rng).to(like)", "sample(n, rng)"),
+    ("exact: sixteen samples", "return x[:n], log_z", "return x, log_z"),
+)
+
+COMPOSED = mutants(
+    "energies/composed.py",
+    (
+        "reference: log Z at temperature one",
+        "math.log(2 * math.pi * width**2)",
+        "math.log(2 * math.pi * self.scale**2)",
+    ),
+    ("reference: samples at temperature one", "self.scale * math.sqrt(temperature)", "self.scale"),
+    ("reference: dimension of a row", "math.prod(like.shape[1:])", "like.shape[1]"),
+    (
+        "reference: samples of another type",
+        "generator=rng, dtype=like.dtype, device",
+        "generator=rng, device",
+    ),
+)
+
 MUTANTS = [
     *WALKERS,
     *ENERGY,
@@ -598,20 +941,36 @@ MUTANTS = [
     *INDEPENDENCE,
     *ADAPTATION,
     *CHAIN,
+    *RESAMPLING,
+    *REWEIGHTING,
+    *JARZYNSKI,
+    *EXACT,
+    *COMPOSED,
 ]
 
 FIRST = {  # where it is not tests/kernels/test_kernels_NAME.py
     "walkers.py": "test_walkers.py",
     "energies/energy.py": "kernels/test_kernels_evaluation.py",
     "kernels/kernel.py": "kernels/test_kernels_edges.py",
+    "energies/exact.py": "energies/test_energies_exact.py",
+    "energies/composed.py": "energies/test_energies_exact.py",
+    "smc/resampling.py": "smc/test_smc_resampling.py",
+    "smc/reweighting.py": "smc/test_smc_reweighting.py",
+    "methods/jarzynski.py": "methods/test_jarzynski*.py",
 }
 
 
 def test_files(file: str) -> tuple[list[str], list[str]]:
     """The test files that know the file best, and all the others, so that nothing escapes them."""
-    best = FIRST.get(file, f"kernels/test_kernels_{Path(file).stem}.py")
-    every = [str(path.relative_to(HERE)) for path in sorted((HERE / "kernels").glob("test_*.py"))]
-    return [best], [name for name in [*every, "test_walkers.py"] if name != best]
+    best = _found(FIRST.get(file, f"kernels/test_kernels_{Path(file).stem}.py"))
+    every = [*_found("kernels/test_*.py"), "test_walkers.py"]
+    if best[0] not in every:  # what carries weights knows what carries weights
+        every = [name for words in FIRST.values() for name in _found(words) if name not in every]
+    return best, [name for name in dict.fromkeys(every) if name not in best]
+
+
+def _found(words: str) -> list[str]:
+    return sorted(str(path.relative_to(HERE)) for path in HERE.glob(words))
 
 
 def copy_project(folder: Path) -> None:
@@ -619,7 +978,8 @@ def copy_project(folder: Path) -> None:
     ignore = shutil.ignore_patterns("__pycache__", "*.pyc")
     (folder / "tests").mkdir(parents=True)
     shutil.copytree(PACKAGE, folder / "src" / "boltzwalk", ignore=ignore)
-    shutil.copytree(HERE / "kernels", folder / "tests" / "kernels", ignore=ignore)
+    for name in ("kernels", "smc", "methods", "energies"):
+        shutil.copytree(HERE / name, folder / "tests" / name, ignore=ignore)
     for name in ("conftest.py", "statistics_helpers.py", "test_walkers.py"):
         shutil.copy(HERE / name, folder / "tests")
     shutil.copy(HERE.parent / "pyproject.toml", folder)
@@ -694,8 +1054,8 @@ def main(words: list[str]) -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "undamaged"
         copy_project(folder)
-        best, others = test_files("walkers.py")
-        if run_tests(folder, [*best, *others]) != 0:
+        needed = [name for m in chosen for names in test_files(m.file) for name in names]
+        if run_tests(folder, list(dict.fromkeys(needed))) != 0:
             print((folder / "output.txt").read_text()[-4000:], "\nthe undamaged code fails")
             return 1
     began, bad = time.monotonic(), 0

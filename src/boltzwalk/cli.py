@@ -5,22 +5,21 @@ Nothing heavy is imported before a command runs, so that `boltzwalk --help` answ
 
 from __future__ import annotations
 
-import errno
+import shlex
 import sys
-import time
 import warnings
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .errors import INTERRUPTED, errors
+from .train.progress import shown
 from .train.signals import StopRequest, stop_on_signal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from .train.execute import Progress
     from .train.run import Run
     from .train.settings import Settings
 
@@ -40,9 +39,6 @@ Runs = Annotated[Path, typer.Option(help="The folder that holds the run folders.
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Folder = Annotated[Path, typer.Argument(help="A run folder, such as runs/digits.")]
-
-INTERRUPTED = 130
-"""The exit code of a run that was stopped by Ctrl-C, as shells have it."""
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
@@ -69,11 +65,17 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the settings and do nothing.")
     ] = False,
+    alone: Annotated[
+        bool, typer.Option("--alone", help="Leave out the recipes that are trained to compare.")
+    ] = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Train a model; the same command again resumes it."""
-    with _errors(debug), stop_on_signal() as stop:
+    """Train a model; the same command again resumes it.
+
+    Some recipes train others beside them, in folders of their own, that differ in their method.
+    """
+    with errors(debug), stop_on_signal() as stop:
         options = {"device": device, "seed": seed, "precision": precision}
         given = [f"{key}={value}" for key, value in options.items() if value is not None]
         assignments = [*_assignments(overrides or []), *given]
@@ -84,7 +86,11 @@ def train(
 
             typer.echo(to_yaml(settings), nl=False)
             return
-        _train(settings, folder, quiet, stop)
+        others = [] if alone else _beside(recipe, settings, folder)
+        if others:
+            _train_all([(settings, folder), *others], quiet, stop)
+        else:
+            _train(settings, folder, quiet, stop)
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
@@ -102,7 +108,7 @@ def resume(
     debug: Debug = False,
 ) -> None:
     """Go on with a run that was stopped, bit for bit as if it had not been."""
-    with _errors(debug), stop_on_signal() as stop:
+    with errors(debug), stop_on_signal() as stop:
         from .train.folder import change, read_settings
         from .train.settings import Settings, resolve
         from .train.tree import from_tree, override, to_tree
@@ -131,7 +137,7 @@ def sample(
     debug: Debug = False,
 ) -> None:
     """Draw samples from a trained model, by the sampler it was trained with."""
-    with _errors(debug):
+    with errors(debug):
         from .train.export import write_samples
         from .train.run import open_run
 
@@ -140,6 +146,40 @@ def sample(
         path = out or place / "samples" / f"samples_seed{seed}.npz"
         for line in write_samples(run, path, n, steps, seed, noise):
             typer.echo(line)
+
+
+@app.command()
+def evaluate(
+    folder: Annotated[Path, typer.Argument(help="A run folder, or one of its checkpoints.")],
+    walkers: Annotated[int, typer.Option(min=2, help="Walkers of a replicate.")] = 1024,
+    replicates: Annotated[int, typer.Option(min=2, help="Independent replicates.")] = 8,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the long chains.")] = 1000,
+    seed: Annotated[int, typer.Option(help="The seed of the noise.")] = 0,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Judge a trained model: the likelihood of held-out data with its interval, or why not."""
+    with errors(debug):
+        from .evaluation.likelihood import Effort, likelihood
+        from .evaluation.write import lines, write_evaluation
+        from .rng import generator
+        from .smc.log_z import Annealing
+        from .train.run import open_run
+
+        def report(text: str) -> None:
+            if not quiet:
+                typer.echo(text, err=True)
+
+        run = open_run(folder, device)
+        annealing = Annealing(walkers=walkers, replicates=replicates)
+        effort = Effort(steps=steps, annealing=annealing, report=report)
+        found = likelihood(run, generator(seed, "evaluate", 0, run.settings.device), effort)
+        place = folder.parent.parent if folder.is_file() else folder
+        write_evaluation(found, place / "evaluation.json")
+        for line in lines(found):
+            typer.echo(line)
+        typer.echo(f"\nnumbers  {place / 'evaluation.json'}")
 
 
 @app.command()
@@ -181,18 +221,37 @@ def main() -> None:
     app()
 
 
-def _train(settings: Settings, folder: Path, quiet: bool, stop: StopRequest) -> None:
+def _train_all(runs: list[tuple[Settings, Path]], quiet: bool, stop: StopRequest) -> None:
+    """Trains one run after the other, and ends with a table of all."""
+    again = f"the same command, {shlex.join(['boltzwalk', *sys.argv[1:]])}"
+    for number, (settings, folder) in enumerate(runs):
+        if stop.asked:
+            typer.echo(
+                f"stopped before {folder}; all that was learnt is saved.\ngo on with: {again}"
+            )
+            raise typer.Exit(INTERRUPTED)
+        typer.echo(f"{folder}, run {number + 1} of {len(runs)}\n")
+        _train(settings, folder, quiet, stop, again)
+        typer.echo()
+    from .report.beside import table_beside
+
+    typer.echo(table_beside([folder for _, folder in runs]))
+
+
+def _train(
+    settings: Settings, folder: Path, quiet: bool, stop: StopRequest, again: str = ""
+) -> None:
     """Trains, shows progress, and ends with numbers, picture and report."""
     from .train.execute import execute
     from .train.run import open_run
 
     last = 0
-    for done in _shown(execute(settings, folder, stop), settings, folder.name, quiet):
+    for done in shown(execute(settings, folder, stop), settings, folder.name, quiet):
         last = done.update
     if 0 < last < settings.updates:
         typer.echo(
             f"stopped at update {last} of {settings.updates}; saved.\n"
-            f"go on with: boltzwalk resume {folder}"
+            f"go on with: {again or f'boltzwalk resume {folder}'}"
         )
         raise typer.Exit(INTERRUPTED)
     _conclude(open_run(folder), folder)
@@ -234,6 +293,29 @@ def _settings(recipe: str, assignments: Sequence[str]) -> Settings:
         raise ValueError(_no_recipe(recipe, list(RECIPES)))
     tree = override(Settings, to_tree(base), assignments)
     return resolve(from_tree(Settings, tree))
+
+
+def _beside(recipe: str, settings: Settings, folder: Path) -> list[tuple[Settings, Path]]:
+    """What is trained beside a recipe: the same but for the method, in folders next to its own.
+
+    A folder that is there already is looked at now, not when its turn comes.
+    """
+    from dataclasses import replace
+
+    from .recipes import BESIDE, RECIPES
+    from .train.folder import prepare
+    from .train.settings import Settings, resolve
+    from .train.tree import from_tree, override, to_tree
+
+    found = []
+    for other in BESIDE.get(recipe, ()):
+        place = folder.with_name(folder.name + other.removeprefix(recipe))
+        its = replace(settings, method=RECIPES[other]().method)
+        its = resolve(from_tree(Settings, override(Settings, to_tree(its), _begun_with(place))))
+        if (place / "settings.yaml").exists():
+            prepare(place, its)
+        found.append((its, place))
+    return found
 
 
 def _title(recipe: str) -> str:
@@ -285,96 +367,3 @@ def _assignments(words: Sequence[str]) -> list[str]:
             word = f"{word}={left.pop(0)}"
         found.append(word.removeprefix("--"))
     return found
-
-
-def _shown(
-    updates: Iterator[Progress], settings: Settings, title: str, quiet: bool
-) -> Iterator[Progress]:
-    """Passes updates on and shows them: as a bar on a terminal, else as a line now and then."""
-    if quiet:
-        yield from updates
-        return
-    if not sys.stderr.isatty():
-        spoke = time.monotonic()
-        for done in updates:
-            due = time.monotonic() - spoke > 10 or done.update == settings.updates
-            if done.row and due:
-                spoke = time.monotonic()
-                typer.echo(
-                    f"{title} {done.update}/{settings.updates}  {_brief(done.row)}", err=True
-                )
-            yield done
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description} {task.completed}/{task.total}"),
-        BarColumn(20),
-        TimeRemainingColumn(compact=True),
-        TextColumn("{task.fields[numbers]}"),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(title, total=settings.updates, numbers="")
-        for done in updates:
-            bar.update(task, completed=done.update)
-            if done.row:
-                bar.update(task, numbers=_brief(done.row))
-            yield done
-
-
-def _brief(row: dict[str, float]) -> str:
-    """The numbers that matter: energy gap d, gradient v, travel against distance."""
-    parts = [f"d {row['energy_gap']:+.3g}", f"v {row['gradient_mean']:.3g}"]
-    if "travel" in row:
-        way = f"/{row['distance']:.3g}" if "distance" in row else ""
-        parts.append(f"travel {row['travel']:.3g}{way}")
-    if row["acceptance"] < 1:
-        parts.append(f"accepted {row['acceptance']:.0%}")
-    return "  ".join(parts)
-
-
-@contextmanager
-def _errors(debug: bool) -> Iterator[None]:
-    """Turns the errors that users can mend into one message and an exit code."""
-    try:
-        yield
-    except (ValueError, OSError, ArithmeticError, RuntimeError) as error:
-        code = 3 if isinstance(error, FloatingPointError) else 2
-        if debug or (code == 2 and not _can_be_mended(error)):
-            raise
-        _fail(_words(error), code)
-    except KeyboardInterrupt:
-        _fail("interrupted; what was saved last is kept", INTERRUPTED)
-
-
-def _can_be_mended(error: Exception) -> bool:
-    """Whether an error is the user's to mend; memory is the one that PyTorch calls RuntimeError."""
-    return isinstance(error, ValueError | OSError) or _out_of_memory(error)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    text = str(error).lower()
-    return "out of memory" in text or "can't allocate memory" in text
-
-
-def _words(error: Exception) -> str:
-    """One message: what went wrong, where, and what to do."""
-    if _out_of_memory(error):
-        return (
-            "the memory is not enough; take a smaller batch, fewer walkers or a narrower network "
-            f"({str(error).splitlines()[0][:120]})"
-        )
-    if isinstance(error, OSError) and error.strerror:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        where = f": {error.filename}" if error.filename else ""
-        cure = (
-            "; nothing that was saved is lost, make room and give the same command" if full else ""
-        )
-        return f"{error.strerror}{where}{cure}"
-    return str(error)
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    typer.echo(f"error: {message}", err=True)
-    raise typer.Exit(code)

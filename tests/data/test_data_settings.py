@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import boltzwalk.data
-from boltzwalk.data import Cifar10, Digits, FashionMnist, Images, Mnist, Table, Toy
+from boltzwalk.data import Cifar10, Digits, FashionMnist, Images, Mnist, Modes, Table, Toy
 
 SETTINGS = [
     Cifar10(layout="jpeg", classes=(1, 2)),
@@ -18,6 +18,7 @@ SETTINGS = [
     FashionMnist(root="/sets", validation=0.0),
     Images("photos", size=32, channels=1),
     Mnist(pad=2, dequantise=True),
+    Modes(dim=3, centres=(-1.5, 2.0), proportions=(1.0, 4.0), rows=500, seed=7),
     Table("wine.csv", drop=("quality",), whitening="pca", header=True),
     Toy("two_moons", n=500),
 ]
@@ -51,7 +52,7 @@ def test_loading_is_float32_whatever_the_default(tmp_path):
     torch.set_default_dtype(torch.float64)
     try:
         table = Table(str(tmp_path / "t.csv"), split=(2, 1, 1), dequantise=True)
-        for settings in (Digits(dequantise=True), Toy(n=100), table):
+        for settings in (Digits(dequantise=True), Toy(n=100), Modes(rows=8), table):
             data = settings.load()
             batch = data.batch(2, torch.Generator())
             for x in (

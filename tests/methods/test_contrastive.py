@@ -166,6 +166,29 @@ def test_replay_restarts_a_share(rng):
     assert_mean((x != 9).double().flatten(), 0.3, "share of restarted walkers")
 
 
+def test_a_store_may_begin_with_the_data(rng):
+    data = torch.arange(50.0)[:, None]
+    state = ReplayStart(size=0, from_data=True).init(data, rng)
+    assert sorted(state.x.flatten().tolist()) == data.flatten().tolist()
+    more = ReplayStart(size=120, from_data=True).init(data, rng)
+    assert set(more.x.flatten().long().bincount().tolist()) == {2, 3}
+
+
+def test_restarts_from_data_take_the_batch(rng):
+    data = torch.full((10, 1), 5.0)
+    start = ReplayStart(size=20_000, restart_share=0.3, from_data=True)
+    x, _ = start.draw(data, Replay(torch.full((20_000, 1), 9.0)), 20_000, rng)
+    assert set(x.flatten().tolist()) == {5.0, 9.0}
+    assert_mean((x == 5).double().flatten(), 0.3, "share of restarted walkers")
+
+
+def test_chains_from_noise_stay_chains_from_noise(rng):
+    """To draw samples from noise must not show the data, wherever training started."""
+    start = ReplayStart(size=10, from_data=True)
+    assert start.noise_start == NoiseStart()
+    assert not start.from_noise
+
+
 def test_replay_moves_the_drawn_walkers_only():
     energy, data = Quadratic(), torch.randn(10, 2)
     method = Contrastive(ReplayStart(size=40), ULA(0.1), steps=2)

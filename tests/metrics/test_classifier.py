@@ -53,6 +53,47 @@ def test_a_collapsed_model_shows(fitted):
     assert report.frechet > 10 * report.frechet_floor
 
 
+def test_weights_count_as_copies(fitted):
+    """Samples of which the threes have weight 20 are those in which they stand twenty times."""
+    data, classifier = fitted
+    x = data.train[:300]
+    copies = torch.where(data.train_labels[:300] == 3, 20, 1)
+    weighted = judge_classes(classifier, x, data, copies.log())
+    copied = judge_classes(classifier, x.repeat_interleave(copies, 0), data)
+    for name in ("entropy", "coverage", "accuracy"):
+        assert getattr(weighted, name) == pytest.approx(getattr(copied, name), rel=1e-5), name
+    assert weighted.shares == pytest.approx(copied.shares, abs=1e-6)
+    # The copies pretend to be 900 samples; the weights know that there are fewer.
+    assert weighted.frechet == pytest.approx(copied.frechet, rel=0.1)
+    assert weighted.frechet > 2 * judge_classes(classifier, x, data).frechet
+
+
+def test_equal_weights_change_nothing(fitted):
+    data, classifier = fitted
+    x = data.train[:300]
+    weighted = judge_classes(classifier, x, data, torch.full((300,), -7.5))
+    assert weighted == judge_classes(classifier, x, data)
+
+
+def test_a_sample_without_weight_is_not_there(fitted):
+    data, classifier = fitted
+    x = torch.cat([data.train[:100], torch.rand(100, 1, 8, 8)])
+    log_w = torch.cat([torch.zeros(100), torch.full((100,), -torch.inf)])
+    weighted = judge_classes(classifier, x, data, log_w)
+    plain = judge_classes(classifier, data.train[:100], data)
+    assert weighted.shares == pytest.approx(plain.shares)
+    assert weighted.entropy == pytest.approx(plain.entropy, rel=1e-5)
+
+
+def test_one_sample_with_all_the_weight_has_no_distance(fitted):
+    data, classifier = fitted
+    log_w = torch.full((50,), -torch.inf)
+    log_w[3] = 0.0
+    report = judge_classes(classifier, data.train[:50], data, log_w)
+    assert math.isnan(report.frechet)
+    assert max(report.shares.values()) == 1.0
+
+
 def test_noise_shows(fitted):
     data, classifier = fitted
     noise = torch.rand(500, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1

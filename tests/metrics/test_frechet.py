@@ -24,6 +24,24 @@ def test_against_the_matrix_square_root(rng, n, m, d):
     assert frechet_distance(a, b) == pytest.approx(frechet_distance(b, a), rel=1e-8)
 
 
+def test_weights_against_weighted_moments(rng):
+    a = torch.randn(300, 4, generator=rng) @ torch.randn(4, 4, generator=rng) + 1
+    b = torch.randn(200, 4, generator=rng)
+    share = torch.rand(300, generator=rng)
+    mean = np.average(a.numpy(), axis=0, weights=share.numpy())
+    c, d = np.cov(a.numpy().T, aweights=share.numpy()), np.cov(b.numpy().T)
+    cross = scipy.linalg.sqrtm(c @ d).real
+    expected = np.sum((mean - b.numpy().mean(0)) ** 2) + np.trace(c + d - 2 * cross)
+    assert frechet_distance(a, b, share) == pytest.approx(expected, rel=1e-8)
+    assert frechet_distance(a, b, 7 * torch.ones(300)) == pytest.approx(frechet_distance(a, b))
+
+
+def test_weights_of_a_single_sample_are_refused(rng):
+    a = torch.randn(10, 2, generator=rng)
+    with pytest.raises(ValueError, match="effective sample size of 2 or more, got 1:"):
+        frechet_distance(a, a, torch.eye(10)[0])
+
+
 def test_gaussians_of_known_distance(rng):
     """Means 3 apart and standard deviations 1 and 2 in each of 4 dimensions: 9 + 4."""
     a = torch.randn(200_000, 4, generator=rng)

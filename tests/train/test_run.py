@@ -17,8 +17,10 @@ from boltzwalk.data import Digits, Table, Toy
 from boltzwalk.energies import Convolutional, Multilayer, NetworkEnergy
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
+from boltzwalk.methods.jarzynski import ExactStart, Jarzynski
 from boltzwalk.methods.starts import NoiseStart, ReplayStart
 from boltzwalk.rng import generator
+from boltzwalk.smc.witness import Witness
 from boltzwalk.train import folder as run_folder
 from boltzwalk.train.checkpoint import load_checkpoint, save_checkpoint
 from boltzwalk.train.execute import execute
@@ -43,6 +45,12 @@ SMALL = resolve(
         output=Output(log_every=2, save_every=7, picture_every=0),
     )
 )
+
+WEIGHTED = {
+    "energy": NetworkEnergy(Multilayer((16, 16)), reference_fit=0.5, zero_start=True),
+    "method": Jarzynski(ExactStart(200), ULA(0.05), steps=2, threshold=0.95),
+    "witness": Witness(64, steps=2, threshold=0.99),
+}
 
 
 def finish(settings, folder):
@@ -76,8 +84,11 @@ def test_a_run_leaves_what_it_promises(tmp_path):
         {},
         {"optimizer": SGD(1e-2, momentum=0.9)},
         {"method": Contrastive(NoiseStart(), ULA(0.1), steps=3), "average": 0.0},
+        WEIGHTED,
+        WEIGHTED | {"method": replace(WEIGHTED["method"], walkers=50), "average": 0.0},
+        {"energy": WEIGHTED["energy"], "witness": Witness(64)},
     ],
-    ids=["adam", "sgd", "noise"],
+    ids=["adam", "sgd", "noise", "weighted", "weighted, mini-batches", "watched"],
 )
 def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, stop_at, change):
     settings = replace(SMALL, **change)
@@ -323,3 +334,49 @@ def test_a_damaged_log_is_named_by_its_line(tmp_path):
     path.write_text('{"update": 1}\nnonsense\n{"update": 3}\n')
     with pytest.raises(ValueError, match=r"log.jsonl, line 2, must be JSON, got 'nonsense'"):
         run_folder.read_rows(path)
+
+
+def test_a_witness_may_leave_a_run_but_not_come_in(tmp_path):
+    settings = replace(SMALL, **WEIGHTED)
+    finish(replace(settings, updates=10), tmp_path / "a")
+    without = replace(settings, witness=replace(settings.witness, walkers=0))
+    run_folder.change(tmp_path / "a", without)
+    finish(without, tmp_path / "a")
+    rows = run_folder.read_rows(tmp_path / "a" / "log.jsonl")
+    assert ["witness_log_z" in row for row in rows] == [True] * 5 + [False] * 15
+    with pytest.raises(ValueError, match=r"cannot go on with another witness.walkers"):
+        run_folder.change(tmp_path / "a", settings)
+
+
+def test_held_out_rows_are_judged_in_the_log(tmp_path):
+    """Their cross-entropy is the mean energy and log Z, of the model that draws the samples."""
+    finish(replace(SMALL, **WEIGHTED), tmp_path / "a")
+    row, run = run_folder.read_rows(tmp_path / "a" / "log.jsonl")[-1], open_run(tmp_path / "a")
+    rows = run.dataset.validation
+    with torch.no_grad():
+        model, energy = run.model(rows).mean(), run.energy(rows).mean()
+    assert model != energy
+    assert row["energy_validation"] == pytest.approx(float(energy))
+    expected = float(energy) + row["log_z"]
+    assert row["cross_entropy_validation"] == pytest.approx(expected, abs=1e-5)
+    expected = float(model) + row["witness_log_z"]
+    assert row["witness_cross_entropy"] == pytest.approx(expected, abs=1e-5)
+    assert row["witness_cross_entropy_half_width"] > row["witness_half_width"] > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"witness": Witness(64)}, "reference_scale=1.0 energy.zero_start=true"),
+        (
+            {"witness": Witness(64), "method": Contrastive(kernel=ULA(0.1, box=(-1.0, 1.0)))},
+            "weighted walkers need a kernel",
+        ),
+        ({"method": Jarzynski()}, "reference_scale=1.0 energy.zero_start=true"),
+    ],
+    ids=["no exact start", "a box", "a method without an exact start"],
+)
+def test_weights_that_cannot_be_had_are_refused_before_a_folder_is_made(tmp_path, change, words):
+    with pytest.raises(ValueError, match=words):
+        finish(replace(SMALL, **change), tmp_path / "a")
+    assert not (tmp_path / "a").exists()

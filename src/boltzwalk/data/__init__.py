@@ -11,6 +11,7 @@ Every settings class has one method, ``load() -> Dataset``. Images come in [-1, 
 | `Table`                    | your table: .csv, .data, .tsv, .txt (or .gz of these), .npy, .npz |
 | `Images`                   | your images: a folder of files, or one .npy or .npz              |
 | `Toy`                      | one of six densities in the plane, whose log-density is known    |
+| `Modes`                    | separate Gaussian modes in many dimensions, in exact proportions |
 """
 
 from .cifar import Cifar10
@@ -18,6 +19,7 @@ from .dataset import Dataset
 from .digits import Digits
 from .images import Images
 from .mnist import FashionMnist, Mnist
+from .modes import Modes
 from .tables import Table
 from .toys import Toy
 
@@ -28,6 +30,7 @@ __all__ = [
     "FashionMnist",
     "Images",
     "Mnist",
+    "Modes",
     "Table",
     "Toy",
 ]

@@ -27,6 +27,7 @@ from ..kernels import HMC, MALA, ULA, AdamDescent, Descent, KineticLangevin, run
 from ..kernels.chain import ChainInfo
 from ..replay import Replay
 from ..walkers import Walkers, cat, evaluate
+from .diagnosis import out_of_range
 from .starts import DataStart, NoiseStart, ReplayStart
 
 __all__ = ["Contrastive"]
@@ -150,9 +151,9 @@ class Contrastive:
         )
         return cat(*moved)
 
-    def gradients(self, n: int) -> int:
-        """Returns the input gradients that one update of n walkers costs: K + 1 each for ULA."""
-        return n * (1 + self.steps * self.kernel.gradients)
+    def gradients(self, batch: int) -> int:
+        """Returns the input gradients of one update of a batch: K + 1 a walker for ULA."""
+        return (self.walkers or batch) * (1 + self.steps * self.kernel.gradients)
 
     def _diagnose(
         self, data: Tensor, start: Tensor, walkers: Walkers, chain: ChainInfo
@@ -162,8 +163,6 @@ class Contrastive:
         The travel :math:`K \varepsilon v`, with the mean gradient size :math:`v`, is how far the
         drift alone carries a walker; where the steps of a kernel do not grow with the gradient,
         there is none. The distance is how far the data are from walkers that start from noise.
-        Out of range is what lies a twentieth of the range of the data beyond them: of each column
-        of a table, of all the pixels of an image.
         """
         found = {
             "gradient_first": chain.gradient_first,
@@ -178,10 +177,5 @@ class Contrastive:
         if self.start.from_noise:
             pairs = min(len(data), len(start))
             found["distance"] = (start[:pairs] - data[:pairs]).flatten(1).norm(dim=1).mean()
-        columns = data if data.ndim == 2 else data.reshape(-1, 1)
-        low, high = columns.amin(0), columns.amax(0)
-        margin = (high - low) / 20
-        x = walkers.x if data.ndim == 2 else walkers.x.reshape(-1, 1)
-        outside = (x < low - margin) | (x > high + margin)
-        found["out_of_range"] = outside.to(data.dtype).mean()
+        found["out_of_range"] = out_of_range(data, walkers.x)
         return found

@@ -130,6 +130,7 @@ class ReplayStart:
         size: The number of walkers in the store; 0 keeps one for each row of the training data.
         restart_share: The share of the drawn walkers that start anew from noise, in [0, 1].
         noise: The distribution of the first walkers and of the restarts.
+        from_data: Whether the first walkers and the restarts are rows of data instead of noise.
 
     References:
         | Training restricted Boltzmann machines using approximations to the likelihood gradient
@@ -141,12 +142,13 @@ class ReplayStart:
     size: int = 10_000
     restart_share: float = 0.0
     noise: NoiseStart = field(default_factory=NoiseStart)
+    from_data: bool = False
 
     from_noise: ClassVar[bool] = False
 
     @property
     def noise_start(self) -> NoiseStart:
-        """The distribution of the restarts."""
+        """The distribution of chains from noise."""
         return self.noise
 
     def __post_init__(self) -> None:
@@ -159,8 +161,8 @@ class ReplayStart:
             )
 
     def init(self, data: Float[Tensor, "M *event"], rng: torch.Generator) -> Replay | None:
-        """Fills the store with noise."""
-        return Replay(self.noise.noise(data, self.size or len(data), rng))
+        """Fills the store with noise, or with rows of data."""
+        return Replay(self._fresh(data, self.size or len(data), rng))
 
     def draw(
         self, data: Float[Tensor, "M *event"], state: Replay | None, n: int, rng: torch.Generator
@@ -170,7 +172,7 @@ class ReplayStart:
         index = state.draw(n, rng)
         fresh = torch.rand(n, generator=rng, device=rng.device) < self.restart_share
         mask = fresh.reshape(-1, *[1] * (data.ndim - 1))
-        return torch.where(mask, self.noise.noise(data, n, rng), state.x[index]), index
+        return torch.where(mask, self._fresh(data, n, rng), state.x[index]), index
 
     def put(self, state: Replay | None, index: Tensor | None, x: Tensor) -> Replay | None:
         """Writes every walker back to its own slot."""
@@ -189,3 +191,11 @@ class ReplayStart:
                 f"{len(state)}, or start from noise with many steps"
             )
         return state.x[state.draw(n, rng)]
+
+    def _fresh(
+        self, data: Float[Tensor, "M *event"], n: int, rng: torch.Generator
+    ) -> Float[Tensor, "n *event"]:
+        """Walkers that were never in the store."""
+        if self.from_data:
+            return DataStart().draw(data, None, n, rng)[0]
+        return self.noise.noise(data, n, rng)

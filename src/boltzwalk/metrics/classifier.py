@@ -58,7 +58,7 @@ class ClassReport(NamedTuple):
     entropy: float  # mean entropy of the class of a sample, in nats: 0 if each is clearly one
     coverage: float  # exp(entropy of the mean class probabilities) / classes: 1 if all are there
     shares: dict[int, float]  # of the samples, by label
-    frechet: float  # classifier-FID against held-out data
+    frechet: float  # classifier-FID against held-out data; nan of fewer than 2 samples in effect
     frechet_floor: float  # the same of training data, as many as there are samples
     accuracy: float  # of the classifier, on held-out data
 
@@ -104,16 +104,29 @@ def fit_classifier(dataset: Dataset, seed: int = 0, updates: int = 1500) -> Clas
     return replace(found, accuracy=float((guess == test_labels).float().mean()))
 
 
-def judge_classes(classifier: Classifier, x: Tensor, dataset: Dataset) -> ClassReport:
-    """Returns what a classifier says of samples x, shape (N, *event), against held-out data."""
-    p = classifier.probabilities(x)
-    shares = torch.bincount(p.argmax(1), minlength=p.shape[1]) / len(p)
+def judge_classes(
+    classifier: Classifier, x: Tensor, dataset: Dataset, log_w: Tensor | None = None
+) -> ClassReport:
+    r"""Returns what a classifier says of samples, against held-out data.
+
+    With weights every mean is one with :math:`\bar w = \mathrm{softmax}(\log w)`.
+
+    Arguments:
+        classifier: The classifier, fitted on the same data.
+        x: The samples, shape (N, *event).
+        dataset: The data.
+        log_w: The log-weights of the samples, shape (N,); None for equal weights.
+    """
+    p = classifier.probabilities(x).double()
+    share = torch.softmax(p.new_zeros(len(p)) if log_w is None else log_w.to(p), 0)
     reference = classifier.features(_held_out(dataset)[0])
+    enough = float(share.square().sum()) < 1 / 2 + 1e-9
+    shares = torch.bincount(p.argmax(1), share, minlength=p.shape[1])
     return ClassReport(
-        entropy=float(torch.special.entr(p).sum(1).mean()),
-        coverage=float(torch.special.entr(p.mean(0)).sum().exp()) / p.shape[1],
+        entropy=float(share @ torch.special.entr(p).sum(1)),
+        coverage=float(torch.special.entr(share @ p).sum().exp()) / p.shape[1],
         shares=dict(zip(classifier.classes, shares.tolist(), strict=True)),
-        frechet=frechet_distance(classifier.features(x), reference),
+        frechet=frechet_distance(classifier.features(x), reference, share) if enough else math.nan,
         frechet_floor=frechet_distance(classifier.features(dataset.train[: len(x)]), reference),
         accuracy=classifier.accuracy,
     )

@@ -18,11 +18,17 @@ from torch import Tensor
 __all__ = ["frechet_distance"]
 
 
-def frechet_distance(features: Tensor, reference: Tensor) -> float:
+def frechet_distance(features: Tensor, reference: Tensor, share: Tensor | None = None) -> float:
     """Returns the squared Fréchet distance between features, shape (N, D) and (M, D).
 
+    Arguments:
+        features: The features of the samples, shape (N, D).
+        reference: The features of the reference, shape (M, D).
+        share: The weight of each sample, shape (N,), not negative; None for equal weights.
+
     Raises:
-        ValueError: If either has fewer than two rows, or a value that is not finite.
+        ValueError: If either has fewer than two rows, or a value that is not finite, or if the
+            weights leave fewer than two samples in effect.
 
     Example:
         >>> x = torch.randn(1000, 4, generator=torch.Generator().manual_seed(0))
@@ -35,10 +41,17 @@ def frechet_distance(features: Tensor, reference: Tensor) -> float:
         if not bool(values.isfinite().all()):
             raise ValueError(f"{name} must be finite, got nan or inf; look at the samples first")
     a, b = features.cpu().double(), reference.cpu().double()
-    covariance_a, covariance_b = torch.cov(a.T), torch.cov(b.T)
+    weights = torch.full((len(a),), 1 / len(a)).to(a) if share is None else share.to(a)
+    effective = float(weights.sum() ** 2 / weights.square().sum())
+    if not effective >= 2 - 1e-9:
+        raise ValueError(
+            f"share must have an effective sample size of 2 or more, got {effective:.3g}: a single "
+            "sample has no covariance"
+        )
+    covariance_a, covariance_b = torch.cov(a.T, aweights=weights), torch.cov(b.T)
     # The eigenvalues of C1 C2 are those of the symmetric R C2 R with R the root of C1.
     values, vectors = torch.linalg.eigh(covariance_a)
     root = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
     cross = torch.linalg.eigvalsh(root @ covariance_b @ root).clamp(min=0).sqrt().sum()
-    means = (a.mean(0) - b.mean(0)).square().sum()
+    means = (weights @ a / weights.sum() - b.mean(0)).square().sum()
     return float(means + covariance_a.trace() + covariance_b.trace() - 2 * cross)

@@ -10,11 +10,19 @@ from .anatomy import (
     anatomy_toy_nonconvergent,
 )
 from .digits import digits
+from .jarzynski import jarzynski_mixture, jarzynski_mixture_cd, jarzynski_mixture_pcd
+from .jarzynski_images import (
+    jarzynski_cifar10,
+    jarzynski_digits,
+    jarzynski_digits_pcd,
+    jarzynski_mnist,
+    jarzynski_mnist_pcd,
+)
 from .mnist import fashion_mnist, mnist
 from .own import images, table, toy
 from .short_run import cifar10_short_run, mnist_short_run
 
-__all__ = ["RECIPES"]
+__all__ = ["BESIDE", "RECIPES"]
 
 RECIPES: dict[str, Callable[[], Settings]] = {
     recipe.__name__: recipe
@@ -31,6 +39,22 @@ RECIPES: dict[str, Callable[[], Settings]] = {
         anatomy_nonconvergent,
         anatomy_toy_convergent,
         anatomy_toy_nonconvergent,
+        jarzynski_mixture,
+        jarzynski_mixture_pcd,
+        jarzynski_mixture_cd,
+        jarzynski_digits,
+        jarzynski_digits_pcd,
+        jarzynski_mnist,
+        jarzynski_mnist_pcd,
+        jarzynski_cifar10,
     )
 }
 """All recipes by name."""
+
+BESIDE: dict[str, tuple[str, ...]] = {
+    "jarzynski_mixture": ("jarzynski_mixture_pcd", "jarzynski_mixture_cd"),
+    "jarzynski_digits": ("jarzynski_digits_pcd",),
+    "jarzynski_mnist": ("jarzynski_mnist_pcd",),
+}
+"""What `boltzwalk train` trains beside a recipe, to compare: recipes that differ in their method
+only, whose names begin with that of the recipe."""

@@ -11,10 +11,11 @@ from typing import Any
 
 from ..train.checkpoint import write_atomically
 from ..train.folder import read_rows
+from ..train.held_out import unseen
 from ..train.pictures import picture
 from ..train.run import Run
 from ..train.settings import to_yaml
-from .summary import Number, unseen
+from .summary import Number
 
 __all__ = ["write_report"]
 
@@ -28,6 +29,16 @@ CURVES = (
     ),
     ("out_of_range", "out of range", "share of coordinates beyond the data"),
 )
+
+WEIGHTED = (
+    ("ess", "effective sample size", "share of the walkers; falls as weights get uneven"),
+    (
+        "witness_cross_entropy",
+        "-log p of validation rows",
+        "nats, model units: by the witness with its 95 % interval; dashed by the training walkers",
+    ),
+)
+"""What weighted walkers add."""
 
 STYLE = """
 :root { color-scheme: light dark; }
@@ -83,15 +94,26 @@ def _curves(rows: list[dict[str, Any]]) -> bytes:
     """The curves of the log as a PNG."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 5), layout="constrained")
+    weighted = any(key in row for row in rows for key, _, _ in WEIGHTED)
+    curves = CURVES + WEIGHTED if weighted else CURVES
+    figure = Figure(figsize=(9, 2.5 * len(curves) / 2), layout="constrained")
     updates = [row["update"] for row in rows]
-    for (key, title, meaning), axes in zip(CURVES, figure.subplots(2, 2).flat, strict=True):
-        axes.plot(updates, [row.get(key, math.nan) for row in rows], lw=0.8)
+
+    def column(key: str) -> list[float]:
+        return [row.get(key, math.nan) for row in rows]
+
+    panels = figure.subplots(len(curves) // 2, 2).flat
+    for (key, title, meaning), axes in zip(curves, panels, strict=True):
+        axes.plot(updates, column(key), lw=0.8)
         if key == "travel":
-            distance = [row.get("distance", math.nan) for row in rows]
-            axes.plot(updates, distance, "k--", lw=0.8)
+            axes.plot(updates, column("distance"), "k--", lw=0.8)
         if key == "energy_gap":
             axes.axhline(0, color="k", lw=0.5)
+        if key == "witness_cross_entropy":
+            pairs = list(zip(column(key), column(f"{key}_half_width"), strict=True))
+            low, high = [mid - half for mid, half in pairs], [mid + half for mid, half in pairs]
+            axes.fill_between(updates, low, high, alpha=0.3)
+            axes.plot(updates, column("cross_entropy_validation"), "k--", lw=0.8)
         axes.set_title(title, fontsize=10)
         axes.set_xlabel(meaning, fontsize=7)
         axes.tick_params(labelsize=7)

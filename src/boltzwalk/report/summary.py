@@ -9,14 +9,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..data import Dataset, Toy
+from ..data import Toy
 from ..metrics.classifier import fit_classifier, judge_classes
 from ..metrics.quadrature import log_z_in_the_plane
 from ..rng import generator
 from ..train.folder import read_rows
+from ..train.held_out import unseen
 from ..train.run import Run, draw
+from .shares import has_classes, mode_masses, target_shares, weighted_walkers
 
-__all__ = ["Number", "summarise", "unseen"]
+__all__ = ["Number", "summarise"]
 
 SAMPLES = 500
 
@@ -48,8 +50,9 @@ def summarise(run: Run, folder: Path) -> list[Number]:
     if not bool(x.isfinite().all()):
         share = 1 - float(x.isfinite().flatten(1).all(1).float().mean())
         numbers.append(Number("samples", "not finite", f"{share:.0%} of {n}: the model is broken"))
-    elif _has_classes(run.dataset):
+    elif has_classes(run.dataset):
         numbers += _classes(run, x)
+    numbers += _masses(run)
     if run.dataset.event_shape == (2,) and run.settings.method.kernel.temperature > 0:
         numbers.append(_likelihood(run, held_out, split))
     with torch.no_grad():
@@ -57,7 +60,7 @@ def summarise(run: Run, folder: Path) -> list[Number]:
     text = f"{seen:.3g} / {drawn:.3g}"
     numbers.append(Number("energy", text, f"mean of {split} data / of samples"))
     if rows:
-        numbers += _chain(rows[-1])
+        numbers += _weights(rows[-1], run.dataset.log_volume) + _chain(rows[-1])
     if costs:
         cost = costs[-1]
         text = f"{cost['seconds']:.0f} s, {cost['peak_memory_mb']:.0f} MB"
@@ -65,12 +68,18 @@ def summarise(run: Run, folder: Path) -> list[Number]:
     return numbers
 
 
-def unseen(dataset: Dataset) -> tuple[Tensor, str]:
-    """Returns rows that were not trained on, and their split; training rows if there are none."""
-    for rows, name in ((dataset.test, "test"), (dataset.validation, "validation")):
-        if len(rows):
-            return rows, name
-    return dataset.train, "training"
+def _weights(row: dict[str, float], log_volume: float) -> list[Number]:
+    """What weighted walkers say: how even their weights are, and what a witness has seen."""
+    numbers = []
+    if "resamplings" in row:
+        meaning = f"of the walkers of the last update; {row['resamplings']:.0f} resamplings in all"
+        numbers.append(Number("effective sample size", f"{row['ess']:.0%}", meaning))
+    if "witness_cross_entropy" in row:
+        nats, half_width = (row[f"witness_cross_entropy{end}"] for end in ("", "_half_width"))
+        text = f"{nats + log_volume:.3f} ± {half_width:.3f} nats"
+        meaning = "a row, in the units of the data, 95 % interval, by the witness"
+        numbers.append(Number("validation nll", text, meaning))
+    return numbers
 
 
 def _chain(row: dict[str, float]) -> list[Number]:
@@ -108,18 +117,34 @@ def _likelihood(run: Run, rows: Tensor, split: str) -> Number:
     return Number(name, text, f"a row, in the units of the data, by quadrature{truth}")
 
 
-def _has_classes(dataset: Dataset) -> bool:
-    held_out = len(dataset.validation) + len(dataset.test)
-    return dataset.train_labels is not None and len(dataset.event_shape) == 3 and held_out > 1
+def _masses(run: Run) -> list[Number]:
+    """The masses of the modes of a mixture, exact, beside those of the data."""
+    found, target = mode_masses(run), target_shares(run.dataset)
+    if found is None:
+        return []
+    text, wanted = (" / ".join(f"{v:.4f}" for v in s.values()) for s in (found, target))
+    return [Number("mode masses", text, f"of {' / '.join(found)}, exact; the data have {wanted}")]
 
 
 def _classes(run: Run, x: Tensor) -> list[Number]:
-    """What a small classifier fitted on the same data says of the samples."""
-    classifier = fit_classifier(run.dataset)
-    judged = judge_classes(classifier, x, run.dataset)
+    """What a small classifier fitted on the same data says of the samples, or of the walkers."""
+    classifier, walkers = fit_classifier(run.dataset), weighted_walkers(run)
+    log_w = None
+    if walkers is not None and bool(walkers.x.isfinite().all()):
+        x, log_w = walkers.x, walkers.log_w
+    judged = judge_classes(classifier, x, run.dataset, log_w)
     names = run.dataset.class_names
     shares = " ".join(f"{names[label]}:{share:.0%}" for label, share in judged.shares.items())
+    numbers = []
+    if log_w is not None:
+        target = target_shares(run.dataset)
+        wanted = " ".join(f"{name}:{share:.0%}" for name, share in target.items())
+        pairs = zip(judged.shares.values(), target.values(), strict=True)
+        off = sum(abs(found - share) for found, share in pairs) / 2
+        meaning = f"in the wrong class: {len(x)} weighted walkers have {shares}, the data {wanted}"
+        numbers.append(Number("class shares", f"{off:.1%}", meaning))
     return [
+        *numbers,
         Number(
             "class entropy",
             f"{judged.entropy:.2f} nats",

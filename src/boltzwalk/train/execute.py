@@ -6,15 +6,16 @@ import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from ..replay import Replay
 from ..rng import generator
 from . import folder as run_folder
 from .checkpoint import write_atomically
+from .held_out import held_out
 from .loop import Update, train
 from .pictures import picture
 from .process import only_process, peak_memory
@@ -22,7 +23,7 @@ from .run import Run, draw, restore_newest, save, start
 from .settings import Settings
 from .signals import StopRequest
 
-__all__ = ["Progress", "draw_picture", "execute"]
+__all__ = ["Progress", "draw_picture", "execute", "updates"]
 
 PICTURED = 100
 
@@ -69,12 +70,13 @@ def _trained(
 ) -> Iterator[Progress]:
     """The updates of a run, and all that is written between them."""
     settings, output, clock = now.settings, now.settings.output, _Clock(folder)
-    for done in _updates(now):
-        now = replace(now, update=done.update, state=done.state)
+    for done in updates(now):
+        now = replace(now, update=done.update, state=done.state, witness=done.witness)
         last = done.update == settings.updates
         row = None
         if last or done.update % output.log_every == 0:
             row = {"update": done.update} | {k: float(v) for k, v in done.info.items()}
+            row |= held_out(now, row)
             run_folder.append_row(folder / "log.jsonl", row)
             run_folder.append_row(folder / "cost.jsonl", clock.row(now))
             for key, value in row.items() if events else ():
@@ -91,7 +93,8 @@ def _trained(
             return
 
 
-def _updates(run: Run) -> Iterator[Update[Replay | None]]:
+def updates(run: Run) -> Iterator[Update[Any]]:
+    """Returns the updates that a run has left, each made when it is asked for."""
     settings = run.settings
     return train(
         run.energy,
@@ -106,6 +109,8 @@ def _updates(run: Run) -> Iterator[Update[Replay | None]]:
         clip=settings.clip_gradient,
         average=run.average,
         bfloat16=settings.precision == "bf16",
+        watch=partial(settings.witness.step, settings.method.kernel),
+        witness=run.witness,
     )
 
 
@@ -146,11 +151,10 @@ class _Clock:
 
     def row(self, run: Run) -> dict[str, Any]:
         settings = run.settings
-        walkers = settings.method.walkers or settings.batch
         return {
             "update": run.update,
             "seconds": round(self.before + time.monotonic() - self.began, 3),
-            "gradients": run.update * settings.method.gradients(walkers),
+            "gradients": run.update * settings.method.gradients(settings.batch),
             "peak_memory_mb": round(peak_memory(torch.device(settings.device)), 1),
         }
 

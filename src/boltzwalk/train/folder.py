@@ -46,6 +46,19 @@ __all__ = [
 ]
 
 
+FIXED = (
+    "data.",
+    "energy.",
+    "method.kind",
+    "method.start",
+    "optimizer.kind",
+    "seed",
+    "witness.walkers",
+    "witness.replicates",
+)
+"""The settings that a run cannot change when it goes on."""
+
+
 def prepare(folder: Path, settings: Settings) -> None:
     """Makes the folder of a new run, or checks that the one there belongs to the same run.
 
@@ -79,9 +92,11 @@ def change(folder: Path, settings: Settings) -> None:
     Raises:
         ValueError: If the change is one of the data, the network or the start of the walkers.
     """
-    changed = differences(to_tree(read_settings(folder)), to_tree(settings))
+    before = read_settings(folder)
+    changed = differences(to_tree(before), to_tree(settings))
+    dropped = f"witness.walkers: {before.witness.walkers}, now 0"  # it may leave, but not come in
     for line in changed:
-        if line.startswith(("data.", "energy.", "method.start", "optimizer.kind", "seed")):
+        if line.startswith(FIXED) and line != dropped:
             raise ValueError(
                 f"a run cannot go on with another {line.split(':')[0]} ({line}); train a new one"
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +12,16 @@ from torch.optim.swa_utils import AveragedModel
 
 from ..energies.spectral import power_iteration
 from ..rng import generator
+from ..walkers import Walkers
 
-__all__ = ["Method", "Update", "train"]
+__all__ = ["Method", "Update", "Watch", "train"]
 
 State = TypeVar("State")
+
+Watch: TypeAlias = Callable[
+    [nn.Module, Walkers, torch.Generator], tuple[Walkers, dict[str, Tensor]]
+]
+"""Moves walkers that watch after an update of the energy, and says what they saw."""
 
 
 class Method(Protocol[State]):
@@ -34,6 +40,7 @@ class Update(NamedTuple, Generic[State]):
     update: int  # how many have been done
     state: State
     info: dict[str, Tensor]  # scalars to log
+    witness: Walkers | None = None
 
 
 def train(
@@ -50,6 +57,8 @@ def train(
     clip: float = 0.0,
     average: AveragedModel | None = None,
     bfloat16: bool = False,
+    watch: Watch | None = None,
+    witness: Walkers | None = None,
 ) -> Iterator[Update[State]]:
     """Trains the energy in place, one update each time the next item is asked for.
 
@@ -66,6 +75,8 @@ def train(
         clip: The largest norm of the gradient of all parameters; 0 leaves it.
         average: A running average of the energy, updated in place.
         bfloat16: Whether the networks' matrix products are done in bfloat16.
+        watch: Moves the witness after every update, under the average where there is one.
+        witness: The walkers that watch, before the first update.
 
     Raises:
         FloatingPointError: If the loss or its gradient is not finite. The parameters are still
@@ -118,7 +129,14 @@ def train(
         info["parameter_norm"] = nn.utils.get_total_norm([p.detach() for p in parameters])
         info["update_norm"] = nn.utils.get_total_norm(moved)
         info["learning_rate"] = torch.as_tensor(optimizer.param_groups[0]["lr"])
-        yield Update(update + 1, state, info)
+
+        # 4. Witness.
+        if watch is not None and witness is not None:
+            model = energy if average is None else average.module
+            with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+                witness, seen = watch(model, witness, generator(seed, "witness", update, device))
+            info |= seen
+        yield Update(update + 1, state, info, witness)
 
 
 def _remember_rates(optimizer: torch.optim.Optimizer) -> list[dict[str, float]]:

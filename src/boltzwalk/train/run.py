@@ -44,6 +44,7 @@ class Run:
         average: The running average of its parameters, if there is one.
         optimizer: The optimizer of its parameters.
         state: The state of the method.
+        witness: The walkers that watch, if there are any.
         fingerprint: The digest of the data, which tells whether they have changed.
         update: How many updates have been done.
     """
@@ -53,7 +54,8 @@ class Run:
     energy: nn.Module
     average: AveragedModel | None
     optimizer: torch.optim.Optimizer
-    state: Replay | None
+    state: Any  # each method has a type of its own
+    witness: Walkers | None
     fingerprint: str
     update: int = 0
 
@@ -72,7 +74,8 @@ class Run:
             for key, tensor in network.state_dict().items()
         }
         averages = optimizer_tensors(self.optimizer, "optimizer")
-        return networks | averages | flatten(self.state, "state")
+        walkers = flatten(self.state, "state") | flatten(self.witness, "witness")
+        return networks | averages | walkers
 
 
 def start(settings: Settings) -> Run:
@@ -90,7 +93,7 @@ def start(settings: Settings) -> Run:
             f"got {settings.batch}; write batch={len(dataset.train)}"
         )
     weights = generator(settings.seed, "network").initial_seed()
-    energy = settings.energy.build(dataset.event_shape, weights)
+    energy = settings.energy.build(dataset.event_shape, weights, dataset.train)
     energy = energy.to(settings.device, dataset.train.dtype)
     refuse_coupled_layers(energy)
     average = None
@@ -99,14 +102,18 @@ def start(settings: Settings) -> Run:
         average.requires_grad_(requires_grad=False)
     rng = generator(settings.seed, "init", 0, settings.device)
     state = settings.method.init(energy, dataset.train, rng)
-    needed = settings.method.walkers or settings.batch
-    if state is not None and len(state) < needed:
+    if isinstance(state, Replay) and len(state) < (settings.method.walkers or settings.batch):
+        needed = settings.method.walkers or settings.batch
         raise ValueError(
             f"start.size must be at least the {needed} walkers of one update, got {len(state)}; "
             f"write start.size={needed} or more"
         )
+    witness = None
+    if settings.witness.walkers:
+        rng = generator(settings.seed, "witness init", 0, settings.device)
+        witness = settings.witness.init(settings.method.kernel, energy, dataset.train, rng)
     optimizer = settings.optimizer.build(energy.parameters())
-    return Run(settings, dataset, energy, average, optimizer, state, _digest(dataset))
+    return Run(settings, dataset, energy, average, optimizer, state, witness, _digest(dataset))
 
 
 def save(run: Run, path: Path) -> None:
@@ -135,6 +142,8 @@ def restore(run: Run, path: Path) -> Run:
     if not {"settings", "update", "data"} <= text.keys():
         raise ValueError(f"{path} must be a checkpoint of boltzwalk; its header has no settings")
     theirs, ours = (_what_is_kept(s) for s in (from_yaml(text["settings"], path), run.settings))
+    if run.witness is None:  # which may leave at any time, but not come in
+        theirs["witness"] = ours["witness"]
     changed = differences(theirs, ours)
     if changed:
         raise ValueError(
@@ -153,7 +162,12 @@ def restore(run: Run, path: Path) -> Run:
             except RuntimeError as error:
                 raise ValueError(f"{path} does not hold this network: {error}") from error
     load_optimizer(run.optimizer, tensors, "optimizer")
-    return replace(run, state=unflatten(run.state, tensors, "state"), update=int(text["update"]))
+    return replace(
+        run,
+        state=unflatten(run.state, tensors, "state"),
+        witness=unflatten(run.witness, tensors, "witness"),
+        update=int(text["update"]),
+    )
 
 
 def restore_newest(fresh: Run, candidates: list[Path]) -> Run:
@@ -227,7 +241,9 @@ def _what_is_kept(settings: Settings) -> dict[str, Any]:
     tree = to_tree(settings)
     return {
         "energy": tree["energy"],
+        "method": tree["method"]["kind"],
         "start": tree["method"]["start"],
+        "witness": {key: tree["witness"][key] for key in ("walkers", "replicates")},
         "optimizer": tree["optimizer"]["kind"],
         "average": bool(tree["average"]),
     }

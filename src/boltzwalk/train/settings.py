@@ -9,9 +9,13 @@ from typing import Literal
 import torch
 import yaml
 
-from ..data import Cifar10, Digits, FashionMnist, Images, Mnist, Table, Toy
+from ..data import Cifar10, Digits, FashionMnist, Images, Mnist, Modes, Table, Toy
 from ..energies import NetworkEnergy
+from ..energies.learnt_mixture import MixtureEnergy
+from ..kernels import refuse_weights
 from ..methods.contrastive import Contrastive
+from ..methods.jarzynski import Jarzynski
+from ..smc.witness import Witness
 from .optimizers import SGD, Adam, Schedule
 from .tree import from_tree, to_tree
 
@@ -61,12 +65,13 @@ class Settings:
         threads: The threads of the processor; 0 takes all cores. Resuming bit for bit needs the
             same number.
         seed: The seed of everything that is random.
+        witness: Weighted walkers that watch, for a likelihood of held-out rows all along.
         output: How often the run writes.
     """
 
-    data: Digits | Mnist | FashionMnist | Cifar10 | Table | Images | Toy
-    energy: NetworkEnergy
-    method: Contrastive
+    data: Digits | Mnist | FashionMnist | Cifar10 | Table | Images | Toy | Modes
+    energy: NetworkEnergy | MixtureEnergy
+    method: Contrastive | Jarzynski
     optimizer: Adam | SGD = field(default_factory=Adam)
     schedule: Schedule = field(default_factory=Schedule)
     updates: int = 1000
@@ -77,6 +82,7 @@ class Settings:
     device: str = "auto"
     threads: int = 0
     seed: int = 0
+    witness: Witness = field(default_factory=Witness)
     output: Output = field(default_factory=Output)
 
     def __post_init__(self) -> None:
@@ -87,6 +93,8 @@ class Settings:
             raise ValueError(f"seed must be in [0, 2^63), got {self.seed}")
         if not 0 <= self.average < 1:
             raise ValueError(f"average must be in [0, 1), got {self.average}; 0.999 is usual")
+        if self.witness.walkers:
+            refuse_weights(self.method.kernel)
 
 
 def resolve(settings: Settings) -> Settings:

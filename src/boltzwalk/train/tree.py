@@ -27,6 +27,9 @@ Tree = dict[str, Any]
 NULL = ("", "~", "null", "none")
 """The words for null, in small letters."""
 
+IN_FULL = ("witness",)
+"""Blocks beside a run, whose settings are written in full: `steps` means those of the method."""
+
 LISTED = 8
 """The most names that a message lists."""
 
@@ -93,10 +96,11 @@ def override(schema: type, tree: Tree, assignments: Sequence[str]) -> Tree:
     """Returns the tree with settings replaced by "dotted.key=value" assignments.
 
     A key may be shortened to any ending that names one setting only: `kernel.step_size` stands for
-    `method.kernel.step_size`. Assigning the name of a class changes the kind of a block; settings
-    of the old kind that the new one has as well are kept, the others take their defaults. Kinds are
-    assigned before settings, outer before inner, so the order matters only for equal keys: the last
-    one wins. `null` and `None` mean null where a setting may be null.
+    `method.kernel.step_size`; those of the witness are written in full. Assigning the name of a
+    class changes the kind of a block; settings of the old kind that the new one has as well are
+    kept, the others take their defaults. Kinds are assigned before settings, outer before inner, so
+    the order matters only for equal keys: the last one wins. `null` and `None` mean null where a
+    setting may be null.
 
     Raises:
         ValueError: If an assignment has no "=", or its key names no setting or several.
@@ -281,7 +285,9 @@ def _resolve(key: str, known: list[str]) -> str:
 
 def _matches(key: str, known: list[str]) -> list[str]:
     """The known paths that a possibly shortened key may name."""
-    return [key] if key in known else [path for path in known if path.endswith("." + key)]
+    if key in known:
+        return [key]
+    return [p for p in known if p.endswith("." + key) and p.split(".")[0] not in IN_FULL]
 
 
 def _ending(path: str, known: list[str]) -> str:
@@ -307,12 +313,23 @@ def _assign(tree: Tree, keys: list[str], schema: Any, value: str) -> Tree:  # no
         raise ValueError(_unknown(f"{head}={value}", [f"{head}={name}" for name in choices]))
     old = tree.get(head)
     body: Tree = {"kind": value}
+    hints = typing.get_type_hints(choices[value])
     for field in dataclasses.fields(choices[value]):
-        if isinstance(old, dict) and field.name in old:
+        if (
+            isinstance(old, dict)
+            and field.name in old
+            and _fits(hints[field.name], old[field.name])
+        ):
             body[field.name] = old[field.name]
         elif not _is_required(field):
             body[field.name] = _default(field)
     return {**tree, head: body}
+
+
+def _fits(schema: Any, value: Any) -> bool:  # noqa: ANN401
+    """Whether a block is of a kind that a declared type allows."""
+    kind = value.get("kind") if isinstance(value, dict) else None
+    return kind is None or kind in [cls.__name__ for cls in _choices(schema)]
 
 
 def _unknown(name: str, known: Sequence[str], listed: Sequence[str] = ()) -> str:

@@ -15,6 +15,7 @@ Shared widths are standard deviations and called ``scale``. The energies are unn
 purpose: a log Z of zero would hide the estimate that returns nothing.
 """
 
+from .boltzmann_machine import BoltzmannMachine
 from .double_well import DoubleWell
 from .funnel import Funnel
 from .gaussian import Gaussian
@@ -24,6 +25,7 @@ from .rings import Rings
 from .rosenbrock import Rosenbrock
 
 __all__ = [
+    "BoltzmannMachine",
     "DoubleWell",
     "Funnel",
     "Gaussian",

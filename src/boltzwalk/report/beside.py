@@ -1,0 +1,98 @@
+r"""Runs that differ in their method, side by side: the masses they found, and how far off they are.
+
+With the exact :math:`\log Z` of an energy that knows it, the cross-entropy and the divergence
+
+.. math:: H = \mathbb E_q[U] + \log Z , \qquad
+    \mathrm{KL}(q \,\|\, p) = \mathbb E_q[U - U_q] + \log Z - \log Z_q
+
+are means over held-out rows of the data q, with nothing estimated but these means.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..data import Modes
+from ..energies.learnt_mixture import LearntMixture
+from ..metrics.classifier import fit_classifier
+from ..train.folder import read_rows
+from ..train.held_out import unseen
+from ..train.run import Run, open_run
+from .shares import class_shares, has_classes, target_shares
+
+__all__ = ["table_beside"]
+
+
+def table_beside(folders: Sequence[Path]) -> str:
+    """Returns a table of runs on the same data: one row for the data, one for each run.
+
+    Arguments:
+        folders: The run folders.
+
+    Raises:
+        ValueError: If a folder holds no run.
+    """
+    runs = [open_run(folder) for folder in folders]
+    data, target = runs[0].dataset, target_shares(runs[0].dataset)
+    classifier = fit_classifier(data) if has_classes(data) else None
+    rows = [["", *target, f"{unseen(data)[1]} nll", "KL from the data", "time an update"]]
+    rows.append(["data", *map(_share, target.values()), *_truth(runs[0])])
+    for folder, run in zip(folders, runs, strict=True):
+        shares = class_shares(run, classifier) or {}
+        masses = [_share(shares[name]) if name in shares else "" for name in target]
+        rows.append([folder.name, *masses, *_likelihood(run), _pace(folder)])
+    return _aligned(rows)
+
+
+def _share(share: float) -> str:
+    return f"{share:.4f}"
+
+
+def _truth(run: Run) -> list[str]:
+    """The cross-entropy of the true density, its divergence from itself, and no time."""
+    nats = _true_nats(run)
+    return ["", "", ""] if nats is None else [_interval(nats, 2), "0", ""]
+
+
+@torch.no_grad()
+def _likelihood(run: Run) -> list[str]:
+    """The cross-entropy of a run and its divergence, where they are exact."""
+    model, truth = run.model, _true_nats(run)
+    if not isinstance(model, LearntMixture) or run.settings.method.kernel.temperature != 1:
+        return ["", ""]
+    rows = unseen(run.dataset)[0]
+    nats = model(rows).cpu().double() + model.log_z + run.dataset.log_volume
+    return [_interval(nats, 2), "" if truth is None else _interval(nats - truth, 4)]
+
+
+def _true_nats(run: Run) -> Tensor | None:
+    """The surprise of each held-out row under the density that the rows are drawn from."""
+    data = run.settings.data
+    if not isinstance(data, Modes):
+        return None
+    density = data.density()
+    return density(unseen(run.dataset)[0].cpu().double()) + density.log_z
+
+
+def _interval(values: Tensor, digits: int) -> str:
+    """The mean and the half-width of its 95 % interval."""
+    error = 1.96 * float(values.std()) / math.sqrt(len(values))
+    return f"{float(values.mean()):.{digits}f} ± {error:.{digits}f}"
+
+
+def _pace(folder: Path) -> str:
+    """The mean time of an update, pictures and checkpoints included."""
+    costs = read_rows(folder / "cost.jsonl")
+    return f"{1000 * costs[-1]['seconds'] / costs[-1]['update']:.1f} ms" if costs else ""
+
+
+def _aligned(rows: list[list[str]]) -> str:
+    """Columns of equal width, two spaces apart."""
+    wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(map(str.ljust, row, wide)).rstrip() for row in rows)
+    return "\n".join(lines)

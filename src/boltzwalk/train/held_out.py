@@ -1,0 +1,61 @@
+r"""What a run says of rows that it does not learn from, while it learns.
+
+With :math:`\log Z` from weighted walkers, the mean of :math:`U(x) / T + \log Z` over held-out rows
+is the cross-entropy in nats, in model units; what original units add is
+:attr:`~boltzwalk.data.Dataset.log_volume`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..data import Dataset
+
+if TYPE_CHECKING:
+    from .run import Run
+
+__all__ = ["held_out", "unseen"]
+
+ROWS = 1000
+"""The rows whose energies are taken at every row of the log."""
+
+
+def unseen(dataset: Dataset) -> tuple[Tensor, str]:
+    """Returns rows that were not trained on, and their split; training rows if there are none."""
+    for rows, name in ((dataset.test, "test"), (dataset.validation, "validation")):
+        if len(rows):
+            return rows, name
+    return dataset.train, "training"
+
+
+@torch.no_grad()
+def held_out(run: Run, row: dict[str, float]) -> dict[str, float]:
+    """Returns what the log gets beside the numbers of an update.
+
+    The mean energy of validation rows; where walkers carry log Z, the cross-entropy with it; and
+    where a witness does, the same with the half-width of its 95 % interval, which has both the
+    error of log Z and that of the mean over the rows.
+
+    Arguments:
+        run: The run after an update.
+        row: The numbers of the update.
+    """
+    rows = run.dataset.validation[:ROWS]
+    temperature = run.settings.method.kernel.temperature
+    if not len(rows) or not temperature > 0:
+        return {}
+    u = run.energy(rows).double() / temperature
+    found = {"energy_validation": float(u.mean()) * temperature}
+    if "log_z" in row:
+        found["cross_entropy_validation"] = float(u.mean()) + row["log_z"]
+    if "witness_log_z" in row:
+        if run.average is not None:
+            u = run.model(rows).double() / temperature
+        error = 1.96 * float(u.std()) / math.sqrt(len(u))
+        found["witness_cross_entropy"] = float(u.mean()) + row["witness_log_z"]
+        found["witness_cross_entropy_half_width"] = math.hypot(error, row["witness_half_width"])
+    return found

@@ -1,0 +1,82 @@
+"""What a user sees of a run while it trains; light, so that it is there before PyTorch is."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .execute import Progress
+    from .settings import Settings
+
+__all__ = ["brief", "shown"]
+
+SECONDS = 10
+"""Between two lines where there is no terminal."""
+
+
+def shown(
+    updates: Iterator[Progress], settings: Settings, title: str, quiet: bool
+) -> Iterator[Progress]:
+    """Passes updates on and shows them: as a bar on a terminal, else as a line now and then.
+
+    Arguments:
+        updates: The updates of a run, as they are made.
+        settings: The settings of the run.
+        title: What to call it.
+        quiet: Whether to show nothing.
+    """
+    if quiet:
+        yield from updates
+        return
+    if not sys.stderr.isatty():
+        spoke = time.monotonic()
+        for done in updates:
+            due = time.monotonic() - spoke > SECONDS or done.update == settings.updates
+            if done.row and due:
+                spoke = time.monotonic()
+                line = f"{title} {done.update}/{settings.updates}  {brief(done.row)}"
+                print(line, file=sys.stderr, flush=True)
+            yield done
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description} {task.completed}/{task.total}"),
+        BarColumn(20),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[numbers]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(title, total=settings.updates, numbers="")
+        for done in updates:
+            bar.update(task, completed=done.update)
+            if done.row:
+                bar.update(task, numbers=brief(done.row))
+            yield done
+
+
+def brief(row: dict[str, float]) -> str:
+    """The numbers that matter: energy gap d, gradient v, travel against distance, weights.
+
+    Arguments:
+        row: A row of the log.
+
+    Example:
+        >>> brief({"energy_gap": 0.5, "gradient_mean": 7.0, "acceptance": 1.0, "ess": 0.83})
+        'd +0.5  v 7  ess 83%'
+    """
+    parts = [f"d {row['energy_gap']:+.3g}", f"v {row['gradient_mean']:.3g}"]
+    if "travel" in row:
+        way = f"/{row['distance']:.3g}" if "distance" in row else ""
+        parts.append(f"travel {row['travel']:.3g}{way}")
+    if row["acceptance"] < 1:
+        parts.append(f"accepted {row['acceptance']:.0%}")
+    if "ess" in row:
+        parts.append(f"ess {row['ess']:.0%}")
+    if "cross_entropy" in row:
+        parts.append(f"nll {row['cross_entropy']:.4g}")
+    return "  ".join(parts)
