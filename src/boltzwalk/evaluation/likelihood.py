@@ -1,0 +1,175 @@
+r"""The likelihood of held-out rows under a trained model, with its interval, or a refusal.
+
+.. math:: -\frac1M \sum_j \log p(x_j) = \frac1M \sum_j U(x_j) / T + \log Z ,
+
+where T is the temperature at which the model was sampled in training. :math:`\log Z` comes from
+annealing (:mod:`boltzwalk.smc.log_z`), there from a Gaussian and back from long chains that start
+at the samples of the run; where an energy knows its log Z, from itself. The interval has the error
+of log Z and that of the mean over the rows.
+
+Not guaranteed: that the likelihood says anything of samples that are drawn in a few steps. A model
+that was trained as a short-run sampler is no density, and is refused where this shows.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from ..energies.composed import Tempered
+from ..energies.energy import Energy
+from ..kernels import HMC, adapt_step_size
+from ..kernels import run as run_chain
+from ..smc.log_z import Annealing, LogZ, estimate_log_z
+from ..smc.normalisable import unbounded_rays
+from ..train.held_out import unseen
+from ..train.run import Run, draw
+from ..walkers import evaluate
+
+__all__ = ["Effort", "Likelihood", "likelihood"]
+
+WARM_UP = 50
+"""Steps that adapt the step size of the long chains."""
+
+AT_ONCE = 4096
+"""Rows whose energies are taken at once."""
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """What a model thinks of rows that it has not seen.
+
+    Attributes:
+        split: The split that the rows are of.
+        rows: How many they are.
+        dimensions: The number of entries of a row.
+        nll: The mean of -log p in nats, in the units of the data; nan where log Z is refused.
+        half_width: Half of the width of its 95 % interval.
+        log_z: log Z in model units, at the temperature.
+        temperature: The temperature.
+        dequantised: Whether the rows are grey levels spread over their cells; only then are bits
+            per dimension those of the literature.
+    """
+
+    split: str
+    rows: int
+    dimensions: int
+    nll: float
+    half_width: float
+    log_z: LogZ
+    temperature: float
+    dequantised: bool
+
+    @property
+    def bits(self) -> float:
+        """Bits per dimension."""
+        return self.nll / (self.dimensions * math.log(2))
+
+    @property
+    def bits_half_width(self) -> float:
+        """Half of the width of their 95 % interval."""
+        return self.half_width / (self.dimensions * math.log(2))
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is spent.
+
+    Arguments:
+        samples: The number of long chains, from whose ends the way back starts.
+        steps: Their number of steps, each of 10 leapfrog steps of HMC.
+        annealing: The way there and back.
+        report: Is told what is done and how long it may take.
+
+    Raises:
+        ValueError: If a number is too small.
+    """
+
+    samples: int = 1000
+    steps: int = 1000
+    annealing: Annealing = field(default_factory=Annealing)
+    report: Callable[[str], None] = lambda text: None
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.samples < 2 * self.annealing.replicates:
+            raise ValueError(
+                f"steps must be >= 1 and samples two for each of the {self.annealing.replicates} "
+                f"replicates, got {self.steps} and {self.samples}; 1000 of each are usual"
+            )
+
+
+def likelihood(run: Run, rng: torch.Generator, effort: Effort | None = None) -> Likelihood:
+    """Returns the likelihood of the held-out rows of a run.
+
+    Arguments:
+        run: The run.
+        rng: The source of all noise.
+        effort: How much is spent on log Z.
+    """
+    rows, split = unseen(run.dataset)
+    temperature = run.settings.method.kernel.temperature
+    log_z = _log_z(run, temperature, rng, effort or Effort())
+    nll, half_width = math.nan, math.nan
+    if not log_z.refusal:
+        nats = _energies(run.model, rows) / temperature + log_z.estimate + run.dataset.log_volume
+        nll = float(nats.mean())
+        half_width = math.hypot(1.96 * float(nats.std()) / math.sqrt(len(nats)), log_z.half_width)
+    return Likelihood(
+        split=split,
+        rows=len(rows),
+        dimensions=rows[0].numel(),
+        nll=nll,
+        half_width=half_width,
+        log_z=log_z,
+        temperature=temperature,
+        dequantised=bool(torch.as_tensor(run.dataset.quantum).any()),
+    )
+
+
+def _log_z(run: Run, temperature: float, rng: torch.Generator, effort: Effort) -> LogZ:
+    """The log Z of exp(-U / T): exact where the energy knows it, else by annealing."""
+    if not temperature > 0:
+        return _refused("the run was trained by noiseless descent, which samples no density")
+    exact = getattr(run.model, "log_z", None)
+    if exact is not None and temperature == 1:
+        return LogZ(float(exact), 0.0, "")
+    n = effort.samples if run.state is None else min(effort.samples, len(run.state))
+    x = draw(run, n, rng).x
+    if not bool(x.isfinite().all()):
+        return _refused("samples of the run are not finite")
+    energy: Energy = Tempered(run.model, temperature)
+    unbounded = unbounded_rays(energy, x)
+    if unbounded:
+        return _refused(unbounded)
+    x = _long_chains(energy, x, rng, effort)
+    if not bool(x.isfinite().all()):
+        return _refused("long chains from samples of the run left for infinity")
+    return estimate_log_z(energy, x, rng, effort.annealing, samples=x)
+
+
+def _long_chains(energy: Energy, x: Tensor, rng: torch.Generator, effort: Effort) -> Tensor:
+    """Samples after many exact steps at an adapted step size."""
+    began = time.monotonic()
+    spread = float(x.flatten(1).std(0).square().mean().sqrt())
+    first = HMC(0.1 * max(spread, 1e-6) / x[0].numel() ** 0.25)
+    kernel, walkers = adapt_step_size(first, energy, evaluate(energy, x), WARM_UP, rng)
+    seconds = (time.monotonic() - began) * effort.steps / WARM_UP
+    effort.report(f"long chains from the samples of the run: about {seconds:.0f} s")
+    walkers, _ = run_chain(kernel, energy, walkers, effort.steps, rng, diagnose=False)
+    effort.report("annealing there and back: about as long")
+    return walkers.x
+
+
+@torch.no_grad()
+def _energies(model: nn.Module, rows: Tensor) -> Tensor:
+    """The energies of the rows, in double precision on the CPU."""
+    return torch.cat([model(part).cpu().double() for part in rows.split(AT_ONCE)])
+
+
+def _refused(reason: str) -> LogZ:
+    return LogZ(math.nan, math.nan, reason)

@@ -1,0 +1,172 @@
+r"""Coordinates in which a density is close to a standard normal one.
+
+A transport is a smooth bijection :math:`x = T(z)`. An energy :math:`U` of x becomes, in z,
+
+.. math:: V(z) = U(T(z)) - \log |\det J_T(z)| , \qquad \int e^{-V(z)} dz = \int e^{-U(x)} dx ,
+
+so that log Z is the same number in both. Where T was fitted to samples, :math:`\mathcal N(0, I)`
+in z lies over them: a reference whose log Z is known, and a scale for the steps of a kernel.
+
+The transport fitted here is a Gaussian, :math:`T(z) = m + L z` with the mean m of the samples and
+the Cholesky factor L of their covariance, shrunk towards its diagonal,
+
+.. math:: \Sigma = (1 - a) S + a \operatorname{diag} S , \qquad a = \frac{d}{d + n} ,
+
+or the standard deviations alone where the samples are fewer than 5 a dimension.
+
+Not guaranteed: that the Gaussian covers the density. What no sample showed, it does not know of.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..energies.energy import Energy, energy_and_grad
+
+__all__ = ["Affine", "PulledBack", "Transport", "fit_affine"]
+
+# Beyond, a factor of d² numbers costs more than the energy.
+LARGEST_FACTOR = 512
+# No coordinate is thought to be narrower than this share of the typical one.
+NARROWEST = 1e-2
+
+
+@runtime_checkable
+class Transport(Protocol):
+    r"""A bijection :math:`x = T(z)` of z, shape (N, d), to x, shape (N, \*event)."""
+
+    def to_x(self, z: Tensor, /) -> tuple[Tensor, Tensor]:
+        r"""Returns :math:`T(z)`, shape (N, \*event), and :math:`\log |\det J_T(z)|`, (N,)."""
+
+    def to_z(self, x: Tensor, /) -> Tensor:
+        r"""Returns :math:`T^{-1}(x)`, shape (N, d)."""
+
+    def pull_back(self, energy: Energy, z: Tensor, /) -> tuple[Tensor, Tensor]:
+        r"""Returns :math:`V(z)`, shape (N,), and :math:`\nabla V(z)`, shape (N, d)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Affine:
+    r"""The transport :math:`T(z) = m + L z`.
+
+    Attributes:
+        location: m, of the shape of an event.
+        factor: L, lower triangular with a positive diagonal, shape (d, d); or the diagonal of a
+            diagonal one, shape (d,).
+
+    Example:
+        >>> double = Affine(torch.ones(2), torch.full((2,), 2.0))
+        >>> double.to_x(torch.ones(1, 2))
+        (tensor([[3., 3.]]), tensor([1.3863]))
+    """
+
+    location: Float[Tensor, "*event"]
+    factor: Float[Tensor, "d d"] | Float[Tensor, " d"]
+
+    def to_x(
+        self, z: Float[Tensor, "N d"]
+    ) -> tuple[Float[Tensor, "N *event"], Float[Tensor, " N"]]:
+        r"""Returns :math:`m + L z`, shape (N, \*event), and :math:`\log \det L`, shape (N,)."""
+        moved = z * self.factor if self.factor.ndim == 1 else z @ self.factor.t()
+        x = moved.reshape(-1, *self.location.shape) + self.location
+        return x, self._log_det.expand(len(z))
+
+    def to_z(self, x: Float[Tensor, "N *event"]) -> Float[Tensor, "N d"]:
+        r"""Returns :math:`L^{-1} (x - m)`, shape (N, d)."""
+        centred = (x - self.location).flatten(1)
+        if self.factor.ndim == 1:
+            return centred / self.factor
+        z: Tensor = torch.linalg.solve_triangular(self.factor, centred.t(), upper=False)
+        return z.t()
+
+    def pull_back(
+        self, energy: Energy, z: Float[Tensor, "N d"]
+    ) -> tuple[Float[Tensor, " N"], Float[Tensor, "N d"]]:
+        r"""Returns :math:`U(m + Lz) - \log \det L` and :math:`L^\top \nabla U(m + L z)`."""
+        x, log_det = self.to_x(z)
+        u, grad = energy_and_grad(energy, x)
+        grad = grad.flatten(1)
+        return u - log_det, grad * self.factor if self.factor.ndim == 1 else grad @ self.factor
+
+    @property
+    def _log_det(self) -> Float[Tensor, ""]:
+        diagonal = self.factor if self.factor.ndim == 1 else self.factor.diagonal()
+        return diagonal.log().sum()
+
+
+@dataclass(frozen=True, eq=False)
+class PulledBack:
+    r"""The energy :math:`V(z) = U(T(z)) - \log |\det J_T(z)|`.
+
+    Attributes:
+        energy: The energy :math:`U`.
+        transport: The transport :math:`T`.
+
+    Example:
+        >>> from boltzwalk.energies.analytic import Gaussian
+        >>> wide = Gaussian(dim=1, scale=3.0)
+        >>> PulledBack(wide, Affine(torch.zeros(1), torch.tensor([3.0])))(torch.ones(1, 1))
+        tensor([-0.5986])
+    """
+
+    energy: Energy
+    transport: Transport
+
+    def __call__(self, z: Float[Tensor, "N d"]) -> Float[Tensor, " N"]:
+        r"""Returns :math:`V(z)`, shape (N,)."""
+        x, log_det = self.transport.to_x(z)
+        return self.energy(x) - log_det
+
+    def energy_and_grad(
+        self, z: Float[Tensor, "N d"]
+    ) -> tuple[Float[Tensor, " N"], Float[Tensor, "N d"]]:
+        r"""Returns :math:`V(z)`, shape (N,), and :math:`\nabla V(z)`, shape (N, d)."""
+        return self.transport.pull_back(self.energy, z)
+
+
+def fit_affine(like: Float[Tensor, "N *event"]) -> Affine:
+    r"""Fits a Gaussian to samples: :math:`\mathcal N(0, I)` in z has their mean and covariance.
+
+    A coordinate in which all samples agree gets a hundredth of the typical standard deviation.
+
+    Arguments:
+        like: The samples, shape (N, \*event), two or more.
+
+    Raises:
+        ValueError: If there are fewer than two, one is not finite, or all are the same point.
+
+    References:
+        | A well-conditioned estimator for large-dimensional covariance matrices (Ledoit and Wolf,
+          2004), for why a covariance is shrunk
+
+    Example:
+        >>> fit_affine(torch.tensor([[-3.0, 1.0], [3.0, 1.0], [3.0, 1.0], [-3.0, 1.0]])).location
+        tensor([0., 1.])
+    """
+    rows = like.flatten(1)
+    n, d = rows.shape
+    if n < 2 or d < 1 or not bool(rows.isfinite().all()):
+        raise ValueError(
+            "a Gaussian is fitted to two or more finite samples of shape (N, *event), got a "
+            f"tensor of shape {tuple(like.shape)} with {int((~rows.isfinite()).sum())} entries "
+            "that are not finite; write like=data[:2000]"
+        )
+    deviation = rows.std(0)
+    typical = float(deviation.square().mean().sqrt())
+    if typical == 0:
+        raise ValueError(
+            f"samples must differ, got {n} copies of one point; write reference=Gaussian(dim, "
+            "loc, scale) to say how wide the density is"
+        )
+    location = rows.mean(0).reshape(like.shape[1:])
+    deviation = deviation.clamp(min=NARROWEST * typical)
+    if d == 1 or d > LARGEST_FACTOR or n < 5 * d:
+        return Affine(location, deviation)
+    covariance = torch.cov(rows.t()) * (n / (n + d))
+    covariance.diagonal().copy_(deviation.square())
+    return Affine(location, torch.linalg.cholesky(covariance))

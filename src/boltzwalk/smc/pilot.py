@@ -1,0 +1,209 @@
+r"""A pilot population finds the schedule of an annealing; others then follow it as it is.
+
+A schedule that adapts to the walkers which it weighs makes their mean weight a biased estimate. So:
+adapt, freeze, then count. The pilot chooses
+
+* the next :math:`\beta`, the largest at which the conditional effective sample size of the
+  increment :math:`v_i = e^{(\beta' - \beta)(U_0 - U_1)(x_i)}` is still the share c,
+
+  .. math:: \frac{\big( \sum_i \bar w_i v_i \big)^2}{\sum_i \bar w_i v_i^2} \ge c \sum_{v_i > 0}
+      \bar w_i ,
+
+* the width of every coordinate, the standard deviation of the weighted walkers,
+* the step size, from the acceptance of steps that are tried at every stage. The steps of a stage
+  have that size times the numbers of `multiples`: where a density is narrow in places, as a funnel
+  is, the small ones go where the large ones are refused.
+
+Not guaranteed: that the pilot has seen all there is. What it missed is missed by the schedule.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..walkers import Walkers
+from .annealing import Schedule
+from .path import Path, Stage
+from .resampling import require_threshold, resample_below
+
+__all__ = ["Explored", "Pilot", "next_beta"]
+
+TRIALS = 5
+"""Steps at most that a stage tries before its step size is taken for good."""
+
+
+class Explored(NamedTuple):
+    """What the pilot found.
+
+    Attributes:
+        schedule: The schedule.
+        walkers: The pilot's own walkers, at the end of it and evaluated there.
+        evaluations: How often the energy of a walker was taken.
+    """
+
+    schedule: Schedule
+    walkers: Walkers
+    evaluations: int
+
+
+@dataclass(frozen=True)
+class Pilot:
+    r"""How a schedule is found.
+
+    Arguments:
+        conditional_ess: The share c, in (0, 1): closer to 1, more stages.
+        threshold: The share of the effective sample size below which walkers are resampled, in
+            (0, 1]; None for never, which is annealed importance sampling.
+        leapfrog_steps: The leapfrog steps of every HMC step.
+        multiples: The step sizes of a stage, as multiples of the one that is accepted with
+            `target_acceptance`.
+        target_acceptance: That acceptance, in (0, 1).
+        max_stages: The number of stages at which the pilot gives up.
+
+    Raises:
+        ValueError: If a number is outside its range.
+
+    References:
+        | Toward automatic model comparison: an adaptive sequential Monte Carlo approach (Zhou,
+          Johansen and Aston, 2016), for the conditional effective sample size
+        | Error bounds and normalising constants for sequential Monte Carlo samplers in high
+          dimensions (Beskos et al., 2014), for why stages and not walkers grow with the dimension
+
+    Example:
+        >>> from boltzwalk.energies.analytic import Gaussian
+        >>> rng = torch.Generator().manual_seed(0)
+        >>> wide, narrow = Gaussian(2), Gaussian(2, scale=0.1)
+        >>> x = wide.sample(500, rng)
+        >>> Pilot(conditional_ess=0.9).explore(Path(wide, narrow), x, rng).schedule.betas
+        (0.0, 0.00..., ..., 1.0)
+    """
+
+    conditional_ess: float = 0.99
+    threshold: float | None = 0.5
+    leapfrog_steps: int = 4
+    multiples: tuple[float, ...] = (1.0, 0.3, 0.1)
+    target_acceptance: float = 0.8
+    max_stages: int = 1000
+
+    def __post_init__(self) -> None:
+        if self.threshold is not None:
+            require_threshold(self.threshold)
+        for name in ("conditional_ess", "target_acceptance"):
+            if not 0 < getattr(self, name) < 1:
+                usual = getattr(Pilot, name)
+                raise ValueError(
+                    f"{name} must be between 0 and 1, got {getattr(self, name)}; {usual} is usual"
+                )
+        if self.leapfrog_steps < 1 or self.max_stages < 1:
+            raise ValueError(
+                "leapfrog_steps and max_stages must be >= 1, got "
+                f"{self.leapfrog_steps} and {self.max_stages}"
+            )
+        if not self.multiples or not min(self.multiples) > 0:
+            raise ValueError(
+                f"multiples must be one or more positive numbers, got {self.multiples}; write "
+                "multiples=(1.0,) for steps of one size"
+            )
+
+    def explore(self, path: Path, x: Float[Tensor, "N *event"], rng: torch.Generator) -> Explored:
+        r"""Carries walkers from one energy to the other and notes the way.
+
+        Arguments:
+            path: The energies.
+            x: Exact samples of the start, shape (N, \*event).
+            rng: The source of the noise.
+
+        Raises:
+            FloatingPointError: If an energy is nan or minus infinity at a walker, all energies
+                are infinite, or the way has more than `max_stages` stages.
+        """
+        log_w = x.new_zeros(len(x), dtype=torch.float64)
+        step_size = 1.0 / max(1, x[0].numel()) ** 0.25
+        stages = [Stage(0.0, (), torch.ones_like(x[0]), self.leapfrog_steps)]
+        evaluations = 0
+        while stages[-1].beta < 1:
+            if len(stages) > self.max_stages:
+                raise FloatingPointError(
+                    f"the path is not at its end after {self.max_stages} stages, but at beta = "
+                    f"{stages[-1].beta:.3g}: the energy is too far from the reference, or without "
+                    "bound from below; give samples that look like the density, or a wider "
+                    "reference"
+                )
+            ends = path.ends(x)
+            beta = next_beta(log_w, ends.difference, stages[-1].beta, self.conditional_ess)
+            log_w = log_w + (beta - stages[-1].beta) * ends.difference
+            scale = _width(x, log_w)
+            walkers = ends.mixed(x, log_w, beta)
+            if self.threshold is not None:
+                walkers, _ = resample_below(walkers, self.threshold, rng)
+            stage = Stage(beta, (step_size,), scale, self.leapfrog_steps)
+            walkers, step_size, trials = self._tune(path, walkers, stage, rng)
+            sizes = tuple(step_size * multiple for multiple in self.multiples)
+            stages.append(dataclasses.replace(stage, step_sizes=sizes))
+            walkers, _ = path.move(walkers, stages[-1], rng)
+            x, log_w = walkers.x, walkers.log_w
+            evaluations += len(x) * (1 + trials * self.leapfrog_steps + stages[-1].gradients)
+        return Explored(Schedule(tuple(stages)), walkers, evaluations)
+
+    def _tune(
+        self, path: Path, walkers: Walkers, stage: Stage, rng: torch.Generator
+    ) -> tuple[Walkers, float, int]:
+        """Tries steps until they are accepted as they should; their size and how many it took."""
+        (step_size,) = stage.step_sizes
+        trials, excess = 0, math.inf
+        while trials < TRIALS and abs(excess) > 0.1:
+            stage = dataclasses.replace(stage, step_sizes=(step_size,))
+            walkers, acceptance = path.move(walkers, stage, rng)
+            excess = float(acceptance) - self.target_acceptance
+            step_size *= math.exp(excess)
+            trials += 1
+        return walkers, step_size, trials
+
+
+def next_beta(
+    log_w: Float[Tensor, " N"], difference: Float[Tensor, " N"], beta: float, share: float
+) -> float:
+    r"""Returns the largest :math:`\beta'` up to 1 that keeps a conditional effective sample size.
+
+    Arguments:
+        log_w: The log-weights so far, shape (N,).
+        difference: :math:`U_0(x) - U_1(x)`, shape (N,); minus infinity where a walker dies.
+        beta: The present :math:`\beta`.
+        share: The conditional effective sample size c that must be left.
+
+    Example:
+        >>> log_w = torch.zeros(4)
+        >>> round(next_beta(log_w, torch.tensor([0.0, 1.0, 2.0, 3.0]), 0.0, 0.99), 2)
+        0.09
+    """
+    log_shares = torch.log_softmax(log_w, 0)
+    alive = torch.logsumexp(log_shares[difference > -math.inf], 0)
+
+    def enough(step: float) -> bool:
+        gain = step * difference
+        first = torch.logsumexp(log_shares + gain, 0)
+        second = torch.logsumexp(log_shares + 2 * gain, 0)
+        return bool(2 * first - second >= math.log(share) + alive)
+
+    low, high = 0.0, 1 - beta
+    if enough(high):
+        return 1.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if enough(middle) else (low, middle)
+    return beta + low
+
+
+def _width(x: Float[Tensor, "N *event"], log_w: Float[Tensor, " N"]) -> Float[Tensor, "*event"]:
+    """The standard deviation of every coordinate under the weights, never quite zero."""
+    rows, shares = x.flatten(1), torch.softmax(log_w, 0).to(x)
+    deviation = (shares @ (rows - shares @ rows).square()).sqrt()
+    typical = deviation.square().mean().sqrt()
+    return deviation.clamp(min=float(typical) * 1e-3).reshape(x.shape[1:])
