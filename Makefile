@@ -51,6 +51,7 @@ mutate: setup
 
 bench: $(VENV)/.stamp-bench
 	$(BIN)/python benchmarks/samplers.py
+	$(BIN)/python benchmarks/weights.py
 
 $(VENV)/.stamp-bench: $(VENV)/.stamp
 	$(PIP) -e '.[dev,bench]'

@@ -1,22 +1,20 @@
 r"""Whether :math:`Z = \int e^{-U(x)} dx` exists, as far as a few rays can tell.
 
 In every direction v from a centre m the integral
-:math:`\int^\infty \lambda^{d-1} e^{-U(m + \lambda v)} d\lambda` must be finite. It is not if the
-energy does not outgrow the volume, that is if for large λ
+:math:`\int^\infty \lambda^{d-1} e^{-U(m + \lambda v)} d\lambda` must be finite. A ray says that it
+is not where, far out, the energy has not outgrown the volume and is not about to,
 
-.. math:: U(m + 2 \lambda v) - U(m + \lambda v) < d \log 2 .
-
-An energy may fall for a while where it is high already, before it rises for good; so a ray counts
-only if up to its end the energy did not outgrow the volume either,
-
-.. math:: U(m + \lambda v) - U(m + v) < d \log \lambda .
+.. math:: U(m + \lambda v) - U_\text{typical} < d \log \lambda
+    \quad \text{and} \quad U(m + 2 \lambda v) - U(m + \lambda v) < d \log 2 .
 
 This finds energies that fall for ever, such as networks with piecewise linear activations, and
-energies that stay bounded. Walkers tell as well: where there is no density to reach, they move
-outwards for ever while their energy falls.
+energies that stay bounded. (Both are asked for because an energy may fall for a while where it is
+high already.) Walkers tell as well: where there is no density to reach, they move outwards for ever
+while their energy falls.
 
 Not guaranteed: that Z exists where nothing was found. A cone that no ray meets may hold all of the
-mass, and a network may turn beyond the last λ.
+mass, a network may turn beyond the last λ, and a bounded energy whose well is deeper than
+d log 1024 passes: its log Z is then that of the well.
 """
 
 from __future__ import annotations
@@ -73,7 +71,8 @@ def unbounded_rays(energy: Energy, x: Float[Tensor, "N *event"]) -> str:
     known = ~growth.isnan() & (rays.flatten(1) != 0).any(1)
     last = (known * torch.arange(1, DOUBLINGS + 1, device=x.device)[:, None]).argmax(0)[None]
     slope = torch.where(known.any(0), growth.gather(0, last)[0], math.inf) - d * math.log(2)
-    total = (u[1:].gather(0, last)[0] - u[0]) - d * math.log(2) * (last[0] + 1)
+    typical = u[0].sort().values[len(x) // 4]
+    total = u[1:].gather(0, last)[0] - typical - d * math.log(2) * (last[0] + 1)
     short = int(((slope < 0) & ~(total >= 0)).sum())
     if not short:
         return ""
