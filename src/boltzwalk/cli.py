@@ -86,7 +86,7 @@ def train(
 
             typer.echo(to_yaml(settings), nl=False)
             return
-        others = [] if alone else _beside(recipe, settings, folder)
+        others = [] if alone else _beside(recipe, settings, folder, assignments)
         if others:
             _train_all([(settings, folder), *others], quiet, stop)
         else:
@@ -176,7 +176,8 @@ def evaluate(
         effort = Effort(steps=steps, annealing=annealing, report=report)
         found = likelihood(run, generator(seed, "evaluate", 0, run.settings.device), effort)
         place = folder.parent.parent if folder.is_file() else folder
-        write_evaluation(found, place / "evaluation.json")
+        protocol = {"walkers": walkers, "replicates": replicates, "steps": steps, "seed": seed}
+        write_evaluation(found, place / "evaluation.json", {"update": run.update, **protocol})
         for line in lines(found):
             typer.echo(line)
         typer.echo(f"\nnumbers  {place / 'evaluation.json'}")
@@ -295,10 +296,13 @@ def _settings(recipe: str, assignments: Sequence[str]) -> Settings:
     return resolve(from_tree(Settings, tree))
 
 
-def _beside(recipe: str, settings: Settings, folder: Path) -> list[tuple[Settings, Path]]:
+def _beside(
+    recipe: str, settings: Settings, folder: Path, assignments: Sequence[str]
+) -> list[tuple[Settings, Path]]:
     """What is trained beside a recipe: the same but for the method, in folders next to its own.
 
-    A folder that is there already is looked at now, not when its turn comes.
+    Overrides of the method are made where the other method has such a setting. A folder that is
+    there already is looked at now, not when its turn comes.
     """
     from dataclasses import replace
 
@@ -310,8 +314,18 @@ def _beside(recipe: str, settings: Settings, folder: Path) -> list[tuple[Setting
     found = []
     for other in BESIDE.get(recipe, ()):
         place = folder.with_name(folder.name + other.removeprefix(recipe))
-        its = replace(settings, method=RECIPES[other]().method)
-        its = resolve(from_tree(Settings, override(Settings, to_tree(its), _begun_with(place))))
+        tree = to_tree(replace(settings, method=RECIPES[other]().method))
+        for assignment in assignments:
+            key = assignment.split("=")[0]
+            if key in ("method", "method.kind"):
+                continue
+            try:
+                tried = override(Settings, tree, [assignment])
+                from_tree(Settings, tried)
+                tree = tried
+            except ValueError:
+                typer.echo(f"{other} has no such {key}, and keeps its own", err=True)
+        its = resolve(from_tree(Settings, override(Settings, tree, _begun_with(place))))
         if (place / "settings.yaml").exists():
             prepare(place, its)
         found.append((its, place))

@@ -128,4 +128,5 @@ def effective_sample_size(log_w: Float[Tensor, "*replicates N"]) -> Float[Tensor
         >>> effective_sample_size(torch.tensor([0.0, 0.0, -torch.inf, -torch.inf]))
         tensor(2.)
     """
+    log_w = log_w - log_w.amax(-1, keepdim=True)  # large ones would lose their digits
     return torch.exp(2 * torch.logsumexp(log_w, -1) - torch.logsumexp(2 * log_w, -1))

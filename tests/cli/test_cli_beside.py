@@ -54,12 +54,14 @@ def test_one_command_trains_all_and_ends_with_one_table(tmp_path, boltzwalk):
         assert sum(masses) == pytest.approx(1, abs=2e-4)
     for name in ALL:
         assert (tmp_path / "runs" / name / "report.html").exists()
-    # What is not of the method holds for all, and what is of it for the first.
+    # What is not of the method holds for all, and what is of it where a method has it.
     first, *others = (settings(tmp_path / "runs" / name) for name in ALL)
     assert (first["seed"], first["method"]["start"]["size"]) == (3, 50)
     for other in others:
         assert {**other, "method": 0} == {**first, "method": 0}
-    assert others[0]["method"]["start"]["size"] == 0
+    assert others[0]["method"]["start"]["size"] == 50
+    assert "size" not in others[1]["method"]["start"]
+    assert "jarzynski_mixture_cd has no such start.size, and keeps its own" in said
     assert [run["method"]["kind"] for run in (first, *others)] == [
         "Jarzynski", "Contrastive", "Contrastive"
     ]  # fmt: skip
@@ -109,8 +111,7 @@ def test_a_mistake_leaves_nothing_behind(tmp_path, boltzwalk):
 
 
 def test_the_machine_of_each_run_is_kept(tmp_path, boltzwalk):
-    without = [word for word in TINY if not word.startswith("start.size")]
-    boltzwalk("train", "jarzynski_mixture_pcd", *without, "threads=2")
+    boltzwalk("train", "jarzynski_mixture_pcd", *TINY, "threads=2")
     boltzwalk("train", "jarzynski_mixture", *TINY)
     assert [settings(tmp_path / "runs" / name)["threads"] for name in ALL] == [1, 2, 1]
 

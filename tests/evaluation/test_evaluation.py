@@ -83,7 +83,7 @@ def test_a_network_without_bounds_is_refused_with_the_reason(tmp_path):
     (line,) = lines(found)
     assert "refused" in line
     assert "does not outgrow the volume" in line
-    write_evaluation(found, tmp_path / "evaluation.json")
+    write_evaluation(found, tmp_path / "evaluation.json", {"update": 3})
     tree = json.loads((tmp_path / "evaluation.json").read_text())
     assert tree["nll"] is None
     assert tree["log_z"]["refusal"] == found.log_z.refusal
@@ -107,13 +107,14 @@ def test_what_is_read_has_numbers_intervals_and_protocol(tmp_path):
     assert "8 replicates" in log_z
     assert "back: " in log_z
     assert len(said) == 2
-    write_evaluation(found, tmp_path / "evaluation.json")
+    write_evaluation(found, tmp_path / "evaluation.json", {"update": 3})
     tree = json.loads((tmp_path / "evaluation.json").read_text())
     assert tree["bits_per_dimension"] == found.bits
+    assert tree["protocol"] == {"update": 3}
     assert len(tree["log_z"]["replicates"]) == 8
 
 
-@pytest.mark.parametrize("change", [{"steps": 0}, {"samples": 15}])
+@pytest.mark.parametrize("change", [{"steps": 0}, {"samples": 31}])
 def test_too_little_effort_is_refused(change):
-    with pytest.raises(ValueError, match="steps must be >= 1 and samples two for each of the 8"):
+    with pytest.raises(ValueError, match="steps must be >= 1 and samples four for each of the 8"):
         dataclasses.replace(LITTLE, **change)

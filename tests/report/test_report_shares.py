@@ -132,7 +132,9 @@ def test_the_summary_of_weighted_walkers_has_class_shares(tmp_path):
     off = sum(abs(found[name] - target[name]) for name in "236") / 2
     assert numbers["class shares"].text == f"{off:.1%}"
     ours, theirs = (" ".join(f"{k}:{v:.0%}" for k, v in s.items()) for s in (found, target))
-    meaning = f"in the wrong class: 40 weighted walkers have {ours}, the data {theirs}"
+    meaning = (
+        f"in the wrong class: 40 weighted walkers (effective: 40) have {ours}, the data {theirs}"
+    )
     assert numbers["class shares"].meaning == meaning
     unweighted = replace(WEIGHTED, method=Contrastive(kernel=ULA(1.0, 5e-5), steps=2))
     assert "class shares" not in {n.name for n in summarise(start(unweighted), tmp_path)}

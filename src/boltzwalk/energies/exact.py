@@ -40,15 +40,20 @@ def exact_samples(
         >>> x.shape, round(log_z, 4)
         (torch.Size([5, 2]), 1.8379)
     """
-    sample, log_z = getattr(energy, "sample", None), getattr(energy, "log_z", None)
-    if sample is not None and log_z is not None and temperature == 1:
-        return sample(n, rng).to(like), float(log_z)
+    sample, known = getattr(energy, "sample", None), getattr(energy, "log_z", None)
+    if sample is not None and known is not None and temperature == 1:
+        return sample(n, rng).to(like), float(known)
     if isinstance(energy, GaussianReference | FittedReference):
         several = max(n, 16)  # of one sample any network is constant
         x, log_z = energy.sample_reference(several, rng, temperature, like)
         constant = energy.energy(x)
         if bool((constant == constant[0]).all()) and bool(constant[0].isfinite()):
             return x[:n], log_z - float(constant[0]) / temperature
+    if sample is not None and known is not None:
+        raise ValueError(
+            f"log Z of this energy is known at temperature 1, got {temperature}; write "
+            "kernel.temperature=1"
+        )
     raise ValueError(
         "exact weights need a start whose log Z is known, got an energy that has none: write "
         "energy.reference_scale=1.0 energy.zero_start=true, which starts at a Gaussian"

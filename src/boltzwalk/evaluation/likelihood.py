@@ -52,8 +52,8 @@ class Likelihood:
         half_width: Half of the width of its 95 % interval.
         log_z: log Z in model units, at the temperature.
         temperature: The temperature.
-        dequantised: Whether the rows are grey levels spread over their cells; only then are bits
-            per dimension those of the literature.
+        dequantised: Whether the rows are images whose grey levels are spread over their cells;
+            only then are bits per dimension those of the literature.
     """
 
     split: str
@@ -81,7 +81,8 @@ class Effort:
     """How much is spent.
 
     Arguments:
-        samples: The number of long chains, from whose ends the way back starts.
+        samples: The number of long chains. The reference is fitted to the ends of one half of
+            them, and from those of the other half starts the way back.
         steps: Their number of steps, each of 10 leapfrog steps of HMC.
         annealing: The way there and back.
         report: Is told what is done and how long it may take.
@@ -96,9 +97,9 @@ class Effort:
     report: Callable[[str], None] = lambda text: None
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.samples < 2 * self.annealing.replicates:
+        if self.steps < 1 or self.samples < 4 * self.annealing.replicates:
             raise ValueError(
-                f"steps must be >= 1 and samples two for each of the {self.annealing.replicates} "
+                f"steps must be >= 1 and samples four for each of the {self.annealing.replicates} "
                 f"replicates, got {self.steps} and {self.samples}; 1000 of each are usual"
             )
 
@@ -112,6 +113,8 @@ def likelihood(run: Run, rng: torch.Generator, effort: Effort | None = None) -> 
         effort: How much is spent on log Z.
     """
     rows, split = unseen(run.dataset)
+    if split == "training":  # which lie at the centres of their cells
+        rows = run.dataset.dequantised(rows, rng)
     temperature = run.settings.method.kernel.temperature
     log_z = _log_z(run, temperature, rng, effort or Effort())
     nll, half_width = math.nan, math.nan
@@ -127,18 +130,25 @@ def likelihood(run: Run, rng: torch.Generator, effort: Effort | None = None) -> 
         half_width=half_width,
         log_z=log_z,
         temperature=temperature,
-        dequantised=bool(torch.as_tensor(run.dataset.quantum).any()),
+        dequantised=rows.ndim == 4 and bool(torch.as_tensor(run.dataset.quantum).any()),
     )
 
 
 def _log_z(run: Run, temperature: float, rng: torch.Generator, effort: Effort) -> LogZ:
     """The log Z of exp(-U / T): exact where the energy knows it, else by annealing."""
+    if len(unseen(run.dataset)[0]) < 2:
+        return _refused("an interval needs 2 rows or more; leave more out of training")
     if not temperature > 0:
         return _refused("the run was trained by noiseless descent, which samples no density")
     exact = getattr(run.model, "log_z", None)
     if exact is not None and temperature == 1:
         return LogZ(float(exact), 0.0, "")
     n = effort.samples if run.state is None else min(effort.samples, len(run.state))
+    if n < 4 * effort.annealing.replicates:
+        return _refused(
+            f"the run holds {n} walkers, and 4 are needed for each of the "
+            f"{effort.annealing.replicates} replicates"
+        )
     x = draw(run, n, rng).x
     if not bool(x.isfinite().all()):
         return _refused("samples of the run are not finite")
@@ -149,7 +159,8 @@ def _log_z(run: Run, temperature: float, rng: torch.Generator, effort: Effort) -
     x = _long_chains(energy, x, rng, effort)
     if not bool(x.isfinite().all()):
         return _refused("long chains from samples of the run left for infinity")
-    return estimate_log_z(energy, x, rng, effort.annealing, samples=x)
+    # Different rows: a Gaussian that was fitted to the very samples of the way back would bias it.
+    return estimate_log_z(energy, x[::2], rng, effort.annealing, samples=x[1::2])
 
 
 def _long_chains(energy: Energy, x: Tensor, rng: torch.Generator, effort: Effort) -> Tensor:
@@ -161,7 +172,7 @@ def _long_chains(energy: Energy, x: Tensor, rng: torch.Generator, effort: Effort
     seconds = (time.monotonic() - began) * effort.steps / WARM_UP
     effort.report(f"long chains from the samples of the run: about {seconds:.0f} s")
     walkers, _ = run_chain(kernel, energy, walkers, effort.steps, rng, diagnose=False)
-    effort.report("annealing there and back: about as long")
+    effort.report("annealing there and back")
     return walkers.x
 
 

@@ -43,14 +43,16 @@ def lines(found: Likelihood) -> list[str]:
     return [f"{name:<20} {text:<21} {meaning}" for name, text, meaning in shown]
 
 
-def write_evaluation(found: Likelihood, path: Path) -> None:
+def write_evaluation(found: Likelihood, path: Path, protocol: dict[str, int]) -> None:
     """Writes all numbers of an evaluation to a JSON file; those that are refused are null.
 
     Arguments:
         found: The likelihood of a run.
         path: The file.
+        protocol: What was evaluated and how: the update, the seed, the effort.
     """
-    tree = {**dataclasses.asdict(found), "bits_per_dimension": found.bits}
+    bits = found.bits if found.dequantised else None
+    tree = {**dataclasses.asdict(found), "bits_per_dimension": bits, "protocol": protocol}
     write_atomically(path, (json.dumps(_finite(tree), indent=1) + "\n").encode())
 
 

@@ -47,8 +47,8 @@ from .starts import NoiseStart
 
 __all__ = ["ExactStart", "Jarzynski", "RelaxedStart", "Weighted"]
 
-AT_ONCE = 4096
-"""Walkers that are evaluated at once where all of them are, so that any number fits the memory."""
+AT_ONCE = 1024
+"""Walkers that are evaluated at once where all N are: at the start and before a resampling."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +92,10 @@ class ExactStart:
     ) -> Walkers:
         """Returns walkers whose mean weight is Z."""
         x, log_z = exact_samples(energy, self.size, data, rng, kernel.temperature)
-        return evaluate(energy, x, x.new_full((len(x),), log_z))
+        parts = (
+            evaluate(energy, part, x.new_full((len(part),), log_z)) for part in x.split(AT_ONCE)
+        )
+        return cat(*parts)
 
 
 @dataclass(frozen=True)
@@ -125,8 +128,8 @@ class RelaxedStart:
         rng: torch.Generator,
     ) -> Walkers:
         """Returns walkers of mean weight 1."""
-        walkers = evaluate(energy, self.noise.noise(data, self.size, rng))
-        return run(kernel, energy, walkers, self.steps, rng, diagnose=False)[0]
+        parts = (evaluate(energy, x) for x in self.noise.noise(data, self.size, rng).split(AT_ONCE))
+        return cat(*(run(kernel, energy, part, self.steps, rng, False)[0] for part in parts))
 
 
 @dataclass(frozen=True)
@@ -350,8 +353,8 @@ class Jarzynski:
                     f"the walkers were resampled {int(count)} times: weights of this ULA step are "
                     f"never more even than an effective sample size of {ceiling:.3g} N, below the "
                     f"threshold of {self.threshold:.3g}, and every resampling loses some of a mode;"
-                    f" write method.threshold={ceiling**2:.2g}, a smaller kernel.step_size, or "
-                    "kernel=MALA",
+                    f" write method.threshold={max(ceiling**2, 0.01):.2g}, a smaller "
+                    "kernel.step_size, or kernel=MALA",
                     stacklevel=2,
                 )
         return Weighted(walkers, count)

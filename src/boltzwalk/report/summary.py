@@ -16,11 +16,15 @@ from ..rng import generator
 from ..train.folder import read_rows
 from ..train.held_out import unseen
 from ..train.run import Run, draw
+from ..walkers import effective_sample_size
 from .shares import has_classes, mode_masses, target_shares, weighted_walkers
 
 __all__ = ["Number", "summarise"]
 
 SAMPLES = 500
+
+TOLERANCE = 1.0
+"""Nats of half-width beyond which log Z of a witness is not believed."""
 
 GRIDS_AGREE = 0.01
 """Nats by which log Z of two grids may differ."""
@@ -78,6 +82,12 @@ def _weights(row: dict[str, float], log_volume: float) -> list[Number]:
         nats, half_width = (row[f"witness_cross_entropy{end}"] for end in ("", "_half_width"))
         text = f"{nats + log_volume:.3f} ± {half_width:.3f} nats"
         meaning = "a row, in the units of the data, 95 % interval, by the witness"
+        if not row["witness_half_width"] <= TOLERANCE:
+            text = "unknown"
+            meaning = (
+                f"log Z of the witness's replicates differs by ± {row['witness_half_width']:.2g} "
+                "nats; take more witness.walkers or witness.steps, or a smaller learning rate"
+            )
         numbers.append(Number("validation nll", text, meaning))
     return numbers
 
@@ -141,7 +151,11 @@ def _classes(run: Run, x: Tensor) -> list[Number]:
         wanted = " ".join(f"{name}:{share:.0%}" for name, share in target.items())
         pairs = zip(judged.shares.values(), target.values(), strict=True)
         off = sum(abs(found - share) for found, share in pairs) / 2
-        meaning = f"in the wrong class: {len(x)} weighted walkers have {shares}, the data {wanted}"
+        ess = float(effective_sample_size(log_w))
+        meaning = (
+            f"in the wrong class: {len(x)} weighted walkers (effective: {ess:.0f}) have {shares}"
+        )
+        meaning += f", the data {wanted}"
         numbers.append(Number("class shares", f"{off:.1%}", meaning))
     return [
         *numbers,

@@ -32,8 +32,9 @@ __all__ = ["Affine", "PulledBack", "Transport", "fit_affine"]
 
 # Beyond, a factor of d² numbers costs more than the energy.
 LARGEST_FACTOR = 512
-# No coordinate is thought to be narrower than this share of the typical one.
-NARROWEST = 1e-2
+# A coordinate narrower than CONSTANT of the typical width is thought to be constant, and gets the
+# share NARROWEST of it.
+CONSTANT, NARROWEST = 1e-5, 1e-2
 
 
 @runtime_checkable
@@ -164,7 +165,7 @@ def fit_affine(like: Float[Tensor, "N *event"]) -> Affine:
             "loc, scale) to say how wide the density is"
         )
     location = rows.mean(0).reshape(like.shape[1:])
-    deviation = deviation.clamp(min=NARROWEST * typical)
+    deviation = torch.where(deviation > CONSTANT * typical, deviation, NARROWEST * typical)
     if d == 1 or d > LARGEST_FACTOR or n < 5 * d:
         return Affine(location, deviation)
     covariance = torch.cov(rows.t()) * (n / (n + d))

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -38,15 +38,13 @@ from .coordinates import PulledBack, Transport, fit_affine
 from .normalisable import DOUBLINGS, drift, unbounded_rays
 from .path import Path
 from .pilot import Explored, Pilot
-from .replicates import Interval, combine
+from .replicates import Interval
+from .trust import Walked, distrust, sandwich, widened
 
 __all__ = ["Annealing", "LogZ", "Reference", "estimate_log_z"]
 
 RAYS = 32
 """Rays through samples, and as many through noise and through the pilot's last walkers."""
-
-LEAST_SHARE = 0.05
-"""Replicates whose effective sample size falls below this share have lost the pilot's path."""
 
 
 @runtime_checkable
@@ -125,7 +123,7 @@ class Annealing:
         8
     """
 
-    walkers: int = 1024
+    walkers: int = 512
     replicates: int = 8
     pilot: Pilot = field(default_factory=Pilot)
     tolerance: float = 1.0
@@ -152,7 +150,7 @@ def estimate_log_z(
     *,
     reference: Reference | None = None,
     transport: Transport | None = None,
-    samples: Float[Tensor, "S *event"] | None = None,
+    samples: Float[Tensor, "S ..."] | None = None,
 ) -> LogZ:
     r"""Estimates :math:`\log Z = \log \int e^{-U(x)} dx`, or says why it cannot.
 
@@ -168,6 +166,7 @@ def estimate_log_z(
         transport: Coordinates in which the reference is N(0, I), instead of the fitted Gaussian.
         samples: Exact samples of the density, or a long chain of its states in order, shape
             (S, \*event), for the way back: the check that sees what no forward walker found.
+            Others than `like`: a reference looks too good to those that it was fitted to.
 
     Raises:
         ValueError: If there are too few samples, shapes disagree, both a reference and a transport
@@ -181,8 +180,8 @@ def estimate_log_z(
     Example:
         >>> from boltzwalk.energies.analytic import GaussianMixture
         >>> rng, target = torch.Generator().manual_seed(0), GaussianMixture.ring()
-        >>> like = target.sample(500, rng)
-        >>> result = estimate_log_z(target, like, rng, Annealing(walkers=128), samples=like)
+        >>> like, samples = target.sample(500, rng), target.sample(500, rng)
+        >>> result = estimate_log_z(target, like, rng, Annealing(walkers=64), samples=samples)
         >>> abs(result.estimate - target.log_z) < 0.1, result.refusal
         (True, '')
     """
@@ -225,15 +224,6 @@ class _Ways:
         return x if self.transport is None else self.transport.to_z(x)
 
 
-class _Walked(NamedTuple):
-    """What the replicates of one direction say of log Z."""
-
-    interval: Interval
-    replicates: tuple[float, ...]
-    share: float
-    evaluations: int
-
-
 def _ways(
     energy: Energy,
     like: Tensor,
@@ -272,16 +262,18 @@ def _estimate(
         x = ways.inside(_some(samples, count))
         reverse = _walk(ways, x, schedule.reversed(), settings, rng)
         evaluations += reverse.evaluations
-    refusal = _distrust(forward, reverse, settings.tolerance)
+    back = None if reverse is None else reverse.interval
+    refusal = distrust(forward, reverse, settings.tolerance)
+    estimate, half_width = sandwich(forward.interval, back)
     return LogZ(
-        estimate=math.nan if refusal else forward.interval.estimate,
-        half_width=math.nan if refusal else forward.interval.half_width,
+        estimate=math.nan if refusal else estimate,
+        half_width=math.nan if refusal else half_width,
         refusal=refusal,
         replicates=forward.replicates,
         share=forward.share,
         stages=len(schedule.stages) - 1,
         evaluations=evaluations,
-        reverse=None if reverse is None else reverse.interval,
+        reverse=back,
     )
 
 
@@ -303,54 +295,20 @@ def _after(ways: _Ways, explored: Explored, rng: torch.Generator) -> tuple[str, 
 
 def _walk(
     ways: _Ways, x: Tensor, schedule: Schedule, settings: Annealing, rng: torch.Generator
-) -> _Walked:
+) -> Walked:
     """Carries replicates along the schedule, in either direction."""
     threshold = settings.pilot.threshold
     annealed = anneal(ways.path, x, schedule, rng, settings.replicates, threshold)
     blocks = annealed.walkers.log_w.reshape(settings.replicates, -1)
     sign = 1 if schedule.stages[0].beta == 0 else -1
     ratio = log_mean_weight(blocks)
-    estimate, half_width = combine(ratio)
-    return _Walked(
+    estimate, half_width = widened(ratio)
+    return Walked(
         Interval(ways.reference.log_z + sign * estimate, half_width),
         tuple((ways.reference.log_z + sign * ratio).tolist()),
         annealed.share,
         annealed.evaluations,
     )
-
-
-def _distrust(forward: _Walked, reverse: _Walked | None, tolerance: float) -> str:
-    """Why an estimate that was made is not given, or nothing."""
-    if forward.share < LEAST_SHARE:
-        return (
-            f"weights collapsed on the way: the effective sample size of a replicate fell to "
-            f"{forward.share:.2%} of its walkers, where the pilot's did not; take more walkers, or "
-            "Pilot(conditional_ess=...) closer to 1"
-        )
-    if not forward.interval.half_width <= tolerance:
-        return (
-            f"the replicates disagree: the 95 % interval is ± {forward.interval.half_width:.2g} "
-            f"nats wide, the tolerance {tolerance:g}; take more walkers, or "
-            "Pilot(conditional_ess=...) closer to 1, or a reference nearer to the density"
-        )
-    if reverse is None:
-        return ""
-    if not reverse.interval.half_width <= tolerance:
-        return (
-            "the way back from the samples does not confirm it: the replicates of the way back "
-            f"disagree by ± {reverse.interval.half_width:.2g} nats, the tolerance is "
-            f"{tolerance:g}; samples may lie where the reference does not reach, or are too few"
-        )
-    apart = abs(forward.interval.estimate - reverse.interval.estimate)
-    chance = 2 * math.hypot(forward.interval.half_width, reverse.interval.half_width)
-    if apart > chance:
-        return (
-            f"forward and reverse contradict each other: they are {apart:.2g} nats apart, where "
-            f"{chance:.2g} could be chance; the samples are not of this density, or a part of it "
-            "lies where no walker from the reference gets to: give more varied samples as `like`, "
-            "take more walkers, or Pilot(conditional_ess=...) closer to 1"
-        )
-    return ""
 
 
 def _refused(reason: str, stages: int = 0, evaluations: int = 0) -> LogZ:

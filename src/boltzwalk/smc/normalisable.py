@@ -73,7 +73,7 @@ def unbounded_rays(energy: Energy, x: Float[Tensor, "N *event"]) -> str:
     slope = torch.where(known.any(0), growth.gather(0, last)[0], math.inf) - d * math.log(2)
     typical = u[0].sort().values[len(x) // 4]
     total = u[1:].gather(0, last)[0] - typical - d * math.log(2) * (last[0] + 1)
-    short = int(((slope < 0) & ~(total >= 0)).sum())
+    short = int(((slope < 0) & (total < 0)).sum()) if typical < math.inf else 0
     if not short:
         return ""
     return (

@@ -45,7 +45,7 @@ class Stage:
     beta: float
     step_sizes: tuple[float, ...]
     scale: Float[Tensor, "*event"]
-    leapfrog_steps: int = 4
+    leapfrog_steps: int = 8
 
     @property
     def gradients(self) -> int:

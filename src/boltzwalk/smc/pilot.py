@@ -85,9 +85,9 @@ class Pilot:
         (0.0, 0.00..., ..., 1.0)
     """
 
-    conditional_ess: float = 0.99
+    conditional_ess: float = 0.995
     threshold: float | None = 0.5
-    leapfrog_steps: int = 4
+    leapfrog_steps: int = 8
     multiples: tuple[float, ...] = (1.0, 0.3, 0.1)
     target_acceptance: float = 0.8
     max_stages: int = 1000
@@ -178,6 +178,9 @@ def next_beta(
         beta: The present :math:`\beta`.
         share: The conditional effective sample size c that must be left.
 
+    Raises:
+        FloatingPointError: If every walker dies.
+
     Example:
         >>> log_w = torch.zeros(4)
         >>> round(next_beta(log_w, torch.tensor([0.0, 1.0, 2.0, 3.0]), 0.0, 0.99), 2)
@@ -185,6 +188,11 @@ def next_beta(
     """
     log_shares = torch.log_softmax(log_w, 0)
     alive = torch.logsumexp(log_shares[difference > -math.inf], 0)
+    if not bool(alive > -math.inf):
+        raise FloatingPointError(
+            f"all {len(log_w)} walkers have an infinite energy; start from a reference that lies "
+            "where the energy is finite"
+        )
 
     def enough(step: float) -> bool:
         gain = step * difference
@@ -205,5 +213,7 @@ def _width(x: Float[Tensor, "N *event"], log_w: Float[Tensor, " N"]) -> Float[Te
     """The standard deviation of every coordinate under the weights, never quite zero."""
     rows, shares = x.flatten(1), torch.softmax(log_w, 0).to(x)
     deviation = (shares @ (rows - shares @ rows).square()).sqrt()
-    typical = deviation.square().mean().sqrt()
-    return deviation.clamp(min=float(typical) * 1e-3).reshape(x.shape[1:])
+    typical = float(deviation.square().mean().sqrt())
+    if typical == 0:  # one walker, or one that has all the weight
+        return torch.ones_like(x[0])
+    return deviation.clamp(min=typical * 1e-3).reshape(x.shape[1:])

@@ -5,8 +5,10 @@ Every replicate r gives an unbiased estimate :math:`\hat Z_r` of Z. Their mean i
 .. math:: \log \hat Z = \log \frac1R \sum_r \hat Z_r , \qquad
     s^2 = \frac{1}{R (R - 1)} \sum_r \Big(\frac{\hat Z_r}{\hat Z} - 1\Big)^2 ,
 
-where s is the standard error of :math:`\log \hat Z` to first order. The interval is
-:math:`\log \hat Z \pm t_{R-1} s`, with Student's t at 95 %.
+where s is the standard error of :math:`\log \hat Z` to first order. It never exceeds 1, however
+far apart the replicates are, so the standard error of the mean of the :math:`\log \hat Z_r` is
+taken where it is larger. The interval is :math:`\log \hat Z \pm t_{R-1} s`, with Student's t at
+95 %.
 
 Not guaranteed: coverage where the replicates differ by more than about a nat. The largest then
 decides alone, and what none of them has found is not in the interval.
@@ -48,7 +50,8 @@ def combine(log_z: Float[Tensor, " R"]) -> Interval:
     r = len(log_z)
     if r < 2:
         raise ValueError(f"an interval needs 2 replicates or more, got {r}; 8 are usual")
-    log_z = log_z.double().cpu()
+    log_z = log_z.cpu().double()
     estimate = torch.logsumexp(log_z, 0) - math.log(r)
-    spread = (torch.exp(log_z - estimate) - 1).square().sum() / (r * (r - 1))
-    return Interval(float(estimate), float(stats.t.ppf(0.975, r - 1)) * math.sqrt(float(spread)))
+    first_order = float((torch.exp(log_z - estimate) - 1).square().sum() / (r * (r - 1))) ** 0.5
+    error = max(first_order, float(log_z.std()) / math.sqrt(r))
+    return Interval(float(estimate), float(stats.t.ppf(0.975, r - 1)) * error)

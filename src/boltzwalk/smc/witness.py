@@ -24,12 +24,15 @@ from torch import Tensor
 from ..energies.energy import Energy
 from ..energies.exact import exact_samples
 from ..kernels import Kernel, refuse_weights
-from ..walkers import Walkers, effective_sample_size, evaluate, log_mean_weight
+from ..walkers import Walkers, cat, effective_sample_size, evaluate, log_mean_weight
 from .replicates import combine
 from .resampling import Scheme, require_threshold, resample_below
 from .reweighting import follow
 
 __all__ = ["Witness"]
+
+AT_ONCE = 1024
+"""Walkers that are evaluated at once at the start."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,8 @@ class Witness:
         """
         refuse_weights(kernel)
         x, log_z = exact_samples(energy, self.walkers, data, rng, kernel.temperature)
-        return evaluate(energy, x, x.new_full((len(x),), log_z))
+        parts = x.split(AT_ONCE)
+        return cat(*(evaluate(energy, part, x.new_full((len(part),), log_z)) for part in parts))
 
     def step(
         self, kernel: Kernel, energy: Energy, walkers: Walkers, rng: torch.Generator

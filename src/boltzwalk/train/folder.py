@@ -28,7 +28,7 @@ import torch
 import yaml
 
 from .checkpoint import write_atomically
-from .settings import Settings, from_yaml, to_yaml
+from .settings import Settings, carries_weights, from_yaml, to_yaml
 from .tree import differences, to_tree
 
 __all__ = [
@@ -57,6 +57,9 @@ FIXED = (
     "witness.replicates",
 )
 """The settings that a run cannot change when it goes on."""
+
+WEIGHTED = ("method.kernel.temperature",)
+"""Nor these, where walkers carry weights: they are those of one density."""
 
 
 def prepare(folder: Path, settings: Settings) -> None:
@@ -95,8 +98,9 @@ def change(folder: Path, settings: Settings) -> None:
     before = read_settings(folder)
     changed = differences(to_tree(before), to_tree(settings))
     dropped = f"witness.walkers: {before.witness.walkers}, now 0"  # it may leave, but not come in
+    fixed = FIXED + WEIGHTED if carries_weights(before) else FIXED
     for line in changed:
-        if line.startswith(FIXED) and line != dropped:
+        if line.startswith(fixed) and line != dropped:
             raise ValueError(
                 f"a run cannot go on with another {line.split(':')[0]} ({line}); train a new one"
             )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["held_out", "unseen"]
 
 ROWS = 1000
-"""The rows whose energies are taken at every row of the log."""
+"""The rows whose energies are taken at every row of the log, at most."""
 
 
 def unseen(dataset: Dataset) -> tuple[Tensor, str]:
@@ -44,17 +44,18 @@ def held_out(run: Run, row: dict[str, float]) -> dict[str, float]:
         run: The run after an update.
         row: The numbers of the update.
     """
-    rows = run.dataset.validation[:ROWS]
+    rows = run.dataset.validation
+    rows = rows[:: -(-len(rows) // ROWS) or 1]  # spread over all of them, which may be sorted
     temperature = run.settings.method.kernel.temperature
-    if not len(rows) or not temperature > 0:
+    if len(rows) < 2 or not temperature > 0:
         return {}
-    u = run.energy(rows).double() / temperature
+    u = run.energy(rows).cpu().double() / temperature
     found = {"energy_validation": float(u.mean()) * temperature}
     if "log_z" in row:
         found["cross_entropy_validation"] = float(u.mean()) + row["log_z"]
     if "witness_log_z" in row:
         if run.average is not None:
-            u = run.model(rows).double() / temperature
+            u = run.model(rows).cpu().double() / temperature
         error = 1.96 * float(u.std()) / math.sqrt(len(u))
         found["witness_cross_entropy"] = float(u.mean()) + row["witness_log_z"]
         found["witness_cross_entropy_half_width"] = math.hypot(error, row["witness_half_width"])

@@ -79,8 +79,8 @@ def train(
         witness: The walkers that watch, before the first update.
 
     Raises:
-        FloatingPointError: If the loss or its gradient is not finite. The parameters are still
-            those before that update.
+        FloatingPointError: If the loss or its gradient is not finite, when the parameters are still
+            those before that update; or if weighted walkers have no weight left.
 
     Example:
         >>> from boltzwalk.kernels import ULA
@@ -97,7 +97,6 @@ def train(
     """
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     device = parameters[0].device
-    base_rates = [group["initial_rate"] for group in _remember_rates(optimizer)]
     energy.eval()  # layers with a state of their own must not move while walkers do
     for update in range(first, updates):
         # 1. Data, walkers, loss.
@@ -117,8 +116,7 @@ def train(
 
         # 3. Update.
         before = [parameter.detach().clone() for parameter in parameters]
-        for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
-            group["lr"] = rate * factor(update, updates)
+        _set_rates(optimizer, factor(update, updates))
         optimizer.step()
         power_iteration(energy)
         if average is not None:
@@ -139,11 +137,10 @@ def train(
         yield Update(update + 1, state, info, witness)
 
 
-def _remember_rates(optimizer: torch.optim.Optimizer) -> list[dict[str, float]]:
-    """Keeps the rates before the schedule in the groups, where a second call finds them."""
+def _set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Sets the rates to those before the schedule, which the groups remember, times a factor."""
     for group in optimizer.param_groups:
-        group.setdefault("initial_rate", group["lr"])
-    return optimizer.param_groups
+        group["lr"] = group.setdefault("initial_rate", group["lr"]) * factor
 
 
 def _cause(update: int, loss: Tensor, gradient_norm: Tensor, info: dict[str, Tensor]) -> str:
@@ -151,7 +148,8 @@ def _cause(update: int, loss: Tensor, gradient_norm: Tensor, info: dict[str, Ten
     what = (
         f"update {update}: loss {float(loss):.4g}, norm of its gradient {float(gradient_norm):.4g}"
     )
-    first, last = (float(info.get(f"gradient_{at}", torch.nan)) for at in ("first", "last"))
+    mean = info.get("gradient_mean", torch.nan)  # all that some methods know
+    first, last = (float(info.get(f"gradient_{at}", mean)) for at in ("first", "last"))
     if math.isfinite(float(loss)):
         return f"{what}. The energy has a point where its parameter gradient is not finite"
     if not math.isfinite(float(info.get("energy_data", torch.nan))) or not math.isfinite(first):

@@ -77,6 +77,9 @@ def brief(row: dict[str, float]) -> str:
         parts.append(f"accepted {row['acceptance']:.0%}")
     if "ess" in row:
         parts.append(f"ess {row['ess']:.0%}")
-    if "cross_entropy" in row:
-        parts.append(f"nll {row['cross_entropy']:.4g}")
+    if "witness_cross_entropy" in row:
+        half_width = row["witness_cross_entropy_half_width"]
+        parts.append(f"witness {row['witness_cross_entropy']:.4g} ± {half_width:.2g}")
+    elif "cross_entropy" in row:
+        parts.append(f"cross-entropy {row['cross_entropy']:.4g}")
     return "  ".join(parts)

@@ -27,7 +27,7 @@ from .checkpoint import (
     unflatten,
 )
 from .process import keep_freed_memory
-from .settings import Settings, from_yaml, resolve, to_yaml
+from .settings import Settings, carries_weights, from_yaml, resolve, to_yaml
 from .tree import differences, to_tree
 
 __all__ = ["Run", "draw", "open_run", "restore", "restore_newest", "save", "start"]
@@ -144,6 +144,8 @@ def restore(run: Run, path: Path) -> Run:
     theirs, ours = (_what_is_kept(s) for s in (from_yaml(text["settings"], path), run.settings))
     if run.witness is None:  # which may leave at any time, but not come in
         theirs["witness"] = ours["witness"]
+        if not carries_weights(run.settings):
+            theirs["temperature"] = None
     changed = differences(theirs, ours)
     if changed:
         raise ValueError(
@@ -244,6 +246,7 @@ def _what_is_kept(settings: Settings) -> dict[str, Any]:
         "method": tree["method"]["kind"],
         "start": tree["method"]["start"],
         "witness": {key: tree["witness"][key] for key in ("walkers", "replicates")},
+        "temperature": settings.method.kernel.temperature if carries_weights(settings) else None,
         "optimizer": tree["optimizer"]["kind"],
         "average": bool(tree["average"]),
     }

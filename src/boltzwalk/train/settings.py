@@ -19,7 +19,7 @@ from ..smc.witness import Witness
 from .optimizers import SGD, Adam, Schedule
 from .tree import from_tree, to_tree
 
-__all__ = ["Output", "Settings", "from_yaml", "resolve", "to_yaml"]
+__all__ = ["Output", "Settings", "carries_weights", "from_yaml", "resolve", "to_yaml"]
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,11 @@ class Settings:
             raise ValueError(f"average must be in [0, 1), got {self.average}; 0.999 is usual")
         if self.witness.walkers:
             refuse_weights(self.method.kernel)
+
+
+def carries_weights(settings: Settings) -> bool:
+    """Returns whether walkers of a run carry weights: those that train, or a witness."""
+    return isinstance(settings.method, Jarzynski) or settings.witness.walkers > 0
 
 
 def resolve(settings: Settings) -> Settings:
