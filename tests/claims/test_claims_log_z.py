@@ -40,7 +40,7 @@ def test_the_interval_covers_the_truth(name):
         rng = torch.Generator().manual_seed(seed)
         like = target.sample(1000, rng)
         blind = {"reference": Gaussian(100)} if target.dim == 100 else {}
-        found = estimate_log_z(target, like, rng, Annealing(walkers=512), **blind)
+        found = estimate_log_z(target, like, rng, Annealing(), **blind)
         refused += bool(found.refusal)
         errors.append(found.estimate - target.log_z)
         widths.append(found.half_width)
