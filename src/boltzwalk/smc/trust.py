@@ -118,6 +118,7 @@ def distrust(forward: Walked, reverse: Walked | None, tolerance: float) -> str:
             f"forward and reverse contradict each other: they are {apart:.2g} nats apart, where "
             f"{chance:.2g} could be chance; the samples are not of this density, or a part of it "
             "lies where no walker from the reference gets to: give more varied samples as `like`, "
-            "take more walkers, or Pilot(conditional_ess=...) closer to 1"
+            "take more walkers, or Pilot(conditional_ess=...) closer to 1 (for "
+            "`boltzwalk evaluate`: more --steps and --walkers)"
         )
     return ""
