@@ -28,6 +28,7 @@ from boltzwalk.train.optimizers import SGD, Adam, Schedule
 from boltzwalk.train.run import draw, open_run
 from boltzwalk.train.settings import Output, Settings, resolve, to_yaml
 from boltzwalk.train.signals import StopRequest
+from boltzwalk.train.trace import read_trace
 
 SMALL = resolve(
     Settings(
@@ -58,14 +59,19 @@ def finish(settings, folder):
 
 
 def contents(folder):
-    """All that must be the same: the newest checkpoint and the log, as bytes."""
-    return run_folder.checkpoints(folder)[0].read_bytes(), (folder / "log.jsonl").read_bytes()
+    """All that must be the same: the newest checkpoint, the log and the trace."""
+    newest = run_folder.checkpoints(folder)[0].read_bytes()
+    trace = [values.tolist() for values in read_trace(folder)]
+    return newest, (folder / "log.jsonl").read_bytes(), trace
 
 
 def test_a_run_leaves_what_it_promises(tmp_path):
     assert finish(SMALL, tmp_path / "a") == list(range(1, 41))
     rows = run_folder.read_rows(tmp_path / "a" / "log.jsonl")
     assert [row["update"] for row in rows] == list(range(2, 41, 2))
+    trace = read_trace(tmp_path / "a")
+    assert trace.energy_gap[1::2].tolist() == [row["energy_gap"] for row in rows]
+    assert trace.gradient_mean[1::2].tolist() == [row["gradient_mean"] for row in rows]
     assert [p.stem for p in run_folder.checkpoints(tmp_path / "a")] == [
         "update_00000040",
         "update_00000035",

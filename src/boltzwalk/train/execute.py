@@ -22,6 +22,7 @@ from .process import only_process, peak_memory
 from .run import Run, draw, restore_newest, save, start
 from .settings import Settings
 from .signals import StopRequest
+from .trace import Recorder
 
 __all__ = ["Progress", "draw_picture", "execute", "updates"]
 
@@ -56,7 +57,7 @@ def execute(
         found = run_folder.checkpoints(folder)
         now = restore_newest(fresh, found) if found else fresh
         run_folder.remove_temporaries(folder)
-        for name in ("log.jsonl", "cost.jsonl"):
+        for name in run_folder.ROWS:
             run_folder.truncate_rows(folder / name, now.update)
         with _tensorboard(folder, now.update) as events:
             yield from _named(_trained(now, folder, events, stop), folder)
@@ -70,11 +71,14 @@ def _trained(
 ) -> Iterator[Progress]:
     """The updates of a run, and all that is written between them."""
     settings, output, clock = now.settings, now.settings.output, _Clock(folder)
+    trace = Recorder(folder / "trace.jsonl")
     for done in updates(now):
         now = replace(now, update=done.update, state=done.state, witness=done.witness)
+        trace.add(done.info)
         last = done.update == settings.updates
         row = None
         if last or done.update % output.log_every == 0:
+            trace.write(done.update)
             row = {"update": done.update} | {k: float(v) for k, v in done.info.items()}
             row |= held_out(now, row)
             run_folder.append_row(folder / "log.jsonl", row)
@@ -85,6 +89,7 @@ def _trained(
         if last or (output.picture_every and done.update % output.picture_every == 0):
             draw_picture(now, folder)
         if last or stopping or done.update % output.save_every == 0:
+            trace.write(done.update)
             run_folder.flush_rows(folder)  # a checkpoint must not know more than the log
             save(now, run_folder.checkpoint_path(folder, now.update))
             run_folder.prune(folder, output.keep)

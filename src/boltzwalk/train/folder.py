@@ -7,6 +7,7 @@
       changes.jsonl       what `boltzwalk resume RUN key=value` changed, and when
       environment.yaml    versions, machine, command
       log.jsonl           one row each so many updates: a function of the settings alone
+      trace.jsonl         energy gap and gradient size of every update
       cost.jsonl          seconds, gradient evaluations and memory at the same updates
       tensorboard/        the same rows as events, where TensorBoard is installed
       samples/            pictures of samples by update; samples.png is the last one
@@ -32,6 +33,7 @@ from .settings import Settings, carries_weights, from_yaml, to_yaml
 from .tree import differences, to_tree
 
 __all__ = [
+    "ROWS",
     "append_row",
     "change",
     "checkpoint_path",
@@ -45,6 +47,9 @@ __all__ = [
     "truncate_rows",
 ]
 
+
+ROWS = ("log.jsonl", "trace.jsonl", "cost.jsonl")
+"""The files of a run that grow by rows, each with its update."""
 
 FIXED = (
     "data.",
@@ -177,7 +182,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 def flush_rows(folder: Path) -> None:
     """Brings the rows that were appended to the disk."""
-    for name in ("log.jsonl", "cost.jsonl"):
+    for name in ROWS:
         if (folder / name).exists():
             with (folder / name).open("a") as file:
                 os.fsync(file.fileno())
