@@ -1,0 +1,180 @@
+r"""How well a score tells outliers from inliers: the larger the score, the more anomalous.
+
+With :math:`s_i` of N inliers and :math:`t_j` of M outliers, the area under the ROC curve is the
+chance that an outlier scores higher than an inlier (Mann and Whitney), ties counted half:
+
+.. math:: A = \frac{1}{NM} \sum_{ij} \psi(s_i, t_j), \quad
+    \psi = 1[s_i < t_j] + \tfrac{1}{2} 1[s_i = t_j]
+
+Its variance is that of the means of :math:`\psi` over rows and over columns (DeLong). The energy of
+a model is such a score. Scores may be infinite (outside of the support), never nan.
+
+Not guaranteed: that a score which finds one kind of outlier finds another. Energies are known to
+give smooth images of other sets *lower* scores than the data they were trained on. The inliers must
+be held-out rows: scores of rows that were trained on are too low.
+
+References:
+    | Comparing the areas under two or more correlated receiver operating characteristic curves
+    | (DeLong et al., 1988), https://doi.org/10.2307/2531595
+
+    | Algorithmic learning in a random world
+    | (Vovk et al., 2005), https://doi.org/10.1007/b106715, for the threshold
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["Auroc", "auroc", "false_positive_rate", "percentile", "threshold"]
+
+NORMAL = 1.959963984540054
+"""The 97.5 % quantile of the standard normal."""
+
+
+class Auroc(NamedTuple):
+    """The area under the ROC curve."""
+
+    value: float  # 1 if every outlier scores higher than every inlier, 1/2 by chance
+    low: float  # of the 95 % interval
+    high: float  # of the same
+
+
+def auroc(inside: Tensor, outside: Tensor) -> Auroc:
+    r"""Returns the area under the ROC curve with its 95 % interval.
+
+    .. math:: \operatorname{logit} A \pm 1.96 \, \frac{\sigma}{A (1 - A)}, \quad
+        \sigma^2 = \frac{\operatorname{var}_i \bar\psi_{i \cdot}}{N}
+        + \frac{\operatorname{var}_j \bar\psi_{\cdot j}}{M}
+
+    on the scale of logits, where the interval stays in (0, 1) and is right near 1 too. If the
+    scores separate fully, :math:`\sigma = 0` says nothing; then min(N, M) disjoint pairs, all in
+    order, give the exact (and wide) bound :math:`A \ge 0.025^{1 / \min(N, M)}`.
+
+    Arguments:
+        inside: The scores of inliers, shape (N,).
+        outside: The scores of outliers, shape (M,).
+
+    Raises:
+        ValueError: If either has fewer than two scores, is not of one dimension, or holds nan.
+
+    Example:
+        >>> area = auroc(torch.arange(100.0), torch.arange(50.0, 150.0))
+        >>> [round(value, 3) for value in area]
+        [0.875, 0.823, 0.913]
+    """
+    s, t = _checked(inside, 2, "inside"), _checked(outside, 2, "outside")
+    of_outside = _below(s, t)  # mean of ψ over the inliers, for each outlier
+    of_inside = _below(t, s)  # one minus the mean of ψ over the outliers, of equal variance
+    area = float(of_outside.mean())
+    if area in (0.0, 1.0):
+        bound = 0.025 ** (1 / min(len(s), len(t)))
+        return Auroc(area, bound, 1.0) if area else Auroc(area, 0.0, 1 - bound)
+    error = math.sqrt(float(of_inside.var()) / len(s) + float(of_outside.var()) / len(t))
+    logit, width = math.log(area / (1 - area)), NORMAL * error / (area * (1 - area))
+    low, high = torch.sigmoid(torch.tensor([logit - width, logit + width]).double()).tolist()
+    return Auroc(area, low, high)
+
+
+def false_positive_rate(inside: Tensor, outside: Tensor, true_positive: float = 0.95) -> float:
+    r"""Returns the share of outliers that are accepted where 95 % of inliers are (FPR95).
+
+    Positives are the inliers, as is the convention in out-of-distribution detection; less is
+    better. With c the least score of an inlier such that :math:`s \le c` for that share or more,
+
+    .. math:: \text{rate} = \tfrac{1}{M} \textstyle\sum_j 1[t_j \le c]
+
+    Arguments:
+        inside: The scores of inliers, shape (N,).
+        outside: The scores of outliers, shape (M,).
+        true_positive: The share of inliers to accept, in (0, 1].
+
+    Raises:
+        ValueError: If the share is not in (0, 1], or scores are empty, of another shape, or nan.
+
+    Example:
+        >>> false_positive_rate(torch.arange(100.0), torch.arange(50.0, 150.0))
+        0.45
+    """
+    if not 0 < true_positive <= 1:
+        raise ValueError(f"true_positive must be in (0, 1], got {true_positive}")
+    s, t = _checked(inside, 1, "inside"), _checked(outside, 1, "outside")
+    accepted = math.ceil(true_positive * len(s) - 1e-9)
+    return float((t <= s.sort().values[accepted - 1]).double().mean())
+
+
+def threshold(inside: Tensor, false_alarm: float) -> float:
+    r"""Returns the score above which a row is flagged, for at most a chosen rate of false alarms.
+
+    .. math:: c = s_{(m)}, \quad m = \lceil (N + 1) (1 - \alpha) \rceil
+
+    A new inlier, exchangeable with these, scores above c with a chance of at most :math:`\alpha`,
+    whatever the distribution (conformal prediction). The chance is over the held-out rows too:
+    that of one given c scatters around :math:`\alpha` by about
+    :math:`\sqrt{\alpha (1 - \alpha) / N}`.
+
+    Arguments:
+        inside: The scores of held-out inliers, shape (N,).
+        false_alarm: The rate :math:`\alpha`, in (0, 1).
+
+    Raises:
+        ValueError: If the rate is not in (0, 1) or N is too small for it, or scores are nan.
+
+    Example:
+        >>> threshold(torch.arange(1.0, 100.0), 0.05)
+        95.0
+    """
+    if not 0 < false_alarm < 1:
+        raise ValueError(f"false_alarm must be in (0, 1), got {false_alarm}")
+    s = _checked(inside, 1, "inside")
+    above = math.floor((len(s) + 1) * false_alarm + 1e-9)
+    if above < 1:
+        needed = math.ceil(1 / false_alarm - 1e-9) - 1
+        raise ValueError(
+            f"a false-alarm rate of {false_alarm} needs {needed} held-out scores or more, got "
+            f"{len(s)}; pass more, or a rate of {1 / (len(s) + 1):.3g} or more"
+        )
+    return float(s.sort().values[len(s) - above])
+
+
+def percentile(inside: Tensor, scores: Tensor) -> Tensor:
+    r"""Returns the share of inliers with a lower score than each, shape (M,).
+
+    .. math:: q_j = \tfrac{1}{N} \textstyle\sum_i 1[s_i < t_j]
+
+    Arguments:
+        inside: The scores of held-out inliers, shape (N,).
+        scores: The scores to place among them, shape (M,).
+
+    Raises:
+        ValueError: If the inliers are empty, or scores are of another shape, or nan.
+
+    Example:
+        >>> percentile(torch.tensor([1.0, 2.0, 3.0, 4.0]), torch.tensor([0.0, 2.5, 9.0])).tolist()
+        [0.0, 0.5, 1.0]
+    """
+    s, t = _checked(inside, 1, "inside"), _checked(scores, 0, "scores")
+    return torch.searchsorted(s.sort().values, t.to(s.device)).double() / len(s)
+
+
+def _below(values: Tensor, scores: Tensor) -> Tensor:
+    """Returns the share of values below each score, equal ones counted half."""
+    ordered = values.sort().values
+    left = torch.searchsorted(ordered, scores)
+    right = torch.searchsorted(ordered, scores, right=True)
+    return (left + right).double() / (2 * len(values))
+
+
+def _checked(scores: Tensor, least: int, name: str) -> Tensor:
+    """Returns scores in float64 on the processor's own memory, after checks."""
+    if scores.ndim != 1 or len(scores) < least:
+        raise ValueError(
+            f"{name} must be scores of shape (N,), N >= {least}, got {tuple(scores.shape)}"
+        )
+    wrong = int(scores.isnan().sum())
+    if wrong:
+        raise ValueError(f"{name} must not hold nan, got {wrong} of {len(scores)}; look at them")
+    return scores.detach().cpu().double()

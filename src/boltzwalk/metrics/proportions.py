@@ -1,0 +1,233 @@
+r"""Shares of classes with intervals, and how clear and how various classes are.
+
+Wilson's interval of a share :math:`\hat p` of n rows solves
+:math:`|\hat p - p| = 1.96 \sqrt{p (1 - p) / n}` for p:
+
+.. math:: \frac{\hat p + z^2 / 2n}{1 + z^2 / n}
+    \pm \frac{z}{1 + z^2 / n} \sqrt{\frac{\hat p (1 - \hat p)}{n} + \frac{z^2}{4 n^2}}
+
+so it stays in [0, 1] and has a width even where a class is empty. Of weighted rows, n is their
+effective sample size :math:`(\sum_i w_i)^2 / \sum_i w_i^2`.
+
+Not guaranteed: the intervals are of each class by itself, not of all at once, and of rows that are
+independent. The effective sample size does not know which class has the large weights, nor of modes
+that no walker has seen.
+
+References:
+    | Probable inference, the law of succession, and statistical inference
+    | (Wilson, 1927), https://doi.org/10.1080/01621459.1927.10502953
+
+    | Improved techniques for training GANs
+    | (Salimans et al., 2016), https://arxiv.org/abs/1606.03498
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..walkers import effective_sample_size
+from .rows import where_not_finite
+
+__all__ = [
+    "ClassScore",
+    "Proportions",
+    "class_score",
+    "modes_covered",
+    "proportions",
+    "total_variation",
+    "wilson",
+]
+
+NORMAL = 1.959963984540054
+"""The 97.5 % quantile of the standard normal."""
+
+
+class Proportions(NamedTuple):
+    """The share of each class with its 95 % interval, each of shape (C,)."""
+
+    share: Tensor  # sums to 1
+    low: Tensor
+    high: Tensor
+
+
+class ClassScore(NamedTuple):
+    """The class score over splits."""
+
+    mean: float  # 1 if all samples look alike to the classifier, C if all C classes are clear
+    deviation: float  # standard deviation over the splits; nan of one split
+
+
+def proportions(labels: Tensor, classes: int, log_w: Tensor | None = None) -> Proportions:
+    r"""Returns the share of each class with its 95 % interval.
+
+    .. math:: \hat p_c = \textstyle\sum_i \bar w_i 1[y_i = c], \quad
+        \bar w = \mathrm{softmax}(\log w)
+
+    Arguments:
+        labels: The class of each row, whole numbers from 0, shape (N,).
+        classes: The number C of classes.
+        log_w: The unnormalised log-weights, shape (N,); None for equal weights.
+
+    Raises:
+        ValueError: If there is no row, a label is not one of 0, ..., C - 1, or the weights are of
+            another shape, nan, inf, or all nought.
+
+    Example:
+        >>> found = proportions(torch.tensor([0, 0, 0, 1]), 3)
+        >>> found.share.tolist(), [round(value, 2) for value in found.high.tolist()]
+        ([0.75, 0.25, 0.0], [0.95, 0.7, 0.49])
+    """
+    if labels.ndim != 1 or not len(labels) or labels.is_floating_point() or labels.is_complex():
+        raise ValueError(
+            "labels must be whole numbers of shape (N,), N >= 1, got "
+            f"{labels.dtype} of shape {tuple(labels.shape)}"
+        )
+    if int(labels.min()) < 0 or int(labels.max()) >= classes:
+        raise ValueError(
+            f"labels must be 0, ..., {classes - 1} for {classes} classes, got "
+            f"{int(labels.min())}, ..., {int(labels.max())}"
+        )
+    log_w = torch.zeros(len(labels)) if log_w is None else log_w.detach()
+    log_w = log_w.to(labels.device, torch.float64)
+    if log_w.shape != labels.shape or not bool(log_w.amax().isfinite()):  # nan passes through amax
+        raise ValueError(
+            f"log_w must have shape {tuple(labels.shape)}, no nan or inf, and one weight that is "
+            f"not nought, got shape {tuple(log_w.shape)}, largest {float(log_w.amax())}"
+        )
+    weights = torch.softmax(log_w, 0)
+    share = torch.zeros(classes).to(weights).index_add(0, labels.long(), weights)
+    share = share.clamp(max=1)  # a sum of many weights may pass 1 by rounding
+    return Proportions(share, *wilson(share, float(effective_sample_size(log_w))))
+
+
+def wilson(share: Tensor, rows: float) -> tuple[Tensor, Tensor]:
+    """Returns Wilson's 95 % interval, low and high, of shares of any shape.
+
+    Arguments:
+        share: The observed shares, in [0, 1].
+        rows: The number n of rows, or their effective sample size.
+
+    Example:
+        >>> low, high = wilson(torch.tensor(0.5), 100)
+        >>> round(float(low), 3), round(float(high), 3)
+        (0.404, 0.596)
+    """
+    z2 = NORMAL**2 / rows
+    center = share + z2 / 2
+    width = (z2 * (share * (1 - share) + z2 / 4)).sqrt()
+    low, high = (center - width) / (1 + z2), (center + width) / (1 + z2)
+    return low.clamp(min=0), high.clamp(max=1)
+
+
+def total_variation(share: Tensor, target: Tensor) -> float:
+    r"""Returns the total variation between two distributions over classes, from 0 to 1.
+
+    .. math:: \tfrac{1}{2} \textstyle\sum_c |p_c - q_c|
+
+    Arguments:
+        share: The shares p, shape (C,).
+        target: The shares q, shape (C,).
+
+    Raises:
+        ValueError: If shapes differ, or either is negative, not finite, or does not sum to 1.
+
+    Example:
+        >>> total_variation(torch.tensor([0.5, 0.5, 0.0]), torch.tensor([0.25, 0.25, 0.5]))
+        0.5
+    """
+    p, q = _shares(share, target)
+    return float((p - q).abs().sum()) / 2
+
+
+def modes_covered(share: Tensor, target: Tensor, least: float = 0.1) -> int:
+    r"""Returns how many classes of the target have more than a tenth of the share they should.
+
+    .. math:: \textstyle\sum_c 1[q_c > 0] \, 1[p_c > q_c / 10]
+
+    Arguments:
+        share: The shares p, shape (C,).
+        target: The shares q that they should be, shape (C,).
+        least: The part of its target that a class must exceed.
+
+    Raises:
+        ValueError: If shapes differ, or either is negative, not finite, or does not sum to 1.
+
+    Example:
+        >>> modes_covered(torch.tensor([0.98, 0.02, 0.0]), torch.tensor([0.4, 0.3, 0.3]))
+        1
+    """
+    p, q = _shares(share, target)
+    return int(((q > 0) & (p > least * q)).sum())
+
+
+def class_score(probabilities: Tensor, share: Tensor | None = None, splits: int = 1) -> ClassScore:
+    r"""Returns how clear and how various the classes of samples are (an inception-type score).
+
+    .. math:: \exp\left(\mathbb{E}_x \mathrm{KL}(p(y \mid x) \,\|\, p(y))\right), \quad
+        p(y) = \mathbb{E}_x p(y \mid x)
+
+    Of a classifier that is not the Inception network it must not be compared with the literature.
+    The rows are split in the order that they have, so shuffle rows that come in an order. It is
+    biased upwards by the classes of few rows, so compare it at one number of rows a split.
+
+    Arguments:
+        probabilities: Class probabilities of each sample, shape (N, C).
+        share: The weight of each sample, shape (N,), not negative; None for equal weights.
+        splits: The number of parts of which the score is taken one by one.
+
+    Raises:
+        ValueError: If the rows are not probabilities, weights are of another shape, negative or not
+            finite, a part has no weight, or there are fewer rows than splits.
+
+    Example:
+        >>> round(class_score(torch.eye(10)).mean, 9)
+        10.0
+        >>> round(class_score(torch.full((5, 10), 0.1)).mean, 9)
+        1.0
+    """
+    p = probabilities.detach().double()
+    if p.ndim != 2 or not 1 <= splits <= len(p):
+        raise ValueError(
+            f"probabilities must have shape (N, C) with a row or more for each of {splits} splits, "
+            f"1 or more, got {tuple(p.shape)}"
+        )
+    wrong = where_not_finite(p)
+    if wrong or bool((p < 0).any()) or bool(((p.sum(1) - 1).abs() > 1e-3).any()):
+        raise ValueError(
+            "probabilities must be 0 or more and sum to 1 in each row, got "
+            f"{wrong or 'other rows'}; apply softmax to logits first"
+        )
+    w = torch.ones(len(p)).to(p) if share is None else share.to(p)
+    if w.shape != p.shape[:1] or bool((w < 0).any()) or not bool(w.isfinite().all()):
+        raise ValueError(f"share must be {len(p)} finite weights of 0 or more, got {share}")
+    scores = [
+        _score(*part) for part in zip(p.tensor_split(splits), w.tensor_split(splits), strict=True)
+    ]
+    mean = math.fsum(scores) / splits
+    square = math.fsum((score - mean) ** 2 for score in scores)
+    return ClassScore(mean, math.sqrt(square / (splits - 1)) if splits > 1 else math.nan)
+
+
+def _score(p: Tensor, w: Tensor) -> float:
+    """Returns the score of one part: entropies, where 0 log 0 = 0, instead of KL terms."""
+    if not float(w.sum()) > 0:
+        raise ValueError("share must leave some weight in each split, got a split of weight 0")
+    w = w / w.sum()
+    return float((torch.special.entr(w @ p).sum() - w @ torch.special.entr(p).sum(1)).exp())
+
+
+def _shares(share: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns both in float64 after checks."""
+    p, q = share.detach().cpu().double(), target.detach().cpu().double()
+    if p.ndim != 1 or p.shape != q.shape:
+        raise ValueError(
+            f"share and target must have one shape (C,), got {tuple(p.shape)} and {tuple(q.shape)}"
+        )
+    for name, values in (("share", p), ("target", q)):
+        if not bool((values >= 0).all()) or not abs(float(values.sum()) - 1) < 1e-4:
+            raise ValueError(f"{name} must be 0 or more and sum to 1, got {values.tolist()}")
+    return p, q
