@@ -1,11 +1,13 @@
-import math
+"""The Fréchet distance against a general matrix square root, torchmetrics and known Gaussians."""
 
 import numpy as np
 import pytest
 import scipy.linalg
 import torch
+from torch import nn
+from torchmetrics.image.fid import FrechetInceptionDistance
 
-from boltzwalk.metrics.frechet import frechet_distance
+from boltzwalk.metrics.frechet import frechet_distance, frechet_of_moments
 
 
 def oracle(a, b):
@@ -36,10 +38,78 @@ def test_weights_against_weighted_moments(rng):
     assert frechet_distance(a, b, 7 * torch.ones(300)) == pytest.approx(frechet_distance(a, b))
 
 
+class Identity(nn.Module):
+    num_features = 8
+
+    def forward(self, x):
+        return x
+
+
+def test_against_torchmetrics(rng):
+    a = torch.randn(300, 8, generator=rng) @ torch.randn(8, 8, generator=rng) + 1
+    b = torch.randn(200, 8, generator=rng)
+    metric = FrechetInceptionDistance(feature=Identity(), input_img_size=(8,)).set_dtype(a.dtype)
+    metric.update(b, real=True)
+    metric.update(a, real=False)
+    assert frechet_distance(a, b) == pytest.approx(float(metric.compute()), rel=1e-6)
+
+
+@pytest.mark.parametrize("d", [1, 5])
+def test_moments_against_the_matrix_square_root(d, rng):
+    a, b = torch.randn(2, d, d, generator=rng)
+    a, b = a @ a.T, b @ b.T
+    mean_a, mean_b = torch.randn(2, d, generator=rng)
+    cross = scipy.linalg.sqrtm((a @ b).numpy()).real
+    expected = float((mean_a - mean_b).square().sum() + (a + b).trace()) - 2 * np.trace(cross)
+    assert frechet_of_moments(mean_a, a, mean_b, b) == pytest.approx(expected, rel=1e-8)
+    assert frechet_of_moments(mean_b, b, mean_a, a) == pytest.approx(expected, rel=1e-8)
+
+
+def test_covariances_that_commute():
+    """In common axes it is the sum of squared differences of means and of deviations."""
+    turn = torch.linalg.qr(torch.arange(9.0).reshape(3, 3).cos()).Q
+    first, second = torch.tensor([1.0, 2.0, 0.0]), torch.tensor([4.0, 0.0, 3.0])
+    a, b = turn @ first.square().diag() @ turn.T, turn @ second.square().diag() @ turn.T
+    found = frechet_of_moments(torch.zeros(3), a, torch.ones(3), b)
+    assert found == pytest.approx(3 + 9 + 4 + 9, abs=1e-6)
+
+
+@pytest.mark.parametrize("d", [1, 6])
+def test_one_feature_or_more_of_exact_moments(d, rng):
+    a, b = torch.randn(40, d, generator=rng), 2 * torch.randn(30, d, generator=rng) + 1
+    moments = [each for x in (a, b) for each in (x.mean(0), torch.cov(x.T).reshape(d, d))]
+    assert frechet_distance(a, b) == pytest.approx(frechet_of_moments(*moments), rel=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("moments", "message"),
+    [
+        ((torch.zeros(2), torch.eye(3), torch.zeros(2), torch.eye(2)), r"covariance_a.*\(2, 2\)"),
+        ((torch.zeros(2), torch.eye(2), torch.zeros(3), torch.eye(2)), r"mean_b.*\(2,\)"),
+        ((torch.zeros(2), torch.eye(2), torch.zeros(2), torch.ones(2)), "covariance_b must have"),
+        ((torch.zeros(2), torch.eye(2) / 0, torch.zeros(2), torch.eye(2)), "covariance_a.*finite"),
+        ((torch.tensor(0.0), torch.eye(1), torch.zeros(1), torch.eye(1)), "mean_a must have"),
+    ],
+)
+def test_bad_moments_are_refused(moments, message):
+    with pytest.raises(ValueError, match=message):
+        frechet_of_moments(*moments)
+
+
 def test_weights_of_a_single_sample_are_refused(rng):
     a = torch.randn(10, 2, generator=rng)
-    with pytest.raises(ValueError, match="effective sample size of 2 or more, got 1:"):
+    with pytest.raises(ValueError, match="effective sample size of 3 or more, got 1:"):
         frechet_distance(a, a, torch.eye(10)[0])
+
+
+def test_weights_that_leave_as_few_samples_as_features_are_refused(rng):
+    """Two of ten samples carry the weight: two features need three."""
+    a = torch.randn(10, 2, generator=rng)
+    share = torch.cat([torch.ones(2), torch.full((8,), 1e-3)])
+    with pytest.raises(ValueError, match=r"effective sample size of 3 or more, got 2\.02:"):
+        frechet_distance(a, a, share)
+    share[2] = 1.0
+    assert frechet_distance(a, a, share) > 0
 
 
 def test_gaussians_of_known_distance(rng):
@@ -50,20 +120,34 @@ def test_gaussians_of_known_distance(rng):
     assert frechet_distance(a, b) == pytest.approx(13.0, abs=0.1)
 
 
-def test_fewer_samples_than_dimensions(rng):
-    """Singular covariances, as with 40 samples of 64 features."""
-    a = torch.randn(20, 32, generator=rng)
-    value = frechet_distance(a, a)
-    assert math.isfinite(value)
-    assert abs(value) < 1e-6
+@pytest.mark.parametrize(("n", "m", "side"), [(32, 100, "features"), (100, 32, "reference")])
+def test_as_few_samples_as_features_are_refused(n, m, side, rng):
+    """Their covariance is singular, and the distance would measure how few they are."""
+    a, b = torch.randn(n, 32, generator=rng), torch.randn(m, 32, generator=rng)
+    with pytest.raises(ValueError, match=f"{side} must have 33 rows or more.*got 32"):
+        frechet_distance(a, b)
+
+
+def test_one_more_sample_than_features_is_enough(rng):
+    a = torch.randn(33, 32, generator=rng)
+    assert frechet_distance(a, a) == pytest.approx(0, abs=1e-6)
+    share = torch.full((33,), 0.1, dtype=torch.float32)
+    assert frechet_distance(a, a, share) == pytest.approx(0, abs=1e-6)
+
+
+def test_constant_samples():
+    """A covariance of zero is one: only the means differ."""
+    a = torch.full((10, 3), 0.1)
+    assert frechet_distance(a, a + 2) == pytest.approx(12)
 
 
 @pytest.mark.parametrize(
     ("a", "message"),
     [
-        (torch.zeros(1, 2), r"N >= 2, got \(1, 2\)"),
+        (torch.zeros(1, 2), r"features must have 3 rows or more.*got 1"),
         (torch.zeros(5), r"got \(5,\)"),
-        (torch.full((5, 2), torch.nan), "must be finite"),
+        (torch.zeros(5, 3), r"got \(5, 3\) and \(5, 2\)"),
+        (torch.full((5, 2), torch.nan), "must be finite, got 5 of 5 rows with nan or inf"),
     ],
 )
 def test_bad_input_is_refused(a, message):
