@@ -196,6 +196,7 @@ def test_a_gap_that_stays_negative_has_not_collapsed():
         -(np.linspace(0, 0.02, n) ** 0.1),
         np.linspace(0, 0.02, n),  # grows on the other side
         -np.linspace(0, 0.02, n) + noise(n, 0.02),  # of both signs
+        -np.interp(np.arange(n), [0, 500, 800, n], [0.01, 0.01, 0.04, 0.02]),  # turned back
     ):
         assert verdict(*from_noise(d, v)).label == "healthy"
         assert verdict(*persistent(d, v)).label == "healthy"
@@ -224,6 +225,8 @@ def test_a_strong_oscillation_alone_is_healthy():
         found = verdict(*kind(turning(600, size * 0.98), v))
         assert found.label == "healthy"
         assert "strong oscillation" in found.reason
+    loose = noise(601, 0.1)
+    assert "strong" in verdict(*from_noise(loose[1:] - 0.9 * loose[:-1], v)).reason  # near -0.5
 
 
 def test_rows_alone_tell_as_well():
@@ -238,7 +241,8 @@ def test_rows_alone_tell_as_well():
         (stalled, "stalled"),
         (collapsed, "collapsed"),
         (from_noise(np.r_[d, np.nan], np.r_[v, np.nan]), "nan"),
-        (from_noise(turning(n, 0.5), np.full(n, 0.14)), "healthy"),  # every tenth shows no turns
+        # a row in ten shows no turns of updates, even if the rows turn
+        (from_noise(np.repeat(turning(n // 10, 0.5), 10), np.full(n, 0.14)), "healthy"),
     ):
         found = verdict(rows, NOTHING)
         assert found.label == label
