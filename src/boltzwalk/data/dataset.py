@@ -46,6 +46,8 @@ class Dataset:
         scale: The factor of the original units, shape () or (D,), or the matrix of
             original = x @ scale + shift, shape (D, D).
         source: Where the rows came from, for people to read.
+        standard: Which well-known set the images are of, all of its pixels and no others: "digits",
+            "mnist" or "fashion_mnist", for each of which a classifier is shipped; "" for others.
 
     Raises:
         ValueError: If the splits do not fit together, training rows are missing or a value is not
@@ -71,6 +73,7 @@ class Dataset:
     shift: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float32))
     scale: Tensor = field(default_factory=lambda: torch.ones((), dtype=torch.float32))
     source: str = ""
+    standard: str = ""
 
     def __post_init__(self) -> None:
         if len(self.train) == 0:

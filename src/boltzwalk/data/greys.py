@@ -41,6 +41,7 @@ def image_dataset(
     seed: int,
     class_names: tuple[str, ...] = (),
     source: str,
+    standard: str = "",
 ) -> Dataset:
     """Makes a data set of images in [-1, 1] from grey levels.
 
@@ -53,6 +54,7 @@ def image_dataset(
         seed: Determines the noise of validation and test rows.
         class_names: The meaning of the labels.
         source: Where the images came from.
+        standard: Which well-known set they are of, "" for none.
     """
     train, validation, test = parts
     scale = (levels if dequantise else levels - 1) / 2
@@ -70,5 +72,6 @@ def image_dataset(
         shift=torch.tensor((levels - 1) / 2, dtype=torch.float32),
         scale=torch.tensor(scale, dtype=torch.float32),
         source=source,
+        standard=standard,
     )
     return dequantise_held_out(data, seed)

@@ -64,6 +64,7 @@ ADDRESSES = {
     ),
     "FashionMNIST": ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
 }
+STANDARD = {"MNIST": "mnist", "FashionMNIST": "fashion_mnist"}
 TRAIN_COUNTS = {
     "MNIST": [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949],
     "FashionMNIST": [6000] * 10,
@@ -199,6 +200,7 @@ def _load(settings: Mnist | FashionMnist, folder: str, class_names: tuple[str, .
         seed=settings.split_seed,
         class_names=class_names,
         source=f"{folder} in {paths[0].parent}",
+        standard="" if settings.pad else STANDARD[folder],
     )
 
 
