@@ -142,8 +142,7 @@ def sample(
         from .train.run import open_run
 
         run = open_run(folder, device)
-        place = folder.parent.parent if folder.is_file() else folder
-        path = out or place / "samples" / f"samples_seed{seed}.npz"
+        path = out or _run_folder(folder) / "samples" / f"samples_seed{seed}.npz"
         for line in write_samples(run, path, n, steps, seed, noise):
             typer.echo(line)
 
@@ -151,36 +150,146 @@ def sample(
 @app.command()
 def evaluate(
     folder: Annotated[Path, typer.Argument(help="A run folder, or one of its checkpoints.")],
-    walkers: Annotated[int, typer.Option(min=2, help="Walkers of a replicate.")] = 1024,
-    replicates: Annotated[int, typer.Option(min=2, help="Independent replicates.")] = 8,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of the long chains.")] = 1000,
+    n: Annotated[int, typer.Option("-n", "--n", min=2, help="How many samples.")] = 10_000,
+    parts: Annotated[
+        str,
+        typer.Option(
+            help="Some of training, quality, modes, goodness, anomalies, long_run, likelihood."
+        ),
+    ] = "all",
+    ood: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What anomalies are: digits, mnist, fashion_mnist, cifar10, or your own file or "
+            "folder of images. Can be repeated; noise is always tried."
+        ),
+    ] = None,
+    inception: Annotated[
+        Path | None,
+        typer.Option(help="The standard Inception weights, for the FID of the literature."),
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option(help="Seconds for long chains; more seconds go on with them.")
+    ] = 60.0,
+    chain_steps: Annotated[int, typer.Option(min=1, help="Steps of the long chains.")] = 100_000,
+    walkers: Annotated[int, typer.Option(min=2, help="log Z: walkers of a replicate.")] = 1024,
+    replicates: Annotated[int, typer.Option(min=2, help="log Z: independent replicates.")] = 8,
+    steps: Annotated[
+        int, typer.Option(min=1, help="log Z: steps of the chains that the way back starts from.")
+    ] = 1000,
     seed: Annotated[int, typer.Option(help="The seed of the noise.")] = 0,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Judge a trained model: the likelihood of held-out data with its interval, or why not."""
+    """Judge a trained model: its samples, modes, density, anomalies, long chains and likelihood.
+
+    What was judged before is not computed again. `boltzwalk report` shows it.
+    """
     with errors(debug):
-        from .evaluation.likelihood import Effort, likelihood
+        from .diagnostics.long_run import LongRun
+        from .evaluation.evaluate import PARTS, Plan
+        from .evaluation.evaluate import evaluate as judged
+        from .evaluation.likelihood import Effort
         from .evaluation.write import lines, write_evaluation
-        from .rng import generator
         from .smc.log_z import Annealing
         from .train.run import open_run
 
         def report(text: str) -> None:
             if not quiet:
-                typer.echo(text, err=True)
+                typer.echo(f"... {text}", err=True)
 
         run = open_run(folder, device)
         annealing = Annealing(walkers=walkers, replicates=replicates)
-        effort = Effort(steps=steps, annealing=annealing, report=report)
-        found = likelihood(run, generator(seed, "evaluate", 0, run.settings.device), effort)
-        place = folder.parent.parent if folder.is_file() else folder
-        protocol = {"walkers": walkers, "replicates": replicates, "steps": steps, "seed": seed}
-        write_evaluation(found, place / "evaluation.json", {"update": run.update, **protocol})
-        for line in lines(found):
-            typer.echo(line)
+        plan = Plan(
+            samples=n,
+            parts=PARTS if parts == "all" else tuple(parts.replace(" ", "").split(",")),
+            inception=inception,
+            outside=tuple(ood or ()),
+            long_run=LongRun(seconds=seconds, steps=chain_steps, report=report),
+            effort=Effort(steps=steps, annealing=annealing, report=report),
+            seed=seed,
+            report=report,
+        )
+        place, found = _run_folder(folder), {}
+        for name, part in judged(run, place, plan):
+            found[name] = part
+            typer.echo(f"\n{name.replace('_', ' ')}")
+            for line in lines(part):
+                typer.echo(f"  {line}")
+        write_evaluation(found, place / "evaluation.json", {"update": run.update, "seed": seed})
         typer.echo(f"\nnumbers  {place / 'evaluation.json'}")
+        typer.echo(f"report   boltzwalk report {place}")
+
+
+@app.command()
+def score(
+    folder: Annotated[Path, typer.Argument(help="A run folder, or one of its checkpoints.")],
+    rows: Annotated[
+        str,
+        typer.Argument(
+            help="A .csv, .npy or .npz file, a folder of images, or - for a table on stdin."
+        ),
+    ],
+    out: Annotated[
+        str | None, typer.Option(help="A .csv or .npz file, or - for stdout (the default).")
+    ] = None,
+    false_alarm: Annotated[
+        float, typer.Option(help="The share of ordinary rows that may be flagged.")
+    ] = 0.05,
+    seed: Annotated[int, typer.Option(help="The seed of the noise of dequantisation.")] = 0,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Score rows: energy, log-density where log Z is known, percentile, and a flag for anomalies.
+
+    The percentile is the share of held-out rows with a lower energy. The log-density needs a
+    likelihood that `boltzwalk evaluate` found; without one the column is empty.
+    """
+    with errors(debug):
+        from .evaluation.score import read_for, score_rows, write_scores
+        from .rng import generator
+        from .train.run import open_run
+
+        run = open_run(folder, device)
+        x = read_for(run, rows, generator(seed, "score", 0, run.settings.device))
+        found = score_rows(run, _run_folder(folder), x, false_alarm)
+        if out in (None, "-"):
+            sys.stdout.write(write_scores(found, ".csv").decode())
+        else:
+            from .train.checkpoint import write_atomically
+
+            write_atomically(Path(out), write_scores(found, Path(out).suffix))
+        flagged = int(found.anomaly.sum())
+        typer.echo(
+            f"{flagged:,} of {len(found.anomaly):,} rows are flagged, where {false_alarm:.0%} of "
+            f"ordinary rows are; {found.protocol}",
+            err=True,
+        )
+        if out not in (None, "-"):
+            typer.echo(f"scores   {out}", err=True)
+
+
+@app.command()
+def report(
+    folders: Annotated[list[Path], typer.Argument(help="Run folders, one or more to compare.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="An .html file; default: report.html in the (first) run folder."),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Show a run, or several side by side, on one page that needs no network."""
+    with errors(debug):
+        from .report.compare import write_comparison
+        from .report.page import write_report
+        from .train.run import open_run
+
+        if len(folders) == 1:
+            path = write_report(open_run(folders[0]), folders[0], out=out)
+        else:
+            path = write_comparison(folders, out or folders[0].parent / "comparison.html")
+        typer.echo(f"report   {path}")
 
 
 @app.command()
@@ -244,6 +353,11 @@ def main() -> None:
     """Runs the command line."""
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     app()
+
+
+def _run_folder(folder: Path) -> Path:
+    """The folder of a run, also where one of its checkpoints is named."""
+    return folder.parent.parent if folder.is_file() else folder
 
 
 def _train_all(runs: list[tuple[Settings, Path]], quiet: bool, stop: StopRequest) -> None:

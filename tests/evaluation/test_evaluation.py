@@ -10,7 +10,7 @@ import torch
 from boltzwalk.data import Digits, Modes, Toy
 from boltzwalk.energies import Multilayer, NetworkEnergy
 from boltzwalk.energies.learnt_mixture import MixtureEnergy
-from boltzwalk.evaluation.likelihood import Effort, likelihood
+from boltzwalk.evaluation.likelihood import Effort, as_part, likelihood
 from boltzwalk.evaluation.write import lines, write_evaluation
 from boltzwalk.kernels import MALA, ULA, Descent
 from boltzwalk.methods.contrastive import Contrastive
@@ -70,7 +70,7 @@ def test_an_energy_that_knows_its_log_z_is_asked():
     found = likelihood(run, generator(0, "test"), LITTLE)
     assert found.log_z.estimate == run.model.log_z
     assert found.log_z.half_width == 0
-    assert "exact" in lines(found)[1]
+    assert "exact" in lines(as_part(found))[1]
 
 
 def test_a_network_without_bounds_is_refused_with_the_reason(tmp_path):
@@ -80,13 +80,14 @@ def test_a_network_without_bounds_is_refused_with_the_reason(tmp_path):
     settings = dataclasses.replace(TOY, data=Digits(), energy=network, method=method, updates=2)
     found = likelihood(trained(settings), generator(0, "test"), LITTLE)
     assert "Z does not exist" in found.log_z.refusal
-    (line,) = lines(found)
+    (line,) = lines(as_part(found))
     assert "refused" in line
     assert "does not outgrow the volume" in line
-    write_evaluation(found, tmp_path / "evaluation.json", {"update": 3})
+    write_evaluation({"likelihood": as_part(found)}, tmp_path / "evaluation.json", {"update": 3})
     tree = json.loads((tmp_path / "evaluation.json").read_text())
-    assert tree["nll"] is None
-    assert tree["log_z"]["refusal"] == found.log_z.refusal
+    assert tree["likelihood"]["measures"][0]["value"] is None
+    assert tree["likelihood"]["measures"][0]["refusal"] == found.log_z.refusal
+    assert tree["likelihood"]["details"]["nll"] is None
 
 
 def test_noiseless_descent_samples_no_density():
@@ -101,17 +102,17 @@ def test_what_is_read_has_numbers_intervals_and_protocol(tmp_path):
     run = trained(dataclasses.replace(TOY, data=Digits(dequantise=True), updates=3))
     said = []
     found = likelihood(run, generator(0, "test"), dataclasses.replace(LITTLE, report=said.append))
-    nll, bits, log_z = lines(found)
-    assert f"{found.nll:.3f} ± {found.half_width:.3f} nats" in nll
+    nll, bits, log_z = lines(as_part(found))
+    assert f"{found.nll:.2f} ± {found.half_width:.2f} nats" in nll
     assert f"{found.nll / 64 / math.log(2):.3f}" in bits
     assert "8 replicates" in log_z
     assert "back: " in log_z
     assert len(said) == 2
-    write_evaluation(found, tmp_path / "evaluation.json", {"update": 3})
+    write_evaluation({"likelihood": as_part(found)}, tmp_path / "evaluation.json", {"update": 3})
     tree = json.loads((tmp_path / "evaluation.json").read_text())
-    assert tree["bits_per_dimension"] == found.bits
+    assert tree["likelihood"]["measures"][1]["value"] == found.bits
     assert tree["protocol"] == {"update": 3}
-    assert len(tree["log_z"]["replicates"]) == 8
+    assert len(tree["likelihood"]["details"]["log_z"]["replicates"]) == 8
 
 
 @pytest.mark.parametrize("change", [{"steps": 0}, {"samples": 31}])

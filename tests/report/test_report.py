@@ -55,7 +55,8 @@ def test_the_page_needs_no_network_and_escapes(folder):
     tags = Tags()
     tags.feed(text)
     sources = [attrs["src"] for _, attrs in tags.found if "src" in attrs]
-    assert len(sources) == 3  # samples, data, curves
+    assert len(sources) == 5  # samples, data, neighbours, chains from noise and from data
+    assert [tag for tag, _ in tags.found].count("svg") >= 4
     assert all(source.startswith("data:image/png;base64,") for source in sources)
     assert not re.search(r"https?://", re.sub(r"base64,[^\"]*", "", text))
     assert "a&lt;b" in text

@@ -149,6 +149,22 @@ class Dataset:
         u = torch.rand(x.shape, generator=rng, device=rng.device, dtype=x.dtype).to(x.device) - 0.5
         return x + (u @ quantum if quantum.ndim == 2 else u * quantum)
 
+    def noise(self, n: int, rng: torch.Generator) -> Float[Tensor, "n *event"]:
+        r"""Draws n rows uniformly over the range of the training data, shape (n, \*event).
+
+        The range is that of each column of a table, and of all the pixels of images.
+
+        Arguments:
+            n: The number of rows.
+            rng: The source of the noise.
+        """
+        low, high = self.train.amin(0), self.train.amax(0)
+        if len(self.event_shape) == 3:
+            low, high = low.amin(), high.amax()
+        shape = (n, *self.event_shape)
+        u = torch.rand(shape, generator=rng, device=rng.device, dtype=self.train.dtype)
+        return low + (high - low) * u.to(self.train.device)
+
     def to_original(self, x: Float[Tensor, "n *event"]) -> Float[Tensor, "n *event"]:
         r"""Maps model units to original units: grey levels, or the units of a table.
 

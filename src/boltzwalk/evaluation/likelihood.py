@@ -13,6 +13,7 @@ that was trained as a short-run sampler is no density, and is refused where this
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable
@@ -28,10 +29,11 @@ from ..kernels import run as run_chain
 from ..smc.log_z import Annealing, LogZ, estimate_log_z
 from ..smc.normalisable import unbounded_rays
 from ..train.held_out import unseen
-from ..train.run import Run, draw
+from ..train.run import Run, available, draw
 from ..walkers import evaluate
+from .measure import Measure, Part, refused
 
-__all__ = ["Effort", "Likelihood", "likelihood"]
+__all__ = ["Effort", "Likelihood", "as_part", "likelihood"]
 
 WARM_UP = 50
 """Steps that adapt the step size of the long chains."""
@@ -134,6 +136,38 @@ def likelihood(run: Run, rng: torch.Generator, effort: Effort | None = None) -> 
     )
 
 
+def as_part(found: Likelihood) -> Part:
+    """Returns a likelihood as a part of an evaluation: numbers with their intervals, or why not.
+
+    Arguments:
+        found: The likelihood of a run.
+    """
+    log_z, details = found.log_z, dataclasses.asdict(found)
+    name = f"{found.split} -log p"
+    if log_z.refusal:
+        return Part([refused(name, log_z.refusal)], details)
+    rows = f"a row, in the units of the data; mean of {found.rows:,} rows"
+    measures = [_interval(name, found.nll, found.half_width, "nats", rows)]
+    if found.dequantised:
+        what = f"{found.dimensions} dimensions, dequantised uniformly"
+        measures.append(
+            _interval("bits per dimension", found.bits, found.bits_half_width, "", what)
+        )
+    how = "exact: the energy knows it"
+    if len(log_z.replicates):
+        how = f"{len(log_z.replicates)} replicates, {log_z.stages} stages, "
+        how += f"{log_z.evaluations:,} evaluations"
+        if log_z.reverse is not None:
+            how += f"; back: {log_z.reverse.estimate:.3f} ± {log_z.reverse.half_width:.3f}"
+    at = "" if found.temperature == 1 else f" of exp(-U / {found.temperature:g})"
+    log_z_measure = _interval(f"log Z{at}", log_z.estimate, log_z.half_width, "", how)
+    return Part([*measures, log_z_measure._replace(better="")], details)
+
+
+def _interval(name: str, value: float, half: float, unit: str, protocol: str) -> Measure:
+    return Measure(name, value, value - half, value + half, unit, "lower", protocol=protocol)
+
+
 def _log_z(run: Run, temperature: float, rng: torch.Generator, effort: Effort) -> LogZ:
     """The log Z of exp(-U / T): exact where the energy knows it, else by annealing."""
     if len(unseen(run.dataset)[0]) < 2:
@@ -143,7 +177,7 @@ def _log_z(run: Run, temperature: float, rng: torch.Generator, effort: Effort) -
     exact = getattr(run.model, "log_z", None)
     if exact is not None and temperature == 1:
         return LogZ(float(exact), 0.0, "")
-    n = effort.samples if run.state is None else min(effort.samples, len(run.state))
+    n = available(run, effort.samples)
     if n < 4 * effort.annealing.replicates:
         return _refused(
             f"the run holds {n} walkers, and 4 are needed for each of the "

@@ -151,6 +151,9 @@ class Contrastive:
         )
         return cat(*moved)
 
+    def population(self, energy: Energy, state: Replay | None) -> None:
+        """Returns None: these walkers carry no weights."""
+
     def gradients(self, batch: int) -> int:
         """Returns the input gradients of one update of a batch: K + 1 a walker for ULA."""
         return (self.walkers or batch) * (1 + self.steps * self.kernel.gradients)

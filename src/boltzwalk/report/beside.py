@@ -19,11 +19,11 @@ from torch import Tensor
 
 from ..data import Modes
 from ..energies.learnt_mixture import LearntMixture
-from ..metrics.classifier import fit_classifier
+from ..evaluation.shares import class_shares, has_classes, target_shares
+from ..metrics.classifier import classifier_for
 from ..train.folder import read_rows
 from ..train.held_out import unseen
 from ..train.run import Run, open_run
-from .shares import class_shares, has_classes, target_shares
 
 __all__ = ["table_beside"]
 
@@ -39,7 +39,7 @@ def table_beside(folders: Sequence[Path]) -> str:
     """
     runs = [open_run(folder) for folder in folders]
     data, target = runs[0].dataset, target_shares(runs[0].dataset)
-    classifier = fit_classifier(data) if has_classes(data) else None
+    classifier = classifier_for(data) if has_classes(data) else None
     rows = [["", *target, f"{unseen(data)[1]} nll", "KL from the data", "time an update"]]
     rows.append(["data", *map(_share, target.values()), *_truth(runs[0])])
     for folder, run in zip(folders, runs, strict=True):

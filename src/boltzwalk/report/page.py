@@ -1,122 +1,346 @@
-"""The report of one run: a single file that needs no network, readable on a phone."""
+"""The report of one run: one file that needs no network, readable on a phone, light or dark."""
 
 from __future__ import annotations
 
 import base64
-import html
-import io
+import importlib.resources
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from ..diagnostics.oscillation import oscillation
+from ..evaluation.evaluate import PARTS, evaluated
+from ..evaluation.measure import Measure, Part
 from ..train.checkpoint import write_atomically
 from ..train.folder import read_rows
 from ..train.held_out import unseen
 from ..train.pictures import picture
 from ..train.run import Run
 from ..train.settings import to_yaml
+from ..train.trace import read_trace
+from .figures import Curve, bars, curves, histograms
+from .strip import film, neighbours
 from .summary import Number
 
-__all__ = ["write_report"]
+__all__ = [
+    "Cell",
+    "Figure",
+    "Section",
+    "Table",
+    "Verdict",
+    "image",
+    "render",
+    "training_figures",
+    "write_report",
+]
 
-CURVES = (
-    ("energy_gap", "energy gap d", "mean energy of data minus that of walkers; swings about 0"),
-    ("gradient_mean", "gradient size v", "along the chain; explodes before a run does"),
-    (
-        "travel",
-        "travel",
-        "steps x step size x v, against the distance from noise to the data (dashed)",
-    ),
-    ("out_of_range", "out of range", "share of coordinates beyond the data"),
-)
-
-WEIGHTED = (
-    ("ess", "effective sample size", "share of the walkers; falls as weights get uneven"),
-    (
-        "witness_cross_entropy",
-        "-log p of validation rows",
-        "nats, model units: by the witness with its 95 % interval; dashed by the training walkers",
-    ),
-)
-"""What weighted walkers add."""
-
-STYLE = """
-:root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { margin-bottom: 0; } h2 { margin-top: 2rem; }
-img { max-width: 100%; background: white; border-radius: 4px; image-rendering: auto; }
-.pair { display: flex; flex-wrap: wrap; gap: 1rem; } .pair figure { margin: 0; flex: 1 1 18rem; }
-table { border-collapse: collapse; } td { padding: .2rem 1rem .2rem 0; vertical-align: top; }
-td:nth-child(2) { font-weight: 600; white-space: nowrap; }
-td:last-child, figcaption { opacity: .75; } pre { overflow-x: auto; font-size: .85rem; }
-"""
+TITLES = {
+    "quality": "Samples beside held-out data",
+    "modes": "Classes and modes",
+    "goodness": "Samples and data under the model's own density",
+    "anomalies": "Rows that are not of this kind",
+    "long_run": "Long chains",
+    "likelihood": "Likelihood",
+    "training": "Training",
+}
+GOOD, BAD = ("healthy", "convergent"), ("nan", "exploded", "collapsed", "stalled")
 
 
-def write_report(run: Run, folder: Path, numbers: list[Number]) -> Path:
-    """Writes `report.html` into a run folder and returns its path.
+class Figure(NamedTuple):
+    """A picture or an `<svg>` element, with what it shows."""
+
+    content: str
+    caption: str = ""
+    wide: bool = False  # over the whole width of the page
+
+
+class Cell(NamedTuple):
+    """A cell of a table."""
+
+    text: str
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells."""
+
+    rows: Sequence[Sequence[Cell]]
+    head: Sequence[str] = ()
+    title: str = ""
+    kind: str = "numbers"
+
+
+class Verdict(NamedTuple):
+    """A verdict at the top of the page."""
+
+    of: str
+    label: str
+    reason: str
+    tone: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page under one heading."""
+
+    title: str
+    text: str = ""
+    figures: Sequence[Figure] = ()
+    tables: Sequence[Table] = ()
+    blocks: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+
+
+def write_report(
+    run: Run, folder: Path, numbers: Sequence[Number] = (), out: Path | None = None
+) -> Path:
+    """Writes the report of a run and returns its path; what was evaluated is read, not computed.
 
     Arguments:
         run: The run.
         folder: Its folder.
-        numbers: What `summarise` returned.
+        numbers: The numbers that closed its training, shown where there is no evaluation.
+        out: Where to; None for `report.html` in the folder.
     """
-    data = run.dataset
-    shown = 100 if len(data.event_shape) == 3 else 1000
-    rows, split = unseen(data)
-    real = picture(rows[:shown], data)
-    table = "".join(
-        f"<tr><td>{html.escape(n.name)}</td><td>{html.escape(n.text)}</td>"
-        f"<td>{html.escape(n.meaning)}</td></tr>"
-        for n in numbers
+    parts = evaluated(run, folder)
+    verdicts = [
+        Verdict(TITLES[name].lower(), part.label, part.reason, _tone(part.label))
+        for name, part in parts.items()
+        if part.label
+    ]
+    missing = [name for name in PARTS if name not in parts]
+    path = out or folder / "report.html"
+    page = render(
+        folder.resolve().name,
+        f"{run.update:,} updates of {run.settings.updates:,}; {run.dataset.source}",
+        verdicts,
+        [
+            _pictures(run, folder),
+            *_evaluation(parts, missing, folder, numbers),
+            _training(folder, parts.get("training")),
+            _cost(run, folder),
+        ],
     )
-    title = html.escape(folder.name)
-    page = f"""<!doctype html><html lang="en"><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title><style>{STYLE}</style>
-<h1>{title}</h1><p>{run.update} updates of {run.settings.updates}</p>
-<div class="pair">
-<figure>{_image((folder / "samples.png").read_bytes())}<figcaption>samples</figcaption></figure>
-<figure>{_image(real)}<figcaption>{split} data</figcaption></figure></div>
-<h2>Numbers</h2><table>{table}</table>
-<h2>Training</h2>{_image(_curves(read_rows(folder / "log.jsonl")))}
-<h2>Settings</h2><pre>{html.escape(to_yaml(run.settings))}</pre>
-<h2>Environment</h2><pre>{html.escape((folder / "environment.yaml").read_text())}</pre></html>"""
-    path = folder / "report.html"
     write_atomically(path, page.encode())
     return path
 
 
-def _image(png: bytes) -> str:
+def render(
+    title: str, subtitle: str, verdicts: Sequence[Verdict], sections: Sequence[Section]
+) -> str:
+    """Returns a page as HTML; all text is escaped.
+
+    Arguments:
+        title: Its title.
+        subtitle: The line below.
+        verdicts: What stands at the top.
+        sections: The parts of the page.
+    """
+    import jinja2
+
+    here = importlib.resources.files(__package__)
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string((here / "page.html").read_text())
+    return template.render(
+        title=title,
+        subtitle=subtitle,
+        verdicts=verdicts,
+        sections=sections,
+        style=(here / "style.css").read_text(),
+    )
+
+
+def training_figures(folders: Sequence[Path]) -> list[Figure]:
+    """Returns the curves of the logs of runs, one panel a number, one colour a run.
+
+    Arguments:
+        folders: The run folders.
+    """
+    logs = {folder.resolve().name: read_rows(folder / "log.jsonl") for folder in folders}
+    alone = len(logs) == 1
+    found = []
+    for key, title, note in CURVES:
+        lines = []
+        for colour, (name, rows) in enumerate(logs.items()):
+            updates, y = _column(rows, "update"), _column(rows, key)
+            low, high = (), ()
+            if key == "witness_cross_entropy":
+                half = _column(rows, f"{key}_half_width")
+                low, high = y - half, y + half
+            lines.append(Curve("" if alone else name, updates, y, low, high, colour=colour))
+            if key in BESIDE:
+                beside = _column(rows, BESIDE[key])
+                lines.append(Curve("", updates, beside, dashed=True, colour=colour))
+        if any(np.isfinite(line.y).any() for line in lines):
+            found.append(Figure(curves(title, lines, note, zero=key == "energy_gap")))
+    return found
+
+
+CURVES = (
+    ("energy_gap", "energy gap d", "mean energy of data minus that of walkers; swings about 0"),
+    ("gradient_mean", "gradient size v", "along the chain; explodes before a run does"),
+    ("travel", "travel", "steps x step size x v; dashed: the way from noise to the data"),
+    ("out_of_range", "out of range", "share of coordinates beyond the data"),
+    ("ess", "effective sample size", "share of the walkers; falls as weights get uneven"),
+    (
+        "witness_cross_entropy",
+        "-log p of validation rows",
+        "nats, model units, by the witness; dashed: by the training walkers",
+    ),
+)
+"""What is drawn of a log: the key, the title, what it means."""
+
+BESIDE = {"travel": "distance", "witness_cross_entropy": "cross_entropy_validation"}
+"""What is drawn dashed beside it."""
+
+
+def measure_rows(measures: Sequence[Measure]) -> list[list[Cell]]:
+    """Returns the rows of a table of measures: name, number, meaning.
+
+    Arguments:
+        measures: What was found.
+    """
+    return [[Cell(m.name), Cell(m.text, "value"), Cell(m.meaning, "quiet")] for m in measures]
+
+
+def _tone(label: str) -> str:
+    return "good" if label in GOOD else "bad" if label in BAD else ""
+
+
+def _pictures(run: Run, folder: Path) -> Section:
+    """Samples beside data, their nearest neighbours, and chains as they run."""
+    data = run.dataset
+    rows, split = unseen(data)
+    shown = 100 if len(data.event_shape) == 3 else 1000
+    figures = [
+        Figure(image((folder / "samples.png").read_bytes()), "samples"),
+        Figure(image(picture(rows[:shown], data)), f"{split} data"),
+    ]
+    beside = neighbours(run)
+    if beside is not None:
+        caption = "samples, and below each the training image nearest to it"
+        figures.append(Figure(image(beside), caption, wide=True))
+    for from_data in (False, True):
+        strip = film(run, from_data)
+        if strip is not None:
+            png, said = strip
+            start = "held-out data" if from_data else "noise"
+            figures.append(Figure(image(png), f"chains from {start}, {said}", wide=True))
+    return Section("Samples", figures=figures)
+
+
+def _evaluation(
+    parts: Mapping[str, Part], missing: Sequence[str], folder: Path, numbers: Sequence[Number]
+) -> list[Section]:
+    """What was evaluated, part by part, and how to evaluate what was not."""
+    sections = []
+    if numbers and "quality" not in parts:
+        rows = [[Cell(n.name), Cell(n.text, "value"), Cell(n.meaning, "quiet")] for n in numbers]
+        sections.append(Section("Numbers", tables=[Table(rows)]))
+    for name in ("quality", "modes", "goodness", "anomalies", "long_run", "likelihood"):
+        if name in parts and (parts[name].measures or parts[name].details):
+            sections.append(_section(name, parts[name]))
+    if missing:
+        what = "" if len(missing) == len(PARTS) else f" --parts {','.join(missing)}"
+        text = f"Not evaluated: {', '.join(name.replace('_', ' ') for name in missing)}. "
+        text += f"Run: boltzwalk evaluate {folder}{what}"
+        sections.append(Section("More", text))
+    return sections
+
+
+def _section(name: str, part: Part) -> Section:
+    """One part of an evaluation, with its figures."""
+    details, figures = part.details, []
+    tables = [Table(measure_rows(part.measures))] if part.measures else []
+    if name == "modes" and "classes" in details:
+        rows = [
+            [
+                Cell(label),
+                Cell(Measure("", found["share"], found["low"], found["high"]).text, "value"),
+                Cell(f"the data have {found['data']:.4g}", "quiet"),
+            ]
+            for label, found in details["classes"].items()
+        ]
+        tables.append(Table(rows, title="Mass of each class"))
+    if name == "anomalies":
+        figures.append(Figure(histograms("energy", details["energies"], "U, of rows of each kind")))
+    if name == "long_run":
+        figures += _long_run_figures(details)
+    return Section(TITLES[name], details.get("protocol", ""), figures, tables)
+
+
+def _long_run_figures(details: Mapping[str, Any]) -> list[Figure]:
+    """Distance, energy, gradient and saturation against the number of steps."""
+    rows = details["rows"]
+    found = []
+    for key, title in (
+        ("distance", details["distance"]),
+        ("energy", "energy"),
+        ("gradient", "gradient norm"),
+        ("out_of_range", "share out of range"),
+    ):
+        lines = []
+        for start in ("data", "noise"):
+            mine = [row for row in rows if row["start"] == start]
+            y = [math.nan if row[key] is None else row[key] for row in mine]
+            lines.append(Curve(f"from {start}", [row["steps"] for row in mine], y))
+        if key == "distance" and rows:
+            ends = [rows[0]["steps"], rows[-1]["steps"]]
+            lines.append(Curve("as in training", ends, [details["base"]] * 2, dashed=True))
+        found.append(Figure(curves(title, lines, "steps", logarithmic="x")))
+    return found
+
+
+def _training(folder: Path, part: Part | None) -> Section:
+    """The curves of the log, how the energy gap swings, and what is to be made of it."""
+    figures, trace = training_figures([folder]), read_trace(folder)
+    if len(trace.energy_gap) > 4:
+        swing = oscillation(trace)
+        for title, values in (("autocorrelation of d", swing.acf), ("partial", swing.pacf)):
+            heights = {lag: float(v) for lag, v in enumerate(values) if lag}
+            figures.append(Figure(bars(title, heights, "lag in updates", 2 * swing.error)))
+        lags = len(swing.cross) // 2
+        heights = {
+            lag: float(v) for lag, v in zip(range(-lags, lags + 1), swing.cross, strict=True)
+        }
+        figures.append(
+            Figure(bars("cross-correlation of d and v", heights, "lag", 2 * swing.error))
+        )
+    findings = part.details["findings"] if part is not None else []
+    rows = [[Cell(name), Cell(text, "value"), Cell(why, "quiet")] for name, text, why in findings]
+    return Section("Training", figures=figures, tables=[Table(rows)] if rows else [])
+
+
+def _cost(run: Run, folder: Path) -> Section:
+    """What the run cost, its settings and where it ran."""
+    costs = read_rows(folder / "cost.jsonl")
+    rows = []
+    if costs:
+        last = costs[-1]
+        rows = [
+            [Cell("time"), Cell(f"{last['seconds']:,.0f} s", "value"), Cell("", "quiet")],
+            [Cell("gradient evaluations"), Cell(f"{last['gradients']:,}", "value"), Cell("")],
+            [Cell("peak memory"), Cell(f"{last['peak_memory_mb']:,.0f} MB", "value"), Cell("")],
+        ]
+    environment = folder / "environment.yaml"
+    blocks = [{"title": "Settings", "text": to_yaml(run.settings), "open": False}]
+    if environment.is_file():
+        blocks.append({"title": "Versions", "text": environment.read_text(), "open": False})
+    return Section("Cost and settings", tables=[Table(rows)] if rows else [], blocks=blocks)
+
+
+def _column(rows: Sequence[Mapping[str, Any]], key: str) -> np.ndarray:
+    return np.array([row.get(key, math.nan) for row in rows], dtype=float)
+
+
+def image(png: bytes) -> str:
+    """Returns an `<img>` element that holds a PNG.
+
+    Arguments:
+        png: The content of the file.
+    """
     return f'<img alt="" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
-
-
-def _curves(rows: list[dict[str, Any]]) -> bytes:
-    """The curves of the log as a PNG."""
-    from matplotlib.figure import Figure
-
-    weighted = any(key in row for row in rows for key, _, _ in WEIGHTED)
-    curves = CURVES + WEIGHTED if weighted else CURVES
-    figure = Figure(figsize=(9, 2.5 * len(curves) / 2), layout="constrained")
-    updates = [row["update"] for row in rows]
-
-    def column(key: str) -> list[float]:
-        return [row.get(key, math.nan) for row in rows]
-
-    panels = figure.subplots(len(curves) // 2, 2).flat
-    for (key, title, meaning), axes in zip(curves, panels, strict=True):
-        axes.plot(updates, column(key), lw=0.8)
-        if key == "travel":
-            axes.plot(updates, column("distance"), "k--", lw=0.8)
-        if key == "energy_gap":
-            axes.axhline(0, color="k", lw=0.5)
-        if key == "witness_cross_entropy":
-            pairs = list(zip(column(key), column(f"{key}_half_width"), strict=True))
-            low, high = [mid - half for mid, half in pairs], [mid + half for mid, half in pairs]
-            axes.fill_between(updates, low, high, alpha=0.3)
-            axes.plot(updates, column("cross_entropy_validation"), "k--", lw=0.8)
-        axes.set_title(title, fontsize=10)
-        axes.set_xlabel(meaning, fontsize=7)
-        axes.tick_params(labelsize=7)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return buffer.getvalue()

@@ -10,14 +10,16 @@ import torch
 from torch import Tensor
 
 from ..data import Toy
-from ..metrics.classifier import fit_classifier, judge_classes
+from ..diagnostics.verdict import verdict
+from ..evaluation.shares import has_classes, mode_masses, target_shares
+from ..metrics.classifier import classifier_for, judge_classes
 from ..metrics.quadrature import log_z_in_the_plane
 from ..rng import generator
 from ..train.folder import read_rows
 from ..train.held_out import unseen
-from ..train.run import Run, draw
+from ..train.run import Run, available, draw, weighted_walkers
+from ..train.trace import read_trace
 from ..walkers import effective_sample_size
-from .shares import has_classes, mode_masses, target_shares, weighted_walkers
 
 __all__ = ["Number", "summarise"]
 
@@ -46,7 +48,7 @@ def summarise(run: Run, folder: Path) -> list[Number]:
         folder: Its folder, for the log and the cost.
     """
     rows, costs = read_rows(folder / "log.jsonl"), read_rows(folder / "cost.jsonl")
-    n = SAMPLES if run.state is None else min(SAMPLES, len(run.state))
+    n = available(run, SAMPLES)
     rng = generator(run.settings.seed, "summary", 0, run.settings.device)
     x = draw(run, n, rng).x
     held_out, split = unseen(run.dataset)
@@ -64,6 +66,8 @@ def summarise(run: Run, folder: Path) -> list[Number]:
     text = f"{seen:.3g} / {drawn:.3g}"
     numbers.append(Number("energy", text, f"mean of {split} data / of samples"))
     if rows:
+        found = verdict(rows, read_trace(folder))
+        numbers.append(Number("training", found.label, found.reason))
         numbers += _weights(rows[-1], run.dataset.log_volume) + _chain(rows[-1])
     if costs:
         cost = costs[-1]
@@ -138,7 +142,7 @@ def _masses(run: Run) -> list[Number]:
 
 def _classes(run: Run, x: Tensor) -> list[Number]:
     """What a small classifier fitted on the same data says of the samples, or of the walkers."""
-    classifier, walkers = fit_classifier(run.dataset), weighted_walkers(run)
+    classifier, walkers = classifier_for(run.dataset), weighted_walkers(run)
     log_w = None
     if walkers is not None and bool(walkers.x.isfinite().all()):
         x, log_w = walkers.x, walkers.log_w

@@ -19,7 +19,7 @@ from .held_out import held_out
 from .loop import Update, train
 from .pictures import picture
 from .process import only_process, peak_memory
-from .run import Run, draw, restore_newest, save, start
+from .run import Run, available, draw, restore_newest, save, start
 from .settings import Settings
 from .signals import StopRequest
 from .trace import Recorder
@@ -60,6 +60,7 @@ def execute(
         for name in run_folder.ROWS:
             run_folder.truncate_rows(folder / name, now.update)
         with _tensorboard(folder, now.update) as events:
+            (folder / run_folder.FAILURE).unlink(missing_ok=True)
             yield from _named(_trained(now, folder, events, stop), folder)
 
 
@@ -72,9 +73,8 @@ def _trained(
     """The updates of a run, and all that is written between them."""
     settings, output, clock = now.settings, now.settings.output, _Clock(folder)
     trace = Recorder(folder / "trace.jsonl")
-    for done in updates(now):
+    for done in _traced(updates(now), trace, now.update):
         now = replace(now, update=done.update, state=done.state, witness=done.witness)
-        trace.add(done.info)
         last = done.update == settings.updates
         row = None
         if last or done.update % output.log_every == 0:
@@ -96,6 +96,18 @@ def _trained(
         yield Progress(done.update, row)
         if stopping:
             return
+
+
+def _traced(done: Iterator[Update[Any]], trace: Recorder, update: int) -> Iterator[Update[Any]]:
+    """Records every update; what led to one that went wrong is written as well."""
+    try:
+        for one in done:
+            trace.add(one.info)
+            update = one.update
+            yield one
+    except FloatingPointError:
+        trace.write(update)
+        raise
 
 
 def updates(run: Run) -> Iterator[Update[Any]]:
@@ -124,6 +136,7 @@ def _named(progress: Iterator[Progress], folder: Path) -> Iterator[Progress]:
     try:
         yield from progress
     except FloatingPointError as error:
+        write_atomically(folder / run_folder.FAILURE, f"{error}\n".encode())
         good = run_folder.checkpoints(folder)
         where = (
             f"The last good checkpoint is {good[0]}: go on from it with other settings, "
@@ -138,9 +151,7 @@ def draw_picture(run: Run, folder: Path) -> None:
     """Draws samples into the folder, under the number of the update and as samples.png."""
     data = run.dataset
     rng = generator(run.settings.seed, "picture", run.update, run.settings.device)
-    n = PICTURED if len(data.event_shape) == 3 else 1000
-    if run.state is not None:
-        n = min(n, len(run.state))
+    n = available(run, PICTURED if len(data.event_shape) == 3 else 1000)
     png = picture(draw(run, n, rng).x, data)
     write_atomically(folder / "samples" / f"update_{run.update:08d}.png", png)
     write_atomically(folder / "samples.png", png)

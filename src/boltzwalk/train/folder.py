@@ -8,6 +8,7 @@
       environment.yaml    versions, machine, command
       log.jsonl           one row each so many updates: a function of the settings alone
       trace.jsonl         energy gap and gradient size of every update
+      failure.txt         why the run broke off, if it did
       cost.jsonl          seconds, gradient evaluations and memory at the same updates
       tensorboard/        the same rows as events, where TensorBoard is installed
       samples/            pictures of samples by update; samples.png is the last one
@@ -33,6 +34,7 @@ from .settings import Settings, carries_weights, from_yaml, to_yaml
 from .tree import differences, to_tree
 
 __all__ = [
+    "FAILURE",
     "ROWS",
     "append_row",
     "change",
@@ -47,6 +49,9 @@ __all__ = [
     "truncate_rows",
 ]
 
+
+FAILURE = "failure.txt"
+"""Where a run that broke off says why, until it goes on."""
 
 ROWS = ("log.jsonl", "trace.jsonl", "cost.jsonl")
 """The files of a run that grow by rows, each with its update."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..data import Dataset
 
-__all__ = ["image_grid", "picture"]
+__all__ = ["image_grid", "image_png", "picture"]
 
 
 def image_grid(x: Tensor, columns: int = 0, low: float = -1.0, high: float = 1.0) -> Tensor:
@@ -46,19 +46,30 @@ def picture(x: Tensor, dataset: Dataset) -> bytes:
         dataset: The data that they should be like.
     """
     if x.ndim == 4 and x.shape[1] in (1, 3):
-        low = -1.0 if dataset.low is None else dataset.low
-        grid = image_grid(x, low=low, high=1.0 if dataset.high is None else dataset.high)
-        scale = max(1, 640 // grid.shape[1])
-        image = Image.fromarray(grid.numpy().squeeze(-1) if x.shape[1] == 1 else grid.numpy())
-        image = image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
-        buffer = io.BytesIO()
-        image.save(buffer, "PNG")
-        return buffer.getvalue()
+        return image_png(x, dataset)
     values, reference = (
         dataset.to_original(rows).flatten(1).detach().float().cpu().numpy()
         for rows in (x, dataset.train)
     )
     return _plot(values, reference, dataset.columns)
+
+
+def image_png(x: Tensor, dataset: Dataset, columns: int = 0) -> bytes:
+    """Returns a PNG of images side by side, scaled up to about 640 pixels.
+
+    Arguments:
+        x: The images, shape (N, C, H, W), in the units of the model.
+        dataset: The data, which have the range that is shown.
+        columns: Images in a row; 0 makes the grid about square.
+    """
+    low = -1.0 if dataset.low is None else dataset.low
+    grid = image_grid(x, columns, low, 1.0 if dataset.high is None else dataset.high)
+    scale = max(1, 640 // grid.shape[1])
+    image = Image.fromarray(grid.numpy().squeeze(-1) if x.shape[1] == 1 else grid.numpy())
+    image = image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def _plot(x: np.ndarray, reference: np.ndarray, columns: tuple[str, ...]) -> bytes:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import warnings
+from collections.abc import Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..data import Dataset
 from ..energies.energy import refuse_coupled_layers
+from ..kernels import run as run_chain
 from ..replay import Replay
 from ..rng import generator
 from ..walkers import Walkers
@@ -30,7 +33,19 @@ from .process import keep_freed_memory
 from .settings import Settings, carries_weights, from_yaml, resolve, to_yaml
 from .tree import differences, to_tree
 
-__all__ = ["Run", "draw", "open_run", "restore", "restore_newest", "save", "start"]
+__all__ = [
+    "Run",
+    "available",
+    "content",
+    "draw",
+    "move",
+    "open_run",
+    "restore",
+    "restore_newest",
+    "save",
+    "start",
+    "weighted_walkers",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,12 +245,60 @@ def draw(
     Raises:
         ValueError: If there are fewer walkers in the store.
     """
-    settings = run.settings
-    device = torch.device(settings.device)
-    with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
-        return settings.method.sample(
+    with _arithmetic(run):
+        return run.settings.method.sample(
             run.model, run.dataset.train, run.state, n, rng, steps, from_noise
         )
+
+
+def move(run: Run, walkers: Walkers, steps: int, rng: torch.Generator) -> Walkers:
+    """Moves walkers on by the kernel and in the arithmetic that the run was trained with.
+
+    Arguments:
+        run: The run.
+        walkers: Where they start, evaluated by its model.
+        steps: The number of kernel steps.
+        rng: The source of the noise.
+    """
+    kernel = run.settings.method.kernel
+    with _arithmetic(run):
+        return run_chain(kernel, run.model, walkers, steps, rng, diagnose=False)[0]
+
+
+def weighted_walkers(run: Run) -> Walkers | None:
+    """Returns all the weighted walkers of a run, for its model; None where they have no weights."""
+    with _arithmetic(run):
+        return run.settings.method.population(run.model, run.state)
+
+
+def available(run: Run, n: int) -> int:
+    """Returns n, or the number of walkers that the run keeps where it can draw no more than these.
+
+    Arguments:
+        run: The run.
+        n: How many samples are wanted.
+    """
+    return min(n, len(run.state)) if isinstance(run.state, Sized) else n
+
+
+def content(run: Run) -> str:
+    """Returns a digest of all that the samples and numbers of a run depend on.
+
+    Arguments:
+        run: The run.
+    """
+    kept = {key: value for key, value in to_tree(run.settings).items() if key != "output"}
+    digest = hashlib.sha256(json.dumps([kept, run.fingerprint, run.update]).encode())
+    for name, tensor in sorted(run.tensors().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _arithmetic(run: Run) -> torch.autocast:
+    """The precision of the run, for as long as its networks work."""
+    kind = torch.device(run.settings.device).type
+    return torch.autocast(kind, torch.bfloat16, enabled=run.settings.precision == "bf16")
 
 
 def _what_is_kept(settings: Settings) -> dict[str, Any]:

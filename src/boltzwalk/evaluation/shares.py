@@ -8,13 +8,11 @@ from torch import Tensor
 
 from ..data import Dataset
 from ..energies.learnt_mixture import LearntMixture
-from ..methods.jarzynski import Jarzynski
 from ..metrics.classifier import Classifier, judge_classes
 from ..rng import generator
-from ..train.run import Run, draw
-from ..walkers import Walkers
+from ..train.run import Run, available, draw, weighted_walkers
 
-__all__ = ["class_shares", "has_classes", "mode_masses", "target_shares", "weighted_walkers"]
+__all__ = ["class_shares", "has_classes", "mode_masses", "target_shares"]
 
 SAMPLES = 1000
 """Samples whose classes are counted where walkers carry no weights."""
@@ -51,8 +49,8 @@ def class_shares(run: Run, classifier: Classifier | None) -> dict[str, float] | 
         return masses
     walkers = weighted_walkers(run)
     if walkers is None:
-        n = SAMPLES if run.state is None else min(SAMPLES, len(run.state))
-        walkers = draw(run, n, generator(run.settings.seed, "shares", 0, run.settings.device))
+        rng = generator(run.settings.seed, "shares", 0, run.settings.device)
+        walkers = draw(run, available(run, SAMPLES), rng)
     if not bool(walkers.x.isfinite().all()):
         return None
     shares = judge_classes(classifier, walkers.x, run.dataset, walkers.log_w).shares
@@ -76,16 +74,6 @@ def mode_masses(run: Run) -> dict[str, float] | None:
     place = data.train_labels.unique(return_inverse=True)[1]
     found = _masses_by_class(model.means.detach(), model.masses, data.train, place)
     return dict(zip(target_shares(data), found.tolist(), strict=True))
-
-
-def weighted_walkers(run: Run) -> Walkers | None:
-    """Returns all the weighted walkers of a run, for its model; None where they have no weights."""
-    method, settings = run.settings.method, run.settings
-    if not isinstance(method, Jarzynski):
-        return None
-    kind = torch.device(settings.device).type
-    with torch.autocast(kind, torch.bfloat16, enabled=settings.precision == "bf16"):
-        return method.population(run.model, run.state)
 
 
 def _masses_by_class(

@@ -1,0 +1,193 @@
+"""A run and its samples, judged part by part; what was judged before is read, not computed again.
+
+A part knows nothing of the method that trained the run: samples come from the method's own sampler,
+energies from its model, and weights from it where its walkers carry any.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..diagnostics.long_run import LongRun, run_long
+from ..diagnostics.verdict import anatomy, verdict
+from ..rng import generator
+from ..train.folder import FAILURE, read_rows
+from ..train.run import Run, content
+from ..train.trace import read_trace
+from .anomalies import anomalies
+from .cache import recall, remembered
+from .drawn import Drawn, draw_many
+from .features import Features, distance_to, features_for
+from .goodness import goodness
+from .likelihood import Effort, as_part, likelihood
+from .measure import Measure, Part, refused
+from .modes import modes
+from .quality import held_out_rows, quality
+
+__all__ = ["PARTS", "Plan", "evaluate", "evaluated"]
+
+VERSION = 1
+"""Raised where the same key would give other numbers than before."""
+
+PARTS = ("training", "quality", "modes", "goodness", "anomalies", "long_run", "likelihood")
+"""All parts, in the order in which they are computed: what takes long comes last."""
+
+IN_THE_PLANE = 2000
+"""Long chains in the plane, at least."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is evaluated, and with how much effort.
+
+    Arguments:
+        samples: The number of samples.
+        parts: The parts.
+        inception: The standard weights of the Inception network, where the user has them.
+        outside: Data sets and files that anomalies are taken from.
+        long_run: How far chains run on.
+        effort: How much is spent on log Z.
+        seed: The seed of all noise.
+        report: Is told what is done.
+
+    Raises:
+        ValueError: If a part is unknown, or there are too few samples.
+    """
+
+    samples: int = 10_000
+    parts: tuple[str, ...] = PARTS
+    inception: Path | None = None
+    outside: tuple[str, ...] = ()
+    long_run: LongRun = field(default_factory=LongRun)
+    effort: Effort = field(default_factory=Effort)
+    seed: int = 0
+    report: Callable[[str], None] = lambda text: None
+
+    def __post_init__(self) -> None:
+        unknown = [part for part in self.parts if part not in PARTS]
+        if unknown or not self.parts:
+            raise ValueError(f"parts must be some of {', '.join(PARTS)}, got {unknown or 'none'}")
+        if self.samples < 2:
+            raise ValueError(f"samples must be 2 or more, got {self.samples}; 10000 are usual")
+
+
+def evaluate(run: Run, folder: Path, plan: Plan) -> Iterator[tuple[str, Part]]:
+    """Judges a run, one part each time the next item is asked for.
+
+    Arguments:
+        run: The run.
+        folder: Its folder, where `evaluation/` keeps what was found.
+        plan: What is evaluated.
+
+    Raises:
+        ValueError: If the data of anomalies, or the weights of a network, do not fit.
+        FileNotFoundError: If one of them is not there.
+        OSError: If the folder cannot be written.
+    """
+    place, seed, digest = folder / "evaluation", plan.seed, content(run)
+    device = run.dataset.train.device
+
+    def rng(purpose: str) -> torch.Generator:
+        return generator(seed, purpose, 0, device)
+
+    @functools.cache
+    def features() -> Features:
+        plan.report("features by which samples are judged")
+        return features_for(run.dataset, plan.inception)
+
+    @functools.cache
+    def drawn() -> Drawn:
+        plan.report(f"{plan.samples:,} samples")
+        return draw_many(run, plan.samples, rng("evaluate"))
+
+    parts: dict[str, tuple[dict[str, Any], Callable[[], Part]]] = {
+        "training": ({"failed": (folder / FAILURE).is_file()}, lambda: _training(folder)),
+        "quality": (
+            {"samples": plan.samples, "inception": str(plan.inception or "")},
+            lambda: quality(run.dataset, drawn(), features(), rng("quality")),
+        ),
+        "modes": (
+            {"samples": plan.samples, "inception": str(plan.inception or "")},
+            lambda: modes(run, drawn(), features()),
+        ),
+        "goodness": ({"samples": plan.samples}, lambda: goodness(run, drawn(), rng("goodness"))),
+        "anomalies": (
+            {"samples": plan.samples, "outside": list(plan.outside)},
+            lambda: anomalies(run, drawn(), plan.outside, rng("anomalies")),
+        ),
+        "long_run": (
+            {name: getattr(plan.long_run, name) for name in ("seconds", "steps", "chains")},
+            # Chains are too few for the 2048 features of the Inception network.
+            lambda: _long_run(
+                run, features_for(run.dataset) if plan.inception else features(), place, plan
+            ),
+        ),
+        "likelihood": (
+            {"effort": f"{plan.effort.samples} {plan.effort.steps} {plan.effort.annealing}"},
+            lambda: as_part(likelihood(run, rng("likelihood"), plan.effort)),
+        ),
+    }
+    for name in PARTS:
+        if name in plan.parts:
+            settings, make = parts[name]
+            key = {"run": digest, "version": VERSION, "seed": seed, **settings}
+            plan.report(name.replace("_", " "))
+            yield name, remembered(place / f"{name}.json", key, make)
+
+
+def evaluated(run: Run, folder: Path) -> dict[str, Part]:
+    """Returns the parts of an evaluation of this very model that are there; computes nothing.
+
+    Arguments:
+        run: The run.
+        folder: Its folder.
+    """
+    key = {"run": content(run), "version": VERSION}
+    found = {name: recall(folder / "evaluation" / f"{name}.json", key) for name in PARTS}
+    return {name: part for name, part in found.items() if part is not None}
+
+
+def _training(folder: Path) -> Part:
+    """What the log of a run says of its training."""
+    rows, trace = read_rows(folder / "log.jsonl"), read_trace(folder)
+    findings = [list(finding) for finding in anatomy(rows, trace)]
+    failure = folder / FAILURE
+    found = verdict(rows, trace, failure.read_text() if failure.is_file() else "")
+    return Part([], {"findings": findings, "update": found.update}, found.label, found.reason)
+
+
+def _long_run(run: Run, features: Features, place: Path, plan: Plan) -> Part:
+    """What becomes of long chains, with the label of the model."""
+    reference, _ = held_out_rows(run.dataset)
+    name, distance = distance_to(reference, features)
+    effort = plan.long_run
+    if run.dataset.event_shape == (2,):  # where chains are cheap, and cells need many of them
+        effort = replace(effort, chains=max(effort.chains, IN_THE_PLANE))
+    try:
+        found = run_long(run, distance, place / "long_run.safetensors", effort, plan.seed)
+    except ValueError as error:  # such as too few held-out rows for a distance
+        nothing: dict[str, Any] = {"rows": [], "distance": name, "base": math.nan}
+        return Part([refused("long chains", str(error))], nothing)
+    last = found["rows"][-2:]
+    measures = [
+        Measure(
+            f"{name} after {row['steps']:,} steps",
+            row["distance"],
+            better="lower",
+            protocol=f"{effort.chains:,} chains from {row['start']}; drawn as in training "
+            f"{found['base']:.3g}; {row['out_of_range']:.0%} of the entries out of range",
+        )
+        for row in last
+    ]
+    mixing = "of the energies of chains from data and from noise, between the last two looks"
+    measures.append(Measure("R-hat", found["r_hat"], better="lower", protocol=mixing))
+    measures.append(Measure("ESS", found["ess"], better="higher", protocol=mixing))
+    details = {"rows": found["rows"], "distance": name, "base": found["base"]}
+    return Part(measures, details, found["label"], found["reason"])

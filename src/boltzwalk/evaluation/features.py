@@ -1,0 +1,136 @@
+"""What samples are compared by: the features of a network that knows such data, or their entries.
+
+Of labelled images the features are those of a small classifier; with the standard weights of the
+Inception network they are its own, and the distance is the FID of the literature. Rows of a table
+and points are compared as they are. Other images are compared by their first principal components.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..data import Dataset
+from ..metrics.classifier import Classifier, classifier_for
+from ..metrics.frechet import frechet_distance
+from ..metrics.inception import load_inception
+
+__all__ = ["Features", "distance_to", "features_for"]
+
+COMPONENTS = 64
+"""Principal components of images without labels; rows with no more entries are left as they are."""
+
+CELLS = 30
+AT_ONCE = 500
+
+
+class Features(NamedTuple):
+    """A map to features.
+
+    Attributes:
+        name: What the Fréchet distance between such features is called.
+        protocol: Whose features they are.
+        of: Maps events in model units, shape (N, *event), to features, shape (N, D).
+        probabilities: The classes of events, shape (N, C), where the network knows classes.
+        classifier: The classifier of the data, where they have labels.
+    """
+
+    name: str
+    protocol: str
+    of: Callable[[Tensor], Tensor]
+    probabilities: Callable[[Tensor], Tensor] | None = None
+    classifier: Classifier | None = None
+
+
+def features_for(dataset: Dataset, inception: Path | None = None) -> Features:
+    """Returns the features by which samples of this data are judged.
+
+    Arguments:
+        dataset: The data.
+        inception: The standard weights of the Inception network, where the user has them.
+
+    Raises:
+        ValueError: If the weights are other ones, or the data are no images.
+        FileNotFoundError: If there is no such file.
+    """
+    labelled = dataset.train_labels is not None and len(dataset.event_shape) == 3
+    held_out = len(dataset.validation) + len(dataset.test)
+    classifier = classifier_for(dataset) if labelled and held_out > 1 else None
+    if inception is not None:
+        return _inception(dataset, inception, classifier)
+    if classifier is not None:
+        return Features(
+            "classifier-FID",
+            f"features of a classifier that is right on {classifier.accuracy:.1%} of held-out data",
+            _in_parts(classifier.features),
+            _in_parts(classifier.probabilities),
+            classifier,
+        )
+    rows = dataset.train.flatten(1)
+    if rows.shape[1] <= COMPONENTS:
+        return Features("Fréchet distance", "entries in model units", lambda x: x.flatten(1).cpu())
+    mean = rows.mean(0)
+    axes = torch.linalg.svd((rows[:5000] - mean).cpu().double(), full_matrices=False).Vh
+    axes = axes[:COMPONENTS].T.to(rows)
+    protocol = f"the first {axes.shape[1]} principal components of the training data"
+    return Features(
+        "Fréchet distance", protocol, lambda x: ((x.flatten(1).to(mean) - mean) @ axes).cpu()
+    )
+
+
+def distance_to(reference: Tensor, features: Features) -> tuple[str, Callable[[Tensor], float]]:
+    """Returns a distance of samples to a reference, and its name; cheap, for many looks.
+
+    In the plane it is the total variation between histograms of 30x30 cells, which sees within a
+    mode; elsewhere the Fréchet distance of features.
+
+    Arguments:
+        reference: Held-out rows, shape (M, *event).
+        features: The features of the data.
+    """
+    if reference.shape[1:] == (2,):
+        return "total variation of histograms", _histogram_distance(reference.cpu())
+    theirs = features.of(reference)
+    return features.name, lambda x: frechet_distance(features.of(x), theirs)
+
+
+def _histogram_distance(reference: Tensor) -> Callable[[Tensor], float]:
+    """The total variation to a reference in the plane; what lies outside of it has a cell."""
+    low, high = reference.amin(0), reference.amax(0)
+
+    def shares(x: Tensor) -> Tensor:
+        place = ((x - low) / (high - low) * CELLS).floor().clamp(-1, CELLS) + 1
+        cells = place[:, 0] * (CELLS + 2) + place[:, 1]
+        return torch.bincount(cells.long(), minlength=(CELLS + 2) ** 2).double() / len(x)
+
+    theirs = shares(reference)
+    return lambda x: float((shares(x.cpu()) - theirs).abs().sum()) / 2
+
+
+def _inception(dataset: Dataset, weights: Path, classifier: Classifier | None) -> Features:
+    """The features of the Inception network, for images that are first brought to [0, 1]."""
+    if len(dataset.event_shape) != 3:
+        raise ValueError(f"--inception needs images, got events of shape {dataset.event_shape}")
+    network = load_inception(weights)
+    low = float(dataset.train.min()) if dataset.low is None else dataset.low
+    high = float(dataset.train.max()) if dataset.high is None else dataset.high
+
+    def unit(x: Tensor) -> Tensor:
+        return ((x - low) / (high - low)).clamp(0, 1)
+
+    return Features(
+        "FID",
+        f"2048 features of the Inception network, weights {weights.name}",
+        _in_parts(lambda x: network.features(unit(x))),
+        _in_parts(lambda x: network.probabilities(unit(x))),
+        classifier,
+    )
+
+
+def _in_parts(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """The same function, of some rows at a time."""
+    return lambda x: torch.cat([function(part).cpu() for part in x.split(AT_ONCE)])

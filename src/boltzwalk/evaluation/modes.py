@@ -1,0 +1,110 @@
+"""Which classes a model has, and with what mass: what distances between samples do not see."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..data import Dataset
+from ..metrics.proportions import class_score, modes_covered, proportions, total_variation
+from ..train.run import Run
+from .drawn import Drawn
+from .features import Features
+from .measure import Measure, Part, refused
+from .shares import mode_masses, target_shares
+
+__all__ = ["modes"]
+
+
+def modes(run: Run, drawn: Drawn, features: Features) -> Part:
+    """Returns the mass of every class in a model, with its interval, beside that in the data.
+
+    Of a mixture it is exact. Of images it is the share of the samples that a classifier takes for
+    the class, of rows of a labelled table the share to whose mean they are nearest; both weighted
+    where walkers carry weights. Without labels there is nothing.
+
+    Arguments:
+        run: The run.
+        drawn: Its samples.
+        features: What knows the classes of images.
+    """
+    dataset, target = run.dataset, target_shares(run.dataset)
+    if not target or len(drawn.x) == 0:
+        return Part([], {})
+    exact = mode_masses(run)
+    if exact is not None:
+        share = torch.tensor([exact[name] for name in target]).double()
+        low = high = share
+        how = "exact"
+    else:
+        labels, how = _labels(dataset, drawn.x, features)
+        if labels is None:
+            return Part([], {})
+        share, low, high = proportions(labels, len(target), drawn.log_w)
+        how = f"{how}, {drawn.protocol}"
+    wanted = torch.tensor(list(target.values())).double()
+    off = total_variation(share, wanted)
+    covered = modes_covered(share, wanted)
+    found = [
+        Measure("classes off", off, better="lower", protocol=f"mass in the wrong class; {how}"),
+        Measure(
+            "mode coverage",
+            covered / len(target),
+            better="higher",
+            protocol=f"{covered} of {len(target)} classes have a tenth of their mass or more",
+        ),
+    ]
+    table = {
+        name: {"share": s, "low": a, "high": b, "data": w}
+        for (name, w), s, a, b in zip(
+            target.items(), share.tolist(), low.tolist(), high.tolist(), strict=True
+        )
+    }
+    return Part([*found, *_clarity(drawn, features)], {"classes": table})
+
+
+def _labels(dataset: Dataset, x: Tensor, features: Features) -> tuple[Tensor | None, str]:
+    """The class of each row as a number from 0, in the order of the labels, and how it is told."""
+    assert dataset.train_labels is not None
+    if features.classifier is not None:
+        p = features.classifier.probabilities(x.to(dataset.train.device))
+        place = {label: i for i, label in enumerate(dataset.train_labels.unique().tolist())}
+        order = [features.classifier.classes.index(label) for label in place]
+        return p[:, order].argmax(1).cpu(), "as a classifier takes them"
+    if len(dataset.event_shape) != 1:
+        return None, ""
+    place_of = dataset.train_labels.unique(return_inverse=True)[1]
+    centres = torch.stack(
+        [dataset.train[place_of == c].mean(0) for c in range(int(place_of.max()) + 1)]
+    )
+    nearest = torch.cdist(x.to(centres).flatten(1), centres).argmin(1)
+    return nearest.cpu(), "by the nearest mean of a class"
+
+
+def _clarity(drawn: Drawn, features: Features) -> list[Measure]:
+    """How clearly each sample is of one class, and how various they are together."""
+    if features.probabilities is None:
+        return []
+    share = drawn.share
+    if share is not None and len(share) < 2:
+        return [refused("class score", "fewer than 2 samples")]
+    p = features.probabilities(drawn.x).double()
+    weights = torch.full((len(p),), 1 / len(p)).double() if share is None else share
+    entropy = float(weights @ torch.special.entr(p).sum(1))
+    score = class_score(p, share)
+    name = "IS" if features.name == "FID" else "class score"
+    return [
+        Measure(
+            name,
+            score.mean,
+            better="higher",
+            protocol=f"from 1 to {p.shape[1]}: clear and various; {features.protocol}",
+        ),
+        Measure(
+            "class entropy",
+            entropy,
+            unit="nats",
+            better="lower",
+            protocol="of one sample, mean; 0 is clearly one class",
+        ),
+    ]

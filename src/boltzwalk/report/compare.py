@@ -1,0 +1,108 @@
+"""Several runs on one page: their numbers in one table, their curves in one panel each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..evaluation.evaluate import evaluated
+from ..evaluation.measure import Measure, Part
+from ..train.checkpoint import write_atomically
+from ..train.folder import read_rows
+from ..train.run import open_run
+from .page import Cell, Figure, Section, Table, image, render, training_figures
+
+__all__ = ["write_comparison"]
+
+
+def write_comparison(folders: Sequence[Path], out: Path) -> Path:
+    """Writes a page that holds runs side by side, and returns its path.
+
+    Arguments:
+        folders: The run folders, two or more.
+        out: Where to.
+
+    Raises:
+        FileNotFoundError: If a folder holds no run.
+        ValueError: If two have the same name.
+    """
+    names = [folder.resolve().name for folder in folders]
+    if len(set(names)) < len(names):
+        raise ValueError(f"runs must have different names, got {', '.join(names)}")
+    parts = {name: evaluated(open_run(f), f) for name, f in zip(names, folders, strict=True)}
+    pictures = [
+        Figure(image((folder / "samples.png").read_bytes()), name)
+        for name, folder in zip(names, folders, strict=True)
+        if (folder / "samples.png").is_file()
+    ]
+    missing = [name for name, found in parts.items() if not found]
+    text = "Beside each number its 95 % interval; the best of a row is marked."
+    if missing:
+        text += f" Not evaluated: {', '.join(missing)}."
+    rows = [_verdicts(parts), *_measures(parts), *_costs(names, folders)]
+    table = Table([row for row in rows if row], ["", *names], kind="side-by-side")
+    sections = [
+        Section("Samples", figures=pictures),
+        Section("Numbers", text, tables=[table]),
+        Section("Training", figures=training_figures(folders)),
+    ]
+    write_atomically(out, render(" · ".join(names), "", [], sections).encode())
+    return out
+
+
+def _verdicts(parts: dict[str, dict[str, Part]]) -> list[Cell]:
+    """The labels of each run."""
+    labels = [
+        ", ".join(part.label for part in found.values() if part.label) for found in parts.values()
+    ]
+    return [Cell("verdict"), *map(Cell, labels)] if any(labels) else []
+
+
+def _measures(parts: dict[str, dict[str, Part]]) -> list[list[Cell]]:
+    """One row for each number that two runs or more have."""
+    known: dict[str, dict[str, Measure]] = {}
+    for run, found in parts.items():
+        for part in found.values():
+            for measure in part.measures:
+                known.setdefault(measure.name, {})[run] = measure
+    rows = []
+    for name, by_run in known.items():
+        if len(by_run) < 2:
+            continue
+        best = _best(by_run)
+        cells = (
+            Cell(by_run[run].text, "value best" if run == best else "value")
+            if run in by_run
+            else Cell("")
+            for run in parts
+        )
+        rows.append([Cell(name), *cells])
+    return rows
+
+
+def _best(by_run: dict[str, Measure]) -> str:
+    """The run with the best number, if one is better than all others."""
+    numbers = {run: m.value for run, m in by_run.items() if math.isfinite(m.value)}
+    better = next(iter(by_run.values())).better
+    if len(numbers) < 2 or not better:
+        return ""
+    best = (max if better == "higher" else min)(numbers.values())
+    first, *others = (run for run, value in numbers.items() if value == best)
+    return "" if others else first
+
+
+def _costs(names: Sequence[str], folders: Sequence[Path]) -> list[list[Cell]]:
+    """What each run cost."""
+    last = {
+        name: (read_rows(folder / "cost.jsonl") or [{}])[-1]
+        for name, folder in zip(names, folders, strict=True)
+    }
+    return [
+        [Cell(title), *(Cell(f"{last[name].get(key, math.nan):,.0f} {unit}") for name in names)]
+        for key, title, unit in (
+            ("seconds", "training time", "s"),
+            ("gradients", "gradient evaluations", ""),
+            ("peak_memory_mb", "peak memory", "MB"),
+        )
+    ]
