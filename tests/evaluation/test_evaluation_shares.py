@@ -13,7 +13,7 @@ from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.jarzynski import ExactStart, Jarzynski
 from boltzwalk.methods.starts import DataStart
-from boltzwalk.metrics.classifier import classifier_for
+from boltzwalk.metrics.classifier import classifier_for, fit_classifier
 from boltzwalk.report.beside import _likelihood, table_beside
 from boltzwalk.evaluation.shares import class_shares, mode_masses, target_shares
 from boltzwalk.report.summary import summarise
@@ -101,7 +101,7 @@ def weigh(run, log_w):
 def test_class_shares_are_weighted():
     """All the weight on one walker gives its class all the share."""
     run = start(WEIGHTED)
-    classifier = classifier_for(run.dataset, updates=200)
+    classifier = fit_classifier(run.dataset, updates=200)
     guess = classifier.probabilities(run.state.walkers.x).argmax(1)
     counted = class_shares(run, classifier)
     expected = (guess.bincount(minlength=3) / 40).tolist()
@@ -142,7 +142,7 @@ def test_the_summary_of_weighted_walkers_has_class_shares(tmp_path):
 
 def test_walkers_that_are_not_finite_have_no_shares():
     run = start(WEIGHTED)
-    classifier = classifier_for(run.dataset, updates=50)
+    classifier = fit_classifier(run.dataset, updates=50)
     x = run.state.walkers.x.clone()
     x[3] = torch.nan
     broken = replace(run.state, walkers=replace(run.state.walkers, x=x))
