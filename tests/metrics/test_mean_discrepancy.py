@@ -10,16 +10,18 @@ from torchmetrics.image.kid import KernelInceptionDistance
 
 from boltzwalk.metrics import mean_discrepancy as module
 from boltzwalk.metrics.mean_discrepancy import (
+    kernel_distance,
+    mean_discrepancy,
+    permutation_p_value,
+)
+from boltzwalk.metrics.rows import sample_weights
+from boltzwalk.metrics.similarity import (
     DistanceKernel,
     GaussianKernel,
     InverseMultiquadric,
     LaplacianKernel,
     PolynomialKernel,
-    kernel_distance,
-    mean_discrepancy,
     median_distance,
-    permutation_p_value,
-    sample_weights,
     squared_distances,
 )
 

@@ -7,11 +7,8 @@ import scipy.stats
 import torch
 
 from boltzwalk.metrics import stein
-from boltzwalk.metrics.mean_discrepancy import (
-    mean_discrepancy,
-    median_distance,
-    permutation_p_value,
-)
+from boltzwalk.metrics.mean_discrepancy import mean_discrepancy, permutation_p_value
+from boltzwalk.metrics.similarity import median_distance
 from boltzwalk.metrics.stein import stein_discrepancy, stein_discrepancy_of_scores
 
 

@@ -35,15 +35,17 @@ class Features(NamedTuple):
         name: What the Fréchet distance between such features is called.
         protocol: Whose features they are.
         of: Maps events in model units, shape (N, *event), to features, shape (N, D).
-        probabilities: The classes of events, shape (N, C), where the network knows classes.
-        classifier: The classifier of the data, where they have labels.
+        probabilities: The classes that the Inception network knows, shape (N, 1008), with its
+            weights.
+        classes: The classes of the data, shape (N, C) in the order of their labels, where they
+            are labelled images.
     """
 
     name: str
     protocol: str
     of: Callable[[Tensor], Tensor]
     probabilities: Callable[[Tensor], Tensor] | None = None
-    classifier: Classifier | None = None
+    classes: Callable[[Tensor], Tensor] | None = None
 
 
 def features_for(dataset: Dataset, inception: Path | None = None) -> Features:
@@ -67,8 +69,7 @@ def features_for(dataset: Dataset, inception: Path | None = None) -> Features:
             "classifier-FID",
             f"features of a classifier that is right on {classifier.accuracy:.1%} of held-out data",
             _in_parts(classifier.features),
-            _in_parts(classifier.probabilities),
-            classifier,
+            classes=_in_parts(classifier.probabilities),
         )
     rows = dataset.train.flatten(1)
     if rows.shape[1] <= COMPONENTS:
@@ -103,7 +104,8 @@ def _histogram_distance(reference: Tensor) -> Callable[[Tensor], float]:
     low, high = reference.amin(0), reference.amax(0)
 
     def shares(x: Tensor) -> Tensor:
-        place = ((x - low) / (high - low) * CELLS).floor().clamp(-1, CELLS) + 1
+        place = ((x - low) / (high - low) * CELLS).floor()
+        place = place.where(x != high, CELLS - 1).clamp(-1, CELLS) + 1  # the edge lies inside
         cells = place[:, 0] * (CELLS + 2) + place[:, 1]
         return torch.bincount(cells.long(), minlength=(CELLS + 2) ** 2).double() / len(x)
 
@@ -127,7 +129,7 @@ def _inception(dataset: Dataset, weights: Path, classifier: Classifier | None) -
         f"2048 features of the Inception network, weights {weights.name}",
         _in_parts(lambda x: network.features(unit(x))),
         _in_parts(lambda x: network.probabilities(unit(x))),
-        classifier,
+        _in_parts(classifier.probabilities) if classifier is not None else None,
     )
 
 

@@ -10,7 +10,7 @@ from ..metrics.proportions import class_score, modes_covered, proportions, total
 from ..train.run import Run
 from .drawn import Drawn
 from .features import Features
-from .measure import Measure, Part, refused
+from .measure import Measure, Part
 from .shares import mode_masses, target_shares
 
 __all__ = ["modes"]
@@ -31,19 +31,22 @@ def modes(run: Run, drawn: Drawn, features: Features) -> Part:
     dataset, target = run.dataset, target_shares(run.dataset)
     if not target or len(drawn.x) == 0:
         return Part([], {})
+    p = None
+    if features.classes is not None:
+        p = features.classes(drawn.x.to(dataset.train.device)).double()
     exact = mode_masses(run)
     if exact is not None:
         share = torch.tensor([exact[name] for name in target]).double()
         low = high = share
         how = "exact"
     else:
-        labels, how = _labels(dataset, drawn.x, features)
+        labels, how = _labels(dataset, drawn.x, p)
         if labels is None:
             return Part([], {})
         share, low, high = proportions(labels, len(target), drawn.log_w)
         how = f"{how}, {drawn.protocol}"
     wanted = torch.tensor(list(target.values())).double()
-    off = total_variation(share, wanted)
+    off = round(total_variation(share, wanted), 6)
     covered = modes_covered(share, wanted)
     found = [
         Measure("classes off", off, better="lower", protocol=f"mass in the wrong class; {how}"),
@@ -60,51 +63,38 @@ def modes(run: Run, drawn: Drawn, features: Features) -> Part:
             target.items(), share.tolist(), low.tolist(), high.tolist(), strict=True
         )
     }
-    return Part([*found, *_clarity(drawn, features)], {"classes": table})
+    return Part([*found, *_clarity(drawn, features, p)], {"classes": table})
 
 
-def _labels(dataset: Dataset, x: Tensor, features: Features) -> tuple[Tensor | None, str]:
+def _labels(dataset: Dataset, x: Tensor, p: Tensor | None) -> tuple[Tensor | None, str]:
     """The class of each row as a number from 0, in the order of the labels, and how it is told."""
-    assert dataset.train_labels is not None
-    if features.classifier is not None:
-        p = features.classifier.probabilities(x.to(dataset.train.device))
-        place = {label: i for i, label in enumerate(dataset.train_labels.unique().tolist())}
-        order = [features.classifier.classes.index(label) for label in place]
-        return p[:, order].argmax(1).cpu(), "as a classifier takes them"
-    if len(dataset.event_shape) != 1:
+    if p is not None:
+        return p.argmax(1), "as a classifier takes them"
+    if dataset.train_labels is None or len(dataset.event_shape) != 1:
         return None, ""
-    place_of = dataset.train_labels.unique(return_inverse=True)[1]
-    centres = torch.stack(
-        [dataset.train[place_of == c].mean(0) for c in range(int(place_of.max()) + 1)]
-    )
-    nearest = torch.cdist(x.to(centres).flatten(1), centres).argmin(1)
+    label = dataset.train_labels.unique(return_inverse=True)[1]
+    centres = [dataset.train[label == c].mean(0) for c in range(int(label.max()) + 1)]
+    nearest = torch.cdist(x.to(dataset.train.device), torch.stack(centres)).argmin(1)
     return nearest.cpu(), "by the nearest mean of a class"
 
 
-def _clarity(drawn: Drawn, features: Features) -> list[Measure]:
+def _clarity(drawn: Drawn, features: Features, p: Tensor | None) -> list[Measure]:
     """How clearly each sample is of one class, and how various they are together."""
-    if features.probabilities is None:
-        return []
-    share = drawn.share
-    if share is not None and len(share) < 2:
-        return [refused("class score", "fewer than 2 samples")]
-    p = features.probabilities(drawn.x).double()
-    weights = torch.full((len(p),), 1 / len(p)).double() if share is None else share
-    entropy = float(weights @ torch.special.entr(p).sum(1))
-    score = class_score(p, share)
-    name = "IS" if features.name == "FID" else "class score"
-    return [
-        Measure(
-            name,
-            score.mean,
-            better="higher",
-            protocol=f"from 1 to {p.shape[1]}: clear and various; {features.protocol}",
-        ),
-        Measure(
-            "class entropy",
-            entropy,
-            unit="nats",
-            better="lower",
-            protocol="of one sample, mean; 0 is clearly one class",
-        ),
-    ]
+    found, share = [], drawn.share
+    if features.probabilities is not None:
+        theirs = features.probabilities(drawn.x).double()
+        found.append(_score("IS", theirs, share, features.protocol))
+    if p is not None:
+        weights = torch.full((len(p),), 1 / len(p)).double() if share is None else share
+        entropy = float(weights @ torch.special.entr(p).sum(1))
+        how = "of one sample, mean; 0 is clearly one class"
+        found += [
+            _score("class score", p, share, "the classifier of the data"),
+            Measure("class entropy", entropy, unit="nats", better="lower", protocol=how),
+        ]
+    return found
+
+
+def _score(name: str, p: Tensor, share: Tensor | None, whose: str) -> Measure:
+    protocol = f"from 1 to {p.shape[1]:,}: clear and various; {whose}"
+    return Measure(name, class_score(p, share).mean, better="higher", protocol=protocol)

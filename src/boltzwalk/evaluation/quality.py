@@ -7,7 +7,6 @@ the shares of the classes do, so they stand beside them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -15,13 +14,9 @@ from torch import Tensor
 
 from ..data import Dataset
 from ..metrics.frechet import frechet_distance
-from ..metrics.mean_discrepancy import (
-    DistanceKernel,
-    GaussianKernel,
-    kernel_distance,
-    mean_discrepancy,
-)
+from ..metrics.mean_discrepancy import kernel_distance, mean_discrepancy
 from ..metrics.neighbours import manifold_overlap, memorisation
+from ..metrics.similarity import DistanceKernel, GaussianKernel, Similarity
 from ..metrics.two_sample import two_sample_test
 from ..metrics.wasserstein import exact, sliced
 from .drawn import Drawn
@@ -35,6 +30,9 @@ MOST = 10_000
 
 FEW = 2000
 """Rows of either side where the cost grows with the number of entries of a row as well."""
+
+FEWER = 1000
+"""Rows that are looked up among all the rows of training data."""
 
 FEWEST = 500
 """Rows of either side where the cost grows with the cube of their number."""
@@ -190,7 +188,7 @@ def _two_sample_test(both: Sides, rng: torch.Generator) -> list[Measure]:
 def _mean_discrepancy(both: Sides, rng: torch.Generator) -> list[Measure]:
     found = []
     y = both.reference[:FEW]
-    kernels: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    kernels: dict[str, Similarity] = {
         "MMD, Gaussian": GaussianKernel(),
         "energy distance": DistanceKernel(),
     }
@@ -223,7 +221,8 @@ def _wasserstein(both: Sides, rng: torch.Generator) -> list[Measure]:
 
 
 def _memorisation(both: Sides, rng: torch.Generator) -> list[Measure]:
-    found = memorisation(both.samples[:FEW], both.all_training, both.reference[:FEW], rng)
+    x, y = both.samples[:FEWER], both.reference[:FEWER]
+    found = memorisation(x, both.all_training, y, rng)
     protocol = (
         "distance to the nearest training row over that of held-out rows; below 1 is closer; "
         f"{found.copies:.1%} are copies"

@@ -21,8 +21,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .mean_discrepancy import sample_weights
-from .rows import checked
+from .rows import checked, sample_weights
 
 __all__ = ["frechet_distance", "frechet_of_moments"]
 

@@ -29,156 +29,26 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from .rows import checked
+from .rows import checked, sample_weights
+from .similarity import PolynomialKernel, Similarity, fitted
 
 __all__ = [
-    "DistanceKernel",
-    "GaussianKernel",
-    "InverseMultiquadric",
     "KernelDistance",
-    "LaplacianKernel",
-    "PolynomialKernel",
-    "Similarity",
     "kernel_distance",
     "mean_discrepancy",
-    "median_distance",
     "permutation_p_value",
-    "sample_weights",
-    "squared_distances",
 ]
-
-Similarity: TypeAlias = Callable[[Tensor, Tensor], Tensor]
-"""Maps rows, shape (N, D) and (M, D), to k of every pair, shape (N, M): symmetric in its pair."""
 
 BLOCK = 1024
 """The rows on each side of a block of pairs."""
 
-MEDIAN_ROWS = 1000
-"""The rows, at most, whose distances give a bandwidth."""
-
 PERMUTED_ROWS = 5000
 """The rows of both sides, at most, whose pairs `permutation_p_value` holds at once."""
-
-
-@dataclass(frozen=True)
-class GaussianKernel:
-    r"""The mean over scales s of :math:`\exp(-\|x - y\|^2 / (2 s^2 h^2))`.
-
-    Attributes:
-        bandwidth: The bandwidth h; None for the median distance of the pooled rows.
-        scales: The multiples s of the bandwidth.
-
-    Example:
-        >>> x = torch.zeros(1, 3)
-        >>> GaussianKernel(2.0, scales=(1.0,))(x, x + 2).log()
-        tensor([[-1.5000]])
-    """
-
-    bandwidth: float | None = None
-    scales: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0)
-
-    def __post_init__(self) -> None:
-        _check_bandwidth(self.bandwidth)
-        if not self.scales or not all(0 < scale < math.inf for scale in self.scales):
-            raise ValueError(f"scales must be finite and above 0, one or more, got {self.scales}")
-
-    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
-        """Returns k of every pair, shape (N, M)."""
-        exponent = squared_distances(x, y).mul_(-0.5 / _given(self.bandwidth) ** 2)
-        values = torch.zeros_like(exponent)
-        for scale in self.scales:
-            values += (exponent / scale**2).exp_()
-        return values.div_(len(self.scales))
-
-
-@dataclass(frozen=True)
-class LaplacianKernel:
-    r"""The kernel :math:`\exp(-\|x - y\| / h)`, of the Euclidean distance.
-
-    Attributes:
-        bandwidth: The bandwidth h; None for the median distance of the pooled rows.
-
-    Example:
-        >>> LaplacianKernel(5.0)(torch.zeros(1, 2), torch.tensor([[3.0, 4.0]])).log()
-        tensor([[-1.]])
-    """
-
-    bandwidth: float | None = None
-
-    def __post_init__(self) -> None:
-        _check_bandwidth(self.bandwidth)
-
-    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
-        """Returns k of every pair, shape (N, M)."""
-        return squared_distances(x, y).sqrt_().div_(-_given(self.bandwidth)).exp_()
-
-
-@dataclass(frozen=True)
-class InverseMultiquadric:
-    r"""The kernel :math:`(1 + \|x - y\|^2 / h^2)^{-1/2}`, whose tail sees far samples.
-
-    Attributes:
-        bandwidth: The bandwidth h; None for the median distance of the pooled rows.
-
-    Example:
-        >>> InverseMultiquadric(1.0)(torch.zeros(1, 3), torch.ones(1, 3))
-        tensor([[0.5000]])
-    """
-
-    bandwidth: float | None = None
-
-    def __post_init__(self) -> None:
-        _check_bandwidth(self.bandwidth)
-
-    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
-        """Returns k of every pair, shape (N, M)."""
-        return squared_distances(x, y).div_(_given(self.bandwidth) ** 2).add_(1).rsqrt_()
-
-
-@dataclass(frozen=True)
-class PolynomialKernel:
-    r"""The kernel :math:`(x \cdot y / D + 1)^p`, which compares the first p moments.
-
-    Attributes:
-        degree: The degree p.
-
-    Example:
-        >>> PolynomialKernel()(torch.ones(1, 4), torch.ones(1, 4))
-        tensor([[8.]])
-    """
-
-    degree: int = 3
-
-    def __post_init__(self) -> None:
-        if self.degree < 1:
-            raise ValueError(f"degree must be 1 or more, got {self.degree}")
-
-    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
-        """Returns k of every pair, shape (N, M)."""
-        return (x @ y.T).div_(x.shape[1]).add_(1).pow_(self.degree)
-
-
-@dataclass(frozen=True)
-class DistanceKernel:
-    r"""The kernel :math:`-\|x - y\|`, whose discrepancy is the energy distance; no bandwidth.
-
-    .. math:: 2 E\|x - y\| - E\|x - x'\| - E\|y - y'\|
-
-    Example:
-        >>> DistanceKernel()(torch.zeros(1, 2), torch.tensor([[3.0, 4.0]]))
-        tensor([[-5.]])
-    """
-
-    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
-        """Returns k of every pair, shape (N, M)."""
-        return squared_distances(x, y).sqrt_().neg_()
 
 
 class KernelDistance(NamedTuple):
@@ -221,7 +91,7 @@ def mean_discrepancy(
     w = sample_weights(share, x, least=2 if unbiased else 1)
     # A sample without weight is not there, not even for the bandwidth.
     x, w, y = x[w > 0].double(), w[w > 0], y.double()
-    kernel = _fitted(kernel, x, y)
+    kernel = fitted(kernel, x, y)
     v = torch.full_like(y[:, 0], 1 / len(y))
     within = _mean_within(kernel, x, w, unbiased) + _mean_within(kernel, y, v, unbiased)
     return within - 2 * _sum_over_pairs(kernel, x, w, y, v)
@@ -277,7 +147,7 @@ def kernel_distance(
             f"write size={fewer // 2}, or give more rows"
         )
     x, y = x.double(), y.double()
-    kernel = PolynomialKernel() if kernel is None else _fitted(kernel, x, y)
+    kernel = PolynomialKernel() if kernel is None else fitted(kernel, x, y)
     values = []
     for _ in range(subsets):
         a, b = (rows[_drawn(rows, size, rng)] for rows in (x, y))
@@ -332,7 +202,7 @@ def permutation_p_value(
     if permutations < 1:
         raise ValueError(f"permutations must be 1 or more, got {permutations}")
     pooled = torch.cat([x, y])
-    k = _fitted(kernel, x, y)(pooled, pooled).clone()
+    k = fitted(kernel, x, y)(pooled, pooled).clone()
     k.fill_diagonal_(0)
     # Row 0 is the split that was given; the others are random.
     order = torch.rand((permutations + 1, n + m), generator=rng, device=rng.device).to(k).argsort(1)
@@ -343,124 +213,6 @@ def permutation_p_value(
     values = within / (n * (n - 1)) + rest / (m * (m - 1)) - 2 * across / (n * m)
     rounding = 1e-12 * float(k.abs().mean())
     return float((values >= values[0] - rounding).double().mean())
-
-
-def median_distance(x: Tensor) -> float:
-    r"""Returns the median Euclidean distance between two rows, a bandwidth that fits the data.
-
-    Where more than half of the pairs are equal it is the median over those that are not, and 1
-    where all are equal. More than 1,000 rows are thinned to 1,000, always the same.
-
-    Arguments:
-        x: Rows, shape (N, \*event).
-
-    Example:
-        >>> median_distance(torch.tensor([[0.0], [1.0], [3.0]]))
-        2.0
-        >>> median_distance(torch.ones(5, 2))
-        1.0
-    """
-    # Differences, not inner products: equal rows must be at distance 0 and no rounding error.
-    distances = torch.pdist(_thinned(x.flatten(1), MEDIAN_ROWS).double())
-    distances = distances[distances > 0] if float(distances.sum()) > 0 else distances
-    return float(distances.median()) if float(distances.sum()) > 0 else 1.0
-
-
-def squared_distances(x: Tensor, y: Tensor) -> Tensor:
-    r"""Returns the squared Euclidean distance of every pair, shape (N, M), by one matrix product.
-
-    .. math:: \|x\|^2 + \|y\|^2 - 2 x \cdot y
-
-    around the mean of y; its error is of the order of the rounding error of the largest square.
-
-    Arguments:
-        x: Rows, shape (N, D).
-        y: Rows, shape (M, D).
-
-    Example:
-        >>> squared_distances(torch.tensor([[0.0], [1.0]]), torch.tensor([[3.0]]))
-        tensor([[9.],
-                [4.]])
-    """
-    middle = y.mean(0)
-    x, y = x - middle, y - middle
-    squares = torch.addmm(y.square().sum(1), x, y.T, alpha=-2)
-    return squares.add_(x.square().sum(1)[:, None]).clamp_(min=0)
-
-
-def sample_weights(share: Tensor | None, samples: Tensor, least: float = 1) -> Tensor:
-    r"""Returns the weights of samples, shape (N,), in float64, of sum 1.
-
-    .. math:: N_\mathrm{eff} = 1 / \sum_i w_i^2
-
-    is how many equal weights would say as much.
-
-    Arguments:
-        share: The weights, shape (N,), not negative, of any sum; None for equal weights.
-        samples: The samples, shape (N, \*event).
-        least: The least effective sample size.
-
-    Raises:
-        ValueError: If the weights have another shape, are negative or not finite, have no sum, or
-            leave too few samples in effect.
-
-    Example:
-        >>> sample_weights(torch.tensor([1.0, 3.0]), torch.zeros(2, 5))
-        tensor([0.2500, 0.7500], dtype=torch.float64)
-    """
-    n = len(samples)
-    if share is None:
-        return torch.full((n,), 1 / n, dtype=torch.float64, device=samples.device)
-    if share.shape != (n,):
-        raise ValueError(f"share must have shape (N,) = ({n},), got {tuple(share.shape)}")
-    w = share.to(samples.device, torch.float64)
-    if not bool((w.isfinite() & (w >= 0)).all()) or not float(w.sum()) > 0:
-        raise ValueError(
-            "share must be finite and not negative with a sum above 0, got values from "
-            f"{float(w.min()):.3g} to {float(w.max()):.3g}; write softmax(log_w) for log-weights"
-        )
-    w = w / w.max()  # the sum of weights near 1e308 is not finite
-    w = w / w.sum()
-    effective = 1 / float(w.square().sum())
-    if effective < least - 1e-6:
-        raise ValueError(
-            f"share must have an effective sample size of {least} or more, got {effective:.3g}: "
-            "too few samples carry the weight; take more, or resample less unevenly"
-        )
-    return w
-
-
-def _check_bandwidth(bandwidth: float | None) -> None:
-    if bandwidth is not None and not 0 < bandwidth < math.inf:
-        raise ValueError(f"bandwidth must be finite and above 0, or None, got {bandwidth}")
-
-
-def _given(bandwidth: float | None) -> float:
-    if bandwidth is None:
-        raise ValueError(
-            "bandwidth must be a number where a kernel is called by itself, got None; "
-            "write bandwidth=median_distance(x)"
-        )
-    return bandwidth
-
-
-def _fitted(kernel: Similarity | None, x: Tensor, y: Tensor) -> Similarity:
-    """The kernel, with the bandwidth of the pooled rows where it has none."""
-    kernel = GaussianKernel() if kernel is None else kernel
-    if not isinstance(kernel, GaussianKernel | LaplacianKernel | InverseMultiquadric):
-        return kernel
-    if kernel.bandwidth is not None:
-        return kernel
-    half = MEDIAN_ROWS // 2
-    pooled = torch.cat([_thinned(x, half), _thinned(y, half)])
-    return replace(kernel, bandwidth=median_distance(pooled))
-
-
-def _thinned(x: Tensor, rows: int) -> Tensor:
-    """At most so many rows, the same each time, from all over: rows may be sorted or periodic."""
-    if len(x) <= rows:
-        return x
-    return x[torch.randperm(len(x), generator=torch.Generator().manual_seed(0))[:rows].to(x.device)]
 
 
 def _drawn(x: Tensor, size: int, rng: torch.Generator) -> Tensor:

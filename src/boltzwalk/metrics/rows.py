@@ -1,10 +1,11 @@
-"""What every metric asks of its samples: the same shape on both sides, finite, enough of them."""
+"""What metrics ask of samples: one shape on both sides, finite, enough of them; and weights."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
-__all__ = ["checked", "where_not_finite"]
+__all__ = ["checked", "sample_weights", "where_not_finite"]
 
 
 def checked(samples: Tensor, reference: Tensor, least: int = 2) -> tuple[Tensor, Tensor]:
@@ -53,3 +54,45 @@ def where_not_finite(values: Tensor) -> str:
         return ""
     named = ", ".join(map(str, wrong[:5])) + (", ..." if len(wrong) > 5 else "")
     return f"{len(wrong)} of {len(values)} rows with nan or inf (rows {named})"
+
+
+def sample_weights(share: Tensor | None, samples: Tensor, least: float = 1) -> Tensor:
+    r"""Returns the weights of samples, shape (N,), in float64, of sum 1.
+
+    .. math:: N_\mathrm{eff} = 1 / \sum_i w_i^2
+
+    is how many equal weights would say as much.
+
+    Arguments:
+        share: The weights, shape (N,), not negative, of any sum; None for equal weights.
+        samples: The samples, shape (N, \*event).
+        least: The least effective sample size.
+
+    Raises:
+        ValueError: If the weights have another shape, are negative or not finite, have no sum, or
+            leave too few samples in effect.
+
+    Example:
+        >>> sample_weights(torch.tensor([1.0, 3.0]), torch.zeros(2, 5))
+        tensor([0.2500, 0.7500], dtype=torch.float64)
+    """
+    n = len(samples)
+    if share is None:
+        return torch.full((n,), 1 / n, dtype=torch.float64, device=samples.device)
+    if share.shape != (n,):
+        raise ValueError(f"share must have shape (N,) = ({n},), got {tuple(share.shape)}")
+    w = share.to(samples.device, torch.float64)
+    if not bool((w.isfinite() & (w >= 0)).all()) or not float(w.sum()) > 0:
+        raise ValueError(
+            "share must be finite and not negative with a sum above 0, got values from "
+            f"{float(w.min()):.3g} to {float(w.max()):.3g}; write softmax(log_w) for log-weights"
+        )
+    w = w / w.max()  # the sum of weights near 1e308 is not finite
+    w = w / w.sum()
+    effective = 1 / float(w.square().sum())
+    if effective < least - 1e-6:
+        raise ValueError(
+            f"share must have an effective sample size of {least} or more, got {effective:.3g}: "
+            "too few samples carry the weight; take more, or resample less unevenly"
+        )
+    return w

@@ -40,8 +40,8 @@ import torch
 from torch import Tensor
 
 from ..energies.energy import Energy, energy_and_grad
-from .mean_discrepancy import median_distance, squared_distances
 from .rows import checked, where_not_finite
+from .similarity import median_distance, squared_distances
 
 __all__ = ["SteinDiscrepancy", "stein_discrepancy", "stein_discrepancy_of_scores"]
 

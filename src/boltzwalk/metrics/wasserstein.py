@@ -30,8 +30,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from .mean_discrepancy import squared_distances
 from .rows import checked
+from .similarity import squared_distances
 
 __all__ = ["exact", "sliced"]
 

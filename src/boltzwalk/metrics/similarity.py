@@ -1,0 +1,230 @@
+r"""Kernels that say how alike two rows are, and the scale on which rows differ.
+
+They are kernels in the sense of a reproducing kernel Hilbert space, symmetric functions
+:math:`k(x, y)` of two rows; those that move walkers are in :mod:`boltzwalk.kernels`. A kernel with
+a bandwidth takes that of the data where none is given: the median distance of the pooled rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "DistanceKernel",
+    "GaussianKernel",
+    "InverseMultiquadric",
+    "LaplacianKernel",
+    "PolynomialKernel",
+    "Similarity",
+    "fitted",
+    "median_distance",
+    "squared_distances",
+]
+
+Similarity: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""Maps rows, shape (N, D) and (M, D), to k of every pair, shape (N, M): symmetric in its pair."""
+
+MEDIAN_ROWS = 1000
+"""The rows, at most, whose distances give a bandwidth."""
+
+
+@dataclass(frozen=True)
+class GaussianKernel:
+    r"""The mean over scales s of :math:`\exp(-\|x - y\|^2 / (2 s^2 h^2))`.
+
+    Attributes:
+        bandwidth: The bandwidth h; None for the median distance of the pooled rows.
+        scales: The multiples s of the bandwidth.
+
+    Example:
+        >>> x = torch.zeros(1, 3)
+        >>> GaussianKernel(2.0, scales=(1.0,))(x, x + 2).log()
+        tensor([[-1.5000]])
+    """
+
+    bandwidth: float | None = None
+    scales: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0)
+
+    def __post_init__(self) -> None:
+        _check_bandwidth(self.bandwidth)
+        if not self.scales or not all(0 < scale < math.inf for scale in self.scales):
+            raise ValueError(f"scales must be finite and above 0, one or more, got {self.scales}")
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        """Returns k of every pair, shape (N, M)."""
+        exponent = squared_distances(x, y).mul_(-0.5 / _given(self.bandwidth) ** 2)
+        values = torch.zeros_like(exponent)
+        for scale in self.scales:
+            values += (exponent / scale**2).exp_()
+        return values.div_(len(self.scales))
+
+
+@dataclass(frozen=True)
+class LaplacianKernel:
+    r"""The kernel :math:`\exp(-\|x - y\| / h)`, of the Euclidean distance.
+
+    Attributes:
+        bandwidth: The bandwidth h; None for the median distance of the pooled rows.
+
+    Example:
+        >>> LaplacianKernel(5.0)(torch.zeros(1, 2), torch.tensor([[3.0, 4.0]])).log()
+        tensor([[-1.]])
+    """
+
+    bandwidth: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_bandwidth(self.bandwidth)
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        """Returns k of every pair, shape (N, M)."""
+        return squared_distances(x, y).sqrt_().div_(-_given(self.bandwidth)).exp_()
+
+
+@dataclass(frozen=True)
+class InverseMultiquadric:
+    r"""The kernel :math:`(1 + \|x - y\|^2 / h^2)^{-1/2}`, whose tail sees far samples.
+
+    Attributes:
+        bandwidth: The bandwidth h; None for the median distance of the pooled rows.
+
+    Example:
+        >>> InverseMultiquadric(1.0)(torch.zeros(1, 3), torch.ones(1, 3))
+        tensor([[0.5000]])
+    """
+
+    bandwidth: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_bandwidth(self.bandwidth)
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        """Returns k of every pair, shape (N, M)."""
+        return squared_distances(x, y).div_(_given(self.bandwidth) ** 2).add_(1).rsqrt_()
+
+
+@dataclass(frozen=True)
+class PolynomialKernel:
+    r"""The kernel :math:`(x \cdot y / D + 1)^p`, which compares the first p moments.
+
+    Attributes:
+        degree: The degree p.
+
+    Example:
+        >>> PolynomialKernel()(torch.ones(1, 4), torch.ones(1, 4))
+        tensor([[8.]])
+    """
+
+    degree: int = 3
+
+    def __post_init__(self) -> None:
+        if self.degree < 1:
+            raise ValueError(f"degree must be 1 or more, got {self.degree}")
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        """Returns k of every pair, shape (N, M)."""
+        return (x @ y.T).div_(x.shape[1]).add_(1).pow_(self.degree)
+
+
+@dataclass(frozen=True)
+class DistanceKernel:
+    r"""The kernel :math:`-\|x - y\|`, whose discrepancy is the energy distance; no bandwidth.
+
+    .. math:: 2 E\|x - y\| - E\|x - x'\| - E\|y - y'\|
+
+    Example:
+        >>> DistanceKernel()(torch.zeros(1, 2), torch.tensor([[3.0, 4.0]]))
+        tensor([[-5.]])
+    """
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        """Returns k of every pair, shape (N, M)."""
+        return squared_distances(x, y).sqrt_().neg_()
+
+
+def fitted(kernel: Similarity | None, x: Tensor, y: Tensor) -> Similarity:
+    """Returns a kernel with the bandwidth of the pooled rows where it has none.
+
+    Arguments:
+        kernel: The kernel; None for a Gaussian one.
+        x: Rows, shape (N, D).
+        y: Rows, shape (M, D).
+    """
+    kernel = GaussianKernel() if kernel is None else kernel
+    if not isinstance(kernel, GaussianKernel | LaplacianKernel | InverseMultiquadric):
+        return kernel
+    if kernel.bandwidth is not None:
+        return kernel
+    half = MEDIAN_ROWS // 2
+    pooled = torch.cat([_thinned(x, half), _thinned(y, half)])
+    return replace(kernel, bandwidth=median_distance(pooled))
+
+
+def median_distance(x: Tensor) -> float:
+    r"""Returns the median Euclidean distance between two rows, a bandwidth that fits the data.
+
+    Where more than half of the pairs are equal it is the median over those that are not, and 1
+    where all are equal. More than 1,000 rows are thinned to 1,000, always the same.
+
+    Arguments:
+        x: Rows, shape (N, \*event).
+
+    Example:
+        >>> median_distance(torch.tensor([[0.0], [1.0], [3.0]]))
+        2.0
+        >>> median_distance(torch.ones(5, 2))
+        1.0
+    """
+    # Differences, not inner products: equal rows must be at distance 0 and no rounding error.
+    distances = torch.pdist(_thinned(x.flatten(1), MEDIAN_ROWS).double())
+    distances = distances[distances > 0] if float(distances.sum()) > 0 else distances
+    return float(distances.median()) if float(distances.sum()) > 0 else 1.0
+
+
+def squared_distances(x: Tensor, y: Tensor) -> Tensor:
+    r"""Returns the squared Euclidean distance of every pair, shape (N, M), by one matrix product.
+
+    .. math:: \|x\|^2 + \|y\|^2 - 2 x \cdot y
+
+    around the mean of y; its error is of the order of the rounding error of the largest square.
+
+    Arguments:
+        x: Rows, shape (N, D).
+        y: Rows, shape (M, D).
+
+    Example:
+        >>> squared_distances(torch.tensor([[0.0], [1.0]]), torch.tensor([[3.0]]))
+        tensor([[9.],
+                [4.]])
+    """
+    middle = y.mean(0)
+    x, y = x - middle, y - middle
+    squares = torch.addmm(y.square().sum(1), x, y.T, alpha=-2)
+    return squares.add_(x.square().sum(1)[:, None]).clamp_(min=0)
+
+
+def _check_bandwidth(bandwidth: float | None) -> None:
+    if bandwidth is not None and not 0 < bandwidth < math.inf:
+        raise ValueError(f"bandwidth must be finite and above 0, or None, got {bandwidth}")
+
+
+def _given(bandwidth: float | None) -> float:
+    if bandwidth is None:
+        raise ValueError(
+            "bandwidth must be a number where a kernel is called by itself, got None; "
+            "write bandwidth=median_distance(x)"
+        )
+    return bandwidth
+
+
+def _thinned(x: Tensor, rows: int) -> Tensor:
+    """At most so many rows, the same each time, from all over: rows may be sorted or periodic."""
+    if len(x) <= rows:
+        return x
+    return x[torch.randperm(len(x), generator=torch.Generator().manual_seed(0))[:rows].to(x.device)]
