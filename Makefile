@@ -15,12 +15,13 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -q $(PIP_ARGS) -
 TORCH_INDEX ?= $(shell command -v nvidia-smi >/dev/null 2>&1 || echo https://download.pytorch.org/whl/cpu)
 TORCH_ARGS := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX) --retries 1 --timeout 15)
 
-.PHONY: setup demo test check types format test-slow mutate bench clean help
+.PHONY: setup demo test check types format test-slow browser mutate bench clean help
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 	@echo "make check       format, lint, types, docstrings"
 	@echo "make test-slow   the tests that take minutes: claims of the literature, real data"
+	@echo "make browser     the pages in a real browser; needs Chromium"
 	@echo "make mutate      damages the core, one line at a time: every damage must fail a test"
 	@echo "make bench       speed and memory, side by side with peers"
 
@@ -45,6 +46,13 @@ test: check
 
 test-slow: setup
 	$(BIN)/python -m pytest -q -m slow --durations=20
+
+browser: $(VENV)/.stamp-browser
+	$(BIN)/python -m pytest -q -m browser tests/browser
+
+$(VENV)/.stamp-browser: $(VENV)/.stamp
+	$(PIP) -e '.[dev,browser]'
+	@touch $@
 
 mutate: setup
 	$(BIN)/python tests/mutate.py
