@@ -8,6 +8,7 @@ them away.
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +133,8 @@ def _read_images(path: Path, dataset: Dataset) -> Tensor:
 def _read_table(path: Path, dataset: Dataset) -> np.ndarray:
     """Rows of a table in original units, float64, shape (N, D)."""
     (wide,) = dataset.event_shape
+    if path.is_dir():
+        raise ValueError(f"a table must be a file, got the folder {path}; name a file in it")
     if path.suffix in (".npy", ".npz"):
         array = read_array(path, _key(path))
         if array.ndim != 2 or array.shape[1] != wide or array.dtype.kind not in "fiub":
@@ -160,5 +163,8 @@ def _key(path: Path) -> str | None:
     """The array that `boltzwalk sample` wrote in original units, where the file has one."""
     if path.suffix != ".npz":
         return None
-    with np.load(path, allow_pickle=False) as content:
-        return "original" if "original" in content.files else None
+    try:
+        with zipfile.ZipFile(path) as content:
+            return "original" if "original.npy" in content.namelist() else None
+    except zipfile.BadZipFile:
+        return None  # damaged, which is said where it is read

@@ -1,0 +1,205 @@
+"""Anomalies that are planted, or none: the area under the curve is 1, or a half."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from boltzwalk.data import Digits, Modes
+from boltzwalk.data.dataset import Dataset
+from boltzwalk.data.foreign import to_grey
+from boltzwalk.data.greys import image_dataset
+from boltzwalk.data.parts import Part as Split
+from boltzwalk.data.pictures import fit_picture
+from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.evaluation import anomalies as judged
+from boltzwalk.evaluation.anomalies import KNOWN, anomalies, scores
+from boltzwalk.evaluation.drawn import Drawn
+from boltzwalk.evaluation.quality import held_out_rows
+from boltzwalk.kernels import ULA
+from boltzwalk.methods.contrastive import Contrastive
+from boltzwalk.methods.starts import NoiseStart
+from boltzwalk.train.run import start
+from boltzwalk.train.settings import Settings, resolve
+
+
+class Known(nn.Module):
+    """An energy that is known: the squared distance to a mean over 2, or minus the contrast."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind = kind
+
+    def forward(self, x):
+        if self.kind == "contrast":
+            return -x.flatten(1).var(1)
+        u = x.flatten(1).square().sum(1) / 2
+        return torch.where(x.flatten(1)[:, 0] > 5, torch.nan, u) if self.kind == "hole" else u
+
+
+def ready(data, kind=None):
+    method = Contrastive(NoiseStart(), ULA(0.1), steps=2)
+    network = NetworkEnergy(Multilayer((16,)))
+    run = start(resolve(Settings(data, network, method, batch=16, threads=1, device="cpu")))
+    return run if kind is None else replace(run, energy=Known(kind))
+
+
+def told(run, sets, rng):
+    drawn = Drawn(run.dataset.train[:30], None, "", "", 30)
+    part = anomalies(run, drawn, sets, rng)
+    return {measure.name: measure for measure in part.measures}, part.details["energies"]
+
+
+NORMAL = Modes(3, (0.0,), (1.0,), rows=200)
+
+
+def test_scores_are_energy_and_gradient_norm(rng):
+    run = ready(NORMAL, "normal")
+    x = torch.randn(2500, 3, generator=rng)  # more than are taken at once
+    energy, gradient = scores(run, x)
+    torch.testing.assert_close(energy, x.double().square().sum(1) / 2, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(gradient, x.double().norm(dim=1), rtol=1e-5, atol=1e-5)
+
+
+def test_planted_rows_are_told_and_held_out_rows_are_not(tmp_path, rng):
+    run = ready(NORMAL, "normal")
+    rows, _ = held_out_rows(run.dataset)
+    np.save(tmp_path / "far.npy", rows.numpy() + 50)
+    np.save(tmp_path / "same.npy", rows.numpy())
+    np.save(tmp_path / "near.npy", rows.numpy() / 1e3)
+    sets = [str(tmp_path / name) for name in ("far.npy", "same.npy", "near.npy")]
+    found, energies = told(run, sets, rng)
+    for by in ("energy", "gradient"):
+        assert found[f"AUROC far.npy, {by}"].value == 1
+        assert found[f"AUROC same.npy, {by}"].value == 0.5
+        assert found[f"AUROC near.npy, {by}"].value == 0  # the simple is not seen
+        assert "FPR95 0.000" in found[f"AUROC far.npy, {by}"].protocol
+        assert found[f"AUROC far.npy, {by}"].high == 1
+        assert 0.5 < found[f"AUROC noise, {by}"].value < 1
+    assert found["AUROC far.npy, energy"].protocol.startswith("400 against 400 held-out rows")
+    assert list(energies) == [
+        "training data",
+        "held-out data",
+        "samples",
+        "noise",
+        "far.npy",
+        "same.npy",
+        "near.npy",
+    ]
+    assert energies["held-out data"] == energies["same.npy"]
+    assert min(energies["far.npy"]) > max(energies["held-out data"])
+    assert len(energies["samples"]) == 30
+    assert "AUROC single grey, energy" not in found  # of images alone
+
+
+def test_the_energies_of_weighted_samples_are_those_of_their_weights(rng):
+    run = ready(NORMAL, "normal")
+    x = run.dataset.train[:30]
+    log_w = torch.full((30,), -torch.inf)
+    log_w[4] = 0.0
+    part = anomalies(run, Drawn(x, log_w, "", "", 30), [], rng)
+    expected = float(x[4].square().sum() / 2)
+    assert part.details["energies"]["samples"] == [pytest.approx(expected, rel=1e-5)] * 30
+    none = anomalies(run, Drawn(x[:0], None, "", "all", 30), [], rng)
+    assert none.details["energies"]["samples"] == []
+
+
+def test_a_single_grey_has_no_contrast(rng):
+    run = ready(Digits(), "contrast")
+    found, energies = told(run, [], rng)
+    assert found["AUROC single grey, energy"].value == 1
+    assert max(map(abs, energies["single grey"])) < 1e-6
+    assert list(found) == [
+        f"AUROC {name}, {by}" for name in ("noise", "single grey") for by in ("energy", "gradient")
+    ]
+
+
+def other_set(monkeypatch, make):
+    monkeypatch.setitem(KNOWN, "other", lambda: SimpleNamespace(load=make))
+
+
+def enlarged(data, side):
+    """The held-out images of a set at another size and in colour."""
+    grey = to_grey(torch.cat([data.validation, data.test]), data)[:, 0].numpy()
+    pictures = [fit_picture(Image.fromarray(g), side, 3, "stretch") for g in grey]
+    x = torch.from_numpy(np.stack([np.asarray(p) for p in pictures])).permute(0, 3, 1, 2)
+    part = Split(x.contiguous())
+    return image_dataset(
+        (part, part, Split(x[:0])), levels=256, dequantise=False, seed=0, source="enlarged"
+    )
+
+
+def test_held_out_images_at_another_size_are_not_told_apart(monkeypatch, rng):
+    """The blur of the scaling is on both sides, to the bit."""
+    run = ready(Digits())
+    bigger = enlarged(run.dataset, 16)
+    other_set(monkeypatch, lambda: bigger)
+    found, energies = told(run, ["other"], rng)
+    for by in ("energy", "gradient"):
+        assert found[f"AUROC other, {by}"].value == 0.5
+    assert sorted(energies["other"]) != sorted(energies["held-out data"])  # which are not blurred
+
+
+def test_a_set_of_the_same_size_is_not_scaled(monkeypatch, rng):
+    run = ready(Digits())
+    data = run.dataset
+    rows = torch.cat([data.validation, data.test])
+    same = Dataset(rows, rows, rows[:0], shift=data.shift, scale=data.scale)
+    other_set(monkeypatch, lambda: same)
+    calls = []
+    honest = judged.through
+    monkeypatch.setattr(judged, "through", lambda *a: calls.append(a[1:]) or honest(*a))
+    found, energies = told(run, ["other"], rng)
+    assert calls == [(8, 1, (1, 8, 8))] * 2  # both sides
+    assert found["AUROC other, energy"].value == 0.5
+    # Digits have 17 grey levels; to 256 and back they move by less than a quarter of a level.
+    ours = torch.tensor(energies["held-out data"])
+    torch.testing.assert_close(torch.tensor(energies["other"]), ours, atol=0.05, rtol=0)
+
+
+def test_dequantised_rows_are_spread_again_on_both_sides(monkeypatch, rng):
+    run = ready(Digits(dequantise=True))
+    bigger = enlarged(run.dataset, 12)
+    other_set(monkeypatch, lambda: bigger)
+    pairs = judged._known(run.dataset, held_out_rows(run.dataset)[0], "other", rng)
+    inside, outside = pairs
+    assert not torch.equal(inside, outside)  # their noise is not the same
+    half = run.dataset.quantum / 2
+    assert float((inside - outside).abs().max()) <= 2 * half + 1e-5
+    assert float((inside - outside).abs().max()) > half
+
+
+def test_files_of_images_are_read(tmp_path, rng):
+    run = ready(Digits(), "contrast")
+    pictures = np.full((5, 8, 8), 77, dtype=np.uint8)
+    np.save(tmp_path / "flat.npy", pictures)
+    (tmp_path / "folder").mkdir()
+    Image.fromarray(pictures[0]).save(tmp_path / "folder" / "a.png")
+    Image.fromarray(pictures[0]).save(tmp_path / "folder" / "b.png")
+    found, _ = told(run, [str(tmp_path / "flat.npy"), str(tmp_path / "folder")], rng)
+    assert found["AUROC flat.npy, energy"].value == 1
+    assert found["AUROC folder, energy"].value == 1
+
+
+def test_what_is_unknown_is_said_with_what_is_known(tmp_path, rng):
+    with pytest.raises(
+        ValueError, match=r"digits, mnist, fashion_mnist, cifar10, or of a file.*mnsit"
+    ):
+        told(ready(Digits()), ["mnsit"], rng)
+    with pytest.raises(FileNotFoundError, match="there must be a file or folder of rows at digits"):
+        told(ready(NORMAL), ["digits"], rng)  # a table is no digit
+    np.save(tmp_path / "wide.npy", np.zeros((5, 4)))
+    with pytest.raises(ValueError, match=r"numbers of shape \(N, 3\)"):
+        told(ready(NORMAL), [str(tmp_path / "wide.npy")], rng)
+
+
+def test_energies_that_are_not_finite_are_refused(tmp_path, rng):
+    run = ready(NORMAL, "hole")
+    np.save(tmp_path / "far.npy", np.full((5, 3), 9.0))
+    found, _ = told(run, [str(tmp_path / "far.npy")], rng)
+    assert "not finite" in found["AUROC far.npy, energy"].refusal
+    assert found["AUROC noise, energy"].refusal == ""

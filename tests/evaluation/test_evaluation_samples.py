@@ -1,0 +1,500 @@
+"""Samples judged where the answer is known: they are the data, or lack a mode, or are noise."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from boltzwalk.data import Digits, Modes, Toy
+from boltzwalk.data.dataset import Dataset
+from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.energies.learnt_mixture import LearntMixture, MixtureEnergy
+from boltzwalk.evaluation.drawn import Drawn, draw_many
+from boltzwalk.evaluation.features import distance_to, features_for
+from boltzwalk.evaluation.goodness import goodness
+from boltzwalk.evaluation.modes import modes
+from boltzwalk.evaluation.quality import held_out_rows, quality
+from boltzwalk.kernels import ULA, Descent
+from boltzwalk.methods.contrastive import Contrastive
+from boltzwalk.methods.jarzynski import ExactStart, Jarzynski, Weighted
+from boltzwalk.methods.starts import NoiseStart, ReplayStart
+from boltzwalk.rng import generator
+from boltzwalk.train.run import start
+from boltzwalk.train.settings import Settings, resolve
+from boltzwalk.walkers import evaluate
+
+STEPS = 5
+NORMAL = Modes(2, (0.0,), (1.0,), rows=400)
+THREE = Modes(4, (-8.0, 0.0, 8.0), (1.0, 1.0, 2.0), rows=400)
+NETWORK = NetworkEnergy(Multilayer((16,)))
+
+
+class Normal(nn.Module):
+    """U = |x|^2 / 2 to the right of the origin; what lies left of a wall is not finite."""
+
+    def __init__(self, wall=-math.inf):
+        super().__init__()
+        self.wall, self.rows = wall, 0
+
+    def forward(self, x):
+        self.rows += len(x)
+        u = x.square().flatten(1).sum(1) / 2
+        return torch.where(x.flatten(1)[:, 0] < self.wall, torch.nan, u)
+
+    @torch.no_grad()
+    def energy_and_grad(self, x):
+        u = self.forward(x)
+        return u, torch.where(u.isnan()[:, None], torch.nan, x)
+
+
+class Density(nn.Module):
+    """The energy of a known density at a temperature."""
+
+    def __init__(self, density, temperature=1.0):
+        super().__init__()
+        self.density, self.temperature = density, temperature
+
+    def forward(self, x):
+        return -self.temperature * self.density.log_density(x.double()).to(x)
+
+
+def ready(data, method, energy=None):
+    """A run that was not trained, with an energy in the place of its own."""
+    own = MixtureEnergy() if isinstance(method, Jarzynski) else NETWORK
+    settings = Settings(data=data, energy=own, method=method, batch=16, threads=1, device="cpu")
+    run = start(resolve(settings))
+    return run if energy is None else replace(run, energy=energy)
+
+
+def from_noise(kernel=None):
+    return Contrastive(NoiseStart("gaussian"), kernel or ULA(0.3), steps=STEPS)
+
+
+def equal(x):
+    """Samples that count the same."""
+    return Drawn(x, None, "drawn", "", len(x))
+
+
+def by_name(part):
+    return {measure.name: measure for measure in part.measures}
+
+
+# Drawing.
+
+
+def test_a_chain_from_noise_draws_as_many_as_are_wanted():
+    run = ready(NORMAL, from_noise(), Normal())
+    found = draw_many(run, 120, generator(0, "test"))
+    assert found.x.shape == (120, 2)
+    assert run.energy.rows == 120 * (1 + STEPS)
+    assert (found.log_w, found.wrong, found.asked) == (None, "", 120)
+    assert found.protocol == "120 samples, 5 steps each"
+
+
+def test_few_walkers_are_visited_again_after_the_steps_of_training():
+    method = Contrastive(ReplayStart(size=50), ULA(1e-12), steps=STEPS)
+    run = ready(NORMAL, method, Normal())
+    found = draw_many(run, 120, generator(0, "test"))
+    assert found.x.shape == (120, 2)
+    assert found.protocol == "120 samples: 50 walkers, 3 times, 5 steps apart"
+    assert run.energy.rows == 50 * (1 + STEPS) + 2 * 50 * STEPS
+    torch.testing.assert_close(found.x[50:100], found.x[:50], atol=1e-3, rtol=0)  # they hardly move
+    torch.testing.assert_close(found.x[100:], found.x[:20], atol=1e-3, rtol=0)
+    ordered = run.state.x[run.state.x[:, 0].argsort()]  # each of the store, once a visit
+    mine = found.x[:50][found.x[:50, 0].argsort()]
+    torch.testing.assert_close(mine, ordered, atol=1e-3, rtol=0)
+    assert len(draw_many(run, 50, generator(0, "test")).x) == 50
+
+
+def test_samples_that_are_not_finite_are_counted_and_named():
+    run = ready(NORMAL, from_noise(ULA(1e-6)), Normal(wall=0.0))
+    found = draw_many(run, 200, generator(0, "test"))
+    assert found.asked == 200
+    assert 60 < len(found.x) < 140  # half of a normal
+    assert bool(found.x.isfinite().all())
+    assert bool((found.x[:, 0] > -0.1).all())
+    assert f"{200 - len(found.x)} of 200 rows with nan or inf" in found.wrong
+    part = quality(run.dataset, found, features_for(run.dataset), generator(0, "test"))
+    assert part.measures[0].name == "not finite"
+    assert part.measures[0].value == pytest.approx(1 - len(found.x) / 200)
+    assert part.measures[0].meaning == found.wrong
+
+
+def weighted(x, log_w, data=NORMAL):
+    """A run whose walkers are these, under a standard normal."""
+    run = ready(data, Jarzynski(ExactStart(len(x)), ULA(0.1), steps=STEPS))
+    run = replace(run, energy=LearntMixture(torch.zeros(1, x.shape[1])))
+    walkers = evaluate(run.energy, x, log_w)
+    return replace(run, state=Weighted(walkers, torch.zeros((), dtype=torch.int64)))
+
+
+def test_weighted_walkers_are_all_taken_with_their_weights(rng):
+    x = torch.randn(40, 2, generator=rng)
+    log_w = torch.tensor([0.0, 0.0] + [-torch.inf] * 38)
+    found = draw_many(weighted(x, log_w), 7, rng)
+    assert torch.equal(found.x, x)
+    assert torch.equal(found.log_w, log_w)
+    assert found.protocol == "40 weighted walkers, 2 in effect"
+    assert found.share.tolist() == [0.5, 0.5] + [0.0] * 38
+    rows = found.rows(1000, rng)
+    assert len(rows) == 40
+    of_first = (rows == x[0]).all(1)
+    assert int(of_first.sum()) == 20
+    assert bool((of_first | (rows == x[1]).all(1)).all())
+    assert not torch.equal(of_first, torch.arange(40) < 20)  # in random order
+    assert len(found.rows(5, rng)) == 5
+    assert equal(x).share is None
+    once = equal(x).rows(1000, rng)
+    assert torch.equal(once[once[:, 0].argsort()], x[x[:, 0].argsort()])
+
+
+# Features.
+
+
+def test_rows_of_a_table_are_compared_as_they_are(rng):
+    found = features_for(NORMAL.load())
+    x = torch.randn(5, 2, generator=rng)
+    assert torch.equal(found.of(x), x)
+    assert (found.name, found.probabilities, found.classifier) == ("Fréchet distance", None, None)
+
+
+def images(n, rank, rng, side=9):
+    """Images without labels that lie in a subspace."""
+    flat = torch.randn(n, rank, generator=rng) @ torch.randn(rank, side * side, generator=rng)
+    flat = flat.reshape(n, 1, side, side)
+    return Dataset(flat, flat[:0], flat[:0])
+
+
+def test_principal_components_keep_distances_in_the_space_of_the_data(rng):
+    data = images(300, 10, rng)
+    found = features_for(data)
+    assert "64 principal components" in found.protocol
+    assert found.of(data.train[:7]).shape == (7, 64)
+    x, features = data.train[:50].flatten(1).double(), found.of(data.train[:50]).double()
+    torch.testing.assert_close(
+        torch.cdist(features, features), torch.cdist(x, x), atol=1e-2, rtol=1e-3
+    )
+    assert float(found.of(data.train).mean(0).abs().max()) < 1e-3
+    # Few rows span few axes.
+    assert features_for(images(20, 10, rng)).of(data.train[:7]).shape == (7, 20)
+    # Small images are left as they are.
+    small = images(30, 10, rng, side=8)
+    assert torch.equal(features_for(small).of(small.train), small.train.flatten(1))
+
+
+def test_labelled_images_have_the_features_of_a_classifier():
+    data = Digits().load()
+    found = features_for(data)
+    assert found.name == "classifier-FID"
+    assert len(found.of(data.test)) == len(data.test)
+    p = found.probabilities(data.test)
+    assert p.shape == (len(data.test), 10)
+    assert float((p.argmax(1) == data.test_labels).float().mean()) > 0.9
+    unlabelled = replace(data, train_labels=None)
+    assert features_for(unlabelled).classifier is None
+    nothing_held_out = replace(
+        data, validation=data.test[:0], test=data.test[:0], validation_labels=None, test_labels=None
+    )
+    assert features_for(nothing_held_out).classifier is None
+
+
+def test_the_inception_network_needs_images(tmp_path):
+    with pytest.raises(ValueError, match="needs images, got events of shape"):
+        features_for(NORMAL.load(), tmp_path / "weights.pth")
+    with pytest.raises(FileNotFoundError):
+        features_for(Digits().load(), tmp_path / "weights.pth")
+
+
+def test_total_variation_of_histograms_in_closed_cases():
+    corners = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    name, distance = distance_to(corners, features_for(NORMAL.load()))
+    assert name == "total variation of histograms"
+    assert distance(corners) == 0
+    assert distance(corners[[0, 0, 1, 1, 2, 2, 3, 3]]) == 0
+    assert distance(corners[:2]) == 0.5
+    assert distance(corners[[0, 0, 0, 1]]) == 0.5
+    assert distance(corners[:1]) == 0.75
+    assert distance(corners + 1e-3 * (1 - 2 * corners)) == 0  # the edge lies inside
+    assert distance(corners + 1e-3 * (2 * corners - 1)) == 1  # a little outside is outside
+    assert distance(corners * 0.5 + 0.25) == 1  # the same outline, other cells
+    assert distance(corners + 1000) == 1
+    assert distance(1e6 * corners) == 0.75  # one corner is the same
+    assert distance_to(2 * corners, features_for(NORMAL.load()))[1](2 * corners) == 0
+    inside = torch.rand(4, 2) * 0.8 + 0.1
+    _, distance = distance_to(torch.cat([corners, inside]), features_for(NORMAL.load()))
+    assert distance(torch.cat([inside, corners])) == 0
+
+
+def test_elsewhere_the_distance_is_that_of_the_features(rng):
+    data = THREE.load()
+    name, distance = distance_to(data.test, features_for(data))
+    assert name == "Fréchet distance"
+    assert distance(data.test) == pytest.approx(0, abs=1e-6)
+    assert distance(data.test + 1) == pytest.approx(4, rel=1e-4)  # |shift|^2
+
+
+# Quality.
+
+
+def judged(data, x):
+    return by_name(quality(data, equal(x), features_for(data), generator(0, "test")))
+
+
+@pytest.fixture(scope="module")
+def three():
+    """Data, and what is said of training data, noise, and data without a mode."""
+    torch.set_default_dtype(torch.float32)
+    data = THREE.load()
+    kept = data.train[data.train_labels != 0]
+    noise = data.noise(len(data.train), generator(0, "noise"))
+    return data, judged(data, data.train), judged(data, noise), judged(data, kept)
+
+
+def test_training_data_as_samples_are_as_good_as_the_floor(three):
+    _, best, noise, _ = three
+    assert not any(measure.refusal for measure in best.values())
+    for name in (
+        "Fréchet distance",
+        "MMD, Gaussian",
+        "energy distance",
+        "precision",
+        "recall",
+        "density",
+        "coverage",
+    ):
+        assert best[name].value == pytest.approx(best[name].floor, abs=1e-6), name
+    assert best["C2ST accuracy"].low < 0.5 < best["C2ST accuracy"].high
+    gap = best["kernel distance"].value - best["kernel distance"].floor
+    assert abs(gap) < 0.01 * noise["kernel distance"].value
+    assert best["Wasserstein"].value == pytest.approx(best["Wasserstein"].floor, rel=1e-4)
+    assert best["memorisation"].value == 0
+    assert "100.0% are copies" in best["memorisation"].protocol
+    assert all(measure.floor == measure.floor for measure in best.values() if measure.better)
+
+
+def test_noise_is_worse_than_data_whichever_is_asked(three):
+    _, best, noise, _ = three
+    assert noise.keys() == best.keys()
+    for name, measure in noise.items():
+        if name == "recall":
+            continue  # the large balls of noise hold everything, as the reference of it says
+        if measure.better == "lower":
+            assert measure.value > max(best[name].value, measure.floor), name
+        elif measure.better == "higher":
+            assert measure.value < min(best[name].value, measure.floor), name
+    assert noise["memorisation"].low > 1
+
+
+def test_data_without_a_mode_are_worse_where_it_must_show(three):
+    _, best, _, lost = three
+    for name in ("recall", "coverage"):
+        assert lost[name].value < best[name].value - 0.2, name  # a quarter of the data
+    for name in (
+        "Fréchet distance",
+        "MMD, Gaussian",
+        "energy distance",
+        "sliced Wasserstein",
+        "Wasserstein",
+        "C2ST accuracy",
+    ):
+        assert lost[name].value > best[name].value, name
+    assert lost["precision"].value == pytest.approx(best["precision"].value, abs=0.05)
+
+
+def test_the_interval_of_a_distance_holds_it(three):
+    for found in three[1:]:
+        measure = found["Fréchet distance"]
+        assert measure.low < measure.value < measure.high
+
+
+def test_samples_that_are_all_the_same_or_missing_are_refused(three):
+    data = three[0]
+    for x, why in (
+        (data.train[:1].expand(50, -1), "collapsed"),
+        (data.train[:1], "fewer than 2"),
+        (data.train[:0], "fewer than 2"),
+    ):
+        (only,) = judged(data, x).values()
+        assert (only.name, only.text) == ("samples", "refused")
+        assert why in only.refusal
+
+
+def test_fewer_samples_than_features_have_no_frechet_distance_and_the_number_is_named(three):
+    data = three[0]
+    found = judged(data, data.train[:4])
+    assert "5 rows or more" in found["Fréchet distance"].refusal
+    assert "got 4" in found["Fréchet distance"].refusal
+    assert found["energy distance"].refusal == ""  # which needs none
+    assert "20 rows" in found["C2ST accuracy"].refusal
+    assert judged(data, data.train[:5])["Fréchet distance"].refusal == ""
+
+
+def test_weighted_samples_are_judged_by_their_weights(three):
+    """Half of the samples are noise, of no weight."""
+    data, best, noise, _ = three
+    x = torch.cat([data.noise(400, generator(0, "noise")), data.train])
+    log_w = torch.cat([torch.full((400,), -torch.inf), torch.zeros(400)])
+    both = Drawn(x, log_w, "weighted", "", 800)
+    found = by_name(quality(data, both, features_for(data), generator(0, "test")))
+    assert found["Fréchet distance"].value == pytest.approx(
+        best["Fréchet distance"].value, abs=2e-3
+    )
+    assert found["precision"].value > noise["precision"].value + 0.2
+
+
+def test_held_out_rows_are_spread_over_all_that_there_are():
+    data = THREE.load()
+    rows, name = held_out_rows(data, 8)
+    assert name == "8 held-out rows"
+    assert torch.equal(rows, torch.cat([data.validation, data.test])[::100])
+    rows, name = held_out_rows(data)
+    assert (len(rows), name) == (800, "800 held-out rows")
+    none = replace(
+        data, validation=data.test[:0], test=data.test[:1], validation_labels=None, test_labels=None
+    )
+    rows, name = held_out_rows(none)
+    assert torch.equal(rows, data.train)
+    assert name == "400 training rows, as none were held out"
+
+
+# Modes.
+
+
+def test_the_masses_of_a_learnt_mixture_are_exact():
+    """Means at the centres of the data, with masses of our own."""
+    run = ready(THREE, Jarzynski(ExactStart(50), ULA(0.1)))
+    energy = LearntMixture(torch.tensor([[c, 0, 0, 0] for c in (-8.0, 0.0, 8.0, 8.5)]))
+    masses = torch.tensor([0.5, 0.2, 0.1, 0.2])
+    with torch.no_grad():
+        energy.zeta.copy_(masses[0].log() - masses[1:].log())
+    run = replace(run, energy=energy)
+    found = modes(run, draw_many(run, 50, generator(0, "test")), features_for(run.dataset))
+    table = found.details["classes"]
+    assert list(table) == ["mode -8", "mode 0", "mode 8"]
+    for row, share, wanted in zip(table.values(), (0.5, 0.2, 0.3), (0.25, 0.25, 0.5), strict=True):
+        assert row["share"] == row["low"] == row["high"] == pytest.approx(share, abs=1e-6)
+        assert row["data"] == wanted
+    assert by_name(found)["classes off"].value == pytest.approx(0.25, abs=1e-6)
+    assert by_name(found)["mode coverage"].value == 1
+    assert "exact" in by_name(found)["classes off"].protocol
+
+
+def test_a_mode_that_is_missing_is_seen():
+    run = ready(THREE, from_noise())
+    data = run.dataset
+    features = features_for(data)
+    all_of_them = by_name(modes(run, equal(data.train), features))
+    assert all_of_them["classes off"].value == pytest.approx(0, abs=1e-9)
+    assert all_of_them["mode coverage"].value == 1
+    part = modes(run, equal(data.train[data.train_labels != 0]), features)
+    found, table = by_name(part), part.details["classes"]
+    assert found["classes off"].value == pytest.approx(0.25, abs=1e-6)  # 1/3, 2/3 for 1/4, 1/2
+    assert found["mode coverage"].value == pytest.approx(2 / 3)
+    assert found["mode coverage"].protocol.startswith("2 of 3 classes")
+    assert table["mode -8"]["share"] == table["mode -8"]["low"] == 0
+    assert 0 < table["mode -8"]["high"] < 0.02
+    assert table["mode 8"]["share"] == pytest.approx(2 / 3)
+
+
+def test_weights_count_in_the_shares():
+    """Without weights the samples have no class off, by their weights one class is all."""
+    run = ready(THREE, from_noise())
+    data = run.dataset
+    log_w = torch.where(data.train_labels == 1, 0.0, -torch.inf)
+    drawn = Drawn(data.train, log_w, "weighted", "", 400)
+    found = modes(run, drawn, features_for(data))
+    assert [row["share"] for row in found.details["classes"].values()] == [0, 1, 0]
+    assert by_name(found)["classes off"].value == pytest.approx(0.75)
+
+
+def test_classes_of_images_are_those_of_a_classifier():
+    run = ready(Digits(), from_noise())
+    data, features = run.dataset, features_for(run.dataset)
+    x, labels = data.test, data.test_labels
+    part = modes(run, equal(x[labels < 5]), features)
+    found, table = by_name(part), part.details["classes"]
+    true = labels[labels < 5].bincount(minlength=10) / int((labels < 5).sum())
+    for name, row in table.items():
+        assert row["share"] == pytest.approx(float(true[int(name)]), abs=0.03)
+    assert found["mode coverage"].value in (0.5, 0.6)  # one image may be taken for another
+    assert 4 < found["class score"].value < 5.2  # five clear classes
+    assert 0 <= found["class entropy"].value < 0.3
+    log_w = torch.where(labels == 3, 0.0, -torch.inf)
+    alone = modes(run, Drawn(x, log_w, "weighted", "", len(x)), features)
+    assert by_name(alone)["class score"].value < 1.5  # one class
+    assert alone.details["classes"]["3"]["share"] > 0.9
+
+
+def test_without_labels_there_are_no_classes():
+    run = ready(Toy("eight_gaussians", n=200), from_noise())
+    assert modes(run, equal(run.dataset.train), features_for(run.dataset)) == ([], {}, "", "")
+    run = ready(THREE, from_noise())
+    assert modes(run, equal(run.dataset.train[:0]), features_for(run.dataset)).measures == []
+
+
+# Goodness of fit.
+
+
+def p_value(measure):
+    return float(measure.protocol.split("p = ")[1].split(";")[0])
+
+
+def test_exact_samples_fit_and_others_do_not(rng):
+    run = ready(NORMAL, from_noise(), Normal())
+    x = torch.randn(300, 2, generator=rng)
+    fits = by_name(goodness(run, equal(x), generator(0, "test")))
+    assert p_value(fits["Stein discrepancy, samples"]) > 0.05
+    assert p_value(fits["Stein discrepancy, data"]) > 0.05  # the data are a normal
+    other = by_name(goodness(run, equal(x + 0.5), generator(0, "test")))
+    assert p_value(other["Stein discrepancy, samples"]) < 0.01
+    assert other["Stein discrepancy, samples"].value > fits["Stein discrepancy, samples"].value
+    assert "KL(data, model)" not in fits  # of rows whose density is not given in the plane
+
+
+def test_the_temperature_is_that_of_training(rng):
+    """Samples of variance T are exact at temperature T alone."""
+    x = 0.5 * torch.randn(300, 2, generator=rng)
+    found = {}
+    for temperature in (0.25, 1.0):
+        run = ready(NORMAL, from_noise(ULA(0.3, temperature)), Normal())
+        part = goodness(run, equal(x), generator(0, "test"))
+        found[temperature] = p_value(by_name(part)["Stein discrepancy, samples"])
+    assert found[0.25] > 0.05
+    assert found[1.0] < 0.01
+
+
+def test_weighted_walkers_are_judged_by_their_weights(rng):
+    """Walkers of another density, weighted for this one."""
+    x = 0.7 + 1.3 * torch.randn(1000, 2, generator=rng)
+    log_w = ((x - 0.7) / 1.3).square().sum(1) / 2 - x.square().sum(1) / 2
+    run = weighted(x, log_w)
+    drawn = draw_many(run, 1000, rng)
+    found = by_name(goodness(run, drawn, generator(0, "test")))
+    assert p_value(found["Stein discrepancy, samples"]) > 0.01
+    found = by_name(goodness(run, equal(x), generator(0, "test")))
+    assert p_value(found["Stein discrepancy, samples"]) < 0.002
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.5])
+def test_an_energy_that_is_the_density_diverges_by_nothing(temperature):
+    toy = Toy("eight_gaussians", n=200)
+    run = ready(toy, from_noise(ULA(0.3, temperature)), Density(toy.density(), temperature))
+    found = by_name(goodness(run, equal(run.dataset.train), generator(0, "test")))
+    assert found["KL(data, model)"].value == pytest.approx(0, abs=1e-5)
+    assert found["total variation"].value == pytest.approx(0, abs=1e-5)
+    wrong = replace(run, energy=Density(toy.density(), 2 * temperature))
+    found = by_name(goodness(wrong, equal(run.dataset.train), generator(0, "test")))
+    assert found["KL(data, model)"].value > 0.05
+
+
+def test_what_has_no_density_or_no_gradient_is_refused(rng):
+    run = ready(NORMAL, Contrastive(ReplayStart(size=50), Descent(0.01), steps=2), Normal())
+    (only,) = goodness(run, equal(run.dataset.train), rng).measures
+    assert "noiseless descent" in only.refusal
+    run = ready(NORMAL, from_noise(), Normal(wall=0.0))
+    samples, _ = goodness(run, equal(run.dataset.train), rng).measures
+    assert "finite" in samples.refusal
+    one, _ = goodness(run, equal(run.dataset.train[:1]), rng).measures
+    assert "2 rows or more" in one.refusal
