@@ -157,7 +157,7 @@ def test_rows_of_a_table_are_compared_as_they_are(rng):
     found = features_for(NORMAL.load())
     x = torch.randn(5, 2, generator=rng)
     assert torch.equal(found.of(x), x)
-    assert (found.name, found.probabilities, found.classifier) == ("Fréchet distance", None, None)
+    assert (found.name, found.probabilities, found.classes) == ("Fréchet distance", None, None)
 
 
 def images(n, rank, rng, side=9):
@@ -189,15 +189,15 @@ def test_labelled_images_have_the_features_of_a_classifier():
     found = features_for(data)
     assert found.name == "classifier-FID"
     assert len(found.of(data.test)) == len(data.test)
-    p = found.probabilities(data.test)
+    p = found.classes(data.test)
     assert p.shape == (len(data.test), 10)
     assert float((p.argmax(1) == data.test_labels).float().mean()) > 0.9
     unlabelled = replace(data, train_labels=None)
-    assert features_for(unlabelled).classifier is None
+    assert features_for(unlabelled).classes is None
     nothing_held_out = replace(
         data, validation=data.test[:0], test=data.test[:0], validation_labels=None, test_labels=None
     )
-    assert features_for(nothing_held_out).classifier is None
+    assert features_for(nothing_held_out).classes is None
 
 
 def test_the_inception_network_needs_images(tmp_path):
@@ -425,6 +425,17 @@ def test_classes_of_images_are_those_of_a_classifier():
     alone = modes(run, Drawn(x, log_w, "weighted", "", len(x)), features)
     assert by_name(alone)["class score"].value < 1.5  # one class
     assert alone.details["classes"]["3"]["share"] > 0.9
+
+
+def test_classes_that_were_chosen_have_their_names_in_any_order():
+    run = ready(Digits(classes=(7, 2), proportions=(3, 1)), from_noise())
+    data, features = run.dataset, features_for(run.dataset)
+    for label in (2, 7):
+        part = modes(run, equal(data.test[data.test_labels == label]), features)
+        table = part.details["classes"]
+        assert sorted(table) == ["2", "7"]
+        assert table[str(label)]["share"] > 0.9
+        assert table["7"]["data"] == pytest.approx(0.75, abs=0.01)
 
 
 def test_without_labels_there_are_no_classes():

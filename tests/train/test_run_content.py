@@ -1,6 +1,5 @@
 """What tells runs apart, how walkers of a run are moved and taken, and what a failure leaves."""
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -154,7 +153,7 @@ def test_weighted_walkers_are_weighted_for_the_model_as_it_is_now():
         run.energy.zeta += 0.2
     after = weighted_walkers(run)
     assert torch.equal(after.x, before.x)
-    # Half of a step backwards and forwards is in the weights, so that it is so on average alone.
+    # A mean over 4000 walkers, whose weights scatter by a fifth.
     assert float(after.log_w.exp().mean().log()) == pytest.approx(run.energy.log_z, abs=0.05)
 
 
@@ -194,10 +193,8 @@ def test_a_failure_leaves_its_reason_and_the_trace_up_to_it(tmp_path, monkeypatc
     list(execute(SMALL, folder))
     list(execute(SMALL, tmp_path / "whole"))
     assert not (folder / FAILURE).exists()
-    for name in ("log.jsonl", "trace.jsonl"):
-        rows = [read_rows(place / name) for place in (folder, tmp_path / "whole")]
-        if name == "log.jsonl":
-            assert rows[0] == rows[1]
+    logs = [(place / "log.jsonl").read_bytes() for place in (folder, tmp_path / "whole")]
+    assert logs[0] == logs[1]
     assert (
         read_trace(folder).energy_gap.tolist() == read_trace(tmp_path / "whole").energy_gap.tolist()
     )
@@ -233,4 +230,4 @@ def test_a_real_loss_that_is_not_finite_is_a_failure(tmp_path):
         )
     assert (tmp_path / "a" / FAILURE).read_text().startswith("update 1: loss")
     assert read_rows(tmp_path / "a" / "log.jsonl") == []
-    assert json.dumps(read_trace(tmp_path / "a").energy_gap.tolist()) == "[]"
+    assert len(read_trace(tmp_path / "a").energy_gap) == 0
