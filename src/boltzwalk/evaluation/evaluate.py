@@ -178,10 +178,10 @@ def _long_run(run: Run, features: Features, place: Path, plan: Plan) -> Part:
     last = found["rows"][-2:]
     measures = [
         Measure(
-            f"{name} after {row['steps']:,} steps",
+            f"long chains from {row['start']}",
             row["distance"],
             better="lower",
-            protocol=f"{effort.chains:,} chains from {row['start']}; drawn as in training "
+            protocol=f"{name} after {row['steps']:,} steps; drawn as in training "
             f"{found['base']:.3g}; {row['out_of_range']:.0%} of the entries out of range",
         )
         for row in last

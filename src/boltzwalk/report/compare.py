@@ -11,6 +11,7 @@ from ..evaluation.measure import Measure, Part
 from ..train.checkpoint import write_atomically
 from ..train.folder import read_rows
 from ..train.run import open_run
+from .figures import Curve, curves
 from .page import Cell, Figure, Section, Table, image, render, training_figures
 
 __all__ = ["write_comparison"]
@@ -37,7 +38,10 @@ def write_comparison(folders: Sequence[Path], out: Path) -> Path:
         if (folder / "samples.png").is_file()
     ]
     missing = [name for name, found in parts.items() if not found]
-    text = "Beside each number its 95 % interval; the best of a row is marked."
+    text = (
+        "With 95 % intervals where they are known. The best number of a row is marked where its "
+        "interval lies apart from all others."
+    )
     if missing:
         text += f" Not evaluated: {', '.join(missing)}."
     rows = [_verdicts(parts), *_measures(parts), *_costs(names, folders)]
@@ -46,6 +50,7 @@ def write_comparison(folders: Sequence[Path], out: Path) -> Path:
         Section("Samples", figures=pictures),
         Section("Numbers", text, tables=[table]),
         Section("Training", figures=training_figures(folders)),
+        *_long_run(parts),
     ]
     write_atomically(out, render(" · ".join(names), "", [], sections).encode())
     return out
@@ -90,6 +95,21 @@ def _best(by_run: dict[str, Measure]) -> str:
     best = (max if better == "higher" else min)(numbers.values())
     first, *others = (run for run, value in numbers.items() if value == best)
     return "" if others else first
+
+
+def _long_run(parts: dict[str, dict[str, Part]]) -> list[Section]:
+    """What becomes of long chains from data, one colour a run."""
+    lines, name = [], ""
+    for run, found in parts.items():
+        if "long_run" in found:
+            name = found["long_run"].details["distance"]
+            rows = [r for r in found["long_run"].details["rows"] if r["start"] == "data"]
+            distances = [math.nan if r["distance"] is None else r["distance"] for r in rows]
+            lines.append(Curve(run, [r["steps"] for r in rows], distances))
+    if len(lines) < 2:
+        return []
+    figure = Figure(curves(name, lines, "steps from data", logarithmic="x"))
+    return [Section("Long chains", figures=[figure])]
 
 
 def _costs(names: Sequence[str], folders: Sequence[Path]) -> list[list[Cell]]:

@@ -17,7 +17,7 @@ from ..walkers import evaluate
 
 __all__ = ["film", "neighbours"]
 
-CHAINS = 8
+CHAINS, PAIRS = 5, 16
 SCATTERED = 500
 
 
@@ -60,7 +60,7 @@ def neighbours(run: Run) -> bytes | None:
     if len(data.event_shape) != 3:
         return None
     rng = generator(run.settings.seed, "neighbours", 0, data.train.device)
-    x = draw(run, available(run, 2 * CHAINS), rng).x
+    x = draw(run, available(run, PAIRS), rng).x
     x = x[x.flatten(1).isfinite().all(1)]
     if not len(x):
         return None
@@ -74,11 +74,11 @@ def _scatters(frames: list[Tensor], looks: list[int], data: Dataset) -> bytes:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(2 * len(frames), 2.2), layout="constrained")
-    reference = data.to_original(data.train[:2000]).cpu()
-    low, high = reference.amin(0), reference.amax(0)
+    reference = data.to_original(data.train[:2000]).float().cpu().numpy()
+    low, high = reference.min(0), reference.max(0)
     margin = 0.3 * (high - low)
     for axes, frame, look in zip(figure.subplots(1, len(frames)), frames, looks, strict=True):
-        points = data.to_original(frame).float().cpu()
+        points = data.to_original(frame).float().cpu().numpy()
         axes.scatter(reference[:, 0], reference[:, 1], s=1, c="0.8")
         axes.scatter(points[:, 0], points[:, 1], s=1, c="tab:red")
         axes.set_xlim(low[0] - margin[0], high[0] + margin[0])
