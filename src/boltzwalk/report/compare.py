@@ -87,14 +87,23 @@ def _measures(parts: dict[str, dict[str, Part]]) -> list[list[Cell]]:
 
 
 def _best(by_run: dict[str, Measure]) -> str:
-    """The run with the best number, if one is better than all others."""
-    numbers = {run: m.value for run, m in by_run.items() if math.isfinite(m.value)}
-    better = next(iter(by_run.values())).better
-    if len(numbers) < 2 or not better:
+    """The run with the best number, if its interval lies apart from those of all others."""
+    known = {run: m for run, m in by_run.items() if math.isfinite(m.value)}
+    better = next((m.better for m in known.values()), "")
+    if len(known) < 2 or not better:
         return ""
-    best = (max if better == "higher" else min)(numbers.values())
-    first, *others = (run for run, value in numbers.items() if value == best)
-    return "" if others else first
+    sign = 1 if better == "higher" else -1
+    # The worse and the better end of each, the larger the better.
+    ends = {run: sorted(sign * end for end in _interval(m)) for run, m in known.items()}
+    best = max(ends, key=lambda run: ends[run][0])
+    apart = all(ends[best][0] > end for run, (_, end) in ends.items() if run != best)
+    return best if apart else ""
+
+
+def _interval(measure: Measure) -> tuple[float, float]:
+    """The ends of an interval; twice the number where there is none."""
+    low, value, high = measure.low, measure.value, measure.high
+    return (low, high) if math.isfinite(high - low) else (value, value)
 
 
 def _long_run(parts: dict[str, dict[str, Part]]) -> list[Section]:
