@@ -8,6 +8,7 @@ process imports torch once and forks for each mutant, so a mutant costs its test
 with 1 if a mutant survives, if a piece of text is gone, or if the undamaged code fails.
 """
 
+import importlib
 import os
 import shutil
 import signal
@@ -17,6 +18,8 @@ import time
 import traceback
 from pathlib import Path
 from typing import NamedTuple
+
+from mutants_evaluation import TABLES, TESTS
 
 # ruff: noqa: E501 (a table of code)
 
@@ -946,6 +949,7 @@ MUTANTS = [
     *JARZYNSKI,
     *EXACT,
     *COMPOSED,
+    *(mutant for file, rows in TABLES.items() for mutant in mutants(file, *rows)),
 ]
 
 FIRST = {  # where it is not tests/kernels/test_kernels_NAME.py
@@ -962,6 +966,10 @@ FIRST = {  # where it is not tests/kernels/test_kernels_NAME.py
 
 def test_files(file: str) -> tuple[list[str], list[str]]:
     """The test files that know the file best, and all the others, so that nothing escapes them."""
+    if file in TABLES:
+        names = TESTS.get(file, (f"metrics/test_{Path(file).stem}.py",))
+        best, *others = dict.fromkeys(name for words in names for name in _found(words))
+        return [best], others
     best = _found(FIRST.get(file, f"kernels/test_kernels_{Path(file).stem}.py"))
     every = [*_found("kernels/test_*.py"), "test_walkers.py"]
     if best[0] not in every:  # what carries weights knows what carries weights
@@ -978,8 +986,8 @@ def copy_project(folder: Path) -> None:
     ignore = shutil.ignore_patterns("__pycache__", "*.pyc")
     (folder / "tests").mkdir(parents=True)
     shutil.copytree(PACKAGE, folder / "src" / "boltzwalk", ignore=ignore)
-    for name in ("kernels", "smc", "methods", "energies"):
-        shutil.copytree(HERE / name, folder / "tests" / name, ignore=ignore)
+    for path in HERE.glob("*/"):
+        shutil.copytree(path, folder / "tests" / path.name, ignore=ignore)
     for name in ("conftest.py", "statistics_helpers.py", "test_walkers.py"):
         shutil.copy(HERE / name, folder / "tests")
     shutil.copy(HERE.parent / "pyproject.toml", folder)
@@ -1003,7 +1011,7 @@ def run_tests(folder: Path, files: list[str]) -> int:
 
 def _child(folder: Path, files: list[str]) -> int:
     """Runs the tests in this process, with the damaged package in front of the path."""
-    signal.alarm(SECONDS)
+    signal.alarm(SECONDS * (1 + len(files) // 10))
     output = os.open(folder / "output.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(output, 1)
     os.dup2(output, 2)
@@ -1048,6 +1056,7 @@ def main(words: list[str]) -> int:
     torch.testing.assert_close(torch.func.grad(torch.square)(torch.ones(())), torch.tensor(2.0))
     torch.distributions.Normal(0.0, 1.0)
     torch.optim.Adam([torch.zeros(1, requires_grad=True)])
+    importlib.import_module("sklearn.neural_network")
     torch.set_num_threads(1)  # a fork of a process with threads may hang
     print(f"torch {torch.__version__}, numpy {numpy.__version__}: imported once")
     chosen = [m for m in MUTANTS if not words or any(word in m.name for word in words)]
