@@ -83,6 +83,10 @@ class Contrastive:
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
 
+    def build(self, event_shape: tuple[int, ...], seed: int) -> Contrastive:
+        """Returns itself: there is no network beside the energy."""
+        return self
+
     def init(
         self, energy: Energy, data: Float[Tensor, "M *event"], rng: torch.Generator
     ) -> Replay | None:

@@ -196,6 +196,10 @@ class Jarzynski:
                 f"{self.start.size}; write start.size={self.walkers} or more, or walkers=0 for all"
             )
 
+    def build(self, event_shape: tuple[int, ...], seed: int) -> Jarzynski:
+        """Returns itself: there is no network beside the energy."""
+        return self
+
     def init(
         self, energy: Energy, data: Float[Tensor, "M *event"], rng: torch.Generator
     ) -> Weighted:

@@ -115,7 +115,7 @@ def updates(run: Run) -> Iterator[Update[Any]]:
     settings = run.settings
     return train(
         run.energy,
-        settings.method,
+        run.method,
         lambda rng: run.dataset.batch(settings.batch, rng),
         run.optimizer,
         state=run.state,
@@ -170,7 +170,7 @@ class _Clock:
         return {
             "update": run.update,
             "seconds": round(self.before + time.monotonic() - self.began, 3),
-            "gradients": run.update * settings.method.gradients(settings.batch),
+            "gradients": run.update * run.method.gradients(settings.batch),
             "peak_memory_mb": round(peak_memory(torch.device(settings.device)), 1),
         }
 

@@ -10,11 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
 
-__all__ = ["SGD", "Adam", "Schedule"]
+__all__ = ["SGD", "Adam", "Parameters", "Schedule"]
+
+Parameters: TypeAlias = Iterable[nn.Parameter] | Iterable[dict[str, Any]]
+"""Parameters, or groups of them as PyTorch's optimizers have them."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,8 @@ class Adam:
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}")
 
-    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """Returns the optimizer of these parameters."""
+    def build(self, parameters: Parameters) -> torch.optim.Optimizer:
+        """Returns the optimizer of these parameters, or of groups with rates of their own."""
         betas = (self.beta1, self.beta2)
         return torch.optim.Adam(
             parameters, self.learning_rate, betas, weight_decay=self.weight_decay
@@ -66,8 +70,8 @@ class SGD:
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum must be in [0, 1), got {self.momentum}")
 
-    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """Returns the optimizer of these parameters."""
+    def build(self, parameters: Parameters) -> torch.optim.Optimizer:
+        """Returns the optimizer of these parameters, or of groups with rates of their own."""
         return torch.optim.SGD(
             parameters, self.learning_rate, self.momentum, weight_decay=self.weight_decay
         )

@@ -56,6 +56,7 @@ class Run:
         settings: What determines it.
         dataset: The data, on the device of the run.
         energy: The energy that learns.
+        method: How it learns; a network itself where it learns something beside the energy.
         average: The running average of its parameters, if there is one.
         optimizer: The optimizer of its parameters.
         state: The state of the method.
@@ -67,6 +68,7 @@ class Run:
     settings: Settings
     dataset: Dataset
     energy: nn.Module
+    method: Any  # each has a type of its own
     average: AveragedModel | None
     optimizer: torch.optim.Optimizer
     state: Any  # each method has a type of its own
@@ -81,11 +83,9 @@ class Run:
 
     def tensors(self) -> dict[str, Tensor]:
         """Returns all that a checkpoint holds, by dotted name."""
-        parts = {"energy": self.energy, "average": self.average}
         networks = {
             f"{name}.{key}": tensor
-            for name, network in parts.items()
-            if network is not None
+            for name, network in _networks(self).items()
             for key, tensor in network.state_dict().items()
         }
         averages = optimizer_tensors(self.optimizer, "optimizer")
@@ -116,7 +116,15 @@ def start(settings: Settings) -> Run:
         average = AveragedModel(energy, multi_avg_fn=get_ema_multi_avg_fn(settings.average))
         average.requires_grad_(requires_grad=False)
     rng = generator(settings.seed, "init", 0, settings.device)
-    state = settings.method.init(energy, dataset.train, rng)
+    method: Any = settings.method.build(
+        dataset.event_shape, generator(settings.seed, "method network").initial_seed()
+    )
+    groups: list[dict[str, Any]] = [{"params": list(energy.parameters())}]
+    learns = isinstance(method, nn.Module)
+    if learns:
+        method.to(settings.device, dataset.train.dtype)
+        groups += method.groups()
+    state = method.init(energy, dataset.train, rng)
     if isinstance(state, Replay) and len(state) < (settings.method.walkers or settings.batch):
         needed = settings.method.walkers or settings.batch
         raise ValueError(
@@ -127,8 +135,9 @@ def start(settings: Settings) -> Run:
     if settings.witness.walkers:
         rng = generator(settings.seed, "witness init", 0, settings.device)
         witness = settings.witness.init(settings.method.kernel, energy, dataset.train, rng)
-    optimizer = settings.optimizer.build(energy.parameters())
-    return Run(settings, dataset, energy, average, optimizer, state, witness, _digest(dataset))
+    optimizer = settings.optimizer.build(groups)
+    digest = _digest(dataset)
+    return Run(settings, dataset, energy, method, average, optimizer, state, witness, digest)
 
 
 def save(run: Run, path: Path) -> None:
@@ -171,13 +180,12 @@ def restore(run: Run, path: Path) -> Run:
             f"the data are not those that {path} was trained on; put the old file back, or train "
             "the new one under another --name"
         )
-    for name, network in {"energy": run.energy, "average": run.average}.items():
-        if network is not None:
-            names = [key for key in tensors if key.startswith(f"{name}.")]
-            try:
-                network.load_state_dict({k.removeprefix(f"{name}."): tensors[k] for k in names})
-            except RuntimeError as error:
-                raise ValueError(f"{path} does not hold this network: {error}") from error
+    for name, network in _networks(run).items():
+        names = [key for key in tensors if key.startswith(f"{name}.")]
+        try:
+            network.load_state_dict({k.removeprefix(f"{name}."): tensors[k] for k in names})
+        except RuntimeError as error:
+            raise ValueError(f"{path} does not hold this network: {error}") from error
     load_optimizer(run.optimizer, tensors, "optimizer")
     return replace(
         run,
@@ -245,10 +253,10 @@ def draw(
     Raises:
         ValueError: If there are fewer walkers in the store.
     """
+    model, data = run.model, run.dataset.train
     with _arithmetic(run):
-        return run.settings.method.sample(
-            run.model, run.dataset.train, run.state, n, rng, steps, from_noise
-        )
+        found: Walkers = run.method.sample(model, data, run.state, n, rng, steps, from_noise)
+    return found
 
 
 def move(run: Run, walkers: Walkers, steps: int, rng: torch.Generator) -> Walkers:
@@ -268,7 +276,8 @@ def move(run: Run, walkers: Walkers, steps: int, rng: torch.Generator) -> Walker
 def weighted_walkers(run: Run) -> Walkers | None:
     """Returns all the weighted walkers of a run, for its model; None where they have no weights."""
     with _arithmetic(run):
-        return run.settings.method.population(run.model, run.state)
+        found: Walkers | None = run.method.population(run.model, run.state)
+    return found
 
 
 def available(run: Run, n: int) -> int:
@@ -293,6 +302,12 @@ def content(run: Run) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def _networks(run: Run) -> dict[str, nn.Module]:
+    """The networks of a run by the name that they have in a checkpoint."""
+    parts = {"energy": run.energy, "average": run.average, "method": run.method}
+    return {name: part for name, part in parts.items() if isinstance(part, nn.Module)}
 
 
 def _arithmetic(run: Run) -> torch.autocast:
