@@ -1038,7 +1038,7 @@ def judge(mutant: Mutant) -> str:
             return f"LOST: {mutant.old!r} occurs {text.count(mutant.old)} times in {mutant.file}"
         target.write_text(text.replace(mutant.old, mutant.new))
         best, others = test_files(mutant.file)
-        code = run_tests(folder, best) or run_tests(folder, others)
+        code = run_tests(folder, best) or (run_tests(folder, others) if others else 0)
         output = (folder / "output.txt").read_text()
         if code == 1:
             failed = [line for line in output.splitlines() if line.startswith("FAILED")]

@@ -272,6 +272,15 @@ def test_its_standard_error_is_that_of_new_features(rng):
     assert abs(values.mean() - truth) < 5 * values.std() / math.sqrt(150)
 
 
+def test_its_standard_error_is_that_of_the_smaller_side(rng):
+    """Subsets of half of it: they know no more than two of them."""
+    x, y = torch.randn(20, 3, generator=rng), torch.randn(90, 3, generator=rng)
+    for pair in ((x, y), (y, x)):
+        found = kernel_distance(*pair, rng, subsets=50, size=10)
+        factor = math.sqrt(1 / 50 + 0.5 / 0.5)
+        assert found.standard_error == pytest.approx(factor * found.deviation)
+
+
 def _polynomial_truth():
     """Of N(1, I) and N(0, I) in 3 dimensions: the moments of x . y by its independent terms."""
 
@@ -306,10 +315,11 @@ def test_the_given_split_is_the_discrepancy(rng):
     assert p == pytest.approx(1 / 3, abs=5 * math.sqrt(2 / 9 / 6000))
 
 
-def test_splits_against_discrepancies(rng, monkeypatch):
+@pytest.mark.parametrize("kernel", [GaussianKernel(1.0), PolynomialKernel()])
+def test_splits_against_discrepancies(kernel, rng):
     """Splits of 6 and 4 rows, each by `mean_discrepancy`: p is the share of at least as much."""
     x, y = torch.randn(6, 2, generator=rng) + 0.7, torch.randn(4, 2, generator=rng)
-    kernel, pooled = GaussianKernel(1.0), torch.cat([x, y])
+    pooled = torch.cat([x, y])
     p = permutation_p_value(x, y, torch.Generator().manual_seed(5), kernel, permutations=50)
     order = torch.rand((51, 10), generator=torch.Generator().manual_seed(5)).argsort(1)
     given = mean_discrepancy(x, y, kernel)
