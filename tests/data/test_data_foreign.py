@@ -220,6 +220,14 @@ def test_pictures_of_another_size_are_scaled_and_those_of_numbers_refused(tmp_pa
     found = read_rows(tmp_path / "large.npy", digits, rng)
     assert found.shape == (2, 1, 8, 8)
     torch.testing.assert_close(found, torch.ones(2, 1, 8, 8))
+    wide = np.full((16, 48), 255, dtype=np.uint8)
+    wide[:, 12:36] = 0  # what is over at both sides is cut off
+    (tmp_path / "wide").mkdir()
+    Image.fromarray(wide).save(tmp_path / "wide" / "a.png")
+    np.save(tmp_path / "wide.npy", wide[None])
+    for name in ("wide", "wide.npy"):
+        found = read_rows(tmp_path / name, digits, rng)
+        torch.testing.assert_close(found, -torch.ones(1, 1, 8, 8), atol=0.01, rtol=0)
     np.save(tmp_path / "numbers.npy", np.zeros((2, 1, 9, 9)))
     with pytest.raises(ValueError, match=r"shape \(N, 1, 8, 8\) in original units, or uint8"):
         read_rows(tmp_path / "numbers.npy", digits, rng)

@@ -112,6 +112,7 @@ SETTLED = [(5000, 1.0, 3.0), (10_000, 1.0, 3.0)]
         (past(*SETTLED, beyond=0.16), 50, "short-run only", "16% of the entries"),
         (past(*SETTLED, beyond=0.14), 50, "convergent", "settled"),
         (past((5000, 1.0, 3.0), (9999, 1.0, 3.0)), 50, "undecided", "10,000 steps are needed"),
+        (past((100, 1.0, 9.0), *SETTLED), 50, "convergent", "settled"),
         (past(*SETTLED), 1000, "convergent", "settled"),
         (past(*SETTLED), 1001, "undecided", "10,010 steps are needed"),
         (past((5000, 1.0, 3.0), (10_000, 1.5, 3.0)), 50, "convergent", "settled"),

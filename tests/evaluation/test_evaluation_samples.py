@@ -11,7 +11,7 @@ from boltzwalk.data import Digits, Modes, Toy
 from boltzwalk.data.dataset import Dataset
 from boltzwalk.energies import Multilayer, NetworkEnergy
 from boltzwalk.energies.learnt_mixture import LearntMixture, MixtureEnergy
-from boltzwalk.evaluation.drawn import Drawn, draw_many
+from boltzwalk.evaluation.drawn import Drawn, _finite, draw_many
 from boltzwalk.evaluation.features import distance_to, features_for
 from boltzwalk.evaluation.goodness import goodness
 from boltzwalk.evaluation.modes import modes
@@ -23,7 +23,7 @@ from boltzwalk.methods.starts import NoiseStart, ReplayStart
 from boltzwalk.rng import generator
 from boltzwalk.train.run import start
 from boltzwalk.train.settings import Settings, resolve
-from boltzwalk.walkers import evaluate
+from boltzwalk.walkers import Walkers, evaluate
 
 STEPS = 5
 NORMAL = Modes(2, (0.0,), (1.0,), rows=400)
@@ -122,9 +122,9 @@ def test_samples_that_are_not_finite_are_counted_and_named():
     assert part.measures[0].meaning == found.wrong
 
 
-def weighted(x, log_w, data=NORMAL):
+def weighted(x, log_w, steps=STEPS):
     """A run whose walkers are these, under a standard normal."""
-    run = ready(data, Jarzynski(ExactStart(len(x)), ULA(0.1), steps=STEPS))
+    run = ready(NORMAL, Jarzynski(ExactStart(len(x)), ULA(0.1), steps=steps))
     run = replace(run, energy=LearntMixture(torch.zeros(1, x.shape[1])))
     walkers = evaluate(run.energy, x, log_w)
     return replace(run, state=Weighted(walkers, torch.zeros((), dtype=torch.int64)))
@@ -148,6 +148,16 @@ def test_weighted_walkers_are_all_taken_with_their_weights(rng):
     assert equal(x).share is None
     once = equal(x).rows(1000, rng)
     assert torch.equal(once[once[:, 0].argsort()], x[x[:, 0].argsort()])
+
+
+def test_weights_stay_with_their_walkers_where_others_are_lost(rng):
+    x = torch.randn(6, 2, generator=rng)
+    x[2, 1] = torch.nan
+    log_w = torch.arange(6.0)
+    found = _finite(Walkers(x, log_w, x, log_w), log_w, "test")
+    assert found.log_w.tolist() == [0, 1, 3, 4, 5]
+    assert torch.equal(found.x, x[[0, 1, 3, 4, 5]])
+    assert found.wrong == "1 of 6 rows with nan or inf (rows 2)"
 
 
 # Features.
@@ -486,6 +496,18 @@ def test_weighted_walkers_are_judged_by_their_weights(rng):
     assert p_value(found["Stein discrepancy, samples"]) > 0.01
     found = by_name(goodness(run, equal(x), generator(0, "test")))
     assert p_value(found["Stein discrepancy, samples"]) < 0.002
+
+
+def test_copies_of_few_walkers_are_moved_apart(rng):
+    """A tenth of the walkers have all of the weight; their copies alone would not fit."""
+    log_w = torch.full((400,), -torch.inf)
+    log_w[:40] = 0.0
+    run = weighted(torch.randn(400, 2, generator=rng), log_w, steps=60)
+    drawn = draw_many(run, 400, rng)
+    found = by_name(goodness(run, drawn, generator(0, "test")))
+    assert p_value(found["Stein discrepancy, samples"]) > 0.01
+    copies = by_name(goodness(run, equal(drawn.rows(400, rng)), generator(0, "test")))
+    assert p_value(copies["Stein discrepancy, samples"]) < 0.01
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
