@@ -329,11 +329,6 @@ METRICS = {
             "min(len(x), len(y), most) // 2",
         ),
         (
-            "two-sample: scaled by what is fitted alone",
-            "pooled = np.concatenate([fit, held_out])",
-            "pooled = fit",
-        ),
-        (
             "two-sample: not scaled",
             "np.where(constant, np.inf, spread)",
             "np.where(constant, np.inf, 1.0)",

@@ -1041,8 +1041,10 @@ def judge(mutant: Mutant) -> str:
         code = run_tests(folder, best) or (run_tests(folder, others) if others else 0)
         output = (folder / "output.txt").read_text()
         if code == 1:
-            failed = [line for line in output.splitlines() if line.startswith("FAILED")]
-            return "killed by " + (failed[0].split("::")[-1].split(" - ")[0] if failed else "?")
+            failed = [line for line in output.splitlines() if line.startswith(("FAILED", "ERROR"))]
+            failed = [line for line in failed if "::" in line]  # not a file that does not import
+            if failed:
+                return "killed by " + failed[0].split("::")[-1].split(" - ")[0]
         return "SURVIVED" if code == 0 else f"BROKEN: pytest exits with {code}\n{output[-2000:]}"
 
 

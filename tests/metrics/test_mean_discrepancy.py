@@ -393,3 +393,6 @@ def test_sample_weights_have_sum_one():
     w = sample_weights(torch.tensor([1, 2, 5]), torch.zeros(3, 2))
     torch.testing.assert_close(w, torch.tensor([0.125, 0.25, 0.625]))
     torch.testing.assert_close(sample_weights(None, torch.zeros(4, 2)), torch.full((4,), 0.25))
+    for wrong in ([1.0, 1.0, -0.5], [1.0, 1.0, torch.nan], [1.0, 1.0, torch.inf], [0.0, 0.0, 0.0]):
+        with pytest.raises(ValueError, match="finite and not negative with a sum above 0"):
+            sample_weights(torch.tensor(wrong), torch.zeros(3, 2))

@@ -122,7 +122,7 @@ def test_pixels_of_whole_numbers_have_neighbours(rng):
 
 def test_memorisation_against_loops(rng):
     training, x, unseen = (torch.randn(n, 3, generator=rng) for n in (80, 41, 33))
-    found = memorisation(x, training, unseen, rng)
+    found = memorisation(x, training, unseen, rng, resamples=8000)
 
     def distances(rows):
         return [min(math.dist(a, b) for b in training.tolist()) for a in rows.tolist()]
@@ -131,11 +131,11 @@ def test_memorisation_against_loops(rng):
     assert found.ratio == pytest.approx(np.median(a) / np.median(b), rel=1e-12)
     draw = np.random.default_rng(0)
     ratios = [
-        np.median(draw.choice(a, len(a))) / np.median(draw.choice(b, len(b))) for _ in range(2000)
+        np.median(draw.choice(a, len(a))) / np.median(draw.choice(b, len(b))) for _ in range(8000)
     ]
     low, high = np.quantile(ratios, [0.025, 0.975])
-    assert found.low == pytest.approx(low, rel=0.1)
-    assert found.high == pytest.approx(high, rel=0.1)
+    assert found.low == pytest.approx(low, rel=0.02)
+    assert found.high == pytest.approx(high, rel=0.02)
 
 
 def test_memorisation_interval_holds_1_of_unseen_samples(rng):

@@ -84,6 +84,8 @@ def test_total_variation_and_modes():
     assert modes_covered(p, q) == 2
     assert modes_covered(p, q, least=0.01) == 3
     assert modes_covered(q, q) == 4
+    few = torch.tensor([0.875, 0.125]), torch.tensor([0.5, 0.5])
+    assert modes_covered(*few, least=0.25) == 1  # as much is not more
     assert modes_covered(p, torch.tensor([0.5, 0.5, 0.0, 0.0])) == 2  # not asked for: not counted
 
 

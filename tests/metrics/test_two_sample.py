@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from scipy.stats import binom, fisher_exact
+from scipy.stats import binom, binomtest, fisher_exact
 
 from boltzwalk.metrics import two_sample
 from boltzwalk.metrics.two_sample import two_sample_test
@@ -70,6 +70,16 @@ def test_p_value_against_fishers_exact_test(rng, monkeypatch, right):
     table = [[right, 20 - right], [4, 16]]
     assert found.p_value == pytest.approx(fisher_exact(table, "greater").pvalue, rel=1e-9)
     assert found.accuracy == pytest.approx((right + 16) / 40)
+    low, high = binomtest(right + 16, 40).proportion_ci(0.95, "wilson")
+    assert (found.low, found.high) == pytest.approx((low, high), rel=1e-9)
+
+
+def test_rows_that_come_in_an_order_are_taken_from_all_over(rng):
+    """Two modes, on one side the first half, on the other the second."""
+    x, y = torch.randn(2, 400, 2, generator=rng)
+    x[:200] += 20
+    y[200:] += 20
+    assert two_sample_test(x, y, most=200).accuracy < 0.75
 
 
 def test_it_is_the_same_from_the_same_seed_and_draws_no_global_numbers(rng):
