@@ -120,6 +120,22 @@ def test_a_few_values_are_never_strong():
     assert found.kind == "weak"
 
 
+def test_two_standard_errors_are_strong_and_one_is_not():
+    for phi, n, strong in ((-0.37, 40, False), (-0.9, 40, True)):
+        d = autoregressive([phi], n)
+        found = oscillation(Trace(d, d))
+        assert found.acf1 < -found.error < -0.1
+        assert (found.acf1 < -2 * found.error) == strong
+        assert found.kind == ("strong" if strong else "weak")
+
+
+def test_a_small_autocorrelation_is_not_strong_however_sure_it_is():
+    d = autoregressive([-0.07], 20_000)
+    found = oscillation(Trace(d, d), window=10_000)
+    assert -0.1 < found.acf1 < -4 * found.error
+    assert found.kind == "weak"
+
+
 def test_only_the_window_counts():
     d = np.concatenate([np.full(3000, 1e9), autoregressive([0.5], 2500)])
     found = oscillation(Trace(d, d))

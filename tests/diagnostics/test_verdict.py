@@ -122,6 +122,14 @@ def test_three_times_the_distance_is_the_limit():
         assert verdict(rows, trace._replace(gradient_mean=v)).label == label
 
 
+def test_the_travel_is_that_of_the_steps_of_now():
+    """A run that goes on with steps ten times as large travels ten times as far."""
+    rows, trace = healthy()
+    rows[0] = rows[0] | {"travel": rows[0]["travel"] / 10}
+    v = np.full(1000, 3.2 * DISTANCE / DRIFT)
+    assert verdict(rows, trace._replace(gradient_mean=v)).label == "exploded"
+
+
 def test_nan():
     rows, trace = healthy()
     d, v = trace.energy_gap.copy(), trace.gradient_mean.copy()
