@@ -15,6 +15,7 @@ References:
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from .drawn import Drawn
 from .measure import Measure, Part, refused
 from .quality import held_out_rows
 
-__all__ = ["KNOWN", "anomalies", "scores"]
+__all__ = ["KNOWN", "anomalies", "scores", "stamp"]
 
 KNOWN = {"digits": Digits, "mnist": Mnist, "fashion_mnist": FashionMnist, "cifar10": Cifar10}
 """Data sets that can be named."""
@@ -73,6 +74,20 @@ def anomalies(run: Run, drawn: Drawn, sets: Sequence[str], rng: torch.Generator)
             found += _told(name, by, x, y)
     shown = {name: values[:SHOWN].tolist() for name, values in energies.items()}
     return Part(found, {"energies": shown})
+
+
+def stamp(name: str) -> str:
+    """Returns what tells whether a set of anomalies has changed: "" for one that can be named.
+
+    Arguments:
+        name: The name of a data set, a file or a folder.
+    """
+    path = Path(name)
+    if name in KNOWN or not path.exists():
+        return ""
+    files = [path] if path.is_file() else sorted(part for part in path.rglob("*") if part.is_file())
+    known = [(str(part), part.stat().st_size, part.stat().st_mtime_ns) for part in files]
+    return hashlib.sha256(repr(known).encode()).hexdigest()
 
 
 def scores(run: Run, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -120,7 +135,8 @@ def _outside(
                     f"anomalies must be of {', '.join(KNOWN)}, or of a file or folder of images, "
                     f"got {name!r}, where nothing is"
                 )
-            found[path.name] = (rows, read_rows(path, data, rng)[:ROWS])
+            label = name if path.name in found else path.name
+            found[label] = (rows, read_rows(path, data, rng)[:ROWS])
     return found
 
 

@@ -21,7 +21,7 @@ from ..rng import generator
 from ..train.folder import FAILURE, read_rows
 from ..train.run import Run, content
 from ..train.trace import read_trace
-from .anomalies import anomalies
+from .anomalies import anomalies, stamp
 from .cache import recall, remembered
 from .drawn import Drawn, draw_many
 from .features import Features, distance_to, features_for
@@ -108,7 +108,7 @@ def evaluate(run: Run, folder: Path, plan: Plan) -> Iterator[tuple[str, Part]]:
         return draw_many(run, plan.samples, rng("evaluate"))
 
     parts: dict[str, tuple[dict[str, Any], Callable[[], Part]]] = {
-        "training": ({"failed": (folder / FAILURE).is_file()}, lambda: _training(folder)),
+        "training": ({"failure": _failure(folder)}, lambda: _training(folder)),
         "quality": (
             {"samples": plan.samples, "inception": str(plan.inception or "")},
             lambda: quality(run.dataset, drawn(), features(), rng("quality")),
@@ -119,7 +119,7 @@ def evaluate(run: Run, folder: Path, plan: Plan) -> Iterator[tuple[str, Part]]:
         ),
         "goodness": ({"samples": plan.samples}, lambda: goodness(run, drawn(), rng("goodness"))),
         "anomalies": (
-            {"samples": plan.samples, "outside": list(plan.outside)},
+            {"samples": plan.samples, "outside": [[name, stamp(name)] for name in plan.outside]},
             lambda: anomalies(run, drawn(), plan.outside, rng("anomalies")),
         ),
         "long_run": (
@@ -154,12 +154,17 @@ def evaluated(run: Run, folder: Path) -> dict[str, Part]:
     return {name: part for name, part in found.items() if part is not None}
 
 
+def _failure(folder: Path) -> str:
+    """Why the run broke off; "" if it did not."""
+    path = folder / FAILURE
+    return path.read_text() if path.is_file() else ""
+
+
 def _training(folder: Path) -> Part:
     """What the log of a run says of its training."""
     rows, trace = read_rows(folder / "log.jsonl"), read_trace(folder)
     findings = [list(finding) for finding in anatomy(rows, trace)]
-    failure = folder / FAILURE
-    found = verdict(rows, trace, failure.read_text() if failure.is_file() else "")
+    found = verdict(rows, trace, _failure(folder))
     return Part([], {"findings": findings, "update": found.update}, found.label, found.reason)
 
 
