@@ -16,6 +16,7 @@ from boltzwalk.bases import (
     published,
     vae_loss,
 )
+from boltzwalk.data.cifar import Cifar10
 from boltzwalk.data.digits import Digits
 from statistics_helpers import BOUND, assert_mean
 
@@ -215,8 +216,6 @@ def test_default_gamma_is_a_share_of_the_variance(rng):
 
 def test_the_constant_of_cifar(real_data):
     """The variance of the training images of the lossless subset."""
-    from boltzwalk.data.cifar import Cifar10
-
     dataset = Cifar10(root=real_data, layout="lossless_subset", validation=0.0).load()
     assert len(dataset.train) == 4000
     assert default_gamma(dataset.train) == pytest.approx(2.0, rel=1e-4)
