@@ -31,17 +31,22 @@ CIFAR_VARIANCE = 763.2
 """The sum of the variances of all 3072 pixels of CIFAR-10 in [-1, 1]: unbiased, over 4,000 training
 images of original pixels. The 50,000 after JPEG have 754.6."""
 
+ACTIVE = 0.01
+"""The variance over rows of the posterior mean of a latent variable that is in use."""
+
 CHUNK = 1000
 """Rows that are encoded at a time."""
 
 
 class VaeParts(NamedTuple):
-    """The parts of the loss, each a mean over rows, detached."""
+    """What the loss is made of, means over rows, and what it says of the latents; detached."""
 
     reconstruction: Tensor
     """Squared error, summed over pixels."""
     kl: Tensor
     """KL(q(z | x) || N(0, I)), in nats."""
+    active: Tensor
+    """Latent variables whose mean varies by more than 0.01 over the rows."""
 
 
 def vae_loss(
@@ -81,7 +86,9 @@ def vae_loss(
     errors = (decoded - x).flatten(1).square().sum(1)
     divergences = -(1 + 2 * log_std - mean.square() - (2 * log_std).exp()).sum(1) / 2
     loss = (errors + gamma * divergences).mean()
-    return loss, VaeParts(errors.detach().mean(), divergences.detach().mean())
+    spread = mean.detach().var(0, correction=0)
+    active = (spread > ACTIVE).sum().to(loss.dtype)
+    return loss, VaeParts(errors.detach().mean(), divergences.detach().mean(), active)
 
 
 @torch.no_grad()
@@ -137,7 +144,7 @@ def elbo(
 
 @torch.no_grad()
 def active_dimensions(
-    vae: VariationalAutoencoder, x: Float[Tensor, "N *event"], threshold: float = 0.01
+    vae: VariationalAutoencoder, x: Float[Tensor, "N *event"], threshold: float = ACTIVE
 ) -> int:
     r"""Returns how many latent variables the encoder uses.
 

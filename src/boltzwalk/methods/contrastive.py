@@ -15,7 +15,6 @@ and then what is learnt is the K-step sampler, not the density (short-run learni
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 import torch
@@ -24,10 +23,9 @@ from torch import Tensor
 
 from ..energies.energy import Energy
 from ..kernels import HMC, MALA, ULA, AdamDescent, Descent, KineticLangevin, run
-from ..kernels.chain import ChainInfo
 from ..replay import Replay
 from ..walkers import Walkers, cat, evaluate
-from .diagnosis import out_of_range
+from .diagnosis import of_the_chain
 from .starts import DataStart, NoiseStart, ReplayStart
 
 __all__ = ["Contrastive"]
@@ -83,7 +81,7 @@ class Contrastive:
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
 
-    def build(self, event_shape: tuple[int, ...], seed: int) -> Contrastive:
+    def build(self, event_shape: tuple[int, ...], seed: int, data: Tensor) -> Contrastive:
         """Returns itself: there is no network beside the energy."""
         return self
 
@@ -122,8 +120,11 @@ class Contrastive:
             "energy_gap": gap.detach(),
             "energy_data": u_data.detach().mean(),
             "energy_walkers": u_walkers.detach().mean(),
-            **self._diagnose(data, x, walkers, chain),
+            **of_the_chain(self.kernel, self.steps, data, walkers.x, chain),
         }
+        if self.start.from_noise:  # how far the data are from where the walkers start
+            pairs = min(len(data), n)
+            info["distance"] = (x[:pairs] - data[:pairs]).flatten(1).norm(dim=1).mean()
         return loss, self.start.put(state, index, walkers.x), info
 
     def sample(
@@ -161,28 +162,3 @@ class Contrastive:
     def gradients(self, batch: int) -> int:
         """Returns the input gradients of one update of a batch: K + 1 a walker for ULA."""
         return (self.walkers or batch) * (1 + self.steps * self.kernel.gradients)
-
-    def _diagnose(
-        self, data: Tensor, start: Tensor, walkers: Walkers, chain: ChainInfo
-    ) -> dict[str, Tensor]:
-        r"""What a chain says about itself, from values that are there already.
-
-        The travel :math:`K \varepsilon v`, with the mean gradient size :math:`v`, is how far the
-        drift alone carries a walker; where the steps of a kernel do not grow with the gradient,
-        there is none. The distance is how far the data are from walkers that start from noise.
-        """
-        found = {
-            "gradient_first": chain.gradient_first,
-            "gradient_mean": chain.gradient_mean,
-            "gradient_last": chain.gradient_last,
-            "displacement": chain.displacement,
-            "acceptance": chain.acceptance,
-            "temperature": torch.as_tensor(self.kernel.temperature),
-        }
-        if not math.isnan(self.kernel.drift):
-            found["travel"] = self.steps * self.kernel.drift * chain.gradient_mean
-        if self.start.from_noise:
-            pairs = min(len(data), len(start))
-            found["distance"] = (start[:pairs] - data[:pairs]).flatten(1).norm(dim=1).mean()
-        found["out_of_range"] = out_of_range(data, walkers.x)
-        return found

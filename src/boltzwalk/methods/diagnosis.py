@@ -2,10 +2,48 @@
 
 from __future__ import annotations
 
+import math
+
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["out_of_range"]
+from ..kernels import ChainInfo, Kernel
+
+__all__ = ["of_the_chain", "out_of_range"]
+
+
+def of_the_chain(
+    kernel: Kernel,
+    steps: int,
+    data: Float[Tensor, "B *event"],
+    x: Float[Tensor, "N *event"],
+    chain: ChainInfo,
+) -> dict[str, Tensor]:
+    r"""Returns what a chain says about itself, from values that are there already.
+
+    The travel :math:`K \varepsilon v`, with the mean gradient size :math:`v`, is how far the
+    drift alone carries a walker; where the steps of a kernel do not grow with the gradient,
+    there is none.
+
+    Arguments:
+        kernel: How the walkers moved.
+        steps: The number of steps K.
+        data: A batch of data, shape (B, \*event).
+        x: Where the walkers are, shape (N, \*event).
+        chain: What was measured on the way.
+    """
+    found = {
+        "gradient_first": chain.gradient_first,
+        "gradient_mean": chain.gradient_mean,
+        "gradient_last": chain.gradient_last,
+        "displacement": chain.displacement,
+        "acceptance": chain.acceptance,
+        "temperature": torch.as_tensor(kernel.temperature),
+    }
+    if not math.isnan(kernel.drift):
+        found["travel"] = steps * kernel.drift * chain.gradient_mean
+    return found | {"out_of_range": out_of_range(data, x)}
 
 
 def out_of_range(

@@ -196,7 +196,7 @@ class Jarzynski:
                 f"{self.start.size}; write start.size={self.walkers} or more, or walkers=0 for all"
             )
 
-    def build(self, event_shape: tuple[int, ...], seed: int) -> Jarzynski:
+    def build(self, event_shape: tuple[int, ...], seed: int, data: Tensor) -> Jarzynski:
         """Returns itself: there is no network beside the energy."""
         return self
 

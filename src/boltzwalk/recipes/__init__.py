@@ -9,6 +9,7 @@ from .anatomy import (
     anatomy_toy_convergent,
     anatomy_toy_nonconvergent,
 )
+from .cooperative import coopnets_digits, vae_teaching_digits
 from .digits import digits
 from .jarzynski import jarzynski_mixture, jarzynski_mixture_cd, jarzynski_mixture_pcd
 from .jarzynski_images import (
@@ -47,6 +48,8 @@ RECIPES: dict[str, Callable[[], Settings]] = {
         jarzynski_mnist,
         jarzynski_mnist_pcd,
         jarzynski_cifar10,
+        coopnets_digits,
+        vae_teaching_digits,
     )
 }
 """All recipes by name."""

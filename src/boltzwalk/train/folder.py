@@ -61,6 +61,8 @@ FIXED = (
     "energy.",
     "method.kind",
     "method.start",
+    "method.generator.",
+    "method.vae.",
     "optimizer.kind",
     "seed",
     "witness.walkers",

@@ -117,7 +117,9 @@ def start(settings: Settings) -> Run:
         average.requires_grad_(requires_grad=False)
     rng = generator(settings.seed, "init", 0, settings.device)
     method: Any = settings.method.build(
-        dataset.event_shape, generator(settings.seed, "method network").initial_seed()
+        dataset.event_shape,
+        generator(settings.seed, "method network").initial_seed(),
+        dataset.train,
     )
     groups: list[dict[str, Any]] = [{"params": list(energy.parameters())}]
     learns = isinstance(method, nn.Module)
@@ -322,7 +324,7 @@ def _what_is_kept(settings: Settings) -> dict[str, Any]:
     return {
         "energy": tree["energy"],
         "method": tree["method"]["kind"],
-        "start": tree["method"]["start"],
+        "networks": {k: tree["method"].get(k) for k in ("start", "generator", "vae")},
         "witness": {key: tree["witness"][key] for key in ("walkers", "replicates")},
         "temperature": settings.method.kernel.temperature if carries_weights(settings) else None,
         "optimizer": tree["optimizer"]["kind"],

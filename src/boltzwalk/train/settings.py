@@ -14,7 +14,9 @@ from ..energies import NetworkEnergy
 from ..energies.learnt_mixture import MixtureEnergy
 from ..kernels import refuse_weights
 from ..methods.contrastive import Contrastive
+from ..methods.cooperative import Cooperative
 from ..methods.jarzynski import Jarzynski
+from ..methods.variational import Variational
 from ..smc.witness import Witness
 from .optimizers import SGD, Adam, Schedule
 from .tree import from_tree, to_tree
@@ -71,7 +73,7 @@ class Settings:
 
     data: Digits | Mnist | FashionMnist | Cifar10 | Table | Images | Toy | Modes
     energy: NetworkEnergy | MixtureEnergy
-    method: Contrastive | Jarzynski
+    method: Contrastive | Jarzynski | Cooperative | Variational
     optimizer: Adam | SGD = field(default_factory=Adam)
     schedule: Schedule = field(default_factory=Schedule)
     updates: int = 1000

@@ -1,0 +1,108 @@
+r"""A network proposes where walkers start, MCMC under the energy revises them.
+
+.. math:: z \sim N(0, I), \qquad \hat x = g(z), \qquad \hat x \to \tilde x \text{ in K steps}
+
+What methods that learn together with a network share: the proposal and its revision, in training
+and when samples are drawn (*ancestral* sampling).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..energies.energy import Energy
+from ..kernels import ChainInfo, Kernel, run
+from ..walkers import Walkers, cat, evaluate
+from .diagnosis import of_the_chain
+
+__all__ = ["Proposes", "Revision", "ancestral", "energy_gap", "revise"]
+
+AT_ONCE = 1000
+"""Walkers that are revised at once when samples are drawn."""
+
+
+@runtime_checkable
+class Proposes(Protocol):
+    """What can be drawn from: latent variables, and events that are decoded from them."""
+
+    def latents(self, n: int, rng: torch.Generator) -> Tensor:
+        """Draws latent rows, shape (n, d)."""
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Returns events, shape (n, *event)."""
+
+
+class Revision(NamedTuple):
+    """Proposals and what became of them; nothing has a graph."""
+
+    z: Float[Tensor, "n d"]
+    proposed: Float[Tensor, "n *event"]
+    walkers: Walkers
+    chain: ChainInfo
+
+
+def revise(
+    base: Proposes, kernel: Kernel, energy: Energy, n: int, steps: int, rng: torch.Generator
+) -> Revision:
+    """Draws proposals and moves them by K steps.
+
+    Arguments:
+        base: The network that proposes, whose rows must not be coupled.
+        kernel: How they move.
+        energy: The energy.
+        n: The number of walkers.
+        steps: The number of steps K.
+        rng: The source of all noise.
+    """
+    with torch.no_grad():
+        z = base.latents(n, rng)
+        proposed = base.decode(z)
+    walkers, chain = run(kernel, energy, evaluate(energy, proposed), steps, rng)
+    return Revision(z, proposed, walkers, chain)
+
+
+def ancestral(
+    base: Proposes, kernel: Kernel, energy: Energy, n: int, steps: int, rng: torch.Generator
+) -> Walkers:
+    """Draws samples: proposals that were revised, some at a time.
+
+    Arguments:
+        base: The network that proposes.
+        kernel: How walkers move.
+        energy: The energy.
+        n: The number of samples.
+        steps: The number of steps.
+        rng: The source of all noise.
+    """
+    parts = (min(AT_ONCE, n - begun) for begun in range(0, n, AT_ONCE))
+    return cat(*(revise(base, kernel, energy, part, steps, rng).walkers for part in parts))
+
+
+def energy_gap(
+    energy: Energy,
+    data: Float[Tensor, "B *event"],
+    revision: Revision,
+    kernel: Kernel,
+    steps: int,
+) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+    """Returns the loss of the energy, with its graph, and what to log of the chains.
+
+    Arguments:
+        energy: The energy that learns.
+        data: A batch, shape (B, *event).
+        revision: The walkers.
+        kernel: How they moved.
+        steps: In how many steps.
+    """
+    u_data, u_walkers = energy(data), energy(revision.walkers.x)
+    gap = u_data.mean() - u_walkers.mean()
+    return gap, {
+        "energy_gap": gap.detach(),
+        "energy_data": u_data.detach().mean(),
+        "energy_walkers": u_walkers.detach().mean(),
+        **of_the_chain(kernel, steps, data, revision.walkers.x, revision.chain),
+    }
