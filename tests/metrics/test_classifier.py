@@ -131,6 +131,8 @@ def test_values_out_of_range_are_clamped(fitted):
     torch.testing.assert_close(
         classifier.features(x * 5), classifier.features((x * 5).clamp(-1, 1))
     )
+    other = dataclasses.replace(classifier, gain=4.0)  # the range is that of its own units
+    torch.testing.assert_close(other.features(x * 0.6), classifier.features((x * 2.4).clamp(-1, 1)))
 
 
 def test_chosen_classes_keep_their_places():
