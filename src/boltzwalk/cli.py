@@ -172,6 +172,9 @@ def evaluate(
         float, typer.Option(help="Seconds for long chains; more seconds go on with them.")
     ] = 60.0,
     chain_steps: Annotated[int, typer.Option(min=1, help="Steps of the long chains.")] = 100_000,
+    log_z_seconds: Annotated[
+        float, typer.Option(help="log Z: refused where its chains alone would take longer.")
+    ] = 900.0,
     walkers: Annotated[int, typer.Option(min=2, help="log Z: walkers of a replicate.")] = 1024,
     replicates: Annotated[int, typer.Option(min=2, help="log Z: independent replicates.")] = 8,
     steps: Annotated[
@@ -207,7 +210,7 @@ def evaluate(
             inception=inception,
             outside=tuple(ood or ()),
             long_run=LongRun(seconds=seconds, steps=chain_steps, report=report),
-            effort=Effort(steps=steps, annealing=annealing, report=report),
+            effort=Effort(steps=steps, annealing=annealing, seconds=log_z_seconds, report=report),
             seed=seed,
             report=report,
         )

@@ -130,7 +130,7 @@ def evaluate(run: Run, folder: Path, plan: Plan) -> Iterator[tuple[str, Part]]:
             ),
         ),
         "likelihood": (
-            {"effort": f"{plan.effort.samples} {plan.effort.steps} {plan.effort.annealing}"},
+            {"effort": repr(replace(plan.effort, report=print))},
             lambda: as_part(likelihood(run, rng("likelihood"), plan.effort)),
         ),
     }

@@ -87,6 +87,8 @@ class Effort:
             them, and from those of the other half starts the way back.
         steps: Their number of steps, each of 10 leapfrog steps of HMC.
         annealing: The way there and back.
+        seconds: The time that the long chains may take; where they would take longer, the
+            likelihood is refused at once.
         report: Is told what is done and how long it may take.
 
     Raises:
@@ -96,6 +98,7 @@ class Effort:
     samples: int = 1000
     steps: int = 1000
     annealing: Annealing = field(default_factory=Annealing)
+    seconds: float = 900.0
     report: Callable[[str], None] = lambda text: None
 
     def __post_init__(self) -> None:
@@ -190,24 +193,37 @@ def _log_z(run: Run, temperature: float, rng: torch.Generator, effort: Effort) -
     unbounded = unbounded_rays(energy, x)
     if unbounded:
         return _refused(unbounded)
-    x = _long_chains(energy, x, rng, effort)
+    x, seconds = _long_chains(energy, x, rng, effort)
+    if seconds > effort.seconds:
+        return _refused(
+            f"the long chains alone would take about {seconds:,.0f} s, more than the "
+            f"{effort.seconds:,.0f} s allowed; give it more, --log-z-seconds {2 * seconds:.0f}, or "
+            "fewer --steps"
+        )
     if not bool(x.isfinite().all()):
         return _refused("long chains from samples of the run left for infinity")
     # Different rows: a Gaussian that was fitted to the very samples of the way back would bias it.
     return estimate_log_z(energy, x[::2], rng, effort.annealing, samples=x[1::2])
 
 
-def _long_chains(energy: Energy, x: Tensor, rng: torch.Generator, effort: Effort) -> Tensor:
-    """Samples after many exact steps at an adapted step size."""
+def _long_chains(
+    energy: Energy, x: Tensor, rng: torch.Generator, effort: Effort
+) -> tuple[Tensor, float]:
+    """Samples after many exact steps at an adapted step size, and the seconds that these need.
+
+    Where that is more than is allowed, the steps are not made.
+    """
     began = time.monotonic()
     spread = float(x.flatten(1).std(0).square().mean().sqrt())
     first = HMC(0.1 * max(spread, 1e-6) / x[0].numel() ** 0.25)
     kernel, walkers = adapt_step_size(first, energy, evaluate(energy, x), WARM_UP, rng)
     seconds = (time.monotonic() - began) * effort.steps / WARM_UP
+    if seconds > effort.seconds:
+        return walkers.x, seconds
     effort.report(f"long chains from the samples of the run: about {seconds:.0f} s")
     walkers, _ = run_chain(kernel, energy, walkers, effort.steps, rng, diagnose=False)
     effort.report("annealing there and back")
-    return walkers.x
+    return walkers.x, seconds
 
 
 @torch.no_grad()

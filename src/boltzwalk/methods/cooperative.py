@@ -52,6 +52,7 @@ class Cooperative:
         kernel: How the walkers move.
         steps: The number of steps K of a walker in one update.
         walkers: The number of walkers n; 0 takes as many as there are data.
+        data_noise: The standard deviation of noise added to the data of every update.
         sample_steps: The number of steps when samples are drawn; 0 takes those of training.
         latent_steps: The Langevin steps of G1.
         latent_step_size: Their step size :math:`\delta_z^2 / 2`.
@@ -70,6 +71,7 @@ class Cooperative:
     )
     steps: int = 15
     walkers: int = 0
+    data_noise: float = 0.0
     sample_steps: int = 0
     latent_steps: int = 0
     latent_step_size: float = 0.005
@@ -80,12 +82,16 @@ class Cooperative:
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise ValueError(f"steps must be >= 1, got {self.steps}; 15 are usual")
-        for name in ("walkers", "sample_steps", "latent_steps"):
-            if getattr(self, name) < 0:
+        for name in ("walkers", "data_noise", "sample_steps", "latent_steps"):
+            if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
         for name in ("latent_step_size", "sigma", "generator_rate"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be > 0, got {getattr(self, name)}")
+        if not 0 <= self.generator_beta1 < 1:
+            raise ValueError(
+                f"generator_beta1 must be in [0, 1), got {self.generator_beta1}; 0.5 is usual"
+            )
 
     def build(self, event_shape: tuple[int, ...], seed: int, data: Tensor) -> Cooperation:
         r"""Returns the method with its generator.
@@ -138,7 +144,9 @@ class Cooperation(nn.Module):
         n = own.walkers or len(data)
         revision = revise(self.base, own.kernel, energy, n, own.steps, rng)
         z = self._inferred(revision.z, revision.walkers.x, rng)
-        gap, info = energy_gap(energy, data, revision, own.kernel, own.steps)
+        noise = torch.randn(data.shape, generator=rng, dtype=data.dtype, device=data.device)
+        noisy = data + own.data_noise * noise
+        gap, info = energy_gap(energy, noisy, revision, own.kernel, own.steps)
         with learning(self.base, rng):
             made = self.base(z)
         misfit = (revision.walkers.x - made).flatten(1).square().sum(1).mean()

@@ -60,7 +60,7 @@ def revise(
     """
     with torch.no_grad():
         z = base.latents(n, rng)
-        proposed = base.decode(z)
+        proposed = base.decode(z).to(z.dtype)  # else, of bfloat16, no small step would move it
     walkers, chain = run(kernel, energy, evaluate(energy, proposed), steps, rng)
     return Revision(z, proposed, walkers, chain)
 

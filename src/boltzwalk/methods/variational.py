@@ -47,6 +47,7 @@ class Variational:
             the published code runs.
         steps: The number of steps K of a walker in one update.
         walkers: The number of walkers n; 0 takes as many as there are data.
+        data_noise: The standard deviation of noise added to the data of every update.
         sample_steps: The number of steps when samples are drawn; 0 takes those of training.
         gamma: The weight :math:`\gamma` of the divergence, in squared units of a pixel; 0 takes 2
             times the total variance of the data over that of CIFAR-10, for which 2 was published.
@@ -64,6 +65,7 @@ class Variational:
     )
     steps: int = 15
     walkers: int = 0
+    data_noise: float = 0.0
     sample_steps: int = 0
     gamma: float = 0.0
     vae_rate: float = 2e-4
@@ -72,11 +74,13 @@ class Variational:
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise ValueError(f"steps must be >= 1, got {self.steps}; 15 are usual")
-        for name in ("walkers", "sample_steps", "gamma"):
+        for name in ("walkers", "data_noise", "sample_steps", "gamma"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
         if not self.vae_rate > 0:
             raise ValueError(f"vae_rate must be > 0, got {self.vae_rate}; 2e-4 is usual")
+        if not 0 <= self.vae_beta1 < 1:
+            raise ValueError(f"vae_beta1 must be in [0, 1), got {self.vae_beta1}; 0.5 is usual")
 
     def build(self, event_shape: tuple[int, ...], seed: int, data: Tensor) -> Teaching:
         r"""Returns the method with its VAE.
@@ -131,7 +135,9 @@ class Teaching(nn.Module):
         own = self.settings
         n = own.walkers or len(data)
         revision = revise(self.base, own.kernel, energy, n, own.steps, rng)
-        gap, info = energy_gap(energy, data, revision, own.kernel, own.steps)
+        noise = torch.randn(data.shape, generator=rng, dtype=data.dtype, device=data.device)
+        noisy = data + own.data_noise * noise
+        gap, info = energy_gap(energy, noisy, revision, own.kernel, own.steps)
         with learning(self.base, rng):
             loss, parts = vae_loss(self.base, revision.walkers.x, self.gamma, rng)
         info |= {"reconstruction": parts.reconstruction, "kl": parts.kl, "active": parts.active}

@@ -9,7 +9,14 @@ from .anatomy import (
     anatomy_toy_convergent,
     anatomy_toy_nonconvergent,
 )
-from .cooperative import coopnets_digits, vae_teaching_digits
+from .cooperative import (
+    coopnets_digits,
+    coopnets_mnist,
+    vae_teaching_cifar10,
+    vae_teaching_digits,
+    vae_teaching_fashion_mnist,
+    vae_teaching_mnist,
+)
 from .digits import digits
 from .jarzynski import jarzynski_mixture, jarzynski_mixture_cd, jarzynski_mixture_pcd
 from .jarzynski_images import (
@@ -50,6 +57,10 @@ RECIPES: dict[str, Callable[[], Settings]] = {
         jarzynski_cifar10,
         coopnets_digits,
         vae_teaching_digits,
+        coopnets_mnist,
+        vae_teaching_mnist,
+        vae_teaching_fashion_mnist,
+        vae_teaching_cifar10,
     )
 }
 """All recipes by name."""

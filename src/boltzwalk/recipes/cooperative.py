@@ -11,15 +11,22 @@ noise out. The published reference s of 0.016 is `energy.reference_scale`.
 from dataclasses import replace
 
 from ..bases import published as bases
-from ..data import Digits
-from ..energies import Multilayer, NetworkEnergy
-from ..kernels import Descent
+from ..data import Cifar10, Digits, FashionMnist, Mnist
+from ..energies import Multilayer, NetworkEnergy, published
+from ..kernels import ULA, Descent, noise_temperature
 from ..methods.cooperative import Cooperative
 from ..methods.variational import Variational
-from ..train.optimizers import Adam
+from ..train.optimizers import Adam, Schedule
 from ..train.settings import Output, Settings
 
-__all__ = ["coopnets_digits", "vae_teaching_digits"]
+__all__ = [
+    "coopnets_digits",
+    "coopnets_mnist",
+    "vae_teaching_cifar10",
+    "vae_teaching_digits",
+    "vae_teaching_fashion_mnist",
+    "vae_teaching_mnist",
+]
 
 
 def vae_teaching_digits() -> Settings:
@@ -56,4 +63,85 @@ def coopnets_digits() -> Settings:
             walkers=100,
             generator_rate=1e-3,
         ),
+    )
+
+
+REVISION = ULA(step_size=1.0, temperature=noise_temperature(1.0, 0.01), box=(-1.1, 1.1))
+"""The kernel of `mnist`: with a step of 1 the energy stays small, and follows at a usual rate. With
+the published steps of 1e-6 it must first grow by orders of magnitude, and overshoots."""
+
+
+def vae_teaching_mnist() -> Settings:
+    """MNIST, proposed by a VAE that learns from their revision.
+
+    Reached: not run to its end.
+    """
+    return Settings(
+        data=Mnist(),
+        energy=NetworkEnergy(published.short_run(width=16)),
+        method=Variational(
+            vae=bases.mnist_small(),
+            kernel=REVISION,
+            steps=15,
+            walkers=64,
+            data_noise=0.03,
+            vae_rate=1e-3,
+        ),
+        optimizer=Adam(1e-4, beta1=0.5),
+        schedule=Schedule(warmup=200, anneal=0.3),
+        updates=4000,
+        batch=64,
+        average=0.99,
+        precision="auto",
+        output=Output(save_every=250, picture_every=250),
+    )
+
+
+def coopnets_mnist() -> Settings:
+    """MNIST, proposed by a generator that learns from their revision.
+
+    Reached: not run to its end.
+    """
+    return replace(
+        vae_teaching_mnist(),
+        method=Cooperative(
+            generator=bases.mnist_small().generator(),
+            kernel=REVISION,
+            steps=15,
+            walkers=64,
+            data_noise=0.03,
+            generator_rate=1e-3,
+        ),
+    )
+
+
+def vae_teaching_fashion_mnist() -> Settings:
+    """Fashion-MNIST, with the settings of `vae_teaching_mnist`.
+
+    Reached: not run to its end; the cost of an update is that of `vae_teaching_mnist`.
+    """
+    return replace(vae_teaching_mnist(), data=FashionMnist())
+
+
+def vae_teaching_cifar10() -> Settings:
+    """CIFAR-10 by variational teaching with the published settings.
+
+    Reached: not run, needs a GPU.
+    """
+    return Settings(
+        data=Cifar10(),
+        energy=NetworkEnergy(published.teaching_cifar(), reference_scale=0.016),
+        method=Variational(
+            vae=bases.teaching_cifar(),
+            kernel=Descent(2e-6),
+            steps=15,
+            walkers=900,
+            sample_steps=30,
+            gamma=2.0,
+        ),
+        optimizer=Adam(0.009, beta1=0.5),
+        schedule=Schedule(decay=0.98 ** (1 / (20 * 200))),
+        updates=1_000_000,
+        batch=250,
+        output=Output(save_every=1000, picture_every=1000),
     )

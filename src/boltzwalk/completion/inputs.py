@@ -1,0 +1,198 @@
+"""What is to be completed: rows of a file with their missing entries, or held-out rows.
+
+Visible entries are taken as they are: no scaling of pictures, no noise of dequantisation.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from PIL import Image
+from torch import Tensor
+
+from ..data import Dataset
+from ..data.arrays import read_array
+from ..data.delimited import is_number, read_text_table
+from ..data.foreign import from_grey
+from ..data.pictures import read_array_of_pictures, read_folder
+from ..data.tables import choose_columns
+from .masks import parse_mask, refuse_mask
+
+__all__ = ["Inputs", "held_out", "make_inputs", "read_partial"]
+
+MISSING = ("", "na", "n/a", "null", "none", "?")
+"""Fields of a text table that are missing, beside nan; in any case."""
+
+
+class Inputs(NamedTuple):
+    r"""Rows to complete.
+
+    Attributes:
+        x: The rows in model units, hidden values filled with their training mean, (N, \*event).
+        hidden: Which values are hidden in the units of the data, shape (N, \*event).
+        original: The rows in the units of the data, float64; nan where unknown.
+        truth: The whole rows in model units, shape (N, \*event); None where they are not known.
+    """
+
+    x: Float[Tensor, "N *event"]
+    hidden: Bool[Tensor, "N *event"]
+    original: Float[Tensor, "N *event"]
+    truth: Float[Tensor, "N *event"] | None
+
+
+def make_inputs(
+    dataset: Dataset, original: Tensor, mask: str | None, truth: Tensor | None
+) -> Inputs:
+    r"""Returns rows to complete: nan is hidden, and so is what the mask says.
+
+    Arguments:
+        dataset: The data of the model.
+        original: Rows in the units of the data, float64, nan where missing, shape (N, \*event).
+        mask: What is hidden, see :mod:`.masks`; None for what is missing alone.
+        truth: The whole rows in the units of the data; None takes the rows themselves, if whole.
+
+    Raises:
+        ValueError: If everything or nothing is hidden, or the truth has another shape or gaps.
+
+    Example:
+        >>> data = Dataset(torch.zeros(4, 2), torch.zeros(0, 2), torch.zeros(0, 2))
+        >>> make_inputs(data, torch.tensor([[1.0, torch.nan]]).double(), None, None).x
+        tensor([[1., 0.]])
+    """
+    hidden = original.isnan()
+    if mask is not None:
+        hidden = hidden | parse_mask(mask, dataset.event_shape, len(original), dataset.columns)
+    refuse_mask(hidden)
+    if truth is None and not bool(original.isnan().any()):
+        truth = original
+    if truth is not None and (truth.shape != original.shape or bool(truth.isnan().any())):
+        raise ValueError(
+            f"the truth must be {len(original)} whole rows like those to complete, got "
+            f"{len(truth)} rows with {int(truth.isnan().sum())} missing entries; give the same "
+            "rows in the same order"
+        )
+    mean = dataset.to_original(dataset.train.mean(0, keepdim=True)).cpu().double()
+    x = _to_model(dataset, torch.where(hidden, mean, original))
+    known = None if truth is None else _to_model(dataset, truth)
+    return Inputs(x, hidden.to(x.device), original, known)
+
+
+def held_out(dataset: Dataset, n: int = 16) -> tuple[Tensor, str]:
+    r"""Returns the first rows that were not trained on, in the units of the data, and their name.
+
+    Arguments:
+        dataset: The data.
+        n: How many.
+    """
+    rows, name = torch.cat([dataset.validation, dataset.test])[:n], "held-out rows"
+    if len(rows) == 0:
+        rows, name = dataset.train[:n], "training rows, as none were held out"
+    return dataset.to_original(rows).cpu().double(), f"the first {len(rows)} {name}"
+
+
+def read_partial(path: Path, dataset: Dataset) -> Tensor:
+    r"""Returns the rows of a file in the units of the data, nan where missing, shape (N, \*event).
+
+    Images are one file, a folder, or a .npy or .npz file, of the size that the model knows: uint8
+    pictures, or numbers in the units of the data with nan where missing. A table is text with
+    empty fields or nan, or an array.
+
+    Arguments:
+        path: The file or folder.
+        dataset: The data of the model.
+
+    Raises:
+        FileNotFoundError: If there is nothing at the path.
+        ValueError: If it does not hold such rows, or a value is outside of the range of the data.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"there must be a file or folder of rows at {path}, found nothing")
+    image = len(dataset.event_shape) == 3
+    y = _images(path, dataset) if image else torch.from_numpy(_table(path, dataset))
+    if y.shape[1:] != dataset.event_shape or len(y) == 0:
+        expected = ", ".join(map(str, dataset.event_shape))
+        raise ValueError(
+            f"{path} must hold rows of shape ({expected}), those that the model knows, got "
+            f"{tuple(y.shape[1:])}; {'scale the images' if image else 'give these columns'}"
+        )
+    if bool(y.isinf().any()):
+        raise ValueError(f"{path} must hold finite numbers, or nan where missing, got inf")
+    if image and dataset.low is not None and dataset.high is not None:
+        ends = torch.tensor([dataset.low, dataset.high]).reshape(2, *[1] * 3)
+        low, high = dataset.to_original(ends.to(dataset.train)).flatten().tolist()
+        known = y[~y.isnan()]
+        if len(known) and not low <= float(known.min()) <= float(known.max()) <= high:
+            raise ValueError(
+                f"{path} must hold values from {low:g} to {high:g}, the units of the data, got "
+                f"{float(known.min()):g} to {float(known.max()):g}; scale them, or give uint8 "
+                "pictures"
+            )
+    return y
+
+
+def _to_model(dataset: Dataset, original: Tensor) -> Tensor:
+    """Rows in model units, through float64, of the type and on the device of the data."""
+    exact = original.to(dataset.train.device)
+    return dataset.from_original(exact).to(dataset.train)
+
+
+def _images(path: Path, dataset: Dataset) -> Tensor:
+    """Images in the units of the data, float64."""
+    channels, height, width = dataset.event_shape
+    if path.suffix in (".npy", ".npz") and path.is_file():
+        array = read_array(path, None)
+        if array.dtype.kind == "f":
+            found = torch.from_numpy(array.astype(np.float64))
+            bare = channels == 1 and found.shape[1:] == (height, width)
+            return found[:, None] if bare else found
+        grey = read_array_of_pictures(path, None, None, None, "crop")
+    elif path.is_dir():
+        grey = read_folder(path, None, channels, "crop")
+    else:
+        try:
+            with Image.open(path) as image:
+                pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+        except OSError as error:
+            raise ValueError(
+                f"{path} must be an image, a folder of images, or a .npy or .npz file, got one "
+                f"that cannot be read ({error})"
+            ) from error
+        grey = pixels[None, None] if channels == 1 else pixels.transpose(2, 0, 1)[None]
+    if tuple(grey.shape[1:]) != dataset.event_shape:
+        return torch.from_numpy(np.ascontiguousarray(grey)).double()  # which is then refused
+    x = from_grey(torch.from_numpy(np.ascontiguousarray(grey)), dataset)
+    return dataset.to_original(x).cpu().double()
+
+
+def _table(path: Path, dataset: Dataset) -> np.ndarray:
+    """Rows of a table in the units of the data, float64, nan where missing, shape (N, D)."""
+    if path.is_dir():
+        raise ValueError(f"a table must be a file, got the folder {path}; name a file in it")
+    if path.suffix in (".npy", ".npz"):
+        array = read_array(path, None)
+        if array.dtype.kind not in "fiub":
+            raise ValueError(f"{path} must hold numbers, got {array.dtype}; save it as float64")
+        return array.astype(np.float64)
+    table = read_text_table(path, "auto", None)
+    numbered = tuple(f"column{i}" for i in range(len(table.names)))
+    names = table.names
+    if dataset.columns and table.names != numbered and dataset.columns[0] != "column0":
+        names = choose_columns(table.names, dataset.columns, ())
+    places = [table.names.index(name) for name in names]
+    values = np.full((len(table.rows), len(names)), np.nan)
+    for i, row in enumerate(table.rows):
+        for j, place in enumerate(places):
+            field = row[place].strip()
+            if field.lower() in MISSING:
+                continue
+            if not is_number(field):
+                raise ValueError(
+                    f"column {names[j]!r} of {path} must hold numbers, or nothing where they are "
+                    f"missing, got {field!r} in line {table.lines[i]}; leave that field empty"
+                )
+            values[i, j] = float(field)
+    return values
