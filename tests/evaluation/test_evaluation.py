@@ -119,3 +119,11 @@ def test_what_is_read_has_numbers_intervals_and_protocol(tmp_path):
 def test_too_little_effort_is_refused(change):
     with pytest.raises(ValueError, match="steps must be >= 1 and samples four for each of the 8"):
         dataclasses.replace(LITTLE, **change)
+
+
+def test_long_chains_that_would_take_too_long_are_refused_at_once():
+    """The estimate comes from the warm-up; the message says what to write instead."""
+    run = trained(dataclasses.replace(TOY, updates=2))
+    found = likelihood(run, generator(0, "test"), dataclasses.replace(LITTLE, seconds=1e-6))
+    assert "more than the 0 s allowed; give it more, --log-z-seconds" in found.log_z.refusal
+    assert found.log_z.evaluations == 0

@@ -135,7 +135,7 @@ def test_parts_that_are_not_asked_for_are_left_alone(first, no_work):
     ("change", "anew"),
     [
         ({"seed": 1}, set(PARTS)),
-        ({"samples": 61}, {"quality", "modes", "goodness", "anomalies"}),
+        ({"samples": 61}, {"quality", "base", "modes", "goodness", "anomalies"}),
         ({"outside": ("x",)}, {"anomalies"}),
         ({"long_run": replace(PLAN.long_run, steps=3)}, {"long_run"}),
         ({"long_run": replace(PLAN.long_run, seconds=2e6)}, {"long_run"}),
@@ -169,7 +169,7 @@ def test_the_inception_weights_change_what_they_judge(first, monkeypatch, tmp_pa
         lambda path, key, make: judging.recall(path, key) or asked.add(path.stem),
     )
     dict(evaluate(open_run(folder), folder, replace(PLAN, inception=tmp_path / "w.pth")))
-    assert asked == {"quality", "modes"}
+    assert asked == {"quality", "base", "modes"}
 
 
 @pytest.mark.parametrize("parts", [("training", "qualty"), ()])

@@ -11,11 +11,11 @@ from boltzwalk.data import Digits, Modes, Toy
 from boltzwalk.data.dataset import Dataset
 from boltzwalk.energies import Multilayer, NetworkEnergy
 from boltzwalk.energies.learnt_mixture import LearntMixture, MixtureEnergy
-from boltzwalk.evaluation.drawn import Drawn, _finite, draw_many
+from boltzwalk.evaluation.drawn import Drawn, draw_many, finite_part
 from boltzwalk.evaluation.features import distance_to, features_for
 from boltzwalk.evaluation.goodness import goodness
 from boltzwalk.evaluation.modes import modes
-from boltzwalk.evaluation.quality import held_out_rows, quality
+from boltzwalk.evaluation.quality import _frechet, held_out_rows, quality, sides
 from boltzwalk.kernels import ULA, Descent
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.jarzynski import ExactStart, Jarzynski, Weighted
@@ -23,7 +23,7 @@ from boltzwalk.methods.starts import NoiseStart, ReplayStart
 from boltzwalk.rng import generator
 from boltzwalk.train.run import start
 from boltzwalk.train.settings import Settings, resolve
-from boltzwalk.walkers import Walkers, evaluate
+from boltzwalk.walkers import evaluate
 
 STEPS = 5
 NORMAL = Modes(2, (0.0,), (1.0,), rows=400)
@@ -34,14 +34,14 @@ NETWORK = NetworkEnergy(Multilayer((16,)))
 class Normal(nn.Module):
     """U = |x|^2 / 2 to the right of the origin; what lies left of a wall is not finite."""
 
-    def __init__(self, wall=-math.inf):
+    def __init__(self, wall=-math.inf, beyond=math.nan):
         super().__init__()
-        self.wall, self.rows = wall, 0
+        self.wall, self.beyond, self.rows = wall, beyond, 0
 
     def forward(self, x):
         self.rows += len(x)
         u = x.square().flatten(1).sum(1) / 2
-        return torch.where(x.flatten(1)[:, 0] < self.wall, torch.nan, u)
+        return torch.where(x.flatten(1)[:, 0] < self.wall, self.beyond, u)
 
     @torch.no_grad()
     def energy_and_grad(self, x):
@@ -154,7 +154,7 @@ def test_weights_stay_with_their_walkers_where_others_are_lost(rng):
     x = torch.randn(6, 2, generator=rng)
     x[2, 1] = torch.nan
     log_w = torch.arange(6.0)
-    found = _finite(Walkers(x, log_w, x, log_w), log_w, "test")
+    found = finite_part(x, log_w, "test")
     assert found.log_w.tolist() == [0, 1, 3, 4, 5]
     assert torch.equal(found.x, x[[0, 1, 3, 4, 5]])
     assert found.wrong == "1 of 6 rows with nan or inf (rows 2)"
@@ -319,6 +319,18 @@ def test_the_interval_of_a_distance_holds_it(three):
         assert measure.low < measure.value < measure.high
 
 
+def test_the_interval_of_a_distance_is_one_of_95_percent(rng):
+    """Ten from the data, |shift|^2 moves by twice the shift times the error of the mean."""
+    x, y = torch.randn(400, 1, generator=rng), torch.randn(4000, 1, generator=rng)
+    data = Dataset(y, y, y[:0])
+    both = sides(data, equal(x + 10), features_for(data), rng)
+    (found,) = _frechet(both, rng)
+    assert found.value == pytest.approx(100, abs=5)
+    half = 1.96 * 2 * 10 / math.sqrt(400)
+    assert found.high - found.value == pytest.approx(half, rel=0.4)  # of 30 resamples: 0.13
+    assert found.value - found.low == pytest.approx(found.high - found.value, rel=1e-6)
+
+
 def test_samples_that_are_all_the_same_or_missing_are_refused(three):
     data = three[0]
     for x, why in (
@@ -406,6 +418,34 @@ def test_a_mode_that_is_missing_is_seen():
     assert table["mode -8"]["share"] == table["mode -8"]["low"] == 0
     assert 0 < table["mode -8"]["high"] < 0.02
     assert table["mode 8"]["share"] == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(("percent", "covered"), [(1, 2), (2, 2), (3, 3)])
+def test_a_mode_with_less_than_a_tenth_of_its_mass_is_not_covered(percent, covered):
+    """The first of three should have a quarter."""
+    run = ready(THREE, from_noise())
+    data = run.dataset
+    rare, others = (data.train[rows] for rows in (data.train_labels == 0, data.train_labels != 0))
+    x = torch.cat([rare[:percent], others[: 100 - percent]])
+    found = by_name(modes(run, equal(x), features_for(data)))
+    assert found["mode coverage"].value == pytest.approx(covered / 3)
+    assert found["mode coverage"].protocol.startswith(f"{covered} of 3 classes")
+
+
+def test_the_clarity_of_classes_is_weighted():
+    """A row that may be of two classes has three quarters of the weight, a clear one the rest."""
+    run = ready(THREE, from_noise())
+    p = torch.tensor([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]])
+    features = features_for(run.dataset)._replace(classes=lambda x: p)
+    for weights, nats in (([0.75, 0.25], 0.75), ([0.25, 0.75], 0.25), (None, 0.5)):
+        log_w = None if weights is None else torch.tensor(weights).log()
+        drawn = Drawn(run.dataset.train[:2], log_w, "weighted", "", 2)
+        found = by_name(modes(run, drawn, features))
+        entropy = nats * math.log(2)
+        assert found["class entropy"].value == pytest.approx(entropy, rel=1e-6)
+        together = torch.tensor([1 - nats / 2, nats / 2]).double()
+        score = math.exp(float(torch.special.entr(together).sum()) - entropy)
+        assert found["class score"].value == pytest.approx(score, rel=1e-6)
 
 
 def test_weights_count_in_the_shares():
@@ -520,6 +560,18 @@ def test_an_energy_that_is_the_density_diverges_by_nothing(temperature):
     wrong = replace(run, energy=Density(toy.density(), 2 * temperature))
     found = by_name(goodness(wrong, equal(run.dataset.train), generator(0, "test")))
     assert found["KL(data, model)"].value > 0.05
+
+
+@pytest.mark.parametrize("beyond", [math.nan, -math.inf])
+def test_a_density_that_is_singular_far_from_the_data_is_refused_in_the_plane(beyond):
+    """The wall stands between the data and the edge of the grid."""
+    run = ready(Toy("eight_gaussians", n=200), from_noise())
+    x = run.dataset.train
+    run = replace(run, energy=Normal(1.5 * float(x[:, 0].min()), beyond))
+    found = by_name(goodness(run, equal(x), generator(0, "test")))
+    assert found["Stein discrepancy, samples"].refusal == ""
+    assert "singularity on the grid" in found["KL(data, model)"].refusal
+    assert "total variation" not in found
 
 
 def test_what_has_no_density_or_no_gradient_is_refused(rng):

@@ -9,13 +9,13 @@ import torch
 from boltzwalk.data import Digits, Modes, Toy
 from boltzwalk.energies import Multilayer, NetworkEnergy
 from boltzwalk.energies.learnt_mixture import MixtureEnergy
+from boltzwalk.evaluation.shares import class_shares, has_classes, mode_masses, target_shares
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.jarzynski import ExactStart, Jarzynski
 from boltzwalk.methods.starts import DataStart
 from boltzwalk.metrics.classifier import classifier_for, fit_classifier
 from boltzwalk.report.beside import _likelihood, table_beside
-from boltzwalk.evaluation.shares import class_shares, mode_masses, target_shares
 from boltzwalk.report.summary import summarise
 from boltzwalk.train.execute import execute
 from boltzwalk.train.run import start, weighted_walkers
@@ -70,12 +70,35 @@ def test_the_shares_of_the_data_have_their_names():
         ([-9.0, 5.0], [1 / 9, 8 / 9]),
         ([5.0, -9.0], [8 / 9, 1 / 9]),  # modes have no order
         ([5.0, 7.0], [0.0, 1.0]),  # both in one
+        ([-9.0, -11.0], [1.0, 0.0]),  # nothing is left for the last
     ],
 )
 def test_a_mode_counts_for_the_class_whose_mean_is_nearest(means, found):
     masses = mode_masses(mixture(MIXTURE, means, -math.log(8)))
     assert list(masses) == ["mode -10", "mode 6"]
     assert list(masses.values()) == pytest.approx(found, abs=1e-6)
+
+
+@pytest.mark.parametrize(("held_out", "enough"), [(0, False), (1, False), (2, True)])
+def test_a_classifier_needs_two_rows_that_it_was_not_fitted_on(held_out, enough):
+    data = WEIGHTED.data.load()
+    some, none = slice(held_out), slice(0)
+    in_test = replace(
+        data,
+        validation=data.test[none],
+        validation_labels=data.test_labels[none],
+        test=data.test[some],
+        test_labels=data.test_labels[some],
+    )
+    swapped = replace(
+        in_test,
+        validation=in_test.test,
+        validation_labels=in_test.test_labels,
+        test=in_test.validation,
+        test_labels=in_test.validation_labels,
+    )
+    assert has_classes(in_test) == has_classes(swapped) == enough
+    assert not has_classes(MIXTURE.data.load())  # a table is no image
 
 
 def test_masses_are_known_at_temperature_one_only():

@@ -10,9 +10,9 @@ from torch import Tensor
 from ..metrics.rows import where_not_finite
 from ..smc.resampling import ancestors
 from ..train.run import Run, available, draw, move, weighted_walkers
-from ..walkers import Walkers, cat, effective_sample_size
+from ..walkers import cat, effective_sample_size
 
-__all__ = ["Drawn", "draw_many"]
+__all__ = ["Drawn", "draw_many", "finite_part"]
 
 
 class Drawn(NamedTuple):
@@ -67,7 +67,7 @@ def draw_many(run: Run, n: int, rng: torch.Generator) -> Drawn:
     if walkers is not None:
         effective = float(effective_sample_size(walkers.log_w))
         protocol = f"{len(walkers):,} weighted walkers, {effective:,.0f} in effect"
-        return _finite(walkers, walkers.log_w, protocol)
+        return finite_part(walkers.x, walkers.log_w, protocol)
     least, steps = available(run, n), run.settings.method.steps
     visits = [draw(run, least, rng)]
     while sum(map(len, visits)) < n:
@@ -75,12 +75,18 @@ def draw_many(run: Run, n: int, rng: torch.Generator) -> Drawn:
     protocol = f"{n:,} samples, {steps} steps each"
     if len(visits) > 1:
         protocol = f"{n:,} samples: {least:,} walkers, {len(visits)} times, {steps} steps apart"
-    return _finite(cat(*visits)[:n], None, protocol)
+    return finite_part(cat(*visits).x[:n], None, protocol)
 
 
-def _finite(walkers: Walkers, log_w: Tensor | None, protocol: str) -> Drawn:
-    """Parts the samples that are not finite from the others, and says so."""
-    x = walkers.x.detach().float().cpu()
+def finite_part(x: Tensor, log_w: Tensor | None, protocol: str) -> Drawn:
+    """Parts the samples that are not finite from the others, and says so.
+
+    Arguments:
+        x: The samples, shape (N, *event).
+        log_w: Their log-weights, shape (N,); None where all count the same.
+        protocol: How they were drawn.
+    """
+    x = x.detach().float().cpu()
     keep = x.flatten(1).isfinite().all(1)
     if log_w is not None:
         log_w = log_w.detach().cpu()[keep]

@@ -19,11 +19,11 @@ from ..diagnostics.long_run import LongRun, run_long
 from ..diagnostics.verdict import anatomy, verdict
 from ..rng import generator
 from ..train.folder import FAILURE, read_rows
-from ..train.run import Run, content
+from ..train.run import Run, content, proposals
 from ..train.trace import read_trace
 from .anomalies import anomalies, stamp
 from .cache import recall, remembered
-from .drawn import Drawn, draw_many
+from .drawn import Drawn, draw_many, finite_part
 from .features import Features, distance_to, features_for
 from .goodness import goodness
 from .likelihood import Effort, as_part, likelihood
@@ -36,7 +36,16 @@ __all__ = ["PARTS", "Plan", "evaluate", "evaluated"]
 VERSION = 1
 """Raised where the same key would give other numbers than before."""
 
-PARTS = ("training", "quality", "modes", "goodness", "anomalies", "long_run", "likelihood")
+PARTS = (
+    "training",
+    "quality",
+    "base",
+    "modes",
+    "goodness",
+    "anomalies",
+    "long_run",
+    "likelihood",
+)
 """All parts, in the order in which they are computed: what takes long comes last."""
 
 IN_THE_PLANE = 2000
@@ -113,6 +122,10 @@ def evaluate(run: Run, folder: Path, plan: Plan) -> Iterator[tuple[str, Part]]:
             {"samples": plan.samples, "inception": str(plan.inception or "")},
             lambda: quality(run.dataset, drawn(), features(), rng("quality")),
         ),
+        "base": (
+            {"samples": plan.samples, "inception": str(plan.inception or "")},
+            lambda: _base(run, plan.samples, features, rng("evaluate")),
+        ),
         "modes": (
             {"samples": plan.samples, "inception": str(plan.inception or "")},
             lambda: modes(run, drawn(), features()),
@@ -152,6 +165,17 @@ def evaluated(run: Run, folder: Path) -> dict[str, Part]:
     key = {"run": content(run), "version": VERSION}
     found = {name: recall(folder / "evaluation" / f"{name}.json", key) for name in PARTS}
     return {name: part for name, part in found.items() if part is not None}
+
+
+def _base(run: Run, n: int, features: Callable[[], Features], rng: torch.Generator) -> Part:
+    """What the network that proposes is worth by itself; nothing where none does."""
+    x = proposals(run, n, rng)
+    if x is None:
+        return Part([], {})
+    drawn = finite_part(x, None, f"{n:,} proposals, not revised")
+    found = quality(run.dataset, drawn, features(), rng)
+    named = [measure._replace(name=f"{measure.name}, proposals") for measure in found.measures]
+    return found._replace(measures=named)
 
 
 def _failure(folder: Path) -> str:

@@ -8,6 +8,7 @@ and when samples are drawn (*ancestral* sampling).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -19,7 +20,7 @@ from ..kernels import ChainInfo, Kernel, run
 from ..walkers import Walkers, cat, evaluate
 from .diagnosis import of_the_chain
 
-__all__ = ["Proposes", "Revision", "ancestral", "energy_gap", "revise"]
+__all__ = ["Proposes", "Revision", "ancestral", "chunks", "energy_gap", "revise"]
 
 AT_ONCE = 1000
 """Walkers that are revised at once when samples are drawn."""
@@ -78,8 +79,17 @@ def ancestral(
         steps: The number of steps.
         rng: The source of all noise.
     """
-    parts = (min(AT_ONCE, n - begun) for begun in range(0, n, AT_ONCE))
-    return cat(*(revise(base, kernel, energy, part, steps, rng).walkers for part in parts))
+    return cat(*(revise(base, kernel, energy, part, steps, rng).walkers for part in chunks(n)))
+
+
+def chunks(n: int) -> Iterator[int]:
+    """Returns the sizes of the parts in which n samples are drawn.
+
+    Example:
+        >>> list(chunks(2500))
+        [1000, 1000, 500]
+    """
+    return (min(AT_ONCE, n - begun) for begun in range(0, n, AT_ONCE))
 
 
 def energy_gap(

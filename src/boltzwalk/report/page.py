@@ -40,6 +40,7 @@ __all__ = [
 
 TITLES = {
     "quality": "Samples beside held-out data",
+    "base": "What the network proposes, before any walker moves",
     "modes": "Classes and modes",
     "goodness": "Samples and data under the model's own density",
     "anomalies": "Rows that are not of this kind",
@@ -241,7 +242,7 @@ def _evaluation(
     if numbers and "quality" not in parts:
         rows = [[Cell(n.name), Cell(n.text, "value"), Cell(n.meaning, "quiet")] for n in numbers]
         sections.append(Section("Numbers", tables=[Table(rows)]))
-    for name in ("quality", "modes", "goodness", "anomalies", "long_run", "likelihood"):
+    for name in ("quality", "base", "modes", "goodness", "anomalies", "long_run", "likelihood"):
         if name in parts and (parts[name].measures or parts[name].details):
             sections.append(_section(name, parts[name]))
     if missing:

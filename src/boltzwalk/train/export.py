@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ..rng import generator
 from .checkpoint import write_atomically
-from .pictures import picture
-from .run import Run, draw
+from .pictures import picture, side_by_side
+from .run import Run, draw, proposals
 
 __all__ = ["write_samples"]
 
@@ -56,9 +56,14 @@ def write_samples(
         said.append(f"samples  {path}")
     # A name of its own: a.png may be the user's.
     image = path if path.suffix == ".png" else path.with_name(f"{path.stem}_picture.png")
-    shown = walkers.x[:100] if len(run.dataset.event_shape) == 3 else walkers.x[:1000]
-    write_atomically(image, picture(shown, run.dataset))
-    return [*said, f"picture  {image}"]
+    shown = 100 if len(run.dataset.event_shape) == 3 else 1000
+    png, what = picture(walkers.x[:shown], run.dataset), ""
+    proposed = proposals(run, n, generator(seed, "sample", 0, run.settings.device))
+    if proposed is not None:
+        png = side_by_side(picture(proposed[:shown], run.dataset), png)
+        what = " (left: what the network proposes, right: the same revised)"
+    write_atomically(image, png)
+    return [*said, f"picture  {image}{what}"]
 
 
 def _array(x: Tensor) -> np.ndarray:

@@ -12,7 +12,10 @@ from torch import Tensor
 
 from ..data import Dataset
 
-__all__ = ["image_grid", "image_png", "picture"]
+__all__ = ["image_grid", "image_png", "picture", "side_by_side"]
+
+GAP = 16
+"""Pixels between pictures side by side."""
 
 
 def image_grid(x: Tensor, columns: int = 0, low: float = -1.0, high: float = 1.0) -> Tensor:
@@ -69,6 +72,24 @@ def image_png(x: Tensor, dataset: Dataset, columns: int = 0) -> bytes:
     image = image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def side_by_side(*pngs: bytes) -> bytes:
+    """Returns one PNG of several that are next to each other.
+
+    Arguments:
+        pngs: The pictures.
+    """
+    images = [Image.open(io.BytesIO(png)).convert("RGB") for png in pngs]
+    wide, high = sum(i.width + GAP for i in images) - GAP, max(i.height for i in images)
+    joined = Image.new("RGB", (wide, high), "white")
+    left = 0
+    for image in images:
+        joined.paste(image, (left, 0))
+        left += image.width + GAP
+    buffer = io.BytesIO()
+    joined.save(buffer, "PNG")
     return buffer.getvalue()
 
 

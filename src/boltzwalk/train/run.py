@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from ..data import Dataset
 from ..energies.energy import refuse_coupled_layers
 from ..kernels import run as run_chain
+from ..methods.revision import chunks
 from ..replay import Replay
 from ..rng import generator
 from ..walkers import Walkers
@@ -40,6 +41,7 @@ __all__ = [
     "draw",
     "move",
     "open_run",
+    "proposals",
     "restore",
     "restore_newest",
     "save",
@@ -259,6 +261,25 @@ def draw(
     with _arithmetic(run):
         found: Walkers = run.method.sample(model, data, run.state, n, rng, steps, from_noise)
     return found
+
+
+@torch.no_grad()
+def proposals(run: Run, n: int, rng: torch.Generator) -> Tensor | None:
+    """Draws what a network proposes before any walker moves; None where none does.
+
+    With a generator in the same state the first thousand are those that `draw` revises.
+
+    Arguments:
+        run: The run.
+        n: How many.
+        rng: The source of the latent noise.
+    """
+    base = getattr(run.method, "base", None)
+    if base is None:
+        return None
+    with _arithmetic(run):
+        parts = (base.decode(base.latents(part, rng)) for part in chunks(n))
+        return torch.cat(list(parts)).float()
 
 
 def move(run: Run, walkers: Walkers, steps: int, rng: torch.Generator) -> Walkers:
