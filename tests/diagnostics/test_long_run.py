@@ -213,12 +213,25 @@ def test_a_budget_stops_it_and_more_goes_on_with_the_same_numbers(tmp_path, cloc
     assert clock.rows == before  # nothing is left to do
 
 
-def test_the_gradients_that_are_evaluated_are_those_of_the_chains(tmp_path, clock):
+@pytest.mark.parametrize("steps", [3, 37, 137, 200])
+def test_the_gradients_that_are_evaluated_are_those_of_the_chains(tmp_path, clock, steps):
     run = known(clock)
-    effort = LongRun(seconds=1e9, steps=200, chains=10)
+    effort = LongRun(seconds=1e9, steps=steps, chains=10)
     run_long(run, far(run), tmp_path / "chains.safetensors", effort)
     drawn = 10 * (1 + STEPS)  # those to compare with: at their start, and one a step of ULA
-    assert clock.rows == drawn + 2 * 10 * (2 + 200)  # two looks
+    assert clock.rows == drawn + 2 * 10 * (len(list(looks(steps))) + steps)
+
+
+def test_the_noise_between_two_looks_is_not_that_before(tmp_path):
+    """Where the energy is flat a chain moves by its noise alone, and 100 steps by N(0, 2 h 100)."""
+    run, chosen = known(Known("flat"), ULA(0.02)), []
+    effort = LongRun(seconds=1e9, steps=200, chains=250)
+    path = tmp_path / "chains.safetensors"
+    run_long(run, lambda x: chosen.append(x) or 1.0, path, effort)
+    first, _, second, _ = chosen[-4:]  # of chains from data and from noise, at either look
+    moved = torch.stack([first - run.dataset.test[::2], second - first]).reshape(2, 500)
+    assert moved.std(1).tolist() == pytest.approx([2, 2], abs=0.3)
+    assert abs(float(torch.corrcoef(moved)[0, 1])) < 0.2
 
 
 @pytest.mark.parametrize("change", ["model", "settings", "seed", "chains", "cut short", "no file"])

@@ -15,6 +15,7 @@ from boltzwalk.evaluation.evaluate import VERSION
 from boltzwalk.evaluation.measure import Measure, Part, refused
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
+from boltzwalk.report import compare
 from boltzwalk.report.compare import _best, write_comparison
 from boltzwalk.train.execute import execute
 from boltzwalk.train.run import content, open_run
@@ -193,6 +194,35 @@ def test_names_and_verdicts_are_escaped_and_costs_are_those_of_the_runs(trained,
     assert rows["gradient evaluations"][0][0].strip() == f"{last['gradients']:,.0f}"
     assert last["gradients"] == 2 * 8 * 2
     assert text.count("data:image/png;base64,") == 2  # the samples of each
+
+
+def test_the_curves_of_long_chains_are_those_from_data(trained, tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(compare, "curves", lambda *a, **_: shown.append(a) or "<svg></svg>")
+    runs = {
+        name: {
+            "long_run": Part(
+                [],
+                {
+                    "distance": "distance of chains",
+                    "rows": [
+                        {"start": start, "steps": steps, "distance": worse * far}
+                        for steps, far in ((100, first), (200, first + 1))
+                        for start, worse in (("data", 1.0), ("noise", 10.0))
+                    ],
+                },
+            )
+        }
+        for name, first in (("a", 2.0), ("b", 4.0))
+    }
+    _, text = compared(trained, tmp_path, runs)
+    assert "Long chains" in text
+    ((title, lines, below),) = shown
+    assert (title, below) == ("distance of chains", "steps from data")
+    assert [(line.name, line.x, line.y) for line in lines] == [
+        ("a", [100, 200], [2.0, 3.0]),
+        ("b", [100, 200], [4.0, 5.0]),
+    ]
 
 
 def test_long_chains_that_were_refused_or_lost_do_not_stop_the_page(trained, tmp_path):
