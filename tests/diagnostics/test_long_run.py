@@ -97,6 +97,12 @@ def past(*rows, base=1.0, beyond=0.0):
     return {"rows": [*seen, *noise], "base": base, "base_out_of_range": 0.1}
 
 
+def growing(*distances):
+    """Four looks at which the energy has settled."""
+    steps = (1000, 2000, 5000, 10_000)
+    return past(*[(at, value, 3.0) for at, value in zip(steps, distances, strict=True)])
+
+
 SETTLED = [(5000, 1.0, 3.0), (10_000, 1.0, 3.0)]
 
 
@@ -115,7 +121,12 @@ SETTLED = [(5000, 1.0, 3.0), (10_000, 1.0, 3.0)]
         (past((100, 1.0, 9.0), *SETTLED), 50, "convergent", "settled"),
         (past(*SETTLED), 1000, "convergent", "settled"),
         (past(*SETTLED), 1001, "undecided", "10,010 steps are needed"),
-        (past((5000, 1.0, 3.0), (10_000, 1.5, 3.0)), 50, "convergent", "settled"),
+        (past((5000, 1.5, 3.0), (10_000, 1.5, 3.0)), 50, "convergent", "settled"),
+        (growing(0.98, 1.13, 1.3, 1.5), 50, "undecided", "from look to look: 0.98, 1.13, 1.3, 1.5"),
+        (growing(1.0, 1.13, 1.3, 1.5), 50, "convergent", "settled"),
+        (growing(0.98, 1.13, 1.31, 1.5), 50, "convergent", "settled"),
+        (growing(9.0, 1.13, 1.3, 1.5), 50, "convergent", "settled"),
+        (growing(0.1, 0.2, 0.4, 1.0), 50, "convergent", "settled"),
         (past((5000, 1.0, 3.0), (10_000, 1.51, 3.0)), 50, "undecided", "between 1.5 and 2 times"),
         (past((5000, 1.0, 3.0), (10_000, 1.0, 4.0)), 50, "convergent", "settled"),
         (past((5000, 1.0, 3.0), (10_000, 1.0, 4.1)), 50, "undecided", "moved by 1.1 between 5,000"),

@@ -17,8 +17,9 @@ __all__ = ["fashion_mnist", "mnist"]
 def mnist() -> Settings:
     """MNIST digits of all ten classes, by persistent walkers with restarts.
 
-    Reached: classifier-FID 9.9 (training data have 6.8), class entropy 0.35 nats, coverage 99 %, in
-    474 s on two cores, by `boltzwalk train mnist`.
+    Reached: classifier-FID 43 (training data have 6.8), class entropy 0.18 nats, coverage 98 %, in
+    474 s on two cores, by `boltzwalk train mnist`; the energy tells Fashion-MNIST from held-out
+    digits with an AUROC of 0.999, by `boltzwalk evaluate --ood fashion_mnist`.
     """
     return Settings(
         data=Mnist(),
