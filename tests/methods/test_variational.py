@@ -142,7 +142,7 @@ def taught(energy, settings, updates, dim):
     (layer,) = method.base.decoder.trunk
     for update in range(updates):
         for group in optimizer.param_groups:
-            group["lr"] = settings.vae_rate * min(1.0, 2 * (1 - update / updates))
+            group["lr"] = settings.base_rate * min(1.0, 2 * (1 - update / updates))
         optimizer.zero_grad()
         loss, _, info = method.step(energy, data, None, rng)
         loss.backward()
@@ -167,7 +167,7 @@ def test_teaching_recovers_the_known_solution(steps):
     basis = torch.linalg.qr(drawn(dim, dim))[0]
     mean = torch.tensor([1.0, -0.5, 2.0])
     energy = Correlated(mean, basis @ eigenvalues.diag() @ basis.T)
-    settings = Variational(linear(3), ULA(step), steps, walkers=500, gamma=gamma, vae_rate=0.05)
+    settings = Variational(linear(3), ULA(step), steps, walkers=500, gamma=gamma, base_rate=0.05)
     method, found, info = taught(energy, settings, 800, dim)
 
     a = 1 - step / eigenvalues
@@ -196,7 +196,7 @@ def test_teaching_recovers_the_known_solution(steps):
 
 def test_a_divergence_that_weighs_too_much_switches_all_latents_off():
     energy = Correlated(torch.ones(3), torch.diag(torch.tensor([2.0, 1.0, 0.5])))
-    settings = Variational(linear(2), ULA(0.3), 2, walkers=200, gamma=50.0, vae_rate=0.02)
+    settings = Variational(linear(2), ULA(0.3), 2, walkers=200, gamma=50.0, base_rate=0.02)
     method, found, info = taught(energy, settings, 400, 3)
     assert info["active"] == 0
     assert info["kl"] < 0.01
@@ -209,17 +209,17 @@ def test_a_divergence_that_weighs_too_much_switches_all_latents_off():
 
 def test_the_weight_comes_from_the_data_unless_it_is_given():
     data = 3 * drawn(50, 3)
-    assert Variational(SMALL).build((3,), 0, data).gamma == default_gamma(data)
+    assert Variational(SMALL).build((3,), 0, data).settings.gamma == default_gamma(data)
     total = data.var(0).sum().item()
     assert default_gamma(data) == pytest.approx(2 * total / 763.2)
-    assert Variational(SMALL, gamma=0.7).build((3,), 0, data).gamma == 0.7
+    assert Variational(SMALL, gamma=0.7).build((3,), 0, data).settings.gamma == 0.7
     # It is this weight that the loss has.
     losses = {}
     for gamma in (0.0, default_gamma(data), 5.0):
         method = Variational(SMALL, ULA(0.1), gamma=gamma).build((3,), 0, data)
         loss, _, info = method.step(Quadratic(), data, None, seeded())
         losses[gamma] = loss.item()
-        parts = info["energy_gap"] + info["reconstruction"] + method.gamma * info["kl"]
+        parts = info["energy_gap"] + info["reconstruction"] + method.settings.gamma * info["kl"]
         assert loss.item() == pytest.approx(parts.item())
     assert losses[0.0] == losses[default_gamma(data)] != losses[5.0]
 
@@ -228,7 +228,7 @@ def test_an_explicit_weight_needs_no_variance():
     """Equal rows have none, so that there is no default."""
     with pytest.raises(ValueError, match="write gamma as a number"):
         Variational(SMALL).build((3,), 0, torch.ones(5, 3))
-    assert Variational(SMALL, gamma=1.0).build((3,), 0, torch.ones(5, 3)).gamma == 1.0
+    assert Variational(SMALL, gamma=1.0).build((3,), 0, torch.ones(5, 3)).settings.gamma == 1.0
 
 
 def test_means_are_decoded_without_noise_of_the_pixels():
@@ -245,7 +245,7 @@ def test_means_are_decoded_without_noise_of_the_pixels():
 
 
 def test_the_vae_has_a_rate_and_a_moment_of_its_own():
-    method = Variational(SMALL, vae_rate=3e-3, vae_beta1=0.2).build((3,), 0, drawn(10, 3))
+    method = Variational(SMALL, base_rate=3e-3, base_beta1=0.2).build((3,), 0, drawn(10, 3))
     (group,) = method.groups()
     assert (group["lr"], group["betas"]) == (3e-3, (0.2, 0.999))
     assert [id(p) for p in group["params"]] == [id(p) for p in method.parameters()]
@@ -260,9 +260,9 @@ def test_the_vae_has_a_rate_and_a_moment_of_its_own():
         ({"sample_steps": -1}, "sample_steps must be >= 0, got -1"),
         ({"gamma": -0.1}, "gamma must be >= 0, got -0.1"),
         ({"gamma": float("nan")}, "gamma must be >= 0, got nan"),
-        ({"vae_rate": 0.0}, "vae_rate must be > 0, got 0.0"),
-        ({"vae_beta1": 1.0}, r"vae_beta1 must be in \[0, 1\), got 1.0"),
-        ({"vae_beta1": -0.1}, r"vae_beta1 must be in \[0, 1\), got -0.1"),
+        ({"base_rate": 0.0}, "base_rate must be > 0, got 0.0"),
+        ({"base_beta1": 1.0}, r"base_beta1 must be in \[0, 1\), got 1.0"),
+        ({"base_beta1": -0.1}, r"base_beta1 must be in \[0, 1\), got -0.1"),
     ],
 )
 def test_wrong_settings_are_refused(wrong, message):
@@ -294,7 +294,7 @@ def test_golden(gamma):
     rng = seeded()
     data = torch.randn(64, 2, generator=rng)
     vae = Vae(DenseEncoder((16,), dropout=0.1), DenseGenerator((16,)), 3)
-    settings = Variational(vae, ULA(0.05), 5, 50, data_noise=0.1, gamma=gamma, vae_rate=1e-2)
+    settings = Variational(vae, ULA(0.05), 5, 50, data_noise=0.1, gamma=gamma, base_rate=1e-2)
     method = settings.build((2,), 0, data)
     optimizer = torch.optim.Adam([{"params": list(net.parameters())}, *method.groups()], 1e-2)
     for _ in range(20):

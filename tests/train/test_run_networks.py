@@ -30,7 +30,7 @@ COOPERATIVE = Cooperative(
     walkers=20,
     data_noise=0.05,
     latent_steps=2,
-    generator_rate=3e-3,
+    base_rate=3e-3,
 )
 VARIATIONAL = Variational(
     Vae(DenseEncoder((12,), dropout=0.1), DenseGenerator((12,)), 3),
@@ -38,7 +38,7 @@ VARIATIONAL = Variational(
     steps=3,
     walkers=20,
     data_noise=0.05,
-    vae_rate=3e-3,
+    base_rate=3e-3,
 )
 SMALL = resolve(
     Settings(
@@ -217,8 +217,7 @@ def test_a_run_cannot_go_on_with_another_network(tmp_path, settings):
 @BOTH
 def test_a_run_may_go_on_with_another_rate_of_its_network(tmp_path, settings):
     finish(settings, tmp_path)
-    name = "vae_rate" if isinstance(settings.method, Variational) else "generator_rate"
-    method = replace(settings.method, steps=5, **{name: 1e-9})
+    method = replace(settings.method, steps=5, base_rate=1e-9)
     longer = replace(settings, updates=25, method=method, schedule=Schedule())
     run_folder.change(tmp_path, longer)
     before = [p.detach().clone() for p in open_run(tmp_path).method.parameters()]

@@ -48,7 +48,7 @@ class Decoder(nn.Module):
         remedy = "draw z with latents(n, rng), one row an event"
         require_shape("this decoder", "z", tuple(z.shape), (self.latent,), remedy)
         x: Tensor = self.trunk(z)
-        return x
+        return x.to(z.dtype)  # what is drawn stays in full precision under autocast
 
     def decode(self, z: Float[Tensor, "N d"]) -> Float[Tensor, "N *event"]:
         r"""Returns :math:`g(z)`, shape (N, \*event): the same as a call."""
@@ -103,7 +103,7 @@ class Encoder(nn.Module):
         remedy = f"build it for events of shape {tuple(x.shape[1:])}"
         require_shape("this encoder", "x", tuple(x.shape), self.event_shape, remedy)
         features = self.trunk(x)
-        return self.mean(features), self.log_variance(features) / 2
+        return self.mean(features).to(x.dtype), self.log_variance(features).to(x.dtype) / 2
 
     def train(self, mode: bool = True) -> Encoder:
         """Stays in evaluation mode whatever ``mode`` says."""

@@ -24,19 +24,18 @@ Not guaranteed: that the generator has the masses of the energy's modes; it has 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..bases import Decoder, Generator, learning, posterior_energy
-from ..energies.energy import Energy
 from ..kernels import HMC, MALA, ULA, AdamDescent, Descent, KineticLangevin, run
-from ..walkers import Walkers, evaluate
-from .revision import ancestral, energy_gap, revise
+from ..walkers import evaluate
+from .revision import Revision
+from .teaching import Teaching
 
-__all__ = ["Cooperation", "Cooperative"]
+__all__ = ["Cooperative"]
 
 
 @dataclass(frozen=True)
@@ -57,8 +56,8 @@ class Cooperative:
         latent_steps: The Langevin steps of G1.
         latent_step_size: Their step size :math:`\delta_z^2 / 2`.
         sigma: The deviation :math:`\sigma` of a pixel around what the generator makes.
-        generator_rate: The learning rate of the generator.
-        generator_beta1: The decay of its first moment, under Adam.
+        base_rate: The learning rate of the generator.
+        base_beta1: The decay of its first moment, under Adam.
 
     References:
         | Cooperative training of descriptor and generator networks (Xie, Lu, Gao, Zhu, Wu, 2018)
@@ -76,8 +75,8 @@ class Cooperative:
     latent_steps: int = 0
     latent_step_size: float = 0.005
     sigma: float = 0.3
-    generator_rate: float = 1e-4
-    generator_beta1: float = 0.5
+    base_rate: float = 1e-4
+    base_beta1: float = 0.5
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -85,15 +84,13 @@ class Cooperative:
         for name in ("walkers", "data_noise", "sample_steps", "latent_steps"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
-        for name in ("latent_step_size", "sigma", "generator_rate"):
+        for name in ("latent_step_size", "sigma", "base_rate"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be > 0, got {getattr(self, name)}")
-        if not 0 <= self.generator_beta1 < 1:
-            raise ValueError(
-                f"generator_beta1 must be in [0, 1), got {self.generator_beta1}; 0.5 is usual"
-            )
+        if not 0 <= self.base_beta1 < 1:
+            raise ValueError(f"base_beta1 must be in [0, 1), got {self.base_beta1}; 0.5 is usual")
 
-    def build(self, event_shape: tuple[int, ...], seed: int, data: Tensor) -> Cooperation:
+    def build(self, event_shape: tuple[int, ...], seed: int, data: Tensor) -> Teaching:
         r"""Returns the method with its generator.
 
         Arguments:
@@ -101,98 +98,24 @@ class Cooperative:
             seed: The seed of the first parameters.
             data: The training data, shape (M, \*event), which the generator must be able to make.
         """
-        return Cooperation(self, self.generator.build(event_shape, seed, data))
+        return Teaching(self, self.generator.build(event_shape, seed, data))
 
-
-class Cooperation(nn.Module):
-    """Cooperative learning with its generator: a method.
-
-    Arguments:
-        settings: How it learns.
-        base: The generator.
-    """
-
-    def __init__(self, settings: Cooperative, base: Decoder) -> None:
-        super().__init__()
-        self.settings = settings
-        self.base = base
-
-    def groups(self) -> list[dict[str, Any]]:
-        """Returns the parameters of the generator with a rate of their own."""
-        rate, beta1 = self.settings.generator_rate, self.settings.generator_beta1
-        return [{"params": list(self.base.parameters()), "lr": rate, "betas": (beta1, 0.999)}]
-
-    def init(self, energy: Energy, data: Float[Tensor, "M *event"], rng: torch.Generator) -> None:
-        """Returns None: no walkers are kept."""
-
-    def step(
-        self,
-        energy: Energy,
-        data: Float[Tensor, "B *event"],
-        state: None,
-        rng: torch.Generator,
-    ) -> tuple[Float[Tensor, ""], None, dict[str, Tensor]]:
-        r"""Returns the sum of both losses, whose gradients do not meet, no state, and the log.
+    def lesson(
+        self, base: Decoder, revision: Revision, rng: torch.Generator
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """Returns the loss of the generator, G1 and G2, and what to log of it.
 
         Arguments:
-            energy: The energy that learns.
-            data: A batch, shape (B, \*event).
-            state: None.
+            base: The generator.
+            revision: What it proposed, and what became of it.
             rng: The source of the noise.
         """
-        own = self.settings
-        n = own.walkers or len(data)
-        revision = revise(self.base, own.kernel, energy, n, own.steps, rng)
-        z = self._inferred(revision.z, revision.walkers.x, rng)
-        noise = torch.randn(data.shape, generator=rng, dtype=data.dtype, device=data.device)
-        noisy = data + own.data_noise * noise
-        gap, info = energy_gap(energy, noisy, revision, own.kernel, own.steps)
-        with learning(self.base, rng):
-            made = self.base(z)
-        misfit = (revision.walkers.x - made).flatten(1).square().sum(1).mean()
-        info["reconstruction"] = misfit.detach()
-        return gap + misfit / (2 * own.sigma**2), None, info
-
-    def sample(
-        self,
-        energy: Energy,
-        data: Float[Tensor, "M *event"],
-        state: None,
-        n: int,
-        rng: torch.Generator,
-        steps: int = 0,
-        from_noise: bool = False,
-    ) -> Walkers:
-        r"""Draws n walkers: proposals of the generator, revised under the energy.
-
-        Arguments:
-            energy: The energy that has learnt.
-            data: The training data, shape (M, \*event).
-            state: None.
-            n: How many walkers.
-            rng: The source of the noise.
-            steps: The number of kernel steps; 0 takes those of the settings.
-            from_noise: All of them do: latent noise.
-        """
-        steps = steps or self.settings.sample_steps or self.settings.steps
-        return ancestral(self.base, self.settings.kernel, energy, n, steps, rng)
-
-    def population(self, energy: Energy, state: None) -> None:
-        """Returns None: these walkers carry no weights."""
-
-    def gradients(self, batch: int) -> int:
-        """Returns the input gradients of the energy in one update: K + 1 a walker for ULA."""
-        own = self.settings
-        return (own.walkers or batch) * (1 + own.steps * own.kernel.gradients)
-
-    def _inferred(
-        self, z: Float[Tensor, "n d"], x: Float[Tensor, "n *event"], rng: torch.Generator
-    ) -> Float[Tensor, "n d"]:
-        """The latent variables of revised walkers: those that proposed them, moved on by G1."""
-        own = self.settings
-        if not own.latent_steps:
-            return z
-        posterior = posterior_energy(self.base.decode, x, own.sigma)
-        kernel = ULA(own.latent_step_size)
-        walkers = evaluate(posterior, z)
-        return run(kernel, posterior, walkers, own.latent_steps, rng, diagnose=False)[0].x
+        z, x = revision.z, revision.walkers.x
+        if self.latent_steps:
+            posterior = posterior_energy(base.decode, x, self.sigma)
+            kernel, walkers = ULA(self.latent_step_size), evaluate(posterior, z)
+            z = run(kernel, posterior, walkers, self.latent_steps, rng, diagnose=False)[0].x
+        with learning(base, rng):
+            made = base(z)
+        misfit = (x - made).flatten(1).square().sum(1).mean()
+        return misfit / (2 * self.sigma**2), {"reconstruction": misfit.detach()}

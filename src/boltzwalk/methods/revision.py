@@ -9,7 +9,7 @@ and when samples are drawn (*ancestral* sampling).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -20,7 +20,7 @@ from ..kernels import ChainInfo, Kernel, run
 from ..walkers import Walkers, cat, evaluate
 from .diagnosis import of_the_chain
 
-__all__ = ["Proposes", "Revision", "ancestral", "chunks", "energy_gap", "revise"]
+__all__ = ["Proposes", "Revision", "Taught", "ancestral", "chunks", "energy_gap", "revise"]
 
 AT_ONCE = 1000
 """Walkers that are revised at once when samples are drawn."""
@@ -35,6 +35,47 @@ class Proposes(Protocol):
 
     def decode(self, z: Tensor) -> Tensor:
         """Returns events, shape (n, *event)."""
+
+
+@runtime_checkable
+class Taught(Protocol):
+    """Settings of a method whose network learns from the revision of what it proposes."""
+
+    @property
+    def kernel(self) -> Kernel:
+        """How walkers move."""
+
+    @property
+    def steps(self) -> int:
+        """The steps of a walker in one update."""
+
+    @property
+    def walkers(self) -> int:
+        """The number of walkers; 0 for as many as there are data."""
+
+    @property
+    def data_noise(self) -> float:
+        """The noise on the data."""
+
+    @property
+    def sample_steps(self) -> int:
+        """The steps when samples are drawn; 0 for those of training."""
+
+    @property
+    def base_rate(self) -> float:
+        """The learning rate of the network."""
+
+    @property
+    def base_beta1(self) -> float:
+        """The decay of its first moment."""
+
+    def lesson(
+        self,
+        base: Any,  # noqa: ANN401
+        revision: Revision,
+        rng: torch.Generator,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Returns the loss of the network, and what to log of it."""
 
 
 class Revision(NamedTuple):
@@ -61,7 +102,7 @@ def revise(
     """
     with torch.no_grad():
         z = base.latents(n, rng)
-        proposed = base.decode(z).to(z.dtype)  # else, of bfloat16, no small step would move it
+        proposed = base.decode(z)
     walkers, chain = run(kernel, energy, evaluate(energy, proposed), steps, rng)
     return Revision(z, proposed, walkers, chain)
 

@@ -21,20 +21,18 @@ Not guaranteed: that the latent variables are used. The log says how many are, a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..bases import Vae, VariationalAutoencoder, default_gamma, learning, vae_loss
-from ..energies.energy import Energy
 from ..kernels import HMC, MALA, ULA, AdamDescent, Descent, KineticLangevin
-from ..walkers import Walkers
-from .revision import ancestral, energy_gap, revise
+from .revision import Revision
+from .teaching import Teaching
 
-__all__ = ["Teaching", "Variational"]
+__all__ = ["Variational"]
 
 
 @dataclass(frozen=True)
@@ -51,8 +49,8 @@ class Variational:
         sample_steps: The number of steps when samples are drawn; 0 takes those of training.
         gamma: The weight :math:`\gamma` of the divergence, in squared units of a pixel; 0 takes 2
             times the total variance of the data over that of CIFAR-10, for which 2 was published.
-        vae_rate: The learning rate of the VAE.
-        vae_beta1: The decay of its first moment, under Adam.
+        base_rate: The learning rate of the VAE.
+        base_beta1: The decay of its first moment, under Adam.
 
     References:
         | Learning energy-based model with variational auto-encoder as amortized sampler
@@ -68,8 +66,8 @@ class Variational:
     data_noise: float = 0.0
     sample_steps: int = 0
     gamma: float = 0.0
-    vae_rate: float = 2e-4
-    vae_beta1: float = 0.5
+    base_rate: float = 2e-4
+    base_beta1: float = 0.5
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -77,10 +75,10 @@ class Variational:
         for name in ("walkers", "data_noise", "sample_steps", "gamma"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
-        if not self.vae_rate > 0:
-            raise ValueError(f"vae_rate must be > 0, got {self.vae_rate}; 2e-4 is usual")
-        if not 0 <= self.vae_beta1 < 1:
-            raise ValueError(f"vae_beta1 must be in [0, 1), got {self.vae_beta1}; 0.5 is usual")
+        if not self.base_rate > 0:
+            raise ValueError(f"base_rate must be > 0, got {self.base_rate}; 2e-4 is usual")
+        if not 0 <= self.base_beta1 < 1:
+            raise ValueError(f"base_beta1 must be in [0, 1), got {self.base_beta1}; 0.5 is usual")
 
     def build(self, event_shape: tuple[int, ...], seed: int, data: Tensor) -> Teaching:
         r"""Returns the method with its VAE.
@@ -90,87 +88,19 @@ class Variational:
             seed: The seed of the first parameters.
             data: The training data, shape (M, \*event): their variance sets :math:`\gamma`.
         """
-        gamma = self.gamma or default_gamma(data)
-        return Teaching(self, self.vae.build(event_shape, seed, data), gamma)
+        settings = replace(self, gamma=self.gamma or default_gamma(data))
+        return Teaching(settings, self.vae.build(event_shape, seed, data))
 
-
-class Teaching(nn.Module):
-    r"""Variational teaching with its VAE: a method.
-
-    Arguments:
-        settings: How it learns.
-        base: The VAE.
-        gamma: The weight :math:`\gamma`.
-    """
-
-    def __init__(self, settings: Variational, base: VariationalAutoencoder, gamma: float) -> None:
-        super().__init__()
-        self.settings = settings
-        self.base = base
-        self.gamma = gamma
-
-    def groups(self) -> list[dict[str, Any]]:
-        """Returns the parameters of the VAE with a rate of their own."""
-        rate, beta1 = self.settings.vae_rate, self.settings.vae_beta1
-        return [{"params": list(self.base.parameters()), "lr": rate, "betas": (beta1, 0.999)}]
-
-    def init(self, energy: Energy, data: Float[Tensor, "M *event"], rng: torch.Generator) -> None:
-        """Returns None: no walkers are kept."""
-
-    def step(
-        self,
-        energy: Energy,
-        data: Float[Tensor, "B *event"],
-        state: None,
-        rng: torch.Generator,
-    ) -> tuple[Float[Tensor, ""], None, dict[str, Tensor]]:
-        r"""Returns the sum of both losses, whose gradients do not meet, no state, and the log.
+    def lesson(
+        self, base: VariationalAutoencoder, revision: Revision, rng: torch.Generator
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """Returns the loss of the VAE, which takes revised walkers as data, and what to log of it.
 
         Arguments:
-            energy: The energy that learns.
-            data: A batch, shape (B, \*event).
-            state: None.
+            base: The VAE.
+            revision: What it proposed, and what became of it.
             rng: The source of the noise.
         """
-        own = self.settings
-        n = own.walkers or len(data)
-        revision = revise(self.base, own.kernel, energy, n, own.steps, rng)
-        noise = torch.randn(data.shape, generator=rng, dtype=data.dtype, device=data.device)
-        noisy = data + own.data_noise * noise
-        gap, info = energy_gap(energy, noisy, revision, own.kernel, own.steps)
-        with learning(self.base, rng):
-            loss, parts = vae_loss(self.base, revision.walkers.x, self.gamma, rng)
-        info |= {"reconstruction": parts.reconstruction, "kl": parts.kl, "active": parts.active}
-        return gap + loss, None, info
-
-    def sample(
-        self,
-        energy: Energy,
-        data: Float[Tensor, "M *event"],
-        state: None,
-        n: int,
-        rng: torch.Generator,
-        steps: int = 0,
-        from_noise: bool = False,
-    ) -> Walkers:
-        r"""Draws n walkers: proposals of the decoder, revised under the energy.
-
-        Arguments:
-            energy: The energy that has learnt.
-            data: The training data, shape (M, \*event).
-            state: None.
-            n: How many walkers.
-            rng: The source of the noise.
-            steps: The number of kernel steps; 0 takes those of the settings.
-            from_noise: All of them do: latent noise.
-        """
-        steps = steps or self.settings.sample_steps or self.settings.steps
-        return ancestral(self.base, self.settings.kernel, energy, n, steps, rng)
-
-    def population(self, energy: Energy, state: None) -> None:
-        """Returns None: these walkers carry no weights."""
-
-    def gradients(self, batch: int) -> int:
-        """Returns the input gradients of the energy in one update: K + 1 a walker for ULA."""
-        own = self.settings
-        return (own.walkers or batch) * (1 + own.steps * own.kernel.gradients)
+        with learning(base, rng):
+            loss, parts = vae_loss(base, revision.walkers.x, self.gamma, rng)
+        return loss, parts._asdict()

@@ -39,7 +39,7 @@ def vae_teaching_digits() -> Settings:
         data=Digits(),
         energy=NetworkEnergy(Multilayer((256, 256, 256), activation="leaky_relu")),
         method=Variational(
-            vae=bases.digits(), kernel=Descent(0.005), steps=15, walkers=100, vae_rate=1e-3
+            vae=bases.digits(), kernel=Descent(0.005), steps=15, walkers=100, base_rate=1e-3
         ),
         optimizer=Adam(1e-3, beta1=0.5),
         updates=3000,
@@ -61,7 +61,7 @@ def coopnets_digits() -> Settings:
             kernel=Descent(0.005),
             steps=15,
             walkers=100,
-            generator_rate=1e-3,
+            base_rate=1e-3,
         ),
     )
 
@@ -85,7 +85,7 @@ def vae_teaching_mnist() -> Settings:
             steps=15,
             walkers=64,
             data_noise=0.03,
-            vae_rate=1e-3,
+            base_rate=1e-3,
         ),
         optimizer=Adam(1e-4, beta1=0.5),
         schedule=Schedule(warmup=200, anneal=0.3),
@@ -110,7 +110,7 @@ def coopnets_mnist() -> Settings:
             steps=15,
             walkers=64,
             data_noise=0.03,
-            generator_rate=1e-3,
+            base_rate=1e-3,
         ),
     )
 

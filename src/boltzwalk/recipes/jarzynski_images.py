@@ -107,8 +107,9 @@ def jarzynski_mnist() -> Settings:
 def jarzynski_mnist_pcd() -> Settings:
     """The same by persistent walkers without weights, which start at the data.
 
-    Reached: 61 % twos, 28 % threes, 11 % sixes, in 777 s on one loaded core, by `boltzwalk train jarzynski_mnist threads=1`: modes that walkers can
-    cross, from a start in the right proportions, need no weights.
+    Reached: 61 % twos, 28 % threes, 11 % sixes, in 777 s on one loaded core, by `boltzwalk train
+    jarzynski_mnist threads=1`: modes that walkers can cross, from a start in the right proportions,
+    need no weights.
     """
     method = Contrastive(
         start=ReplayStart(size=1024, from_data=True),

@@ -1,0 +1,99 @@
+"""The method that a network which proposes and an energy that revises have in common.
+
+One update: the base proposes, the kernel revises, the energy learns from data against the revision,
+and the base learns its lesson from the revision. The two losses are summed; their gradients do not
+meet, because no revised walker has a graph. How the base learns is the lesson of the settings.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..energies.energy import Energy
+from ..walkers import Walkers
+from .revision import Taught, ancestral, energy_gap, revise
+
+__all__ = ["Teaching"]
+
+
+class Teaching(nn.Module):
+    """A method with the network that proposes.
+
+    Arguments:
+        settings: How walkers move, and the lesson of the network.
+        base: The network.
+    """
+
+    def __init__(self, settings: Taught, base: nn.Module) -> None:
+        super().__init__()
+        self.settings = settings
+        self.base: Any = base  # a module that proposes
+
+    def groups(self) -> list[dict[str, Any]]:
+        """Returns the parameters of the network with a rate of their own."""
+        betas = (self.settings.base_beta1, 0.999)
+        parameters = list(self.base.parameters())
+        return [{"params": parameters, "lr": self.settings.base_rate, "betas": betas}]
+
+    def init(self, energy: Energy, data: Float[Tensor, "M *event"], rng: torch.Generator) -> None:
+        """Returns None: no walkers are kept."""
+
+    def step(
+        self,
+        energy: Energy,
+        data: Float[Tensor, "B *event"],
+        state: None,
+        rng: torch.Generator,
+    ) -> tuple[Float[Tensor, ""], None, dict[str, Tensor]]:
+        r"""Returns the sum of both losses, whose gradients do not meet, no state, and the log.
+
+        Arguments:
+            energy: The energy that learns.
+            data: A batch, shape (B, \*event).
+            state: None.
+            rng: The source of the noise.
+        """
+        own = self.settings
+        n = own.walkers or len(data)
+        revision = revise(self.base, own.kernel, energy, n, own.steps, rng)
+        noise = torch.randn(data.shape, generator=rng, dtype=data.dtype, device=data.device)
+        noisy = data + own.data_noise * noise
+        gap, info = energy_gap(energy, noisy, revision, own.kernel, own.steps)
+        loss, said = own.lesson(self.base, revision, rng)
+        return gap + loss, None, info | said
+
+    def sample(
+        self,
+        energy: Energy,
+        data: Float[Tensor, "M *event"],
+        state: None,
+        n: int,
+        rng: torch.Generator,
+        steps: int = 0,
+        from_noise: bool = False,
+    ) -> Walkers:
+        r"""Draws n walkers: proposals, revised under the energy.
+
+        Arguments:
+            energy: The energy that has learnt.
+            data: The training data, shape (M, \*event).
+            state: None.
+            n: How many walkers.
+            rng: The source of the noise.
+            steps: The number of kernel steps; 0 takes those of the settings.
+            from_noise: All of them do: latent noise.
+        """
+        steps = steps or self.settings.sample_steps or self.settings.steps
+        return ancestral(self.base, self.settings.kernel, energy, n, steps, rng)
+
+    def population(self, energy: Energy, state: None) -> None:
+        """Returns None: these walkers carry no weights."""
+
+    def gradients(self, batch: int) -> int:
+        """Returns the input gradients of the energy in one update: K + 1 a walker for ULA."""
+        own = self.settings
+        return (own.walkers or batch) * (1 + own.steps * own.kernel.gradients)
