@@ -100,11 +100,34 @@ def evaluate(run: Run, folder: Path, plan: Plan) -> Iterator[tuple[str, Part]]:
         FileNotFoundError: If one of them is not there.
         OSError: If the folder cannot be written.
     """
-    place, seed, digest = folder / "evaluation", plan.seed, content(run)
-    device = run.dataset.train.device
+    key = {"run": content(run), "version": VERSION, "seed": plan.seed}
+    for name, (settings, make) in _parts(run, folder, plan).items():
+        if name in plan.parts:
+            plan.report(name.replace("_", " "))
+            path = folder / "evaluation" / f"{name}.json"
+            yield name, remembered(path, {**key, **settings}, make)
+
+
+def evaluated(run: Run, folder: Path) -> dict[str, Part]:
+    """Returns the parts of an evaluation of this very model that are there; computes nothing.
+
+    Arguments:
+        run: The run.
+        folder: Its folder.
+    """
+    key = {"run": content(run), "version": VERSION}
+    found = {name: recall(folder / "evaluation" / f"{name}.json", key) for name in PARTS}
+    return {name: part for name, part in found.items() if part is not None}
+
+
+def _parts(
+    run: Run, folder: Path, plan: Plan
+) -> dict[str, tuple[dict[str, Any], Callable[[], Part]]]:
+    """Every part in order: the settings that it depends on, and what computes it."""
+    place, device = folder / "evaluation", run.dataset.train.device
 
     def rng(purpose: str) -> torch.Generator:
-        return generator(seed, purpose, 0, device)
+        return generator(plan.seed, purpose, 0, device)
 
     @functools.cache
     def features() -> Features:
@@ -116,20 +139,12 @@ def evaluate(run: Run, folder: Path, plan: Plan) -> Iterator[tuple[str, Part]]:
         plan.report(f"{plan.samples:,} samples")
         return draw_many(run, plan.samples, rng("evaluate"))
 
-    parts: dict[str, tuple[dict[str, Any], Callable[[], Part]]] = {
+    judged = {"samples": plan.samples, "inception": str(plan.inception or "")}
+    return {
         "training": ({"failure": _failure(folder)}, lambda: _training(folder)),
-        "quality": (
-            {"samples": plan.samples, "inception": str(plan.inception or "")},
-            lambda: quality(run.dataset, drawn(), features(), rng("quality")),
-        ),
-        "base": (
-            {"samples": plan.samples, "inception": str(plan.inception or "")},
-            lambda: _base(run, plan.samples, features, rng("evaluate")),
-        ),
-        "modes": (
-            {"samples": plan.samples, "inception": str(plan.inception or "")},
-            lambda: modes(run, drawn(), features()),
-        ),
+        "quality": (judged, lambda: quality(run.dataset, drawn(), features(), rng("quality"))),
+        "base": (judged, lambda: _base(run, plan.samples, features, rng("evaluate"))),
+        "modes": (judged, lambda: modes(run, drawn(), features())),
         "goodness": ({"samples": plan.samples}, lambda: goodness(run, drawn(), rng("goodness"))),
         "anomalies": (
             {"samples": plan.samples, "outside": [[name, stamp(name)] for name in plan.outside]},
@@ -147,24 +162,6 @@ def evaluate(run: Run, folder: Path, plan: Plan) -> Iterator[tuple[str, Part]]:
             lambda: as_part(likelihood(run, rng("likelihood"), plan.effort)),
         ),
     }
-    for name in PARTS:
-        if name in plan.parts:
-            settings, make = parts[name]
-            key = {"run": digest, "version": VERSION, "seed": seed, **settings}
-            plan.report(name.replace("_", " "))
-            yield name, remembered(place / f"{name}.json", key, make)
-
-
-def evaluated(run: Run, folder: Path) -> dict[str, Part]:
-    """Returns the parts of an evaluation of this very model that are there; computes nothing.
-
-    Arguments:
-        run: The run.
-        folder: Its folder.
-    """
-    key = {"run": content(run), "version": VERSION}
-    found = {name: recall(folder / "evaluation" / f"{name}.json", key) for name in PARTS}
-    return {name: part for name, part in found.items() if part is not None}
 
 
 def _base(run: Run, n: int, features: Callable[[], Features], rng: torch.Generator) -> Part:
