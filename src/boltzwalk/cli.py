@@ -274,6 +274,73 @@ def score(
 
 
 @app.command()
+def complete(
+    folder: Annotated[Path, typer.Argument(help="A run folder, or one of its checkpoints.")],
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            help="An image, a folder of images, a table with empty fields, or a .npy or .npz file "
+            "with nan; default: 16 held-out rows of the run."
+        ),
+    ] = None,
+    mask: Annotated[
+        str | None,
+        typer.Option(
+            help="What is hidden: lower, upper, left, right, center, a box top,left,height,width, "
+            "a .npy or .png file (nonzero is hidden), or names of columns."
+        ),
+    ] = None,
+    variant: Annotated[
+        str, typer.Option(help="conditional, encode, kernel or latent.")
+    ] = "conditional",
+    start: Annotated[
+        str, typer.Option(help="Where conditional chains start: auto, noise, mean or base.")
+    ] = "auto",
+    n: Annotated[int, typer.Option("-n", "--n", min=1, help="Completions of each row.")] = 4,
+    steps: Annotated[int, typer.Option(min=0, help="Kernel steps; 0 takes those of training.")] = 0,
+    seed: Annotated[int, typer.Option(help="The seed of the noise.")] = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="A .npz file, or .csv for a table; default: in the run folder."),
+    ] = None,
+    truth: Annotated[
+        Path | None, typer.Option(help="The whole rows, to judge by; default: FILE, if whole.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Complete images or rows with missing entries, several times each.
+
+    Where the truth is known, errors are printed beside those of filling in the training mean.
+    """
+    with errors(debug):
+        from .completion import inputs as given
+        from .completion.variants import Plan
+        from .completion.variants import complete as completed
+        from .completion.write import said_of, table_of, write_completions
+        from .rng import generator
+        from .train.run import open_run
+
+        plan = Plan(variant, n, steps, start)  # type: ignore[arg-type]  # it refuses others
+        run = open_run(folder, device)
+        data, source = run.dataset, str(file)
+        if file is None:
+            whole, source = given.held_out(data)
+        else:
+            whole = given.read_partial(file, data)
+        known = None if truth is None else given.read_partial(truth, data)
+        inputs = given.make_inputs(data, whole, mask, known)
+        found = completed(run, inputs, plan, generator(seed, "complete", 0, run.settings.device))
+        suffix = ".csv" if len(data.event_shape) == 1 else ".npz"
+        name = f"{'held_out' if file is None else file.stem}_{variant}_seed{seed}{suffix}"
+        path = out or _run_folder(folder) / "completions" / name
+        places = write_completions(run, inputs, found, path)
+        for line in (said_of(run, inputs, plan, source, seed), *table_of(run, inputs, found)):
+            typer.echo(line)
+        typer.echo("\n" + "\n".join(places))
+
+
+@app.command()
 def report(
     folders: Annotated[list[Path], typer.Argument(help="Run folders, one or more to compare.")],
     out: Annotated[

@@ -91,7 +91,9 @@ def held_out(dataset: Dataset, n: int = 16) -> tuple[Tensor, str]:
     rows, name = torch.cat([dataset.validation, dataset.test])[:n], "held-out rows"
     if len(rows) == 0:
         rows, name = dataset.train[:n], "training rows, as none were held out"
-    return dataset.to_original(rows).cpu().double(), f"the first {len(rows)} {name}"
+    # Through text: 8.1 in a file was rounded to float32, and 8.1 comes back.
+    original = dataset.to_original(rows).cpu().numpy().astype(str).astype(np.float64)
+    return torch.from_numpy(original), f"the first {len(rows)} {name}"
 
 
 def read_partial(path: Path, dataset: Dataset) -> Tensor:
@@ -155,7 +157,7 @@ def _images(path: Path, dataset: Dataset) -> Tensor:
     else:
         try:
             with Image.open(path) as image:
-                pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+                pixels = np.array(image.convert("L" if channels == 1 else "RGB"))
         except OSError as error:
             raise ValueError(
                 f"{path} must be an image, a folder of images, or a .npy or .npz file, got one "

@@ -1,0 +1,250 @@
+r"""What a network beside the energy says of a row: its code, given all or the visible entries.
+
+The posterior of the latent variables of a generator, given visible entries v alone,
+
+.. math:: U(z) = \tfrac12 |z|^2 + \frac{|v - g_v(z)|^2}{2 \sigma^2} ,
+
+sums over visible entries and never averages over rows: the published code divides the sum by the
+number of chains, which weakens the visible entries by as much.
+
+Not guaranteed: that the posterior is explored; chains from the prior may stay in different modes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..energies.energy import Energy
+from ..kernels import MALA, adapt_step_size
+from ..kernels import run as run_chain
+from ..train.run import Run, move
+from ..walkers import evaluate
+from .conditional import Free
+
+__all__ = [
+    "Encodes",
+    "Generates",
+    "encoder_of",
+    "generator_of",
+    "infer_latents",
+    "interpolate",
+    "one_shot",
+    "pixel_deviation",
+    "reconstruct",
+    "visible_posterior",
+]
+
+WARM_UP = 100
+"""Steps in which the step size of a latent chain is found."""
+
+
+@runtime_checkable
+class Generates(Protocol):
+    """A network that decodes latent variables."""
+
+    def latents(self, n: int, rng: torch.Generator) -> Tensor:
+        """Draws latent rows, shape (n, d)."""
+
+    def decode(self, z: Tensor) -> Tensor:
+        r"""Returns events, shape (n, \*event)."""
+
+
+@runtime_checkable
+class Encodes(Generates, Protocol):
+    """A network that also encodes events."""
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the means and log-deviations of latent variables, each of shape (n, d)."""
+
+    def reparametrise(self, mean: Tensor, log_std: Tensor, rng: torch.Generator) -> Tensor:
+        """Draws latent variables, shape (n, d)."""
+
+
+def generator_of(run: Run, what: str) -> Generates:
+    """Returns the network of a run that decodes.
+
+    Arguments:
+        run: The run.
+        what: What needs it, for the message.
+
+    Raises:
+        ValueError: If the run has none.
+    """
+    base: Any = getattr(run.method, "base", None)
+    if not isinstance(base, Generates):
+        raise ValueError(
+            f"{what} must have a run with a generator, such as the recipe vae_teaching_digits, got "
+            f"one that learnt by {type(run.settings.method).__name__}; write --variant conditional "
+            "--start noise, which completes with any energy"
+        )
+    return base
+
+
+def encoder_of(run: Run, what: str) -> Encodes:
+    """Returns the networks of a run that encode and decode.
+
+    Arguments:
+        run: The run.
+        what: What needs them, for the message.
+
+    Raises:
+        ValueError: If the run has none.
+    """
+    base = generator_of(run, what)
+    if not isinstance(base, Encodes):
+        raise ValueError(
+            f"{what} must have a run with an encoder, such as the recipe vae_teaching_digits, got "
+            f"one of {type(run.settings.method).__name__} with a generator alone; write --variant "
+            "latent, which finds the code by a chain, or --variant conditional"
+        )
+    return base
+
+
+def pixel_deviation(run: Run) -> float:
+    r"""Returns the deviation :math:`\sigma` of an entry around what a run's generator makes.
+
+    .. math:: \sigma = \sqrt{\gamma / 2}
+
+    for a VAE that learnt with :math:`\gamma`; else what the method says, or the published 0.3.
+
+    Arguments:
+        run: The run.
+    """
+    gamma = getattr(run.method, "gamma", None)
+    if gamma is not None:
+        return float((gamma / 2) ** 0.5)
+    return float(getattr(run.settings.method, "sigma", 0.3))
+
+
+def visible_posterior(
+    base: Generates, x: Float[Tensor, "N *event"], free: Free, sigma: float
+) -> Energy:
+    r"""Returns the energy of latent variables, shape (N, d), given the visible entries of rows.
+
+    .. math:: U(z) = \tfrac12 |z|^2 + \frac{|v - g_v(z)|^2}{2 \sigma^2}
+
+    Arguments:
+        base: The generator :math:`g`.
+        x: The rows, shape (N, \*event), of which hidden entries are ignored.
+        free: What is hidden.
+        sigma: The deviation :math:`\sigma` of an entry, in model units, positive.
+
+    Raises:
+        ValueError: If sigma is not positive.
+    """
+    if not sigma > 0:
+        raise ValueError(f"sigma must be positive, got {sigma}; 0.3 is usual for images")
+    known = free.visible(x)
+
+    def energy(z: Tensor) -> Tensor:
+        misfit = (known - free.visible(base.decode(z))).flatten(1).square().sum(1)
+        return z.square().sum(1) / 2 + misfit / (2 * sigma**2)
+
+    return energy
+
+
+def infer_latents(
+    base: Generates,
+    x: Float[Tensor, "N *event"],
+    free: Free,
+    sigma: float,
+    steps: int,
+    rng: torch.Generator,
+) -> Float[Tensor, "N d"]:
+    """Draws latent variables given visible entries: MALA from the prior, shape (N, d).
+
+    All rows share the step size, which a warm-up of 100 steps finds.
+
+    Arguments:
+        base: The generator.
+        x: The rows, shape (N, *event), of which hidden entries are ignored.
+        free: What is hidden.
+        sigma: The deviation of an entry, in model units.
+        steps: The number of steps after the warm-up, at least 1.
+        rng: The source of the noise.
+    """
+    energy = visible_posterior(base, x, free, sigma)
+    walkers = evaluate(energy, base.latents(len(x), rng))
+    kernel = MALA(min(0.1, sigma**2 / 2))
+    kernel, walkers = adapt_step_size(kernel, energy, walkers, WARM_UP, rng)
+    return run_chain(kernel, energy, walkers, steps, rng, diagnose=False)[0].x
+
+
+@torch.no_grad()
+def one_shot(base: Encodes, x: Float[Tensor, "N *event"], free: Free) -> Tensor:
+    r"""Returns the VAE's own completion, :math:`g(\mu(x))`, visible entries put back.
+
+    Arguments:
+        base: The VAE.
+        x: The rows, shape (N, *event), hidden entries filled with anything.
+        free: What is hidden.
+    """
+    return free.event(free.coordinates(base.decode(base.encode(x)[0])))
+
+
+@torch.no_grad()
+def reconstruct(run: Run, x: Float[Tensor, "N *event"], steps: int, rng: torch.Generator) -> Tensor:
+    r"""Returns what a run's VAE makes of the codes of rows, revised under the energy.
+
+    .. math:: g(\mu(x)) \text{, then K steps of the kernel}
+
+    Arguments:
+        run: A run with an encoder.
+        x: Whole rows in model units, shape (N, *event).
+        steps: The number of steps K; 0 for what is decoded.
+        rng: The source of the noise.
+
+    Raises:
+        ValueError: If the run has no encoder.
+    """
+    base = encoder_of(run, "a reconstruction")
+    return _revised(run, base.decode(base.encode(x)[0]), steps, rng)
+
+
+@torch.no_grad()
+def interpolate(
+    run: Run,
+    a: Float[Tensor, " *event"],
+    b: Float[Tensor, " *event"],
+    n: int,
+    steps: int,
+    rng: torch.Generator,
+) -> Tensor:
+    r"""Returns n rows between two: decoded along the arc between their codes, and revised.
+
+    .. math:: z_t = \frac{\sin((1 - t) \omega)\, z_a + \sin(t \omega)\, z_b}{\sin \omega}
+
+    with the angle :math:`\omega` of the codes.
+
+    Arguments:
+        run: A run with an encoder.
+        a: One end in model units, shape (*event).
+        b: The other end.
+        n: The number of rows, with both ends, at least 2.
+        steps: The number of kernel steps of each row; 0 for none.
+        rng: The source of the noise.
+
+    Raises:
+        ValueError: If the run has no encoder, or there are fewer than two rows.
+    """
+    if n < 2:
+        raise ValueError(f"an interpolation must have n >= 2 rows, got {n}; write n=8")
+    base = encoder_of(run, "an interpolation")
+    ends = base.encode(torch.stack([a, b]))[0]
+    t = torch.linspace(0, 1, n, dtype=ends.dtype, device=ends.device)[:, None]
+    cosine = torch.nn.functional.cosine_similarity(ends[0], ends[1], dim=0).clamp(-1, 1)
+    omega = cosine.acos()
+    if float(omega.sin()) < 1e-3:  # nearly the same direction or opposite: the straight line
+        z = (1 - t) * ends[0] + t * ends[1]
+    else:
+        z = (((1 - t) * omega).sin() * ends[0] + (t * omega).sin() * ends[1]) / omega.sin()
+    return _revised(run, base.decode(z), steps, rng)
+
+
+def _revised(run: Run, x: Tensor, steps: int, rng: torch.Generator) -> Tensor:
+    """Rows moved on by the run's own kernel, if any steps are wanted."""
+    return move(run, evaluate(run.model, x), steps, rng).x if steps else x

@@ -1,0 +1,249 @@
+r"""Ways to complete rows: one samples the conditional of the energy, three were published.
+
+================  =================================================================================
+``conditional``   K steps of the run's kernel on :math:`U(h \mid v)`: visible entries never move.
+                  Works with any energy.
+``encode``        published, first: masked row -> encoder -> decoder -> K steps on all entries.
+``kernel``        published, second: K steps on all entries, from the masked row. Works with any
+                  energy.
+``latent``        published, third: a chain of latent variables under the likelihood of the visible
+                  entries -> decoder -> K steps on all entries.
+================  =================================================================================
+
+The published variants let visible entries move with the others and put them back at the end; the
+hidden entries of a masked row, ``free.fixed``, are 0 in model units. Their energy never learns
+which entries are given: ``conditional`` from the same start is what the model's equations say.
+
+Not guaranteed: that short chains reach the conditional. They complete as well as the run samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple, TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..methods.contrastive import Contrastive
+from ..train.run import Run, move
+from ..walkers import evaluate
+from .conditional import Conditional, Free, free_part
+from .inputs import Inputs
+from .latent import (
+    Encodes,
+    Generates,
+    encoder_of,
+    generator_of,
+    infer_latents,
+    one_shot,
+    pixel_deviation,
+)
+
+__all__ = ["Completed", "Plan", "Start", "Variant", "complete", "own_completion", "steps_of"]
+
+Variant: TypeAlias = Literal["conditional", "encode", "kernel", "latent"]
+"""A way to complete, see :mod:`.variants`."""
+
+Start: TypeAlias = Literal["auto", "noise", "mean", "base"]
+"""Where conditional chains start: noise, the training mean, what the run's generator makes of the
+visible entries; "auto" takes the last where there is one, else noise."""
+
+AT_ONCE = 1000
+"""Rows that are completed at once."""
+
+LONG = 1000
+"""Steps of chains that start from noise where those of training do not."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to complete.
+
+    Arguments:
+        variant: The way.
+        n: Completions of each row.
+        steps: The steps K of the kernel; 0 takes those of training, or 1000 where the chains of
+            training go on from where they were and have fewer.
+        start: Where hidden entries start in the conditional variant.
+        latent_steps: The steps of a chain of latent variables, after its warm-up.
+
+    Raises:
+        ValueError: If there is no such variant or start, or a number is too small.
+
+    Example:
+        >>> Plan(variant="latent").n
+        4
+    """
+
+    variant: Variant = "conditional"
+    n: int = 4
+    steps: int = 0
+    start: Start = "auto"
+    latent_steps: int = 300
+
+    def __post_init__(self) -> None:
+        if self.variant not in WAYS:
+            raise ValueError(
+                f"variant must be one of {', '.join(WAYS)}, got {self.variant!r}; write "
+                "--variant conditional"
+            )
+        if self.start not in ("auto", "noise", "mean", "base"):
+            raise ValueError(
+                f"start must be auto, noise, mean or base, got {self.start!r}; write --start noise"
+            )
+        for name, least in {"n": 1, "steps": 0, "latent_steps": 1}.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be >= {least}, got {getattr(self, name)}")
+
+
+class Completed(NamedTuple):
+    r"""Completions.
+
+    Attributes:
+        x: In model units, shape (N, n, \*event).
+        original: In the units of the data, float64; visible values are those that were given.
+        energy: The energies, shape (N, n).
+    """
+
+    x: Float[Tensor, "N n *event"]
+    original: Float[Tensor, "N n *event"]
+    energy: Float[Tensor, "N n"]
+
+
+def complete(run: Run, inputs: Inputs, plan: Plan, rng: torch.Generator) -> Completed:
+    r"""Returns completions of rows.
+
+    .. math:: h \sim p(h \mid v) \propto e^{-U(h, v)}
+
+    Arguments:
+        run: The run.
+        inputs: The rows, with what is hidden.
+        plan: How to complete.
+        rng: The source of all noise.
+
+    Raises:
+        ValueError: If the run has no network that the variant needs, or a completion is not finite.
+    """
+    rows = torch.arange(len(inputs.x), device=inputs.x.device).repeat_interleave(plan.n)
+    way = WAYS[plan.variant]
+    found = []
+    for part in rows.split(AT_ONCE):
+        x = inputs.x[part]
+        free = free_part(x, inputs.hidden[part], run.dataset.scale)
+        moved = way(run, x, free, plan, rng)
+        found.append(free.event(free.coordinates(moved)))
+    x = torch.cat(found)
+    finite = x.flatten(1).isfinite().all(1)
+    if not bool(finite.all()):
+        share = 1 - float(finite.float().mean())
+        raise ValueError(f"completions must be finite, {share:.0%} are not; try fewer --steps")
+    energy = torch.cat([evaluate(run.model, part).energy for part in x.split(AT_ONCE)])
+    original = run.dataset.to_original(x).cpu().double()
+    given = inputs.original.repeat_interleave(plan.n, 0)
+    original = torch.where(inputs.hidden.cpu().repeat_interleave(plan.n, 0), original, given)
+    each = (len(inputs.x), plan.n)
+    return Completed(x.unflatten(0, each), original.unflatten(0, each), energy.unflatten(0, each))
+
+
+def own_completion(run: Run, inputs: Inputs) -> Tensor | None:
+    r"""Returns what the VAE of a run makes of masked rows in one shot; None where it has none.
+
+    .. math:: g(\mu(\text{masked row}))
+
+    Arguments:
+        run: The run.
+        inputs: The rows, with what is hidden.
+    """
+    base = getattr(run.method, "base", None)
+    if not isinstance(base, Encodes):
+        return None
+    found = []
+    for x, hidden in zip(inputs.x.split(AT_ONCE), inputs.hidden.split(AT_ONCE), strict=True):
+        free = free_part(x, hidden, run.dataset.scale)
+        found.append(one_shot(base, free.fixed, free))
+    return torch.cat(found)
+
+
+def steps_of(run: Run, plan: Plan) -> int:
+    """Returns the steps of the kernel.
+
+    Arguments:
+        run: The run.
+        plan: How to complete.
+    """
+    method = run.settings.method
+    fresh = isinstance(method, Contrastive) and method.start.from_noise
+    own: int = method.steps if fresh or _generates(run) else max(method.steps, LONG)
+    return plan.steps or own
+
+
+def _conditional(run: Run, x: Tensor, free: Free, plan: Plan, rng: torch.Generator) -> Tensor:
+    """K steps on the energy of hidden entries; the visible ones are constants in it."""
+    box = getattr(run.settings.method.kernel, "box", None)
+    if box is not None and run.dataset.scale.ndim == 2:
+        raise ValueError(
+            f"a kernel with a box must move entries, got box={box} and whitened columns, whose "
+            "hidden values are mixtures of entries; write --variant kernel"
+        )
+    energy = Conditional(run.model, free)
+    walkers = evaluate(energy, free.coordinates(_started(run, x, free, plan, rng)))
+    # The run's own kernel and arithmetic, on another energy.
+    moved = move(replace(run, energy=energy, average=None), walkers, steps_of(run, plan), rng)
+    return free.event(moved.x)
+
+
+def _encode(run: Run, x: Tensor, free: Free, plan: Plan, rng: torch.Generator) -> Tensor:
+    """The first published variant; codes are drawn, so that completions differ."""
+    base = encoder_of(run, "the variant encode")
+    with torch.no_grad():
+        decoded = base.decode(base.reparametrise(*base.encode(free.fixed), rng))
+    return move(run, evaluate(run.model, decoded), steps_of(run, plan), rng).x
+
+
+def _kernel(run: Run, x: Tensor, free: Free, plan: Plan, rng: torch.Generator) -> Tensor:
+    """The second published variant; without noise in the kernel all completions are the same."""
+    return move(run, evaluate(run.model, free.fixed), steps_of(run, plan), rng).x
+
+
+def _latent(run: Run, x: Tensor, free: Free, plan: Plan, rng: torch.Generator) -> Tensor:
+    """The third published variant."""
+    made = _generated(run, x, free, plan, rng)
+    return move(run, evaluate(run.model, made), steps_of(run, plan), rng).x
+
+
+def _started(run: Run, x: Tensor, free: Free, plan: Plan, rng: torch.Generator) -> Tensor:
+    """Where conditional chains start, whole rows of which hidden entries count."""
+    if plan.start == "mean":
+        return x
+    if plan.start == "base" or (plan.start == "auto" and _generates(run)):
+        return _generated(run, x, free, plan, rng)
+    method = run.settings.method
+    if isinstance(method, Contrastive):
+        return method.start.noise_start.noise(x, len(x), rng)
+    return run.dataset.noise(len(x), rng)
+
+
+def _generated(run: Run, x: Tensor, free: Free, plan: Plan, rng: torch.Generator) -> Tensor:
+    """What the generator makes of latent variables given the visible entries."""
+    what = "the variant latent" if plan.variant == "latent" else "the start base"
+    base = generator_of(run, what)
+    sigma = pixel_deviation(run)
+    with torch.no_grad():
+        return base.decode(infer_latents(base, x, free, sigma, plan.latent_steps, rng))
+
+
+def _generates(run: Run) -> bool:
+    """Whether a run has a generator, from which its chains start."""
+    return isinstance(getattr(run.method, "base", None), Generates)
+
+
+WAYS: dict[str, Callable[[Run, Tensor, Free, Plan, torch.Generator], Tensor]] = {
+    "conditional": _conditional,
+    "encode": _encode,
+    "kernel": _kernel,
+    "latent": _latent,
+}
+"""The variants by name; to add one, add a line."""

@@ -1,0 +1,145 @@
+"""Completions as files and words: what a user takes away."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..data import Dataset
+from ..train.checkpoint import write_atomically
+from ..train.pictures import image_png
+from ..train.run import Run
+from .inputs import Inputs
+from .judge import Judged, diversity, judge, standard_error
+from .plot import table_png
+from .variants import Completed, Plan, steps_of
+
+__all__ = ["said_of", "table_of", "write_completions"]
+
+SHOWN = 16
+"""Rows in the picture, at most."""
+
+SHOWN_EACH = 6
+"""Completions of each row in the picture, at most."""
+
+
+def write_completions(run: Run, inputs: Inputs, found: Completed, path: Path) -> list[str]:
+    r"""Writes completions and their picture, and returns where they are in words.
+
+    Arguments:
+        run: The run.
+        inputs: The rows that were completed.
+        found: Their completions.
+        path: A .npz file (completed, in the units of the data, shape (N, n, \*event); x, the same
+            in model units; hidden; energy), for a table also a .csv file, whose first columns are
+            row and completion where there are several of each row. Next to a.npz the picture is
+            a_picture.png.
+
+    Raises:
+        ValueError: If the ending of the path is another.
+    """
+    table = len(run.dataset.event_shape) == 1
+    if path.suffix not in ((".npz", ".csv") if table else (".npz",)):
+        raise ValueError(
+            f"out must end in .npz{' or .csv' if table else ', a .csv file holds tables'}, got "
+            f"{path.name!r}; write --out {path.stem}.npz"
+        )
+    if path.suffix == ".csv":
+        write_atomically(path, _csv(run.dataset, inputs, found))
+    else:
+        arrays = {
+            "completed": found.original.numpy(),
+            "x": found.x.detach().cpu().numpy(),
+            "hidden": inputs.hidden.cpu().numpy(),
+            "energy": found.energy.detach().float().cpu().numpy(),
+        }
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+        write_atomically(path, buffer.getvalue())
+    image = path.with_name(f"{path.stem}_picture.png")
+    write_atomically(image, _picture(run.dataset, inputs, found))
+    return [f"completed  {path}", f"picture    {image}"]
+
+
+def said_of(run: Run, inputs: Inputs, plan: Plan, source: str, seed: int) -> str:
+    """Returns what was done, in words.
+
+    Arguments:
+        run: The run.
+        inputs: The rows.
+        plan: How they were completed.
+        source: What the rows are.
+        seed: The seed of the noise.
+    """
+    share = float(inputs.hidden.flatten(1).double().mean())
+    return (
+        f"{source}, {share:.0%} of the entries hidden, {plan.n} completions each by "
+        f"{plan.variant}, {steps_of(run, plan)} steps, seed {seed}"
+    )
+
+
+def table_of(run: Run, inputs: Inputs, found: Completed) -> list[str]:
+    """Returns the numbers of completions as lines: errors where the truth is known, diversity.
+
+    Arguments:
+        run: The run.
+        inputs: The rows.
+        found: Their completions.
+    """
+    lines = []
+    if inputs.truth is not None:
+        judged = judge(run, inputs, found)
+        images = judged[0].psnr is not None
+        lines.append(f"{'':<20} masked error{'         PSNR    SSIM' if images else ''}")
+        lines += [_line(one) for one in judged]
+    if found.x.shape[1] > 1:
+        spread = diversity(found.x, inputs.hidden, run.dataset.scale).nanmean()
+        lines.append(f"{'diversity':<20} {float(spread):.4g}")
+    return lines
+
+
+def _line(one: Judged) -> str:
+    """One kind of completion with its numbers, mean over rows."""
+    known = one.error[~one.error.isnan()]
+    text = f"{one.name:<20} {float(known.mean()):.4f} ± {standard_error(known):.4f}"
+    if one.psnr is None or one.ssim is None:
+        return text
+    return f"{text}   {float(one.psnr.mean()):5.2f}   {float(one.ssim.mean()):.3f}"
+
+
+def _csv(dataset: Dataset, inputs: Inputs, found: Completed) -> bytes:
+    """Completed rows of a table; visible values have all their digits."""
+    n = found.original.shape[1]
+    width = found.original.shape[2]
+    names = list(dataset.columns) or [f"column{i}" for i in range(width)]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names if n == 1 else ["row", "completion", *names])
+    hidden = inputs.hidden.cpu().tolist()
+    for i, rows in enumerate(found.original.tolist()):
+        for j, row in enumerate(rows):
+            fields = [
+                f"{value:.9g}" if is_hidden else repr(value)
+                for value, is_hidden in zip(row, hidden[i], strict=True)
+            ]
+            writer.writerow(fields if n == 1 else [i, j, *fields])
+    return text.getvalue().encode()
+
+
+def _picture(dataset: Dataset, inputs: Inputs, found: Completed) -> bytes:
+    """Images: a row masked, rows completed, a row of the truth. Tables: see :func:`.table_png`."""
+    if found.x.ndim != 5:
+        return table_png(dataset, inputs, found)
+    low, high = -1.0 if dataset.low is None else dataset.low, dataset.high
+    middle = (low + (1.0 if high is None else high)) / 2
+    masked = torch.where(inputs.hidden, middle, inputs.x)
+    rows: list[Tensor] = [masked, *found.x[:, :SHOWN_EACH].unbind(1)]
+    if inputs.truth is not None:
+        rows.append(inputs.truth)
+    shown = torch.cat([row[:SHOWN] for row in rows])
+    return image_png(shown, dataset, columns=min(SHOWN, len(masked)))
