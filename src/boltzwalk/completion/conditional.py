@@ -223,7 +223,7 @@ def _subspace(x: Tensor, hidden: Tensor, scale: Tensor) -> Subspace:
     for basis, pattern in zip(bases, patterns, strict=True):
         seen = int((~pattern).sum())
         # y_v stays where it is along directions orthogonal to the columns of S that make it.
-        rotation = torch.linalg.qr(scale[:, ~pattern].double(), mode="complete").Q
+        rotation = torch.linalg.qr(scale[:, ~pattern].cpu().double(), mode="complete").Q
         basis[:, : x.shape[1] - seen] = rotation[:, seen:]
     free = Subspace(x, bases[which])
     return Subspace(free.visible(x), free.basis)

@@ -17,7 +17,6 @@ from torch import Tensor
 from ..data import Dataset
 from ..data.arrays import read_array
 from ..data.delimited import is_number, read_text_table
-from ..data.foreign import from_grey
 from ..data.pictures import read_array_of_pictures, read_folder
 from ..data.tables import choose_columns
 from .masks import parse_mask, refuse_mask
@@ -138,8 +137,7 @@ def read_partial(path: Path, dataset: Dataset) -> Tensor:
 
 def _to_model(dataset: Dataset, original: Tensor) -> Tensor:
     """Rows in model units, through float64, of the type and on the device of the data."""
-    exact = original.to(dataset.train.device)
-    return dataset.from_original(exact).to(dataset.train)
+    return dataset.from_original(original).to(dataset.train)
 
 
 def _images(path: Path, dataset: Dataset) -> Tensor:
@@ -166,8 +164,8 @@ def _images(path: Path, dataset: Dataset) -> Tensor:
         grey = pixels[None, None] if channels == 1 else pixels.transpose(2, 0, 1)[None]
     if tuple(grey.shape[1:]) != dataset.event_shape:
         return torch.from_numpy(np.ascontiguousarray(grey)).double()  # which is then refused
-    x = from_grey(torch.from_numpy(np.ascontiguousarray(grey)), dataset)
-    return dataset.to_original(x).cpu().double()
+    top = 2 * float(dataset.shift) or 255.0  # the largest grey level in the units of the data
+    return torch.from_numpy(grey * (top / 255))
 
 
 def _table(path: Path, dataset: Dataset) -> np.ndarray:
