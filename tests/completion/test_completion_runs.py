@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from boltzwalk.bases import DenseEncoder, DenseGenerator, Generator, Vae
+from boltzwalk.bases import DenseEncoder, DenseGenerator, Generator, Vae, default_gamma
 from boltzwalk.cli import app
 from boltzwalk.completion import (
     Plan,
@@ -26,6 +26,7 @@ from boltzwalk.completion import (
     reconstruct,
     visible_posterior,
 )
+from boltzwalk.completion.latent import pixel_deviation
 from boltzwalk.data import Digits, Table
 from boltzwalk.energies import Multilayer, NetworkEnergy
 from boltzwalk.energies.energy import energy_and_grad
@@ -153,6 +154,14 @@ def test_the_latent_likelihood_is_a_sum_over_visible_pixels_of_each_row_alone(di
     one = free_part(inputs.x[:1], inputs.hidden[:1])
     alone = energy_and_grad(visible_posterior(base, inputs.x[:1], one, 0.5), z[:1])[1]
     torch.testing.assert_close(grad[:1], alone)  # five chains are no weaker than one
+
+
+def test_the_deviation_of_a_pixel_is_that_of_the_training(digits):
+    data = digits["vae"].dataset.train
+    assert pixel_deviation(digits["vae"]) == pytest.approx((default_gamma(data) / 2) ** 0.5)
+    assert pixel_deviation(digits["generator"]) == 0.3
+    other = ready(Digits(), replace(METHODS["generator"], sigma=0.7))
+    assert pixel_deviation(other) == 0.7
 
 
 def test_codes_are_found_from_the_visible_half(digits, rng):

@@ -7,27 +7,29 @@ The posterior of the latent variables of a generator, given visible entries v al
 sums over visible entries and never averages over rows: the published code divides the sum by the
 number of chains, which weakens the visible entries by as much.
 
-Not guaranteed: that the posterior is explored; chains from the prior may stay in different modes.
+Not guaranteed: that a chain from the prior leaves the mode that it finds first.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 from ..energies.energy import Energy
 from ..kernels import MALA, adapt_step_size
 from ..kernels import run as run_chain
+from ..methods.cooperative import Cooperative
+from ..methods.variational import Variational
 from ..train.run import Run, move
 from ..walkers import evaluate
 from .conditional import Free
 
 __all__ = [
-    "Encodes",
-    "Generates",
     "encoder_of",
     "generator_of",
     "infer_latents",
@@ -39,7 +41,6 @@ __all__ = [
 ]
 
 WARM_UP = 100
-"""Steps in which the step size of a latent chain is found."""
 
 
 @runtime_checkable
@@ -55,7 +56,7 @@ class Generates(Protocol):
 
 @runtime_checkable
 class Encodes(Generates, Protocol):
-    """A network that also encodes events."""
+    """A network that also encodes."""
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the means and log-deviations of latent variables, each of shape (n, d)."""
@@ -72,7 +73,7 @@ def generator_of(run: Run, what: str) -> Generates:
         what: What needs it, for the message.
 
     Raises:
-        ValueError: If the run has none.
+        ValueError: If it has none.
     """
     base: Any = getattr(run.method, "base", None)
     if not isinstance(base, Generates):
@@ -114,10 +115,10 @@ def pixel_deviation(run: Run) -> float:
     Arguments:
         run: The run.
     """
-    gamma = getattr(run.method, "gamma", None)
-    if gamma is not None:
-        return float((gamma / 2) ** 0.5)
-    return float(getattr(run.settings.method, "sigma", 0.3))
+    settings = getattr(run.method, "settings", None)
+    if isinstance(settings, Variational):
+        return math.sqrt(settings.gamma / 2)
+    return settings.sigma if isinstance(settings, Cooperative) else 0.3
 
 
 def visible_posterior(
@@ -231,13 +232,12 @@ def interpolate(
     Raises:
         ValueError: If the run has no encoder, or there are fewer than two rows.
     """
+    base = encoder_of(run, "an interpolation")
     if n < 2:
         raise ValueError(f"an interpolation must have n >= 2 rows, got {n}; write n=8")
-    base = encoder_of(run, "an interpolation")
     ends = base.encode(torch.stack([a, b]))[0]
     t = torch.linspace(0, 1, n, dtype=ends.dtype, device=ends.device)[:, None]
-    cosine = torch.nn.functional.cosine_similarity(ends[0], ends[1], dim=0).clamp(-1, 1)
-    omega = cosine.acos()
+    omega = functional.cosine_similarity(ends[0], ends[1], dim=0).clamp(-1, 1).acos()
     if float(omega.sin()) < 1e-3:  # nearly the same direction or opposite: the straight line
         z = (1 - t) * ends[0] + t * ends[1]
     else:
@@ -246,5 +246,5 @@ def interpolate(
 
 
 def _revised(run: Run, x: Tensor, steps: int, rng: torch.Generator) -> Tensor:
-    """Rows moved on by the run's own kernel, if any steps are wanted."""
+    """Rows moved on by the run's own kernel."""
     return move(run, evaluate(run.model, x), steps, rng).x if steps else x
