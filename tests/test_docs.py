@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from boltzwalk.cli import _assignments, _settings
+from boltzwalk.cli.typed import assigned, settings_of
 from boltzwalk.recipes import RECIPES
 
 ROOT = Path(__file__).parent.parent
@@ -35,7 +35,7 @@ def commands():
 def test_the_settings_of_a_command_exist(words):
     flags = {"--dry-run", "--name"}
     named = [word for i, word in enumerate(words[1:]) if words[i] != "--name"]
-    _settings(words[0], _assignments([word for word in named if word not in flags]))
+    settings_of(words[0], assigned([word for word in named if word not in flags]))
 
 
 def test_every_link_of_a_page_leads_somewhere():

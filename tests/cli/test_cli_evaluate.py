@@ -61,7 +61,16 @@ def run(trained, tmp_path):
 
 def test_evaluate_says_and_writes_what_it_found_and_computes_nothing_twice(run):
     first = boltzwalk("evaluate", run, *LITTLE)
-    heads = ["training", "quality", "modes", "goodness", "anomalies", "long run", "likelihood"]
+    heads = [
+        "training",
+        "quality",
+        "base",
+        "modes",
+        "goodness",
+        "anomalies",
+        "long run",
+        "likelihood",
+    ]
     assert [line for line in first.stdout.splitlines() if line in heads] == heads
     assert f"numbers  {run / 'evaluation.json'}" in first.stdout
     assert f"report   boltzwalk report {run}" in first.stdout
@@ -95,7 +104,7 @@ def test_some_parts_and_a_checkpoint_of_an_earlier_update(run):
     assert sorted(p.stem for p in (run / "evaluation").iterdir()) == ["goodness", "modes"]
     boltzwalk("report", run, "--out", run / "new" / "page.html")
     text = (run / "new" / "page.html").read_text()
-    assert "Not evaluated: training, quality, anomalies, long run, likelihood." in text
+    assert "Not evaluated: training, quality, base, anomalies, long run, likelihood." in text
     assert not (run / "report.html").exists()
 
     earlier = run / "checkpoints" / "update_00000003.safetensors"

@@ -1,0 +1,20 @@
+"""The command line: every command ends by saying where its results are.
+
+Nothing heavy is imported before a command runs, so that `boltzwalk --help` answers at once.
+"""
+
+import warnings
+
+from .options import app
+
+# isort: off
+from . import train, use, judge  # noqa: F401 (the order of the commands in --help)
+# isort: on
+
+__all__ = ["app", "main"]
+
+
+def main() -> None:
+    """Runs the command line."""
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
+    app()

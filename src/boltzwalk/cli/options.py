@@ -1,0 +1,30 @@
+"""The application, and the options that commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["Debug", "Folder", "Quiet", "Runs", "app", "run_folder"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Train and sample energy-based models, p(x) = exp(-U(x)) / Z. "
+    "(Not Explainable Boosting Machines.)",
+    epilog="Begin with: boltzwalk train digits",
+)
+
+Runs = Annotated[Path, typer.Option(help="The folder that holds the run folders.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Folder = Annotated[Path, typer.Argument(help="A run folder, such as runs/digits.")]
+
+
+def run_folder(folder: Path) -> Path:
+    """Returns the folder of a run, also where one of its checkpoints is named."""
+    return folder.parent.parent if folder.is_file() else folder

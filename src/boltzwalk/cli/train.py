@@ -1,0 +1,201 @@
+"""Commands that train."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import INTERRUPTED, errors
+from ..train.progress import shown
+from ..train.signals import StopRequest, stop_on_signal
+from .options import Debug, Folder, Quiet, Runs, app
+from .typed import assigned, settings_of, title
+
+if TYPE_CHECKING:
+    from ..train.run import Run
+    from ..train.settings import Settings
+
+__all__ = ["resume", "train"]
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def train(
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help="A recipe (see `boltzwalk recipes`), the settings.yaml of a run, or your own "
+            "data: a .csv, .npy or .npz file, or a folder of images."
+        ),
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE",
+            help="Settings to change, such as kernel.step_size=0.02 or updates=500.",
+        ),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="The name of the run folder.")] = None,
+    runs: Runs = Path("runs"),
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The seed of everything random.")] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32, bf16 or auto.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the settings and do nothing.")
+    ] = False,
+    alone: Annotated[
+        bool, typer.Option("--alone", help="Leave out the recipes that are trained to compare.")
+    ] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Train a model; the same command again resumes it.
+
+    Some recipes train others beside them, in folders of their own, that differ in their method.
+    """
+    with errors(debug), stop_on_signal() as stop:
+        options = {"device": device, "seed": seed, "precision": precision}
+        given = [f"{key}={value}" for key, value in options.items() if value is not None]
+        assignments = [*assigned(overrides or []), *given]
+        folder = runs / (name or title(recipe))
+        settings = settings_of(recipe, [*_begun_with(folder), *assignments])
+        if dry_run:
+            from ..train.settings import to_yaml
+
+            typer.echo(to_yaml(settings), nl=False)
+            return
+        others = [] if alone else _beside(recipe, settings, folder, assignments)
+        if others:
+            _train_all([(settings, folder), *others], quiet, stop)
+        else:
+            _train(settings, folder, quiet, stop)
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def resume(
+    folder: Folder,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE",
+            help="Settings to go on with, such as updates=5000 or learning_rate=1e-4.",
+        ),
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Go on with a run that was stopped, bit for bit as if it had not been."""
+    with errors(debug), stop_on_signal() as stop:
+        from ..train.folder import change, read_settings
+        from ..train.settings import Settings, resolve
+        from ..train.tree import from_tree, override, to_tree
+
+        given = [] if device is None else [f"device={device}"]
+        tree = to_tree(read_settings(folder))
+        tree = override(Settings, tree, [*assigned(overrides or []), *given])
+        settings = resolve(from_tree(Settings, tree))
+        change(folder, settings)
+        _train(settings, folder, quiet, stop)
+
+
+def _train_all(runs: list[tuple[Settings, Path]], quiet: bool, stop: StopRequest) -> None:
+    """Trains one run after the other, and ends with a table of all."""
+    again = f"the same command, {shlex.join(['boltzwalk', *sys.argv[1:]])}"
+    for number, (settings, folder) in enumerate(runs):
+        if stop.asked:
+            typer.echo(
+                f"stopped before {folder}; all that was learnt is saved.\ngo on with: {again}"
+            )
+            raise typer.Exit(INTERRUPTED)
+        typer.echo(f"{folder}, run {number + 1} of {len(runs)}\n")
+        _train(settings, folder, quiet, stop, again)
+        typer.echo()
+    from ..report.beside import table_beside
+
+    typer.echo(table_beside([folder for _, folder in runs]))
+
+
+def _train(
+    settings: Settings, folder: Path, quiet: bool, stop: StopRequest, again: str = ""
+) -> None:
+    """Trains, shows progress, and ends with numbers, picture and report."""
+    from ..train.execute import execute
+    from ..train.run import open_run
+
+    last = 0
+    for done in shown(execute(settings, folder, stop), settings, folder.name, quiet):
+        last = done.update
+    if 0 < last < settings.updates:
+        typer.echo(
+            f"stopped at update {last} of {settings.updates}; saved.\n"
+            f"go on with: {again or f'boltzwalk resume {folder}'}"
+        )
+        raise typer.Exit(INTERRUPTED)
+    _conclude(open_run(folder), folder)
+
+
+def _conclude(finished: Run, folder: Path) -> None:
+    """Judges the samples of a finished run and writes its report."""
+    from ..report.page import write_report
+    from ..report.summary import summarise
+    from ..train.execute import draw_picture
+
+    if not (folder / "samples.png").exists():
+        draw_picture(finished, folder)
+    numbers = summarise(finished, folder)
+    report = write_report(finished, folder, numbers)
+    for number in numbers:
+        typer.echo(f"{number.name:<28} {number.text:<22} {number.meaning}")
+    typer.echo(f"\npicture  {folder / 'samples.png'}\nreport   {report}")
+    typer.echo(f"samples  boltzwalk sample {folder} -n 1000")
+
+
+def _beside(
+    recipe: str, settings: Settings, folder: Path, assignments: Sequence[str]
+) -> list[tuple[Settings, Path]]:
+    """What is trained beside a recipe: the same but for the method, in folders next to its own.
+
+    Overrides of the method are made where the other method has such a setting. A folder that is
+    there already is looked at now, not when its turn comes.
+    """
+    from dataclasses import replace
+
+    from ..recipes import BESIDE, RECIPES
+    from ..train.folder import prepare
+    from ..train.settings import Settings, resolve
+    from ..train.tree import from_tree, override, to_tree
+
+    found = []
+    for other in BESIDE.get(recipe, ()):
+        place = folder.with_name(folder.name + other.removeprefix(recipe))
+        tree = to_tree(replace(settings, method=RECIPES[other]().method))
+        for assignment in assignments:
+            key = assignment.split("=")[0]
+            if key in ("method", "method.kind"):
+                continue
+            try:
+                tried = override(Settings, tree, [assignment])
+                from_tree(Settings, tried)
+                tree = tried
+            except ValueError:
+                typer.echo(f"{other} has no such {key}, and keeps its own", err=True)
+        its = resolve(from_tree(Settings, override(Settings, tree, _begun_with(place))))
+        if (place / "settings.yaml").exists():
+            prepare(place, its)
+        found.append((its, place))
+    return found
+
+
+def _begun_with(folder: Path) -> list[str]:
+    """The device, precision and threads of a run that is there, which the same command keeps."""
+    if not (folder / "settings.yaml").exists():
+        return []
+    from ..train.folder import read_settings
+
+    begun = read_settings(folder)
+    return [f"{key}={getattr(begun, key)}" for key in ("device", "precision", "threads")]
