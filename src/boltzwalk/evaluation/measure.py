@@ -35,11 +35,11 @@ class Measure(NamedTuple):
         """The number in words, with as many digits as its interval allows."""
         if self.refusal:
             return "refused"
-        if not math.isfinite(self.high - self.low):
+        if not 0 < self.high - self.low < math.inf:  # exact, or unknown
             return f"{self.value:.4g}{self._unit}"
         down, up = self.value - self.low, self.high - self.value
         half = max(down, up)
-        digits = max(0, 1 - math.floor(math.log10(half))) if half > 0 else 3
+        digits = max(0, 1 - math.floor(math.log10(half)))
         if abs(up - down) <= 0.1 * half:
             return f"{self.value:.{digits}f} ± {half:.{digits}f}{self._unit}"
         ends = f"{self.low:.{digits}f} to {self.high:.{digits}f}"
