@@ -32,8 +32,9 @@ __all__ = [
 def vae_teaching_digits() -> Settings:
     """Digits of 8x8 pixels, proposed by a VAE that learns from their revision.
 
-    Reached: classifier-FID 6.0 (training data have 2.5), class entropy 0.16 nats, coverage 99 %, in
-    240 s with one thread of a loaded machine, by `boltzwalk train vae_teaching_digits`.
+    Reached: classifier-FID 5.1 ± 0.8 of 10,000 samples, 16.2 ± 0.8 of what the VAE proposes
+    (training data have 1.9), by `boltzwalk evaluate` after `boltzwalk train vae_teaching_digits`
+    (88 s on one core).
     """
     return Settings(
         data=Digits(),
@@ -42,8 +43,10 @@ def vae_teaching_digits() -> Settings:
             vae=bases.digits(), kernel=Descent(0.005), steps=15, walkers=100, base_rate=1e-3
         ),
         optimizer=Adam(1e-3, beta1=0.5),
+        schedule=Schedule(anneal=0.3),
         updates=3000,
         batch=100,
+        average=0.99,
         output=Output(save_every=500, picture_every=500),
     )
 
@@ -51,8 +54,9 @@ def vae_teaching_digits() -> Settings:
 def coopnets_digits() -> Settings:
     """Digits of 8x8 pixels, proposed by a generator that learns from their revision.
 
-    Reached: classifier-FID 9.3 (training data have 2.5), class entropy 0.14 nats, coverage 99 %, in
-    222 s with one thread of a loaded machine, by `boltzwalk train coopnets_digits`.
+    Reached: classifier-FID 3.7 ± 0.6 of 10,000 samples, 4.1 ± 0.7 of what the generator proposes
+    (training data have 1.9), by `boltzwalk evaluate` after `boltzwalk train coopnets_digits` (84 s
+    on one core).
     """
     return replace(
         vae_teaching_digits(),
