@@ -78,8 +78,8 @@ the published steps of 1e-6 it must first grow by orders of magnitude, and overs
 def vae_teaching_mnist() -> Settings:
     """MNIST, proposed by a VAE that learns from their revision.
 
-    Reached: classifier-FID 77 ± 3 of 10,000 samples, 223 ± 4 of what the VAE proposes (training data
-    have 1.0), recall 0.90, all ten classes, by `boltzwalk evaluate` after `boltzwalk train
+    Reached: classifier-FID 77 ± 3 of 10,000 samples, 223 ± 4 of what the VAE proposes (training
+    data have 1.0), recall 0.90, all ten classes, by `boltzwalk evaluate` after `boltzwalk train
     vae_teaching_mnist` (818 s on two loaded cores, one seed).
     """
     return Settings(
