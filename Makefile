@@ -60,6 +60,7 @@ mutate: setup
 bench: $(VENV)/.stamp-bench
 	$(BIN)/python benchmarks/samplers.py
 	$(BIN)/python benchmarks/weights.py
+	$(BIN)/python benchmarks/cooperation.py
 
 $(VENV)/.stamp-bench: $(VENV)/.stamp
 	$(PIP) -e '.[dev,bench]'
