@@ -57,7 +57,10 @@ def read_for(run: Run, source: str, rng: torch.Generator) -> Tensor:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "stdin.csv"
         path.write_text(sys.stdin.read())
-        return read_rows(path, run.dataset, rng)
+        try:
+            return read_rows(path, run.dataset, rng)
+        except ValueError as error:
+            raise ValueError(str(error).replace(str(path), "standard input")) from error
 
 
 def score_rows(run: Run, folder: Path, x: Tensor, false_alarm: float) -> Scores:
