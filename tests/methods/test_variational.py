@@ -13,6 +13,8 @@ from boltzwalk.bases import (
     Vae,
     active_dimensions,
     default_gamma,
+    learning,
+    vae_loss,
 )
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.variational import Variational
@@ -97,6 +99,26 @@ def test_both_gradients_by_hand():
     torch.testing.assert_close(info["reconstruction"], errors.detach().mean())
     torch.testing.assert_close(info["kl"], divergences.detach().mean())
     assert info["active"] == (mean.detach().var(0, correction=0) > 0.01).sum()
+
+
+def test_with_data_as_teacher_it_learns_as_a_vae_alone_does():
+    """The gradient is that of the evidence bound of the batch; the energy learns all the same."""
+    settings = Variational(SMALL, ULA(0.1), 3, walkers=16, gamma=0.7, teacher="data")
+    data, energy = drawn(10, 3), Quadratic()
+    method, alone = settings.build((3,), 0, data), settings.build((3,), 0, data).base
+    loss, _, _ = method.step(energy, data, None, seeded())
+    loss.backward()
+
+    own = seeded()
+    torch.randn(16, 2, generator=own)  # latent variables of the proposals
+    for _ in range(3):
+        torch.randn(16, 3, generator=own)  # noise of the chain
+    torch.randn(10, 3, generator=own)  # noise on the data, of deviation zero
+    with learning(alone, own):
+        vae_loss(alone, data, 0.7, own)[0].backward()
+    for ours, theirs in zip(method.base.parameters(), alone.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=0, atol=0)
+    assert energy.b.grad.abs().sum() > 0
 
 
 def test_the_losses_do_not_meet():

@@ -101,12 +101,17 @@ class Cooperative:
         return Teaching(self, self.generator.build(event_shape, seed, data))
 
     def lesson(
-        self, base: Decoder, revision: Revision, rng: torch.Generator
+        self,
+        base: Decoder,
+        data: Float[Tensor, "B *event"],
+        revision: Revision,
+        rng: torch.Generator,
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """Returns the loss of the generator, G1 and G2, and what to log of it.
+        r"""Returns the loss of the generator, G1 and G2, and what to log of it.
 
         Arguments:
             base: The generator.
+            data: The batch, shape (B, \*event), which a generator does not look at.
             revision: What it proposed, and what became of it.
             rng: The source of the noise.
         """

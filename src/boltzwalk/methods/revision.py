@@ -72,6 +72,7 @@ class Taught(Protocol):
     def lesson(
         self,
         base: Any,  # noqa: ANN401
+        data: Tensor,
         revision: Revision,
         rng: torch.Generator,
     ) -> tuple[Tensor, dict[str, Tensor]]:

@@ -63,7 +63,7 @@ class Teaching(nn.Module):
         noise = torch.randn(data.shape, generator=rng, dtype=data.dtype, device=data.device)
         noisy = data + own.data_noise * noise
         gap, info = energy_gap(energy, noisy, revision, own.kernel, own.steps)
-        loss, said = own.lesson(self.base, revision, rng)
+        loss, said = own.lesson(self.base, data, revision, rng)
         return gap + loss, None, info | said
 
     def sample(

@@ -14,7 +14,8 @@ One update, with n walkers:
 which is :math:`2 \sigma^2` times the evidence bound for :math:`\gamma = 2 \sigma^2`. A latent
 direction stays alive only if it explains more of the variance of :math:`\tilde x` than
 :math:`\gamma / 2`, so :math:`\gamma` must shrink with the total variance of the pixels; 0 takes the
-published ratio to it. The VAE never sees data.
+published ratio to it. The VAE never sees data, unless they are its teacher: then it learns as a VAE
+alone does, and the energy only revises what it proposes.
 
 Not guaranteed: that the latent variables are used. The log says how many are, as ``active``.
 """
@@ -22,6 +23,7 @@ Not guaranteed: that the latent variables are used. The log says how many are, a
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -49,6 +51,7 @@ class Variational:
         sample_steps: The number of steps when samples are drawn; 0 takes those of training.
         gamma: The weight :math:`\gamma` of the divergence, in squared units of a pixel; 0 takes 2
             times the total variance of the data over that of CIFAR-10, for which 2 was published.
+        teacher: What the VAE learns from: the revision, or data, to compare.
         base_rate: The learning rate of the VAE.
         base_beta1: The decay of its first moment, under Adam.
 
@@ -66,6 +69,7 @@ class Variational:
     data_noise: float = 0.0
     sample_steps: int = 0
     gamma: float = 0.0
+    teacher: Literal["revision", "data"] = "revision"
     base_rate: float = 2e-4
     base_beta1: float = 0.5
 
@@ -92,15 +96,21 @@ class Variational:
         return Teaching(settings, self.vae.build(event_shape, seed, data))
 
     def lesson(
-        self, base: VariationalAutoencoder, revision: Revision, rng: torch.Generator
+        self,
+        base: VariationalAutoencoder,
+        data: Float[Tensor, "B *event"],
+        revision: Revision,
+        rng: torch.Generator,
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """Returns the loss of the VAE, which takes revised walkers as data, and what to log of it.
+        r"""Returns the loss of the VAE, and what to log of it.
 
         Arguments:
             base: The VAE.
+            data: The batch, shape (B, \*event).
             revision: What it proposed, and what became of it.
             rng: The source of the noise.
         """
+        taught = revision.walkers.x if self.teacher == "revision" else data
         with learning(base, rng):
-            loss, parts = vae_loss(base, revision.walkers.x, self.gamma, rng)
+            loss, parts = vae_loss(base, taught, self.gamma, rng)
         return loss, parts._asdict()
