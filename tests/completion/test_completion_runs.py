@@ -17,13 +17,11 @@ from boltzwalk.completion import (
     free_part,
     held_out,
     infer_latents,
-    interpolate,
     judge,
     make_inputs,
     one_shot,
     own_completion,
     read_partial,
-    reconstruct,
     visible_posterior,
 )
 from boltzwalk.completion.latent import pixel_deviation
@@ -187,16 +185,6 @@ def test_what_the_vae_says_itself(digits, rng):
     torch.testing.assert_close(own, torch.where(inputs.hidden, decoded, inputs.x))
     torch.testing.assert_close(own, one_shot(base, masked, free_part(inputs.x, inputs.hidden)))
     assert own_completion(digits["generator"], inputs) is None
-    made = reconstruct(run, inputs.truth, 0, rng)
-    path = interpolate(run, inputs.truth[0], inputs.truth[1], 5, 0, rng)
-    torch.testing.assert_close(path[[0, -1]], made[:2])
-    assert not torch.equal(reconstruct(run, inputs.truth, 2, rng), made)
-    same = interpolate(run, inputs.truth[0], inputs.truth[0], 3, 0, rng)
-    torch.testing.assert_close(same[1], made[0])
-    with pytest.raises(ValueError, match="n >= 2 rows, got 1"):
-        interpolate(run, inputs.truth[0], inputs.truth[1], 1, 0, rng)
-    with pytest.raises(ValueError, match="a reconstruction must have a run with an encoder"):
-        reconstruct(digits["generator"], inputs.truth, 0, rng)
 
 
 def test_the_judgement_beside_mean_filling(digits, rng):

@@ -1,17 +1,31 @@
-"""Commands that use a trained model: samples, scores, completions."""
+"""Commands that use a trained model: samples, scores, completions, codes."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import errors
 from .options import Debug, app, run_folder
 
-__all__ = ["complete", "sample", "score"]
+if TYPE_CHECKING:
+    import torch
+
+    from ..completion import Codes
+    from ..train.run import Run
+
+__all__ = ["complete", "interpolate", "reconstruct", "sample", "score"]
+
+Rows = Annotated[
+    Path | None,
+    typer.Argument(
+        help="Whole rows: an image, a folder of images, a table, a .npy or .npz file; default: 16 "
+        "held-out rows of the run."
+    ),
+]
 
 
 @app.command()
@@ -153,3 +167,87 @@ def complete(
         for line in (said_of(run, inputs, plan, source, seed), *table_of(run, inputs, found)):
             typer.echo(line)
         typer.echo("\n" + "\n".join(places))
+
+
+@app.command()
+def reconstruct(
+    folder: Annotated[Path, typer.Argument(help="A run folder, or one of its checkpoints.")],
+    file: Rows = None,
+    steps: Annotated[int, typer.Option(min=0, help="Kernel steps; 0 takes those of training.")] = 0,
+    seed: Annotated[int, typer.Option(help="The seed of the noise.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="A .npz file; default: in the run folder.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Encode rows and decode them again.
+
+    The code is that of the encoder, a draw from the posterior of the generator, or, for short-run
+    models, the noise whose chain ends there.
+    """
+    with errors(debug):
+        from ..completion import reconstruct as decoded
+        from ..completion import revised
+        from ..completion.write import errors_of, write_lines
+
+        run, codes, x, rng, source = _coded(folder, file, steps, seed, device)
+        made = {"decoded": decoded(codes, x, rng)}
+        if codes.network:
+            made["revised"] = revised(run, made["decoded"], steps, rng)
+        typer.echo(f"{source}; the code is {codes.name}")
+        path = out or run_folder(folder) / "codes" / f"reconstructed_seed{seed}.npz"
+        for line in (*errors_of(run, made, x), *write_lines(run, {"truth": x, **made}, path)):
+            typer.echo(line)
+
+
+@app.command()
+def interpolate(
+    folder: Annotated[Path, typer.Argument(help="A run folder, or one of its checkpoints.")],
+    file: Rows = None,
+    n: Annotated[int, typer.Option("-n", "--n", min=2, help="Rows on each way, with ends.")] = 8,
+    steps: Annotated[int, typer.Option(min=0, help="Kernel steps; 0 takes those of training.")] = 0,
+    seed: Annotated[int, typer.Option(help="The seed of the noise.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="A .npz file; default: in the run folder.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Go from one row to another through their codes: the 1st to the 2nd, the 3rd to the 4th."""
+    with errors(debug):
+        from ..completion import interpolate as between
+        from ..completion import revised
+        from ..completion.write import write_lines
+
+        run, codes, x, rng, source = _coded(folder, file, steps, seed, device)
+        if len(x) < 2:
+            raise ValueError(f"an interpolation must have two rows or more, got {len(x)}")
+        pairs = len(x) // 2 * 2
+        way = between(codes, x[:pairs:2], x[1:pairs:2], n, rng).flatten(0, 1)
+        lines = {"revised": revised(run, way, steps, rng)} if codes.network else {"decoded": way}
+        typer.echo(f"{source}, {pairs // 2} ways of {n} rows; the code is {codes.name}")
+        path = out or run_folder(folder) / "codes" / f"interpolated_seed{seed}.npz"
+        for line in write_lines(run, lines, path, columns=n):
+            typer.echo(line)
+
+
+def _coded(
+    folder: Path, file: Path | None, steps: int, seed: int, device: str | None
+) -> tuple[Run, Codes, torch.Tensor, torch.Generator, str]:
+    """The run, its codes, whole rows in model units, the source of noise, and what the rows are."""
+    from ..completion import codes_of, held_out, read_partial
+    from ..rng import generator
+    from ..train.run import open_run
+
+    run = open_run(folder, device)
+    rows, source = held_out(run.dataset) if file is None else (None, str(file))
+    original = rows if rows is not None else read_partial(Path(source), run.dataset)
+    if bool(original.isnan().any()):
+        raise ValueError(
+            f"{source} must hold whole rows, got {int(original.isnan().sum())} missing entries; "
+            "`boltzwalk complete` fills them"
+        )
+    x = run.dataset.from_original(original).to(run.dataset.train)
+    rng = generator(seed, "codes", 0, run.settings.device)
+    return run, codes_of(run, steps, seed), x, rng, source

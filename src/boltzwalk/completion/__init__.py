@@ -5,35 +5,43 @@
 ``masks``           what is hidden, as a user says it
 ``inputs``          rows to complete, from a file or held out
 ``variants``        the ways to complete
-``latent``          codes given visible entries; reconstruction and interpolation
+``latent``          codes given visible entries, by the network of a run
+``codes``           codes of whole rows: reconstruction and interpolation
+``short_run``       chains from noise as a generator, and the noise that ends at a row
 ``judge``           PSNR, SSIM, masked error, diversity
 ``plot``            the picture of a completed table
 ``write``           files, pictures, words
 ==================  ============================================================================
 """
 
+from .codes import Codes, codes_of, interpolate, reconstruct, revised
 from .conditional import Conditional, Entries, Subspace, conditional, free_part
 from .inputs import Inputs, held_out, make_inputs, read_partial
 from .judge import Judged, diversity, judge, masked_error, psnr, ssim
-from .latent import infer_latents, interpolate, one_shot, reconstruct, visible_posterior
+from .latent import infer_latents, one_shot, visible_posterior
 from .masks import parse_mask, refuse_mask
+from .short_run import ShortRun, infer_noise
 from .variants import Completed, Plan, complete, own_completion
 from .write import write_completions
 
 __all__ = [
+    "Codes",
     "Completed",
     "Conditional",
     "Entries",
     "Inputs",
     "Judged",
     "Plan",
+    "ShortRun",
     "Subspace",
+    "codes_of",
     "complete",
     "conditional",
     "diversity",
     "free_part",
     "held_out",
     "infer_latents",
+    "infer_noise",
     "interpolate",
     "judge",
     "make_inputs",
@@ -45,6 +53,7 @@ __all__ = [
     "read_partial",
     "reconstruct",
     "refuse_mask",
+    "revised",
     "ssim",
     "visible_posterior",
     "write_completions",

@@ -1,4 +1,4 @@
-r"""What a network beside the energy says of a row: its code, given all or the visible entries.
+r"""The code that a network beside the energy gives a row, of which some entries may be hidden.
 
 The posterior of the latent variables of a generator, given visible entries v alone,
 
@@ -18,14 +18,14 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
 
+from ..bases import posterior_energy
 from ..energies.energy import Energy
 from ..kernels import MALA, adapt_step_size
 from ..kernels import run as run_chain
 from ..methods.cooperative import Cooperative
 from ..methods.variational import Variational
-from ..train.run import Run, move
+from ..train.run import Run
 from ..walkers import evaluate
 from .conditional import Free
 
@@ -33,10 +33,8 @@ __all__ = [
     "encoder_of",
     "generator_of",
     "infer_latents",
-    "interpolate",
     "one_shot",
     "pixel_deviation",
-    "reconstruct",
     "visible_posterior",
 ]
 
@@ -122,7 +120,7 @@ def pixel_deviation(run: Run) -> float:
 
 
 def visible_posterior(
-    base: Generates, x: Float[Tensor, "N *event"], free: Free, sigma: float
+    base: Generates, x: Float[Tensor, "N *event"], free: Free | None, sigma: float
 ) -> Energy:
     r"""Returns the energy of latent variables, shape (N, d), given the visible entries of rows.
 
@@ -131,27 +129,21 @@ def visible_posterior(
     Arguments:
         base: The generator :math:`g`.
         x: The rows, shape (N, \*event), of which hidden entries are ignored.
-        free: What is hidden.
+        free: What is hidden; None for nothing.
         sigma: The deviation :math:`\sigma` of an entry, in model units, positive.
 
     Raises:
         ValueError: If sigma is not positive.
     """
-    if not sigma > 0:
-        raise ValueError(f"sigma must be positive, got {sigma}; 0.3 is usual for images")
-    known = free.visible(x)
-
-    def energy(z: Tensor) -> Tensor:
-        misfit = (known - free.visible(base.decode(z))).flatten(1).square().sum(1)
-        return z.square().sum(1) / 2 + misfit / (2 * sigma**2)
-
-    return energy
+    if free is None:
+        return posterior_energy(base.decode, x, sigma)
+    return posterior_energy(lambda z: free.visible(base.decode(z)), free.visible(x), sigma)
 
 
 def infer_latents(
     base: Generates,
     x: Float[Tensor, "N *event"],
-    free: Free,
+    free: Free | None,
     sigma: float,
     steps: int,
     rng: torch.Generator,
@@ -163,7 +155,7 @@ def infer_latents(
     Arguments:
         base: The generator.
         x: The rows, shape (N, *event), of which hidden entries are ignored.
-        free: What is hidden.
+        free: What is hidden; None for nothing.
         sigma: The deviation of an entry, in model units.
         steps: The number of steps after the warm-up, at least 1.
         rng: The source of the noise.
@@ -185,66 +177,3 @@ def one_shot(base: Encodes, x: Float[Tensor, "N *event"], free: Free) -> Tensor:
         free: What is hidden.
     """
     return free.event(free.coordinates(base.decode(base.encode(x)[0])))
-
-
-@torch.no_grad()
-def reconstruct(run: Run, x: Float[Tensor, "N *event"], steps: int, rng: torch.Generator) -> Tensor:
-    r"""Returns what a run's VAE makes of the codes of rows, revised under the energy.
-
-    .. math:: g(\mu(x)) \text{, then K steps of the kernel}
-
-    Arguments:
-        run: A run with an encoder.
-        x: Whole rows in model units, shape (N, *event).
-        steps: The number of steps K; 0 for what is decoded.
-        rng: The source of the noise.
-
-    Raises:
-        ValueError: If the run has no encoder.
-    """
-    base = encoder_of(run, "a reconstruction")
-    return _revised(run, base.decode(base.encode(x)[0]), steps, rng)
-
-
-@torch.no_grad()
-def interpolate(
-    run: Run,
-    a: Float[Tensor, " *event"],
-    b: Float[Tensor, " *event"],
-    n: int,
-    steps: int,
-    rng: torch.Generator,
-) -> Tensor:
-    r"""Returns n rows between two: decoded along the arc between their codes, and revised.
-
-    .. math:: z_t = \frac{\sin((1 - t) \omega)\, z_a + \sin(t \omega)\, z_b}{\sin \omega}
-
-    with the angle :math:`\omega` of the codes.
-
-    Arguments:
-        run: A run with an encoder.
-        a: One end in model units, shape (*event).
-        b: The other end.
-        n: The number of rows, with both ends, at least 2.
-        steps: The number of kernel steps of each row; 0 for none.
-        rng: The source of the noise.
-
-    Raises:
-        ValueError: If the run has no encoder, or there are fewer than two rows.
-    """
-    base = encoder_of(run, "an interpolation")
-    if n < 2:
-        raise ValueError(f"an interpolation must have n >= 2 rows, got {n}; write n=8")
-    ends = base.encode(torch.stack([a, b]))[0]
-    t = torch.linspace(0, 1, n, dtype=ends.dtype, device=ends.device)[:, None]
-    omega = functional.cosine_similarity(ends[0], ends[1], dim=0).clamp(-1, 1).acos()
-    if float(omega.sin()) < 1e-3:  # nearly the same direction or opposite: the straight line
-        z = (1 - t) * ends[0] + t * ends[1]
-    else:
-        z = (((1 - t) * omega).sin() * ends[0] + (t * omega).sin() * ends[1]) / omega.sin()
-    return _revised(run, base.decode(z), steps, rng)
-
-
-def _revised(run: Run, x: Tensor, steps: int, rng: torch.Generator) -> Tensor:
-    """Rows moved on by the run's own kernel."""
-    return move(run, evaluate(run.model, x), steps, rng).x if steps else x

@@ -1,4 +1,4 @@
-"""Completions as files and words: what a user takes away."""
+"""Completions, reconstructions and interpolations as files and words: what a user takes away."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .judge import Judged, diversity, judge, standard_error
 from .plot import table_png
 from .variants import Completed, Plan, steps_of
 
-__all__ = ["said_of", "table_of", "write_completions"]
+__all__ = ["errors_of", "said_of", "table_of", "write_completions", "write_lines"]
 
 SHOWN = 16
 """Rows in the picture, at most."""
@@ -58,12 +58,52 @@ def write_completions(run: Run, inputs: Inputs, found: Completed, path: Path) ->
             "hidden": inputs.hidden.cpu().numpy(),
             "energy": found.energy.detach().float().cpu().numpy(),
         }
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-        write_atomically(path, buffer.getvalue())
+        write_atomically(path, _npz(arrays))
     image = path.with_name(f"{path.stem}_picture.png")
     write_atomically(image, _picture(run.dataset, inputs, found))
     return [f"completed  {path}", f"picture    {image}"]
+
+
+def write_lines(run: Run, lines: dict[str, Tensor], path: Path, columns: int = 0) -> list[str]:
+    r"""Writes kinds of rows, for images a picture with a line of each, and returns where they are.
+
+    Arguments:
+        run: The run.
+        lines: Rows in model units by their name, each of shape (N, \*event).
+        path: A .npz file, with the rows in the units of the data. Next to a.npz the picture is
+            a_picture.png.
+        columns: Images in a line of the picture; 0 for all of one name, up to 16.
+
+    Raises:
+        ValueError: If the ending of the path is another.
+    """
+    if path.suffix != ".npz":
+        raise ValueError(f"out must end in .npz, got {path.name!r}; write --out {path.stem}.npz")
+    original = {name: run.dataset.to_original(rows).cpu().numpy() for name, rows in lines.items()}
+    write_atomically(path, _npz(original))
+    said = [f"rows     {path}"]
+    if len(run.dataset.event_shape) == 3:
+        shown = [rows[: columns * SHOWN if columns else SHOWN] for rows in lines.values()]
+        image = path.with_name(f"{path.stem}_picture.png")
+        write_atomically(image, image_png(torch.cat(shown), run.dataset, columns or len(shown[0])))
+        said.append(f"picture  {image}")
+    return said
+
+
+def errors_of(run: Run, lines: dict[str, Tensor], truth: Tensor) -> list[str]:
+    r"""Returns the mean squared error of an entry as lines, with that of the training mean.
+
+    Arguments:
+        run: The run.
+        lines: Rows in model units by their name, each of shape (N, \*event).
+        truth: What they should be.
+    """
+    mean = run.dataset.train.mean(0).expand_as(truth)
+    said = [f"{'':<20} squared error of an entry"]
+    for name, rows in {**lines, "training mean": mean}.items():
+        error = (rows - truth).flatten(1).square().mean(1)
+        said.append(f"{name:<20} {float(error.mean()):.4f} ± {standard_error(error):.4f}")
+    return said
 
 
 def said_of(run: Run, inputs: Inputs, plan: Plan, source: str, seed: int) -> str:
@@ -110,6 +150,13 @@ def _line(one: Judged) -> str:
     if one.psnr is None or one.ssim is None:
         return text
     return f"{text}   {float(one.psnr.mean()):5.2f}   {float(one.ssim.mean()):.3f}"
+
+
+def _npz(arrays: dict[str, np.ndarray]) -> bytes:
+    """Arrays as a file."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
 
 
 def _csv(dataset: Dataset, inputs: Inputs, found: Completed) -> bytes:
