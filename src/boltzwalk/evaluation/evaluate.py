@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from ..diagnostics.latent import latent_use
 from ..diagnostics.long_run import LongRun, run_long
 from ..diagnostics.verdict import anatomy, verdict
 from ..rng import generator
@@ -184,7 +185,7 @@ def _failure(folder: Path) -> str:
 def _training(folder: Path) -> Part:
     """What the log of a run says of its training."""
     rows, trace = read_rows(folder / "log.jsonl"), read_trace(folder)
-    findings = [list(finding) for finding in anatomy(rows, trace)]
+    findings = [list(finding) for finding in (*anatomy(rows, trace), *latent_use(rows))]
     found = verdict(rows, trace, _failure(folder))
     return Part([], {"findings": findings, "update": found.update}, found.label, found.reason)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..data import Toy
+from ..diagnostics.latent import latent_use
 from ..diagnostics.verdict import verdict
 from ..evaluation.shares import has_classes, mode_masses, target_shares
 from ..metrics.classifier import classifier_for, judge_classes
@@ -68,6 +69,7 @@ def summarise(run: Run, folder: Path) -> list[Number]:
     if rows:
         found = verdict(rows, read_trace(folder))
         numbers.append(Number("training", found.label, found.reason))
+        numbers += [Number(*finding) for finding in latent_use(rows)]
         numbers += _weights(rows[-1], run.dataset.log_volume) + _chain(rows[-1])
     if costs:
         cost = costs[-1]

@@ -60,7 +60,7 @@ def shown(
 
 
 def brief(row: dict[str, float]) -> str:
-    """The numbers that matter: energy gap d, gradient v, travel against distance, weights.
+    """The numbers that matter: energy gap d, gradient v, travel and distance, codes, weights.
 
     Arguments:
         row: A row of the log.
@@ -75,6 +75,8 @@ def brief(row: dict[str, float]) -> str:
         parts.append(f"travel {row['travel']:.3g}{way}")
     if row["acceptance"] < 1:
         parts.append(f"accepted {row['acceptance']:.0%}")
+    if "active" in row:
+        parts.append(f"active {row['active']:.0f}")
     if "ess" in row:
         parts.append(f"ess {row['ess']:.0%}")
     if "witness_cross_entropy" in row:
