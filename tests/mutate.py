@@ -19,13 +19,17 @@ import traceback
 from pathlib import Path
 from typing import NamedTuple
 
-from mutants_evaluation import TABLES, TESTS
+import mutants_cooperative
+import mutants_evaluation
 
 # ruff: noqa: E501 (a table of code)
 
 HERE = Path(__file__).resolve().parent
 PACKAGE = HERE.parent / "src" / "boltzwalk"
 SECONDS = 300  # no mutant may hang the run
+
+TABLES = {**mutants_evaluation.TABLES, **mutants_cooperative.TABLES}
+TESTS = {**mutants_evaluation.TESTS, **mutants_cooperative.TESTS}
 
 
 class Mutant(NamedTuple):

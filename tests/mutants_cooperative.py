@@ -1,0 +1,174 @@
+"""The mutants of what learns together with a network that proposes, and of what its codes give.
+
+See `mutate.py`, which reads these tables.
+"""
+
+# ruff: noqa: E501 (a table of code)
+
+BASES = {
+    "bases/posterior.py": (
+        ("posterior: no prior", "z.square().sum(1) / 2 + misfit", "misfit"),
+        (
+            "posterior: a mean over pixels",
+            ".flatten(1).square().sum(1)",
+            ".flatten(1).square().mean(1)",
+        ),
+        ("posterior: sigma without the square", "/ (2 * sigma**2)", "/ (2 * sigma)"),
+        ("posterior: divided by the chains", "/ (2 * sigma**2)", "/ (2 * sigma**2) / len(x)"),
+        ("posterior: any shape", "if decoded.shape != x.shape:", "if False:"),
+    ),
+    "bases/learning.py": (
+        ("learning: never off again", "layer.training = mode", "layer.training = True"),
+        (
+            "learning: batch statistics stay off",
+            "layer.training = True\n            if",
+            "layer.training = False\n            if",
+        ),
+        ("learning: dropout without its share", "/ (1 - self.p)", ""),
+        (
+            "learning: dropout at all times",
+            "if not self.training or self.rng is None or self.p == 0:",
+            "if self.rng is None or self.p == 0:",
+        ),
+        ("learning: the source of noise stays", "layer.rng = previous", "layer.rng = rng"),
+        ("settle: a tenth of the way", "layer.momentum = None", "layer.momentum = 0.1"),
+        ("settle: the momentum is lost", "layer.momentum = momentum", "pass"),
+    ),
+    "bases/variational.py": (
+        (
+            "vae: the divergence the other way",
+            "-(1 + 2 * log_std - mean.square()",
+            "(1 + 2 * log_std - mean.square()",
+        ),
+        (
+            "vae: no half of the divergence",
+            ".exp()).sum(1) / 2\n    loss",
+            ".exp()).sum(1)\n    loss",
+        ),
+        (
+            "vae: a mean over pixels",
+            "errors = (decoded - x).flatten(1).square().sum(1)",
+            "errors = (decoded - x).flatten(1).square().mean(1)",
+        ),
+        ("vae: gradients reach the events", "x = x.detach()\n    mean", "mean"),
+        (
+            "vae: gamma on the wrong part",
+            "(errors + gamma * divergences)",
+            "(gamma * errors + divergences)",
+        ),
+        ("elbo: z without its deviation", "log_std.exp() * noise", "noise"),
+        ("elbo: sigma without the square", "error / (2 * sigma**2)", "error / (2 * sigma)"),
+        (
+            "elbo: the entropy has another sign",
+            "noise.square() - z.square()",
+            "-noise.square() - z.square()",
+        ),
+        ("elbo: one sample", "return constant + total / samples", "return constant + total"),
+        (
+            "active: the first rows alone",
+            "for part in x.split(CHUNK)",
+            "for part in x[:CHUNK].split(CHUNK)",
+        ),
+        ("gamma: deviations", ".double().var(0).sum()", ".double().std(0).sum()"),
+        ("gamma: a mean over pixels", ".double().var(0).sum()", ".double().var(0).mean()"),
+    ),
+}
+
+CODES = {
+    "completion/short_run.py": (
+        ("short run: the graph of z is cut", "create_graph=graph", "create_graph=False"),
+        (
+            "short run: new noise at every call",
+            "manual_seed(self.seed)",
+            "manual_seed(int(torch.randint(9999, ())))",
+        ),
+        (
+            "short run: noise of half the variance",
+            "(2 * kernel.step_size * kernel.temperature)",
+            "(kernel.step_size * kernel.temperature)",
+        ),
+        (
+            "short run: the clip is left out",
+            "grad = grad.clamp(-kernel.gradient_clip, kernel.gradient_clip)",
+            "pass",
+        ),
+        ("short run: no box", "x = x if kernel.box is None else x.clamp(*kernel.box)", "pass"),
+        ("short run: uphill", "x = x - kernel.step_size * grad", "x = x + kernel.step_size * grad"),
+        ("short run: momentum allowed", "and self.kernel.momentum == 0", ""),
+        (
+            "noise: the last code, not the best",
+            "better = loss.detach() < lowest",
+            "better = torch.ones_like(lowest, dtype=torch.bool)",
+        ),
+        (
+            "noise: rows are judged together",
+            "better = loss.detach() < lowest",
+            "better = (loss.detach().sum() < lowest.sum()).expand_as(lowest)",
+        ),
+        (
+            "noise: infinite losses are gone on with",
+            "if update == 0 and not bool(loss.isfinite().all()):",
+            "if False:",
+        ),
+        ("noise: the start moves", "z = start.detach().clone()", "z = start.detach()"),
+    ),
+    "completion/codes.py": (
+        ("codes: a straight line", "if float(angle.sin()) < 1e-3:", "if True:"),
+        (
+            "codes: the way back",
+            "(1 - t) * angle).sin() * a + (t * angle).sin() * b",
+            "(1 - t) * angle).sin() * b + (t * angle).sin() * a",
+        ),
+        ("codes: no ends", "torch.linspace(0, 1, n,", "torch.linspace(0.1, 0.9, n,"),
+        (
+            "codes: partners are mixed",
+            "codes.encode(torch.cat([a, b]), rng).chunk(2)",
+            "codes.encode(torch.cat([b, a]), rng).chunk(2)",
+        ),
+        (
+            "codes: the length of chains is ignored",
+            "steps or settings.steps, seed",
+            "settings.steps, seed",
+        ),
+        (
+            "codes: the seed is ignored",
+            "steps or settings.steps, seed",
+            "steps or settings.steps, 0",
+        ),
+        ("codes: chains that go on", "isinstance(settings.start, NoiseStart)", "True"),
+        (
+            "codes: nothing is revised",
+            "return move(run, evaluate(run.model, x), steps or run.settings.method.steps, rng).x",
+            "return x",
+        ),
+    ),
+    "completion/latent.py": (
+        (
+            "latent: hidden entries count",
+            "posterior_energy(lambda z: free.visible(base.decode(z)), free.visible(x), sigma)",
+            "posterior_energy(base.decode, x, sigma)",
+        ),
+        (
+            "latent: gamma is the variance",
+            "math.sqrt(settings.gamma / 2)",
+            "math.sqrt(settings.gamma)",
+        ),
+    ),
+    "diagnostics/latent.py": (
+        ("collapse: the whole run", "rows[-max(1, len(rows) // 4) :]", "rows"),
+        ("collapse: the last row alone", "rows[-max(1, len(rows) // 4) :]", "rows[-1:]"),
+        ("collapse: a single zero", "if active == 0:", "if min(last) == 0:"),
+    ),
+}
+
+TABLES = {**BASES, **CODES}
+
+TESTS = {
+    "bases/posterior.py": ("bases/test_bases_posterior.py",),
+    "bases/learning.py": ("bases/test_bases_learning.py",),
+    "bases/variational.py": ("bases/test_bases_variational.py",),
+    "completion/short_run.py": ("completion/test_completion_codes.py",),
+    "completion/codes.py": ("completion/test_completion_codes.py",),
+    "completion/latent.py": ("completion/test_completion_runs.py",),
+    "diagnostics/latent.py": ("diagnostics/test_latent_use.py",),
+}
