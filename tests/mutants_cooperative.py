@@ -3,7 +3,7 @@
 See `mutate.py`, which reads these tables.
 """
 
-# ruff: noqa: E501 (a table of code)
+
 
 BASES = {
     "bases/posterior.py": (
