@@ -3,8 +3,6 @@
 See `mutate.py`, which reads these tables.
 """
 
-
-
 BASES = {
     "bases/posterior.py": (
         ("posterior: no prior", "z.square().sum(1) / 2 + misfit", "misfit"),
