@@ -23,11 +23,6 @@ BASES = {
             "layer.training = False\n            if",
         ),
         ("learning: dropout without its share", "/ (1 - self.p)", ""),
-        (
-            "learning: dropout at all times",
-            "if not self.training or self.rng is None or self.p == 0:",
-            "if self.rng is None or self.p == 0:",
-        ),
         ("learning: the source of noise stays", "layer.rng = previous", "layer.rng = rng"),
         ("settle: a tenth of the way", "layer.momentum = None", "layer.momentum = 0.1"),
         ("settle: the momentum is lost", "layer.momentum = momentum", "pass"),

@@ -55,7 +55,7 @@ class Dropout(nn.Module):
 
     def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """Returns the features that are left, of the same shape."""
-        if not self.training or self.rng is None or self.p == 0:
+        if self.rng is None or self.p == 0:
             return x
         uniform = torch.rand(x.shape, generator=self.rng, dtype=x.dtype, device=x.device)
         return x * (uniform >= self.p) / (1 - self.p)
