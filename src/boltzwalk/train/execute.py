@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from ..methods.condition import condition_of
 from ..rng import generator
 from . import folder as run_folder
 from .checkpoint import write_atomically
@@ -112,11 +113,11 @@ def _traced(done: Iterator[Update[Any]], trace: Recorder, update: int) -> Iterat
 
 def updates(run: Run) -> Iterator[Update[Any]]:
     """Returns the updates that a run has left, each made when it is asked for."""
-    settings = run.settings
+    settings, condition = run.settings, condition_of(run.method)
     return train(
         run.energy,
         run.method,
-        lambda rng: run.dataset.batch(settings.batch, rng),
+        lambda rng: condition.batch(run.dataset, settings.batch, rng),
         run.optimizer,
         state=run.state,
         updates=settings.updates,
