@@ -124,9 +124,9 @@ class ConditionalEnergy(nn.Module):
         self.flat = flat
 
     def forward(
-        self, x: Float[Tensor, "N *event"], c: Float[Tensor, "N ..."]
+        self, x: Float[Tensor, "N *event"], c: Float[Tensor, "M ..."]
     ) -> Float[Tensor, " N"]:
-        r"""Returns :math:`U(x \mid c)`, shape (N,)."""
+        r"""Returns :math:`U(x \mid c)`, shape (N,); one condition, M = N, for each event."""
         if len(c) != len(x):
             raise ValueError(
                 f"each event needs one condition, got {len(x)} events and {len(c)} conditions; "

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -118,7 +118,15 @@ class Classes:
                 f"labels must be from 0 to {self.number - 1}, got {low} to {high}; write "
                 f"condition.number={high + 1}"
             )
-        return functional.one_hot(data.labels.long(), self.number).to(data.x.dtype)
+        return self.asked(data.labels).to(data.x.dtype)
+
+    def asked(self, labels: Int[Tensor, " N"]) -> Float[Tensor, "N K"]:
+        """Returns the conditions that ask for classes, shape (N, K), in float32.
+
+        Arguments:
+            labels: The classes.
+        """
+        return functional.one_hot(labels.long(), self.number).float()
 
     def drawn(self, data: Labelled, n: int, rng: torch.Generator) -> Float[Tensor, "n K"]:
         """Draws conditions in the proportions of the data, shape (n, K)."""

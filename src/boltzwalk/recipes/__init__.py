@@ -9,6 +9,7 @@ from .anatomy import (
     anatomy_toy_convergent,
     anatomy_toy_nonconvergent,
 )
+from .conditional import conditional_digits
 from .cooperative import (
     coopnets_digits,
     coopnets_mnist,
@@ -57,6 +58,7 @@ RECIPES: dict[str, Callable[[], Settings]] = {
         jarzynski_cifar10,
         coopnets_digits,
         vae_teaching_digits,
+        conditional_digits,
         coopnets_mnist,
         vae_teaching_mnist,
         vae_teaching_fashion_mnist,
