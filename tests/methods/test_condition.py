@@ -232,8 +232,10 @@ def test_what_is_visible_stays_and_what_is_hidden_moves(kernel):
     found = revise(method.base, kernel, energy, 6, 4, seeded(), c)
     for y in (found.proposed, found.walkers.x):
         assert torch.equal(y[:, :, :2], x[:, :, :2])
-    moved = (found.walkers.x - found.proposed)[:, :, 2:].abs()
-    assert moved.max() > 0
+    moved = (found.walkers.x - found.proposed)[:, :, 2:]
+    assert moved.abs().max() > 0
+    way = moved.square().sum((1, 2, 3)).sqrt().mean()
+    torch.testing.assert_close(found.chain.displacement, way)
     # Revised here with the conditional energy of hidden entries alone.
     if isinstance(kernel, Descent | AdamDescent):
         hidden = (c[:, -1:] > 0).expand_as(x)

@@ -122,6 +122,8 @@ def revise(
     walkers, chain = run(kernel, u, evaluate(u, proposed), steps, rng)
     if c is not None:  # noise moves visible entries as well, to no effect
         walkers = replace(walkers, x=held(walkers.x, c))
+        way = (walkers.x - proposed).flatten(1).norm(dim=1).mean()
+        chain = chain._replace(displacement=way)
     return Revision(z, proposed, walkers, chain)
 
 

@@ -9,7 +9,7 @@ from .anatomy import (
     anatomy_toy_convergent,
     anatomy_toy_nonconvergent,
 )
-from .conditional import conditional_digits
+from .conditional import conditional_digits, facades_completion
 from .cooperative import (
     coopnets_digits,
     coopnets_mnist,
@@ -63,6 +63,7 @@ RECIPES: dict[str, Callable[[], Settings]] = {
         vae_teaching_mnist,
         vae_teaching_fashion_mnist,
         vae_teaching_cifar10,
+        facades_completion,
     )
 }
 """All recipes by name."""
