@@ -383,8 +383,10 @@ def test_what_does_not_fit_is_refused():
         Classes(-1)
     with pytest.raises(ValueError, match="the visible part is that of images, got rows of shape"):
         Visible().rows(toy)
-    with pytest.raises(ValueError, match=r"a mask of images must be one of lower.*got 'middle'"):
+    with pytest.raises(ValueError, match=r"mask must be one of lower.*got 'middle'; write cond"):
         Visible("middle")
+    with pytest.raises(ValueError, match=r"mask must be one of lower.*got '1,2,3'"):
+        Visible("1,2,3")
     with pytest.raises(ValueError, match="features must be >= 1, got 0"):
         Visible(features=0)
     with pytest.raises(ValueError, match="a box must lie within images of 4x4"):

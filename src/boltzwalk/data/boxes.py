@@ -13,9 +13,10 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-__all__ = ["box", "boxes_only", "random_boxes"]
+__all__ = ["NAMES", "box", "boxes_only", "random_boxes"]
 
 NAMES = ("lower", "upper", "left", "right", "center")
+"""The boxes that have a name."""
 
 
 def box(text: str, event: tuple[int, ...]) -> Bool[Tensor, " *event"]:

@@ -20,7 +20,7 @@ from torch.nn import functional
 from ..bases.conditional import build_conditional
 from ..bases.convolutional import Convolution, ConvolutionalEncoder
 from ..bases.generator import EncoderSettings, Generator, Vae
-from ..data.boxes import box, boxes_only, random_boxes
+from ..data.boxes import NAMES, box, boxes_only, random_boxes
 from ..data.dataset import Dataset, Labelled
 from ..energies import Multilayer, NetworkEnergy
 from ..energies.conditional import ConditionalEnergy, joined_shape
@@ -128,6 +128,16 @@ class Classes:
         """
         return functional.one_hot(labels.long(), self.number).float()
 
+    def evenly(self, data: Labelled, n: int) -> Int[Tensor, " n"]:
+        """Returns n labels, as many of each class of the data as of any other, sorted.
+
+        Arguments:
+            data: The data.
+            n: How many.
+        """
+        classes: Tensor = data.labels.unique()
+        return classes[torch.arange(n, device=classes.device) * len(classes) // n]
+
     def drawn(self, data: Labelled, n: int, rng: torch.Generator) -> Float[Tensor, "n K"]:
         """Draws conditions in the proportions of the data, shape (n, K)."""
         rows = torch.randint(len(data.labels), (n,), generator=rng, device=rng.device)
@@ -154,8 +164,12 @@ class Visible:
     def __post_init__(self) -> None:
         if self.features < 1:
             raise ValueError(f"features must be >= 1, got {self.features}; 64 are usual")
-        if self.mask != "boxes" and self.mask.count(",") != 3:
-            box(self.mask, (1, 64, 64))  # which refuses other names
+        edges = [edge.strip().isdigit() for edge in self.mask.split(",")]
+        if self.mask not in ("boxes", *NAMES) and edges != [True] * 4:
+            raise ValueError(
+                f"mask must be one of {', '.join(NAMES)}, a box top,left,height,width in pixels, "
+                f"or boxes for random ones, got {self.mask!r}; write condition.mask=center"
+            )
 
     def rows(self, dataset: Dataset) -> Tensor:
         r"""Returns the rows of training, shape (M, \*event).

@@ -20,7 +20,7 @@ from .held_out import held_out, unseen
 from .loop import Update, train
 from .pictures import image_png, picture, picture_of_classes
 from .process import only_process, peak_memory
-from .run import Run, available, draw, each_class, restore_newest, save, start
+from .run import Run, available, draw, restore_newest, save, start
 from .settings import Settings
 from .signals import StopRequest
 from .trace import Recorder
@@ -164,7 +164,7 @@ def draw_picture(run: Run, folder: Path) -> None:
         x = draw(run, len(rows), rng, c=c).x
         png = image_png(torch.cat([c[:, :-1], x, rows]), data, len(rows))
     elif isinstance(condition, Classes):
-        labels = each_class(data, n)
+        labels = condition.evenly(data.labelled(), n)
         x = draw(run, n, rng, c=condition.asked(labels)).x
         png = picture_of_classes(x, labels, data)
     else:

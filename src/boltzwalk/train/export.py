@@ -14,7 +14,7 @@ from ..methods.condition import Classes, Visible, condition_of
 from ..rng import generator
 from .checkpoint import write_atomically
 from .pictures import picture, picture_of_classes, side_by_side
-from .run import Run, draw, each_class, proposals
+from .run import Run, draw, proposals
 
 __all__ = ["write_samples"]
 
@@ -103,7 +103,7 @@ def _labels(run: Run, n: int, label: str | None) -> Tensor | None:
             )
         return None
     if label is None:
-        return each_class(data, n)
+        return condition.evenly(data.labelled(), n)
     classes = data.labelled().labels.unique()
     known = {str(i): i for i in classes.tolist()}
     known |= {name: i for i, name in enumerate(data.class_names) if str(i) in known}

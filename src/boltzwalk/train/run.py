@@ -41,7 +41,6 @@ __all__ = [
     "available",
     "content",
     "draw",
-    "each_class",
     "move",
     "open_run",
     "proposals",
@@ -297,17 +296,6 @@ def proposals(run: Run, n: int, rng: torch.Generator, c: Tensor | None = None) -
     with _arithmetic(run):
         each = ((given(base, part), size) for size, part in parts(n, c))
         return torch.cat([own.decode(own.latents(size, rng)) for own, size in each]).float()
-
-
-def each_class(dataset: Dataset, n: int) -> Tensor:
-    """Returns n labels, as many of each class of the training data as of any other, sorted.
-
-    Arguments:
-        dataset: The data.
-        n: How many.
-    """
-    classes: Tensor = dataset.labelled().labels.unique()
-    return classes[torch.arange(n, device=classes.device) * len(classes) // n]
 
 
 def refuse_conditions(run: Run, what: str) -> None:
