@@ -6,12 +6,14 @@
 ``transposed``,       ``build(event_shape, latent)``; the published ones are in ``published``
 ``convolutional``
 ``networks``          what they build: `Decoder`, `Encoder`, `VariationalAutoencoder`
+``conditional``       the same networks given a class, or the visible part of a picture
 ``learning``          the one place where batch statistics and dropout are on
 ``variational``       the loss of an autoencoder, its bound, its active dimensions
 ``posterior``         the posterior of the latent variables, as an energy
 ====================  =========================================================================
 """
 
+from .conditional import ConditionalBase, GivenBase
 from .convolutional import Convolution, ConvolutionalEncoder
 from .dense import DenseEncoder, DenseGenerator
 from .generator import Base, Generator, Vae
@@ -23,6 +25,7 @@ from .variational import VaeParts, active_dimensions, default_gamma, elbo, vae_l
 
 __all__ = [
     "Base",
+    "ConditionalBase",
     "Convolution",
     "ConvolutionalEncoder",
     "ConvolutionalGenerator",
@@ -31,6 +34,7 @@ __all__ = [
     "DenseGenerator",
     "Encoder",
     "Generator",
+    "GivenBase",
     "TransposedConvolution",
     "Vae",
     "VaeParts",

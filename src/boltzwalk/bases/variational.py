@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .conditional import GivenBase
 from .networks import VariationalAutoencoder
 
 __all__ = ["VaeParts", "active_dimensions", "default_gamma", "elbo", "vae_loss"]
@@ -50,7 +51,10 @@ class VaeParts(NamedTuple):
 
 
 def vae_loss(
-    vae: VariationalAutoencoder, x: Float[Tensor, "N *event"], gamma: float, rng: torch.Generator
+    vae: VariationalAutoencoder | GivenBase,
+    x: Float[Tensor, "N *event"],
+    gamma: float,
+    rng: torch.Generator,
 ) -> tuple[Tensor, VaeParts]:
     r"""Returns :math:`L`, whose gradient is the update of both networks, and its parts.
 

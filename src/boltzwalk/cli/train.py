@@ -141,6 +141,7 @@ def _train(
 
 def _conclude(finished: Run, folder: Path) -> None:
     """Judges the samples of a finished run and writes its report."""
+    from ..methods.condition import Visible, condition_of
     from ..report.page import write_report
     from ..report.summary import summarise
     from ..train.execute import draw_picture
@@ -152,7 +153,10 @@ def _conclude(finished: Run, folder: Path) -> None:
     for number in numbers:
         typer.echo(f"{number.name:<28} {number.text:<22} {number.meaning}")
     typer.echo(f"\npicture  {folder / 'samples.png'}\nreport   {report}")
-    typer.echo(f"samples  boltzwalk sample {folder} -n 1000")
+    if isinstance(condition_of(finished.method), Visible):
+        typer.echo(f"complete boltzwalk complete {folder}")
+    else:
+        typer.echo(f"samples  boltzwalk sample {folder} -n 1000")
 
 
 def _beside(

@@ -40,6 +40,12 @@ def sample(
     noise: Annotated[
         bool, typer.Option("--noise", help="Start from noise, not from walkers that were kept.")
     ] = False,
+    label: Annotated[
+        str | None,
+        typer.Option(
+            "--class", help="The class, by number or name; default: as many of each, where given."
+        ),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
     debug: Debug = False,
 ) -> None:
@@ -49,8 +55,9 @@ def sample(
         from ..train.run import open_run
 
         run = open_run(folder, device)
-        path = out or run_folder(folder) / "samples" / f"samples_seed{seed}.npz"
-        for line in write_samples(run, path, n, steps, seed, noise):
+        which = "" if label is None else "_" + "".join(c if c.isalnum() else "-" for c in label)
+        path = out or run_folder(folder) / "samples" / f"samples{which}_seed{seed}.npz"
+        for line in write_samples(run, path, n, steps, seed, noise, label):
             typer.echo(line)
 
 
@@ -81,9 +88,10 @@ def score(
     with errors(debug):
         from ..evaluation.score import read_for, score_rows, write_scores
         from ..rng import generator
-        from ..train.run import open_run
+        from ..train.run import open_run, refuse_conditions
 
         run = open_run(folder, device)
+        refuse_conditions(run, "a score")
         x = read_for(run, rows, generator(seed, "score", 0, run.settings.device))
         found = score_rows(run, run_folder(folder), x, false_alarm)
         if out in (None, "-"):
@@ -116,7 +124,8 @@ def complete(
         str | None,
         typer.Option(
             help="What is hidden: lower, upper, left, right, center, a box top,left,height,width, "
-            "a .npy or .png file (nonzero is hidden), or names of columns."
+            "a .npy or .png file (nonzero is hidden), or names of columns; default: what the run "
+            "was trained to fill in, where it was."
         ),
     ] = None,
     variant: Annotated[
@@ -144,7 +153,7 @@ def complete(
     """
     with errors(debug):
         from ..completion import inputs as given
-        from ..completion.variants import Plan
+        from ..completion.variants import Plan, usual_mask
         from ..completion.variants import complete as completed
         from ..completion.write import said_of, table_of, write_completions
         from ..rng import generator
@@ -157,6 +166,7 @@ def complete(
             whole, source = given.held_out(data)
         else:
             whole = given.read_partial(file, data)
+        mask = mask or usual_mask(run, whole)
         known = None if truth is None else given.read_partial(truth, data)
         inputs = given.make_inputs(data, whole, mask, known)
         found = completed(run, inputs, plan, generator(seed, "complete", 0, run.settings.device))

@@ -57,7 +57,8 @@ def judge(run: Run, inputs: Inputs, found: Completed) -> list[Judged]:
 
     "a completion" is the mean of the numbers over the completions of a row; "mean of all" are the
     numbers of their mean; "best of all" those of the completion with the smallest error, which
-    nobody could choose without the truth.
+    nobody could choose without the truth. "a proposal" is what the networks of a run that is given
+    the visible entries propose, before any walker moves.
 
     Arguments:
         run: The run.
@@ -77,6 +78,11 @@ def judge(run: Run, inputs: Inputs, found: Completed) -> list[Judged]:
         best = torch.stack([one.error for one in each]).nan_to_num(0.0).argmin(0)
         rows.append(_over(each, f"best of {n}", best))
     rows.append(_judged(run, inputs, inputs.x, "training mean"))
+    if found.proposed is not None:
+        each = [_judged(run, inputs, found.proposed[:, i], "") for i in range(n)]
+        rows.append(_over(each, "a proposal", None))
+        if n > 1:
+            rows.append(_judged(run, inputs, found.proposed.mean(1), f"mean of {n} proposals"))
     own = own_completion(run, inputs)
     if own is not None:
         rows.append(_judged(run, inputs, own, "the VAE in one shot"))

@@ -22,10 +22,9 @@ from PIL import Image
 from torch import Tensor
 
 from ..data.arrays import read_array
+from ..data.boxes import box
 
 __all__ = ["parse_mask", "refuse_mask"]
-
-NAMES = ("lower", "upper", "left", "right", "center")
 
 
 def parse_mask(
@@ -52,7 +51,7 @@ def parse_mask(
     if Path(text).suffix in (".npy", ".png"):
         hidden = _from_file(Path(text), event, n)
     elif len(event) == 3:
-        hidden = _box(text, event).expand(n, *event)
+        hidden = box(text, event).expand(n, *event)
     else:
         hidden = _columns(text, event, columns).expand(n, *event)
     refuse_mask(hidden)
@@ -83,40 +82,6 @@ def refuse_mask(hidden: Bool[Tensor, "N *event"]) -> None:
             f"a mask must leave something visible in every row, got row {whole[0]} with everything "
             "hidden; delete it, or draw whole rows with `boltzwalk sample`"
         )
-
-
-def _box(text: str, event: tuple[int, ...]) -> Tensor:
-    """A named part of an image, or top,left,height,width; shape (*event)."""
-    _, height, width = event
-    half, middle = height // 2, width // 2
-    boxes = {
-        "upper": (0, 0, half, width),
-        "lower": (half, 0, height - half, width),
-        "left": (0, 0, height, middle),
-        "right": (0, middle, height, width - middle),
-        "center": (height // 4, width // 4, half, middle),
-    }
-    box = boxes.get(text)
-    if box is None:
-        words = text.split(",")
-        if len(words) != 4 or not all(word.strip().isdigit() for word in words):
-            raise ValueError(
-                f"a mask of images must be one of {', '.join(NAMES)}, a box top,left,height,width "
-                f"in pixels, or a .npy or .png file, got {text!r}; write --mask lower or --mask "
-                f"{half},0,{height - half},{width}"
-            )
-        box = tuple(map(int, words))  # type: ignore[assignment]
-    assert box is not None
-    top, left, tall, wide = box
-    if top + tall > height or left + wide > width:
-        raise ValueError(
-            f"a box must lie within images of {height}x{width} (height x width), got rows {top} to "
-            f"{top + tall} and columns {left} to {left + wide}; write --mask "
-            f"{min(top, height - 1)},{min(left, width - 1)},..."
-        )
-    hidden = torch.zeros(event, dtype=torch.bool)
-    hidden[:, top : top + tall, left : left + wide] = True
-    return hidden
 
 
 def _columns(text: str, event: tuple[int, ...], columns: tuple[str, ...]) -> Tensor:

@@ -14,6 +14,10 @@ The published variants let visible entries move with the others and put them bac
 hidden entries of a masked row, ``free.fixed``, are 0 in model units. Their energy never learns
 which entries are given: ``conditional`` from the same start is what the model's equations say.
 
+A run that learnt with ``condition=Visible`` has a conditional energy of its own, and networks that
+propose given the visible entries: K steps from their proposals complete the masks that it was
+trained for.
+
 Not guaranteed: that short chains reach the conditional. They complete as well as the run samples.
 """
 
@@ -27,7 +31,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..bases import ConditionalBase, GivenBase
+from ..energies.conditional import given
+from ..methods.condition import Classes, Visible, condition_of
 from ..methods.contrastive import Contrastive
+from ..methods.teaching import Teaching
 from ..train.run import Run, move
 from ..walkers import evaluate
 from .conditional import Conditional, Free, free_part
@@ -42,7 +50,16 @@ from .latent import (
     pixel_deviation,
 )
 
-__all__ = ["Completed", "Plan", "Start", "Variant", "complete", "own_completion", "steps_of"]
+__all__ = [
+    "Completed",
+    "Plan",
+    "Start",
+    "Variant",
+    "complete",
+    "own_completion",
+    "steps_of",
+    "usual_mask",
+]
 
 Variant: TypeAlias = Literal["conditional", "encode", "kernel", "latent"]
 """A way to complete, see :mod:`.variants`."""
@@ -106,11 +123,14 @@ class Completed(NamedTuple):
         x: In model units, shape (N, n, \*event).
         original: In the units of the data, float64; visible values are those that were given.
         energy: The energies, shape (N, n).
+        proposed: Where the chains started, whole rows in model units, of a run whose networks
+            propose given the visible entries; None for other runs.
     """
 
     x: Float[Tensor, "N n *event"]
     original: Float[Tensor, "N n *event"]
     energy: Float[Tensor, "N n"]
+    proposed: Float[Tensor, "N n *event"] | None = None
 
 
 def complete(run: Run, inputs: Inputs, plan: Plan, rng: torch.Generator) -> Completed:
@@ -125,27 +145,47 @@ def complete(run: Run, inputs: Inputs, plan: Plan, rng: torch.Generator) -> Comp
         rng: The source of all noise.
 
     Raises:
-        ValueError: If the run has no network that the variant needs, or a completion is not finite.
+        ValueError: If the run has no network that the variant needs, was trained for other masks,
+            or a completion is not finite.
     """
+    _refuse_misfit(run, inputs, plan)
     rows = torch.arange(len(inputs.x), device=inputs.x.device).repeat_interleave(plan.n)
     way = WAYS[plan.variant]
-    found = []
+    found, begun, energies = [], [], []
     for part in rows.split(AT_ONCE):
-        x = inputs.x[part]
-        free = free_part(x, inputs.hidden[part], run.dataset.scale)
-        moved = way(run, x, free, plan, rng)
+        x, hidden = inputs.x[part], inputs.hidden[part]
+        free, told = free_part(x, hidden, run.dataset.scale), _told(run, x, hidden)
+        if told is run:
+            moved = way(run, x, free, plan, rng)
+        else:
+            begun.append(_started(told, x, free, plan, rng))
+            moved = _moved(told, begun[-1], free, plan, rng)
         found.append(free.event(free.coordinates(moved)))
-    x = torch.cat(found)
+        energies.append(evaluate(told.model, found[-1]).energy)
+    x, energy = torch.cat(found), torch.cat(energies)
     finite = x.flatten(1).isfinite().all(1)
     if not bool(finite.all()):
         share = 1 - float(finite.float().mean())
         raise ValueError(f"completions must be finite, {share:.0%} are not; try fewer --steps")
-    energy = torch.cat([evaluate(run.model, part).energy for part in x.split(AT_ONCE)])
     original = run.dataset.to_original(x).cpu().double()
     given = inputs.original.repeat_interleave(plan.n, 0)
     original = torch.where(inputs.hidden.cpu().repeat_interleave(plan.n, 0), original, given)
     each = (len(inputs.x), plan.n)
-    return Completed(x.unflatten(0, each), original.unflatten(0, each), energy.unflatten(0, each))
+    x, original, energy = (whole.unflatten(0, each) for whole in (x, original, energy))
+    return Completed(x, original, energy, torch.cat(begun).unflatten(0, each) if begun else None)
+
+
+def usual_mask(run: Run, original: Tensor) -> str | None:
+    r"""Returns the mask that a run was trained to fill in; None for rows with holes.
+
+    Arguments:
+        run: The run.
+        original: Rows in the units of the data, nan where missing, shape (N, \*event).
+    """
+    condition = condition_of(run.method)
+    if not isinstance(condition, Visible) or bool(original.isnan().any()):
+        return None
+    return "center" if condition.mask == "boxes" else condition.mask
 
 
 def own_completion(run: Run, inputs: Inputs) -> Tensor | None:
@@ -188,8 +228,13 @@ def _conditional(run: Run, x: Tensor, free: Free, plan: Plan, rng: torch.Generat
             f"a kernel with a box must move entries, got box={box} and whitened columns, whose "
             "hidden values are mixtures of entries; write --variant kernel"
         )
+    return _moved(run, _started(run, x, free, plan, rng), free, plan, rng)
+
+
+def _moved(run: Run, begun: Tensor, free: Free, plan: Plan, rng: torch.Generator) -> Tensor:
+    """Rows after K steps on their hidden entries."""
     energy = Conditional(run.model, free)
-    walkers = evaluate(energy, free.coordinates(_started(run, x, free, plan, rng)))
+    walkers = evaluate(energy, free.coordinates(begun))
     # The run's own kernel and arithmetic, on another energy.
     moved = move(replace(run, energy=energy, average=None), walkers, steps_of(run, plan), rng)
     return free.event(moved.x)
@@ -232,12 +277,49 @@ def _generated(run: Run, x: Tensor, free: Free, plan: Plan, rng: torch.Generator
     base = generator_of(run, what)
     sigma = pixel_deviation(run)
     with torch.no_grad():
+        if isinstance(base, GivenBase):  # which knows the visible entries
+            return base.decode(base.latents(len(x), rng))
         return base.decode(infer_latents(base, x, free, sigma, plan.latent_steps, rng))
 
 
 def _generates(run: Run) -> bool:
     """Whether a run has a generator, from which its chains start."""
-    return isinstance(getattr(run.method, "base", None), Generates)
+    return isinstance(getattr(run.method, "base", None), Generates | ConditionalBase)
+
+
+def _told(run: Run, x: Tensor, hidden: Tensor) -> Run:
+    """The run whose energy and networks are given the visible entries, where they ask for them."""
+    condition = condition_of(run.method)
+    if not isinstance(condition, Visible):
+        return run
+    c = condition.masked(x, hidden)
+    method = Teaching(run.method.settings, run.method.base.given(c))
+    return replace(run, energy=given(run.model, c), average=None, method=method)
+
+
+def _refuse_misfit(run: Run, inputs: Inputs, plan: Plan) -> None:
+    """Raises where a model that is given something cannot complete such rows."""
+    condition = condition_of(run.method)
+    if isinstance(condition, Classes):
+        raise ValueError(
+            "completion must have a model of p(x), or of what is hidden, got one that is given the "
+            "class; train it with condition=Visible or condition=Unconditional"
+        )
+    if not isinstance(condition, Visible):
+        return
+    if plan.variant != "conditional":
+        raise ValueError(
+            f"a run that is given the visible part completes by itself, got --variant "
+            f"{plan.variant}; leave it out"
+        )
+    if not condition.fits(inputs.hidden):
+        what = "one box a picture, of a quarter to a half of its sides"
+        what = what if condition.mask == "boxes" else f"the mask {condition.mask}"
+        raise ValueError(
+            f"this run was trained to fill in {what}, got rows that hide something else; write "
+            f"--mask {usual_mask(run, inputs.x)}, or complete them by a run with "
+            "condition=Unconditional"
+        )
 
 
 WAYS: dict[str, Callable[[Run, Tensor, Free, Plan, torch.Generator], Tensor]] = {

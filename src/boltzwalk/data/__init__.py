@@ -15,7 +15,7 @@ Every settings class has one method, ``load() -> Dataset``. Images come in [-1, 
 """
 
 from .cifar import Cifar10
-from .dataset import Dataset
+from .dataset import Dataset, Labelled
 from .digits import Digits
 from .images import Images
 from .mnist import FashionMnist, Mnist
@@ -29,6 +29,7 @@ __all__ = [
     "Digits",
     "FashionMnist",
     "Images",
+    "Labelled",
     "Mnist",
     "Modes",
     "Table",

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -21,7 +22,19 @@ from torch import Tensor
 
 from . import affine
 
-__all__ = ["Dataset", "dequantise_held_out"]
+__all__ = ["Dataset", "Labelled", "dequantise_held_out"]
+
+
+class Labelled(NamedTuple):
+    r"""Rows with the class of each.
+
+    Attributes:
+        x: The rows, shape (N, \*event).
+        labels: Their classes, shape (N,).
+    """
+
+    x: Float[Tensor, "N *event"]
+    labels: Int[Tensor, " N"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -124,13 +137,34 @@ class Dataset:
         Raises:
             ValueError: If there are fewer than n training rows.
         """
-        if not 1 <= n <= len(self.train):
+        return self.dequantised(self.train[self._drawn(n, rng)], rng)
+
+    def labelled_batch(self, n: int, rng: torch.Generator) -> Labelled:
+        r"""Draws the rows that `batch` draws, with their classes.
+
+        Arguments:
+            n: The number of rows.
+            rng: Determines which rows are drawn and the noise of their dequantisation.
+
+        Raises:
+            ValueError: If there are fewer than n training rows, or they have no classes.
+        """
+        x, labels = self.labelled()
+        rows = self._drawn(n, rng)
+        return Labelled(self.dequantised(x[rows], rng), labels[rows])
+
+    def labelled(self) -> Labelled:
+        """Returns the training rows with their classes.
+
+        Raises:
+            ValueError: If they have none.
+        """
+        if self.train_labels is None:
             raise ValueError(
-                f"a batch must have between 1 and {len(self.train)} rows, the size of the "
-                f"training set, got {n}; write a smaller batch size"
+                f"the data must have classes, got {self.source or 'rows'} without labels; take a "
+                "labelled set such as data=Digits, or write condition=Unconditional"
             )
-        rows = torch.randperm(len(self.train), generator=rng, device=rng.device)[:n]
-        return self.dequantised(self.train[rows.to(self.train.device)], rng)
+        return Labelled(self.train, self.train_labels)
 
     def dequantised(
         self, x: Float[Tensor, "n *event"], rng: torch.Generator
@@ -203,6 +237,16 @@ class Dataset:
             shift=self.shift.to(device),
             scale=self.scale.to(device),
         )
+
+    def _drawn(self, n: int, rng: torch.Generator) -> Int[Tensor, " n"]:
+        """The numbers of n different training rows."""
+        if not 1 <= n <= len(self.train):
+            raise ValueError(
+                f"a batch must have between 1 and {len(self.train)} rows, the size of the "
+                f"training set, got {n}; write a smaller batch size"
+            )
+        rows = torch.randperm(len(self.train), generator=rng, device=rng.device)[:n]
+        return rows.to(self.train.device)
 
 
 def dequantise_held_out(data: Dataset, seed: int) -> Dataset:

@@ -10,6 +10,7 @@
 ``residual``
 ``layers``          PyTorch's layers, faster where chains spend their time
 ``composed``        tempered energies, products, a Gaussian reference
+``conditional``     the energy given a class, or the visible part of a picture
 ``fitted``          a Gaussian reference fitted to data
 ``learnt_mixture``  a mixture of Gaussians whose means and masses learn
 ``exact``           exact samples and log Z of an energy before it learns

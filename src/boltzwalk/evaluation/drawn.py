@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..methods.condition import Classes, condition_of
 from ..metrics.rows import where_not_finite
 from ..smc.resampling import ancestors
 from ..train.run import Run, available, draw, move, weighted_walkers
@@ -24,6 +25,7 @@ class Drawn(NamedTuple):
         protocol: How they were drawn.
         wrong: Which were not finite, in words; "" where all were.
         asked: How many there were with those.
+        labels: The class that each was asked for, shape (N,); None where none was.
     """
 
     x: Tensor
@@ -31,6 +33,7 @@ class Drawn(NamedTuple):
     protocol: str
     wrong: str
     asked: int
+    labels: Tensor | None = None
 
     @property
     def share(self) -> Tensor | None:
@@ -69,6 +72,11 @@ def draw_many(run: Run, n: int, rng: torch.Generator) -> Drawn:
         protocol = f"{len(walkers):,} weighted walkers, {effective:,.0f} in effect"
         return finite_part(walkers.x, walkers.log_w, protocol)
     least, steps = available(run, n), run.settings.method.steps
+    condition = condition_of(run.method)
+    if isinstance(condition, Classes):
+        c = condition.drawn(condition.rows(run.dataset), n, rng)
+        protocol = f"{n:,} samples, {steps} steps each, of classes in the proportions of the data"
+        return finite_part(draw(run, n, rng, c=c).x, None, protocol, c.argmax(1))
     visits = [draw(run, least, rng)]
     while sum(map(len, visits)) < n:
         visits.append(move(run, visits[-1], steps, rng))
@@ -78,16 +86,21 @@ def draw_many(run: Run, n: int, rng: torch.Generator) -> Drawn:
     return finite_part(cat(*visits).x[:n], None, protocol)
 
 
-def finite_part(x: Tensor, log_w: Tensor | None, protocol: str) -> Drawn:
+def finite_part(
+    x: Tensor, log_w: Tensor | None, protocol: str, labels: Tensor | None = None
+) -> Drawn:
     """Parts the samples that are not finite from the others, and says so.
 
     Arguments:
         x: The samples, shape (N, *event).
         log_w: Their log-weights, shape (N,); None where all count the same.
         protocol: How they were drawn.
+        labels: The class that each was asked for, shape (N,); None where none was.
     """
     x = x.detach().float().cpu()
     keep = x.flatten(1).isfinite().all(1)
     if log_w is not None:
         log_w = log_w.detach().cpu()[keep]
-    return Drawn(x[keep], log_w, protocol, where_not_finite(x), len(x))
+    if labels is not None:
+        labels = labels.cpu()[keep]
+    return Drawn(x[keep], log_w, protocol, where_not_finite(x), len(x), labels)

@@ -18,6 +18,7 @@ import torch
 from ..diagnostics.latent import latent_use
 from ..diagnostics.long_run import LongRun, run_long
 from ..diagnostics.verdict import anatomy, verdict
+from ..methods.condition import Unconditional, Visible, condition_of
 from ..rng import generator
 from ..train.folder import FAILURE, read_rows
 from ..train.run import Run, content, proposals
@@ -32,7 +33,7 @@ from .measure import Measure, Part, refused
 from .modes import modes
 from .quality import held_out_rows, quality
 
-__all__ = ["PARTS", "Plan", "evaluate", "evaluated"]
+__all__ = ["PARTS", "Plan", "evaluate", "evaluated", "refusal"]
 
 VERSION = 1
 """Raised where the same key would give other numbers than before."""
@@ -103,10 +104,30 @@ def evaluate(run: Run, folder: Path, plan: Plan) -> Iterator[tuple[str, Part]]:
     """
     key = {"run": content(run), "version": VERSION, "seed": plan.seed}
     for name, (settings, make) in _parts(run, folder, plan).items():
-        if name in plan.parts:
+        reason = refusal(run, name)
+        if name in plan.parts and reason:
+            yield name, Part([refused(name.replace("_", " "), reason)], {})
+        elif name in plan.parts:
             plan.report(name.replace("_", " "))
             path = folder / "evaluation" / f"{name}.json"
             yield name, remembered(path, {**key, **settings}, make)
+
+
+def refusal(run: Run, part: str) -> str:
+    """Returns why a part of an evaluation says nothing of a run that is given something, else "".
+
+    Arguments:
+        run: The run.
+        part: The name of the part.
+    """
+    condition = condition_of(run.method)
+    if isinstance(condition, Unconditional) or part == "training":
+        return ""
+    if isinstance(condition, Visible):
+        return "it fills in what is hidden of a picture; boltzwalk complete judges that"
+    if part in ("quality", "base", "modes"):
+        return ""
+    return "energies given different classes differ by unknown constants: there is no U(x)"
 
 
 def evaluated(run: Run, folder: Path) -> dict[str, Part]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from ..data import Dataset
-from ..metrics.proportions import class_score, modes_covered, proportions, total_variation
+from ..metrics.proportions import class_score, modes_covered, proportions, total_variation, wilson
 from ..train.run import Run
 from .drawn import Drawn
 from .features import Features
@@ -21,7 +23,8 @@ def modes(run: Run, drawn: Drawn, features: Features) -> Part:
 
     Of a mixture it is exact. Of images it is the share of the samples that a classifier takes for
     the class, of rows of a labelled table the share to whose mean they are nearest; both weighted
-    where walkers carry weights. Without labels there is nothing.
+    where walkers carry weights. Without labels there is nothing. Where images were asked for a
+    class, the share of those that are of it comes first.
 
     Arguments:
         run: The run.
@@ -63,7 +66,29 @@ def modes(run: Run, drawn: Drawn, features: Features) -> Part:
             target.items(), share.tolist(), low.tolist(), high.tolist(), strict=True
         )
     }
-    return Part([*found, *_clarity(drawn, features, p)], {"classes": table})
+    asked = _as_asked(dataset, drawn, features, p)
+    return Part([*asked, *found, *_clarity(drawn, features, p)], {"classes": table})
+
+
+def _as_asked(
+    dataset: Dataset, drawn: Drawn, features: Features, p: Tensor | None
+) -> list[Measure]:
+    """Whether samples are of the class that they were asked for."""
+    if drawn.labels is None or p is None or features.classes is None:
+        return []
+    assert dataset.train_labels is not None
+    names = dataset.train_labels.unique().cpu()  # in the order of the classifier
+    right = (names[p.argmax(1)] == drawn.labels).double().mean()
+    ends = wilson(right, len(p))
+    rows = [dataset.validation, dataset.test]
+    labels = [dataset.validation_labels, dataset.test_labels]
+    known = torch.cat([part.cpu() for part in labels if part is not None])
+    theirs = names[features.classes(torch.cat(rows)).argmax(1)]
+    floor = float((theirs == known).double().mean()) if len(known) == len(theirs) else math.nan
+    how = f"samples that a classifier takes for the class asked for; of held-out rows {floor:.3g}"
+    protocol = f"{how}; {drawn.protocol}"
+    value, low, high = (float(number) for number in (right, *ends))
+    return [Measure("class as asked", value, low, high, better="higher", protocol=protocol)]
 
 
 def _labels(dataset: Dataset, x: Tensor, p: Tensor | None) -> tuple[Tensor | None, str]:

@@ -18,21 +18,27 @@ as long as the revision is small. The likelihood in G1 is a sum over pixels and 
 Batch statistics are used in G2 only; whatever is drawn or revised uses running statistics, so that
 no walker depends on another.
 
+With a condition c for each row, :math:`\hat x = g(\hat z, c)`, and the energy is
+:math:`U(x \mid c)`.
+
 Not guaranteed: that the generator has the masses of the energy's modes; it has no density.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ..bases import Decoder, Generator, learning, posterior_energy
+from ..bases.conditional import GivenBase
+from ..data.dataset import Labelled
 from ..kernels import HMC, MALA, ULA, AdamDescent, Descent, KineticLangevin, run
 from ..walkers import evaluate
-from .revision import Revision
+from .condition import Classes, Unconditional, Visible, build_base
 from .teaching import Teaching
 
 __all__ = ["Cooperative"]
@@ -58,6 +64,7 @@ class Cooperative:
         sigma: The deviation :math:`\sigma` of a pixel around what the generator makes.
         base_rate: The learning rate of the generator.
         base_beta1: The decay of its first moment, under Adam.
+        condition: What is given: Unconditional, Classes, or the Visible part of a picture.
 
     References:
         | Cooperative training of descriptor and generator networks (Xie, Lu, Gao, Zhu, Wu, 2018)
@@ -77,6 +84,9 @@ class Cooperative:
     sigma: float = 0.3
     base_rate: float = 1e-4
     base_beta1: float = 0.5
+    condition: Unconditional | Classes | Visible = field(default_factory=Unconditional)
+
+    teacher: ClassVar[Literal["revision"]] = "revision"
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -90,32 +100,39 @@ class Cooperative:
         if not 0 <= self.base_beta1 < 1:
             raise ValueError(f"base_beta1 must be in [0, 1), got {self.base_beta1}; 0.5 is usual")
 
-    def build(self, event_shape: tuple[int, ...], seed: int, data: Tensor) -> Teaching:
+    def build(self, event_shape: tuple[int, ...], seed: int, data: Tensor | Labelled) -> Teaching:
         r"""Returns the method with its generator.
 
         Arguments:
             event_shape: The shape of one event.
             seed: The seed of the first parameters.
-            data: The training data, shape (M, \*event), which the generator must be able to make.
+            data: The training data, shape (M, \*event), which the generator must be able to make,
+                with classes where they are given.
+
+        Raises:
+            ValueError: If the generator or the condition do not fit such data.
         """
-        return Teaching(self, self.generator.build(event_shape, seed, data))
+        given: Any = self.condition  # which takes such data as it asked for
+        settings = replace(self, condition=given.resolved(data))
+        x = data.x if isinstance(data, Labelled) else data
+        base = build_base(settings.condition, self.generator, event_shape, seed, x)
+        return Teaching(settings, base)
 
     def lesson(
         self,
-        base: Decoder,
-        data: Float[Tensor, "B *event"],
-        revision: Revision,
+        base: Decoder | GivenBase,
+        x: Float[Tensor, "n *event"],
+        z: Float[Tensor, "n d"],
         rng: torch.Generator,
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         r"""Returns the loss of the generator, G1 and G2, and what to log of it.
 
         Arguments:
-            base: The generator.
-            data: The batch, shape (B, \*event), which a generator does not look at.
-            revision: What it proposed, and what became of it.
+            base: The generator, given the conditions of the walkers where there are any.
+            x: The revised walkers, shape (n, \*event).
+            z: The latent variables that they were proposed from, shape (n, d).
             rng: The source of the noise.
         """
-        z, x = revision.z, revision.walkers.x
         if self.latent_steps:
             posterior = posterior_energy(base.decode, x, self.sigma)
             kernel, walkers = ULA(self.latent_step_size), evaluate(posterior, z)

@@ -3,24 +3,28 @@ r"""A network proposes where walkers start, MCMC under the energy revises them.
 .. math:: z \sim N(0, I), \qquad \hat x = g(z), \qquad \hat x \to \tilde x \text{ in K steps}
 
 What methods that learn together with a network share: the proposal and its revision, in training
-and when samples are drawn (*ancestral* sampling).
+and when samples are drawn (*ancestral* sampling). Where something is given,
+:math:`\hat x = g(z, c)` moves under :math:`U(\cdot \mid c)`, one condition c for each walker.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..energies.conditional import given, held
 from ..energies.energy import Energy
 from ..kernels import ChainInfo, Kernel, run
 from ..walkers import Walkers, cat, evaluate
+from .condition import Condition
 from .diagnosis import of_the_chain
 
-__all__ = ["Proposes", "Revision", "Taught", "ancestral", "chunks", "energy_gap", "revise"]
+__all__ = ["Proposes", "Revision", "Taught", "ancestral", "energy_gap", "parts", "revise"]
 
 AT_ONCE = 1000
 """Walkers that are revised at once when samples are drawn."""
@@ -44,6 +48,14 @@ class Taught(Protocol):
     @property
     def kernel(self) -> Kernel:
         """How walkers move."""
+
+    @property
+    def condition(self) -> Condition:
+        """What is given."""
+
+    @property
+    def teacher(self) -> Literal["revision", "data"]:
+        """What the network learns from."""
 
     @property
     def steps(self) -> int:
@@ -72,11 +84,11 @@ class Taught(Protocol):
     def lesson(
         self,
         base: Any,  # noqa: ANN401
-        data: Tensor,
-        revision: Revision,
+        x: Tensor,
+        z: Tensor,
         rng: torch.Generator,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Returns the loss of the network, and what to log of it."""
+        """Returns the loss of the network taught x, which it proposed from z, and what to log."""
 
 
 class Revision(NamedTuple):
@@ -89,7 +101,13 @@ class Revision(NamedTuple):
 
 
 def revise(
-    base: Proposes, kernel: Kernel, energy: Energy, n: int, steps: int, rng: torch.Generator
+    base: Any,  # noqa: ANN401
+    kernel: Kernel,
+    energy: Energy,
+    n: int,
+    steps: int,
+    rng: torch.Generator,
+    c: Tensor | None = None,
 ) -> Revision:
     """Draws proposals and moves them by K steps.
 
@@ -100,16 +118,28 @@ def revise(
         n: The number of walkers.
         steps: The number of steps K.
         rng: The source of all noise.
+        c: One condition for each walker; None where nothing is given.
     """
+    proposes, u = given(base, c), given(energy, c)
     with torch.no_grad():
-        z = base.latents(n, rng)
-        proposed = base.decode(z)
-    walkers, chain = run(kernel, energy, evaluate(energy, proposed), steps, rng)
+        z = proposes.latents(n, rng)
+        proposed = proposes.decode(z)
+    walkers, chain = run(kernel, u, evaluate(u, proposed), steps, rng)
+    if c is not None:  # noise moves visible entries as well, to no effect
+        walkers = replace(walkers, x=held(walkers.x, c))
+        way = (walkers.x - proposed).flatten(1).norm(dim=1).mean()
+        chain = chain._replace(displacement=way)
     return Revision(z, proposed, walkers, chain)
 
 
 def ancestral(
-    base: Proposes, kernel: Kernel, energy: Energy, n: int, steps: int, rng: torch.Generator
+    base: Any,  # noqa: ANN401
+    kernel: Kernel,
+    energy: Energy,
+    n: int,
+    steps: int,
+    rng: torch.Generator,
+    c: Tensor | None = None,
 ) -> Walkers:
     """Draws samples: proposals that were revised, some at a time.
 
@@ -120,22 +150,31 @@ def ancestral(
         n: The number of samples.
         steps: The number of steps.
         rng: The source of all noise.
+        c: One condition for each sample; None where nothing is given.
     """
-    return cat(*(revise(base, kernel, energy, part, steps, rng).walkers for part in chunks(n)))
+    each = (revise(base, kernel, energy, m, steps, rng, part) for m, part in parts(n, c))
+    return cat(*(revision.walkers for revision in each))
 
 
-def chunks(n: int) -> Iterator[int]:
-    """Returns the sizes of the parts in which n samples are drawn.
+def parts(n: int, c: Tensor | None = None) -> Iterator[tuple[int, Tensor | None]]:
+    """Returns the sizes of the parts in which n samples are drawn, and the conditions of each.
+
+    Arguments:
+        n: The number of samples.
+        c: One condition for each; None where nothing is given.
 
     Example:
-        >>> list(chunks(2500))
+        >>> [size for size, _ in parts(2500)]
         [1000, 1000, 500]
     """
-    return (min(AT_ONCE, n - begun) for begun in range(0, n, AT_ONCE))
+    for begun in range(0, n, AT_ONCE):
+        size = min(AT_ONCE, n - begun)
+        yield size, None if c is None else c[begun : begun + size]
 
 
 def energy_gap(
-    energy: Energy,
+    u_data: Float[Tensor, " B"],
+    u_walkers: Float[Tensor, " n"],
     data: Float[Tensor, "B *event"],
     revision: Revision,
     kernel: Kernel,
@@ -144,13 +183,13 @@ def energy_gap(
     """Returns the loss of the energy, with its graph, and what to log of the chains.
 
     Arguments:
-        energy: The energy that learns.
+        u_data: The energies of the data, with their graph.
+        u_walkers: The energies of the walkers, with their graph.
         data: A batch, shape (B, *event).
         revision: The walkers.
         kernel: How they moved.
         steps: In how many steps.
     """
-    u_data, u_walkers = energy(data), energy(revision.walkers.x)
     gap = u_data.mean() - u_walkers.mean()
     return gap, {
         "energy_gap": gap.detach(),

@@ -3,6 +3,9 @@
 One update: the base proposes, the kernel revises, the energy learns from data against the revision,
 and the base learns its lesson from the revision. The two losses are summed; their gradients do not
 meet, because no revised walker has a graph. How the base learns is the lesson of the settings.
+
+Where something is given, walker i is told of row i of the batch, or of row i mod B where there are
+more walkers than rows: energy and base learn from pairs that differ in x alone.
 """
 
 from __future__ import annotations
@@ -13,6 +16,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..data.dataset import Labelled
+from ..energies.conditional import given
 from ..energies.energy import Energy
 from ..walkers import Walkers
 from .revision import Taught, ancestral, energy_gap, revise
@@ -39,13 +44,13 @@ class Teaching(nn.Module):
         parameters = list(self.base.parameters())
         return [{"params": parameters, "lr": self.settings.base_rate, "betas": betas}]
 
-    def init(self, energy: Energy, data: Float[Tensor, "M *event"], rng: torch.Generator) -> None:
+    def init(self, energy: Energy, data: Tensor | Labelled, rng: torch.Generator) -> None:
         """Returns None: no walkers are kept."""
 
     def step(
         self,
         energy: Energy,
-        data: Float[Tensor, "B *event"],
+        data: Tensor | Labelled,
         state: None,
         rng: torch.Generator,
     ) -> tuple[Float[Tensor, ""], None, dict[str, Tensor]]:
@@ -53,42 +58,52 @@ class Teaching(nn.Module):
 
         Arguments:
             energy: The energy that learns.
-            data: A batch, shape (B, \*event).
+            data: A batch, shape (B, \*event), with the classes of its rows where they are given.
             state: None.
             rng: The source of the noise.
         """
-        own = self.settings
-        n = own.walkers or len(data)
-        revision = revise(self.base, own.kernel, energy, n, own.steps, rng)
-        noise = torch.randn(data.shape, generator=rng, dtype=data.dtype, device=data.device)
-        noisy = data + own.data_noise * noise
-        gap, info = energy_gap(energy, noisy, revision, own.kernel, own.steps)
-        loss, said = own.lesson(self.base, data, revision, rng)
+        own, x = self.settings, data.x if isinstance(data, Labelled) else data
+        condition: Any = own.condition  # which takes such data as it asked for
+        c, n = condition.of(data, rng), own.walkers or len(x)
+        theirs = c if c is None else c[torch.arange(n, device=c.device) % len(c)]
+        revision = revise(self.base, own.kernel, energy, n, own.steps, rng, theirs)
+        noise = torch.randn(x.shape, generator=rng, dtype=x.dtype, device=x.device)
+        noisy = x + own.data_noise * noise
+        u_data, u_walkers = given(energy, c)(noisy), given(energy, theirs)(revision.walkers.x)
+        gap, info = energy_gap(u_data, u_walkers, noisy, revision, own.kernel, own.steps)
+        told, taught = (c, x) if own.teacher == "data" else (theirs, revision.walkers.x)
+        loss, said = own.lesson(given(self.base, told), taught, revision.z, rng)
         return gap + loss, None, info | said
 
     def sample(
         self,
         energy: Energy,
-        data: Float[Tensor, "M *event"],
+        data: Tensor | Labelled,
         state: None,
         n: int,
         rng: torch.Generator,
         steps: int = 0,
         from_noise: bool = False,
+        c: Tensor | None = None,
     ) -> Walkers:
         r"""Draws n walkers: proposals, revised under the energy.
 
         Arguments:
             energy: The energy that has learnt.
-            data: The training data, shape (M, \*event).
+            data: The training data, shape (M, \*event), with classes where they are given.
             state: None.
             n: How many walkers.
             rng: The source of the noise.
             steps: The number of kernel steps; 0 takes those of the settings.
             from_noise: All of them do: latent noise.
+            c: One condition for each walker; None draws them in the proportions of the data, where
+                something is given.
         """
-        steps = steps or self.settings.sample_steps or self.settings.steps
-        return ancestral(self.base, self.settings.kernel, energy, n, steps, rng)
+        own = self.settings
+        condition: Any = own.condition
+        c = condition.drawn(data, n, rng) if c is None else c
+        steps = steps or own.sample_steps or own.steps
+        return ancestral(self.base, own.kernel, energy, n, steps, rng, c)
 
     def population(self, energy: Energy, state: None) -> None:
         """Returns None: these walkers carry no weights."""

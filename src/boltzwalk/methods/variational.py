@@ -17,21 +17,27 @@ direction stays alive only if it explains more of the variance of :math:`\tilde 
 published ratio to it. The VAE never sees data, unless they are its teacher: then it learns as a VAE
 alone does, and the energy only revises what it proposes.
 
+With a condition c for each row, :math:`\hat x = g(\hat z, c)`, the energy is :math:`U(x \mid c)`
+and the encoder :math:`q(z \mid \tilde x, c)`; of a picture of which a part is given, only the
+hidden entries move, and only they are learnt.
+
 Not guaranteed: that the latent variables are used. The log says how many are, as ``active``.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ..bases import Vae, VariationalAutoencoder, default_gamma, learning, vae_loss
+from ..bases.conditional import GivenBase
+from ..data.dataset import Labelled
 from ..kernels import HMC, MALA, ULA, AdamDescent, Descent, KineticLangevin
-from .revision import Revision
+from .condition import Classes, Unconditional, Visible, build_base
 from .teaching import Teaching
 
 __all__ = ["Variational"]
@@ -54,6 +60,7 @@ class Variational:
         teacher: What the VAE learns from: the revision, or data, to compare.
         base_rate: The learning rate of the VAE.
         base_beta1: The decay of its first moment, under Adam.
+        condition: What is given: Unconditional, Classes, or the Visible part of a picture.
 
     References:
         | Learning energy-based model with variational auto-encoder as amortized sampler
@@ -72,6 +79,7 @@ class Variational:
     teacher: Literal["revision", "data"] = "revision"
     base_rate: float = 2e-4
     base_beta1: float = 0.5
+    condition: Unconditional | Classes | Visible = field(default_factory=Unconditional)
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -84,33 +92,39 @@ class Variational:
         if not 0 <= self.base_beta1 < 1:
             raise ValueError(f"base_beta1 must be in [0, 1), got {self.base_beta1}; 0.5 is usual")
 
-    def build(self, event_shape: tuple[int, ...], seed: int, data: Tensor) -> Teaching:
+    def build(self, event_shape: tuple[int, ...], seed: int, data: Tensor | Labelled) -> Teaching:
         r"""Returns the method with its VAE.
 
         Arguments:
             event_shape: The shape of one event.
             seed: The seed of the first parameters.
-            data: The training data, shape (M, \*event): their variance sets :math:`\gamma`.
+            data: The training data, shape (M, \*event), with classes where they are given: the
+                variance of what is not given sets :math:`\gamma`.
+
+        Raises:
+            ValueError: If the networks or the condition do not fit such data.
         """
-        settings = replace(self, gamma=self.gamma or default_gamma(data))
-        return Teaching(settings, self.vae.build(event_shape, seed, data))
+        given: Any = self.condition  # which takes such data as it asked for
+        condition, unknown = given.resolved(data), given.unknown(data)
+        settings = replace(self, condition=condition, gamma=self.gamma or default_gamma(unknown))
+        x = data.x if isinstance(data, Labelled) else data
+        return Teaching(settings, build_base(condition, self.vae, event_shape, seed, x))
 
     def lesson(
         self,
-        base: VariationalAutoencoder,
-        data: Float[Tensor, "B *event"],
-        revision: Revision,
+        base: VariationalAutoencoder | GivenBase,
+        x: Float[Tensor, "n *event"],
+        z: Float[Tensor, "m d"],
         rng: torch.Generator,
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         r"""Returns the loss of the VAE, and what to log of it.
 
         Arguments:
-            base: The VAE.
-            data: The batch, shape (B, \*event).
-            revision: What it proposed, and what became of it.
+            base: The VAE, given the conditions of the rows where there are any.
+            x: The rows that it is taught, shape (n, \*event).
+            z: What the revised walkers were proposed from; a VAE infers its own.
             rng: The source of the noise.
         """
-        taught = revision.walkers.x if self.teacher == "revision" else data
         with learning(base, rng):
-            loss, parts = vae_loss(base, taught, self.gamma, rng)
+            loss, parts = vae_loss(base, x, self.gamma, rng)
         return loss, parts._asdict()

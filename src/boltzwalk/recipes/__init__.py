@@ -9,6 +9,7 @@ from .anatomy import (
     anatomy_toy_convergent,
     anatomy_toy_nonconvergent,
 )
+from .conditional import conditional_digits, facades_completion
 from .cooperative import (
     coopnets_digits,
     coopnets_mnist,
@@ -57,10 +58,12 @@ RECIPES: dict[str, Callable[[], Settings]] = {
         jarzynski_cifar10,
         coopnets_digits,
         vae_teaching_digits,
+        conditional_digits,
         coopnets_mnist,
         vae_teaching_mnist,
         vae_teaching_fashion_mnist,
         vae_teaching_cifar10,
+        facades_completion,
     )
 }
 """All recipes by name."""

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..diagnostics.oscillation import oscillation
-from ..evaluation.evaluate import PARTS, evaluated
+from ..evaluation.evaluate import PARTS, evaluated, refusal
 from ..evaluation.measure import Measure, Part
+from ..methods.condition import Classes, Visible, condition_of
 from ..train.checkpoint import write_atomically
 from ..train.folder import read_rows
 from ..train.held_out import unseen
@@ -113,7 +114,7 @@ def write_report(
         for name, part in parts.items()
         if part.label
     ]
-    missing = [name for name in PARTS if name not in parts]
+    missing = [name for name in PARTS if name not in parts and not refusal(run, name)]
     path = out or folder / "report.html"
     page = render(
         folder.resolve().name,
@@ -218,7 +219,7 @@ def _pictures(run: Run, folder: Path) -> Section:
     rows, split = unseen(data)
     shown = 100 if len(data.event_shape) == 3 else 1000
     figures = [
-        Figure(image((folder / "samples.png").read_bytes()), "samples"),
+        Figure(image((folder / "samples.png").read_bytes()), _shown(run)),
         Figure(image(picture(rows[:shown], data)), f"{split} data"),
     ]
     beside = neighbours(run)
@@ -232,6 +233,14 @@ def _pictures(run: Run, folder: Path) -> Section:
             start = "held-out data" if from_data else "noise"
             figures.append(Figure(image(png), f"chains from {start}, {said}", wide=True))
     return Section("Samples", figures=figures)
+
+
+def _shown(run: Run) -> str:
+    """What the picture of samples shows."""
+    if isinstance(condition_of(run.method), Visible):
+        return "pictures not learnt from: what is visible, filled in, the truth"
+    classes = isinstance(condition_of(run.method), Classes)
+    return "samples, a line for each class" if classes else "samples"
 
 
 def _evaluation(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..data import Dataset
+from ..methods.condition import Unconditional, Visible, condition_of
 from ..metrics.neighbours import nearest
 from ..rng import generator
 from ..train.pictures import image_png
@@ -24,6 +25,8 @@ SCATTERED = 500
 def film(run: Run, from_data: bool) -> tuple[bytes, str] | None:
     """Returns a PNG of chains at more and more steps, and what it shows; None for other rows.
 
+    None as well for a model that is given something, which has no energy of x alone.
+
     Images are one row a chain, points in the plane one panel a look.
 
     Arguments:
@@ -32,7 +35,8 @@ def film(run: Run, from_data: bool) -> tuple[bytes, str] | None:
     """
     data, usual = run.dataset, run.settings.method.steps
     image, plane = len(data.event_shape) == 3, data.event_shape == (2,)
-    if not (image or plane):
+    given = not isinstance(condition_of(run.method), Unconditional)
+    if given or not (image or plane):
         return None
     rng = generator(run.settings.seed, "film", int(from_data), data.train.device)
     n = CHAINS if image else SCATTERED
@@ -57,7 +61,7 @@ def neighbours(run: Run) -> bytes | None:
         run: The run.
     """
     data = run.dataset
-    if len(data.event_shape) != 3:
+    if len(data.event_shape) != 3 or isinstance(condition_of(run.method), Visible):
         return None
     rng = generator(run.settings.seed, "neighbours", 0, data.train.device)
     x = draw(run, available(run, PAIRS), rng).x

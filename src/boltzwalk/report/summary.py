@@ -9,10 +9,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..completion import complete, judge, make_inputs
+from ..completion import held_out as held_out_inputs
+from ..completion.judge import standard_error
+from ..completion.variants import Plan, usual_mask
 from ..data import Toy
 from ..diagnostics.latent import latent_use
 from ..diagnostics.verdict import verdict
 from ..evaluation.shares import has_classes, mode_masses, target_shares
+from ..methods.condition import Unconditional, Visible, condition_of
 from ..metrics.classifier import classifier_for, judge_classes
 from ..metrics.quadrature import log_z_in_the_plane
 from ..rng import generator
@@ -25,6 +30,7 @@ from ..walkers import effective_sample_size
 __all__ = ["Number", "summarise"]
 
 SAMPLES = 500
+COMPLETED = 100
 
 TOLERANCE = 1.0
 """Nats of half-width beyond which log Z of a witness is not believed."""
@@ -53,19 +59,16 @@ def summarise(run: Run, folder: Path) -> list[Number]:
     rng = generator(run.settings.seed, "summary", 0, run.settings.device)
     x = draw(run, n, rng).x
     held_out, split = unseen(run.dataset)
-    numbers = []
+    numbers, condition = [], condition_of(run.method)
     if not bool(x.isfinite().all()):
         share = 1 - float(x.isfinite().flatten(1).all(1).float().mean())
         numbers.append(Number("samples", "not finite", f"{share:.0%} of {n}: the model is broken"))
+    elif isinstance(condition, Visible):
+        numbers += _completions(run, rng)
     elif has_classes(run.dataset):
         numbers += _classes(run, x)
-    numbers += _masses(run)
-    if run.dataset.event_shape == (2,) and run.settings.method.kernel.temperature > 0:
-        numbers.append(_likelihood(run, held_out, split))
-    with torch.no_grad():
-        seen, drawn = run.model(held_out[:n]).mean(), run.model(x).mean()
-    text = f"{seen:.3g} / {drawn:.3g}"
-    numbers.append(Number("energy", text, f"mean of {split} data / of samples"))
+    if isinstance(condition, Unconditional):
+        numbers += _energies(run, x, held_out, split)
     if rows:
         found = verdict(rows, read_trace(folder))
         numbers.append(Number("training", found.label, found.reason))
@@ -76,6 +79,33 @@ def summarise(run: Run, folder: Path) -> list[Number]:
         text = f"{cost['seconds']:.0f} s, {cost['peak_memory_mb']:.0f} MB"
         numbers.append(Number("cost", text, f"{cost['gradients']:,} gradient evaluations"))
     return numbers
+
+
+def _energies(run: Run, x: Tensor, held_out: Tensor, split: str) -> list[Number]:
+    """What a density of x alone says of rows: masses, a likelihood where there is one, energies."""
+    numbers = _masses(run)
+    if run.dataset.event_shape == (2,) and run.settings.method.kernel.temperature > 0:
+        numbers.append(_likelihood(run, held_out, split))
+    with torch.no_grad():
+        seen, drawn = run.model(held_out[: len(x)]).mean(), run.model(x).mean()
+    text = f"{seen:.3g} / {drawn:.3g}"
+    return [*numbers, Number("energy", text, f"mean of {split} data / of samples")]
+
+
+def _completions(run: Run, rng: torch.Generator) -> list[Number]:
+    """How far completions of rows that were not learnt from are from the truth."""
+    original, rows = held_out_inputs(run.dataset, COMPLETED)
+    mask = usual_mask(run, original)
+    inputs = make_inputs(run.dataset, original, mask, None)
+    found = judge(run, inputs, complete(run, inputs, Plan(n=4), rng))
+    return [
+        Number(
+            f"error, {one.name}",
+            f"{float(one.error.mean()):.4f} ± {standard_error(one.error):.4f}",
+            f"mean square of hidden entries, mask {mask}, {rows}",
+        )
+        for one in found
+    ]
 
 
 def _weights(row: dict[str, float], log_volume: float) -> list[Number]:

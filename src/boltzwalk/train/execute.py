@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 
 import torch
 
+from ..methods.condition import Classes, Visible, condition_of
 from ..rng import generator
 from . import folder as run_folder
 from .checkpoint import write_atomically
-from .held_out import held_out
+from .held_out import held_out, unseen
 from .loop import Update, train
-from .pictures import picture
+from .pictures import image_png, picture, picture_of_classes
 from .process import only_process, peak_memory
 from .run import Run, available, draw, restore_newest, save, start
 from .settings import Settings
@@ -27,6 +28,7 @@ from .trace import Recorder
 __all__ = ["Progress", "draw_picture", "execute", "updates"]
 
 PICTURED = 100
+COMPLETED = 12
 
 
 class Progress(NamedTuple):
@@ -112,11 +114,11 @@ def _traced(done: Iterator[Update[Any]], trace: Recorder, update: int) -> Iterat
 
 def updates(run: Run) -> Iterator[Update[Any]]:
     """Returns the updates that a run has left, each made when it is asked for."""
-    settings = run.settings
+    settings, condition = run.settings, condition_of(run.method)
     return train(
         run.energy,
         run.method,
-        lambda rng: run.dataset.batch(settings.batch, rng),
+        lambda rng: condition.batch(run.dataset, settings.batch, rng),
         run.optimizer,
         state=run.state,
         updates=settings.updates,
@@ -148,11 +150,25 @@ def _named(progress: Iterator[Progress], folder: Path) -> Iterator[Progress]:
 
 
 def draw_picture(run: Run, folder: Path) -> None:
-    """Draws samples into the folder, under the number of the update and as samples.png."""
-    data = run.dataset
+    """Draws samples into the folder, under the number of the update and as samples.png.
+
+    A model of classes has a line for each; one that is given the visible part of a picture fills in
+    pictures it has not learnt from: what is visible above, the truth below.
+    """
+    data, condition = run.dataset, condition_of(run.method)
     rng = generator(run.settings.seed, "picture", run.update, run.settings.device)
     n = available(run, PICTURED if len(data.event_shape) == 3 else 1000)
-    png = picture(draw(run, n, rng).x, data)
+    if isinstance(condition, Visible):
+        rows = unseen(data)[0][:COMPLETED]
+        c = condition.of(rows, rng)
+        x = draw(run, len(rows), rng, c=c).x
+        png = image_png(torch.cat([c[:, :-1], x, rows]), data, len(rows))
+    elif isinstance(condition, Classes):
+        labels = condition.evenly(data.labelled(), n)
+        x = draw(run, n, rng, c=condition.asked(labels)).x
+        png = picture_of_classes(x, labels, data)
+    else:
+        png = picture(draw(run, n, rng).x, data)
     write_atomically(folder / "samples" / f"update_{run.update:08d}.png", png)
     write_atomically(folder / "samples.png", png)
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..data import Dataset
+from ..methods.condition import Unconditional, condition_of
 
 if TYPE_CHECKING:
     from .run import Run
@@ -47,7 +48,8 @@ def held_out(run: Run, row: dict[str, float]) -> dict[str, float]:
     rows = run.dataset.validation
     rows = rows[:: -(-len(rows) // ROWS) or 1]  # spread over all of them, which may be sorted
     temperature = run.settings.method.kernel.temperature
-    if len(rows) < 2 or not temperature > 0:
+    given = not isinstance(condition_of(run.method), Unconditional)
+    if len(rows) < 2 or not temperature > 0 or given:  # energies given different c say nothing
         return {}
     u = run.energy(rows).cpu().double() / temperature
     found = {"energy_validation": float(u.mean()) * temperature}

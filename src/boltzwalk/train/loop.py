@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Generic, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +28,11 @@ class Method(Protocol[State]):
     """How an energy learns; the gradient of the loss of a step is the update."""
 
     def step(
-        self, energy: nn.Module, data: Tensor, state: State, rng: torch.Generator
+        self,
+        energy: nn.Module,
+        data: Any,  # noqa: ANN401  # rows, with what the method asks for beside them
+        state: State,
+        rng: torch.Generator,
     ) -> tuple[Tensor, State, dict[str, Tensor]]:
         """Returns the loss, the next state and what to log."""
         ...
@@ -46,7 +50,7 @@ class Update(NamedTuple, Generic[State]):
 def train(
     energy: nn.Module,
     method: Method[State],
-    batch: Callable[[torch.Generator], Tensor],
+    batch: Callable[[torch.Generator], Any],
     optimizer: torch.optim.Optimizer,
     *,
     state: State,
@@ -65,7 +69,8 @@ def train(
     Arguments:
         energy: The energy that learns.
         method: How it learns.
-        batch: Draws a batch of data, shape (B, *event), from a generator.
+        batch: Draws a batch of data, shape (B, *event), from a generator; with what the method
+            asks for beside it.
         optimizer: The optimizer of the parameters.
         state: The state of the method before the first update.
         updates: The number of updates of the whole run.

@@ -12,10 +12,13 @@ from torch import Tensor
 
 from ..data import Dataset
 
-__all__ = ["image_grid", "image_png", "picture", "side_by_side"]
+__all__ = ["image_grid", "image_png", "picture", "picture_of_classes", "side_by_side"]
 
 GAP = 16
 """Pixels between pictures side by side."""
+
+EACH = 10
+"""Images of a class in the picture of several, at most."""
 
 
 def image_grid(x: Tensor, columns: int = 0, low: float = -1.0, high: float = 1.0) -> Tensor:
@@ -73,6 +76,21 @@ def image_png(x: Tensor, dataset: Dataset, columns: int = 0) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def picture_of_classes(x: Tensor, labels: Tensor, dataset: Dataset) -> bytes:
+    """Returns a PNG of samples of several classes; images have one line for each.
+
+    Arguments:
+        x: The samples, shape (N, *event), in the units of the model.
+        labels: The class that each was asked for, shape (N,).
+        dataset: The data that they should be like.
+    """
+    if x.ndim != 4 or x.shape[1] not in (1, 3):
+        return picture(x, dataset)
+    every = [x[labels == label] for label in labels.unique()]
+    columns = min(EACH, *map(len, every)) if len(every) > 1 else 0
+    return image_png(torch.cat([rows[: columns or EACH**2] for rows in every]), dataset, columns)
 
 
 def side_by_side(*pngs: bytes) -> bytes:

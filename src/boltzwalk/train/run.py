@@ -15,9 +15,11 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..data import Dataset
+from ..energies.conditional import given
 from ..energies.energy import refuse_coupled_layers
 from ..kernels import run as run_chain
-from ..methods.revision import chunks
+from ..methods.condition import Unconditional, build_energy, condition_of
+from ..methods.revision import parts
 from ..replay import Replay
 from ..rng import generator
 from ..walkers import Walkers
@@ -42,6 +44,7 @@ __all__ = [
     "move",
     "open_run",
     "proposals",
+    "refuse_conditions",
     "restore",
     "restore_newest",
     "save",
@@ -109,26 +112,26 @@ def start(settings: Settings) -> Run:
             f"batch must be at most the {len(dataset.train)} rows of training data, "
             f"got {settings.batch}; write batch={len(dataset.train)}"
         )
+    rows: Any = condition_of(settings.method).rows(dataset)  # each method takes its own
+    method: Any = settings.method.build(
+        dataset.event_shape, generator(settings.seed, "method network").initial_seed(), rows
+    )
     weights = generator(settings.seed, "network").initial_seed()
-    energy = settings.energy.build(dataset.event_shape, weights, dataset.train)
-    energy = energy.to(settings.device, dataset.train.dtype)
+    energy = build_energy(
+        condition_of(method), settings.energy, dataset.event_shape, weights, dataset.train
+    ).to(settings.device, dataset.train.dtype)
     refuse_coupled_layers(energy)
     average = None
     if settings.average:
         average = AveragedModel(energy, multi_avg_fn=get_ema_multi_avg_fn(settings.average))
         average.requires_grad_(requires_grad=False)
     rng = generator(settings.seed, "init", 0, settings.device)
-    method: Any = settings.method.build(
-        dataset.event_shape,
-        generator(settings.seed, "method network").initial_seed(),
-        dataset.train,
-    )
     groups: list[dict[str, Any]] = [{"params": list(energy.parameters())}]
     learns = isinstance(method, nn.Module)
     if learns:
         method.to(settings.device, dataset.train.dtype)
         groups += method.groups()
-    state = method.init(energy, dataset.train, rng)
+    state = method.init(energy, rows, rng)
     if isinstance(state, Replay) and len(state) < (settings.method.walkers or settings.batch):
         needed = settings.method.walkers or settings.batch
         raise ValueError(
@@ -243,7 +246,12 @@ def open_run(path: Path, device: str | None = None) -> Run:
 
 
 def draw(
-    run: Run, n: int, rng: torch.Generator, steps: int = 0, from_noise: bool = False
+    run: Run,
+    n: int,
+    rng: torch.Generator,
+    steps: int = 0,
+    from_noise: bool = False,
+    c: Tensor | None = None,
 ) -> Walkers:
     """Draws samples the way the run was trained: from the same start, by the same kernel.
 
@@ -253,18 +261,23 @@ def draw(
         rng: The source of the noise.
         steps: The number of kernel steps; 0 takes those of training.
         from_noise: Whether to leave the walkers that were kept alone and start from noise.
+        c: One condition for each sample; None draws them in the proportions of the training data,
+            where something is given.
 
     Raises:
         ValueError: If there are fewer walkers in the store.
     """
-    model, data = run.model, run.dataset.train
+    own = () if c is None else (c,)
+    rows = condition_of(run.method).rows(run.dataset)
     with _arithmetic(run):
-        found: Walkers = run.method.sample(model, data, run.state, n, rng, steps, from_noise)
+        found: Walkers = run.method.sample(
+            run.model, rows, run.state, n, rng, steps, from_noise, *own
+        )
     return found
 
 
 @torch.no_grad()
-def proposals(run: Run, n: int, rng: torch.Generator) -> Tensor | None:
+def proposals(run: Run, n: int, rng: torch.Generator, c: Tensor | None = None) -> Tensor | None:
     """Draws what a network proposes before any walker moves; None where none does.
 
     With a generator in the same state the first thousand are those that `draw` revises.
@@ -273,13 +286,35 @@ def proposals(run: Run, n: int, rng: torch.Generator) -> Tensor | None:
         run: The run.
         n: How many.
         rng: The source of the latent noise.
+        c: One condition for each, as `draw` takes them.
     """
     base = getattr(run.method, "base", None)
     if base is None:
         return None
+    condition: Any = condition_of(run.method)
+    c = condition.drawn(condition.rows(run.dataset), n, rng) if c is None else c
     with _arithmetic(run):
-        parts = (base.decode(base.latents(part, rng)) for part in chunks(n))
-        return torch.cat(list(parts)).float()
+        each = ((given(base, part), size) for size, part in parts(n, c))
+        return torch.cat([own.decode(own.latents(size, rng)) for own, size in each]).float()
+
+
+def refuse_conditions(run: Run, what: str) -> None:
+    """Raises where the energy of a run is given something.
+
+    Arguments:
+        run: The run.
+        what: What needs an energy of x alone, for the message.
+
+    Raises:
+        ValueError: If it is.
+    """
+    condition = condition_of(run.method)
+    if not isinstance(condition, Unconditional):
+        raise ValueError(
+            f"{what} must have a model of p(x), got one that is given {type(condition).__name__}: "
+            "its energies hold for one condition each, and differ between them by an unknown "
+            "constant; train it with condition=Unconditional"
+        )
 
 
 def move(run: Run, walkers: Walkers, steps: int, rng: torch.Generator) -> Walkers:
@@ -345,7 +380,7 @@ def _what_is_kept(settings: Settings) -> dict[str, Any]:
     return {
         "energy": tree["energy"],
         "method": tree["method"]["kind"],
-        "networks": {k: tree["method"].get(k) for k in ("start", "generator", "vae")},
+        "networks": {k: tree["method"].get(k) for k in ("start", "generator", "vae", "condition")},
         "witness": {key: tree["witness"][key] for key in ("walkers", "replicates")},
         "temperature": settings.method.kernel.temperature if carries_weights(settings) else None,
         "optimizer": tree["optimizer"]["kind"],

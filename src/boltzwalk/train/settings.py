@@ -13,6 +13,7 @@ from ..data import Cifar10, Digits, FashionMnist, Images, Mnist, Modes, Table, T
 from ..energies import NetworkEnergy
 from ..energies.learnt_mixture import MixtureEnergy
 from ..kernels import refuse_weights
+from ..methods.condition import Unconditional, condition_of
 from ..methods.contrastive import Contrastive
 from ..methods.cooperative import Cooperative
 from ..methods.jarzynski import Jarzynski
@@ -97,6 +98,11 @@ class Settings:
             raise ValueError(f"average must be in [0, 1), got {self.average}; 0.999 is usual")
         if self.witness.walkers:
             refuse_weights(self.method.kernel)
+            if not isinstance(condition_of(self.method), Unconditional):
+                raise ValueError(
+                    "a witness weighs a model of p(x), got a method that is given "
+                    f"{type(condition_of(self.method)).__name__}; write witness.walkers=0"
+                )
 
 
 def carries_weights(settings: Settings) -> bool:

@@ -1,0 +1,39 @@
+"""Real digits with the real commands: a class that is asked for, a half that is filled in."""
+
+import json
+
+from typer.testing import CliRunner
+
+from boltzwalk.cli import app
+
+
+def command(*words):
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_samples_are_of_the_class_that_was_asked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command("train", "conditional_digits", "updates=400", "threads=1", "--quiet")
+    command("evaluate", "runs/conditional_digits", "-n", "1000", "--parts", "modes", "--quiet")
+    with open("runs/conditional_digits/evaluation.json") as file:
+        measures = {m["name"]: m for m in json.load(file)["modes"]["measures"]}
+    assert measures["class as asked"]["value"] > SHARE
+
+
+def test_a_lower_half_is_filled_in_better_than_by_the_mean(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ("condition=Visible", "condition.mask=lower", "updates=600", "threads=1", "--quiet")
+    command("train", "vae_teaching_digits", *words)
+    lines = command("complete", "runs/vae_teaching_digits").splitlines()
+
+    def error(name):
+        (line,) = (line for line in lines if line.startswith(f"{name}  "))
+        return float(line.removeprefix(name).split()[0])
+
+    assert error("mean of 4") < error("training mean")
+
+
+SHARE = 0.5
+"""Of samples; a model that does not listen has 0.1."""
