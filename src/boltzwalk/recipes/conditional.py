@@ -41,9 +41,9 @@ def facades_completion() -> Settings:
     without it, or with batch normalisation or tanh in the decoder, they ran off to one colour.
 
     Reached: less than mean filling. On the 76 held-out facades the masked error of the mean of four
-    completions is 0.148 ± 0.009, of one 0.170 ± 0.009, of a proposal 0.138 ± 0.009, where filling
-    in the training mean has 0.131 ± 0.009, at the end of `boltzwalk train facades_completion` (176 s
-    of one core, 482 s of wall time beside other work, one seed). More updates were not tried.
+    completions is 0.148 ± 0.009, of one 0.170 ± 0.009, of a proposal 0.138 ± 0.009, of filling in
+    the training mean 0.131 ± 0.009, at the end of `boltzwalk train facades_completion` (176 s of
+    one core, 482 s of wall time beside other work, one seed). More updates were not tried.
     """
     halvings = ConvolutionalEncoder(tuple(Convolution(width) for width in (16, 32, 64, 64)))
     doublings = tuple(TransposedConvolution(width, norm=False) for width in (64, 32, 16))
