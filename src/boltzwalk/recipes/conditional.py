@@ -27,7 +27,10 @@ __all__ = ["conditional_digits", "facades_completion"]
 def conditional_digits() -> Settings:
     """Digits of 8x8 pixels of the class that is asked for, proposed by a VAE that is told it.
 
-    Reached: not run.
+    Reached: 98.5 % of 10,000 samples are of the class that was asked for, as a classifier takes
+    them (97.3 % of held-out digits); classifier-FID 2.80 ± 0.49, 4.43 ± 0.35 of what the VAE
+    proposes (training data have 1.9), by `boltzwalk evaluate` after `boltzwalk train
+    conditional_digits` (90 s of one core, one seed).
     """
     settings = vae_teaching_digits()
     assert isinstance(settings.method, Variational)
@@ -40,29 +43,34 @@ def facades_completion() -> Settings:
     The reference pulls back what the proposals overshoot, a tenth in one update as published;
     without it, or with batch normalisation or tanh in the decoder, they ran off to one colour.
 
-    Reached: not run.
+    Reached: less than mean filling. On the 76 held-out facades the masked error of the mean of four
+    completions is 0.148 ± 0.009, of one 0.170 ± 0.009, of a proposal 0.138 ± 0.009, of filling in
+    the training mean 0.131 ± 0.009, at the end of `boltzwalk train facades_completion` (176 s of
+    one core, 482 s of wall time beside other work, one seed). More updates were not tried.
     """
     halvings = ConvolutionalEncoder(tuple(Convolution(width) for width in (16, 32, 64, 64)))
     doublings = tuple(TransposedConvolution(width, norm=False) for width in (64, 32, 16))
     decoder = ConvolutionalGenerator((64, 4, 4), doublings, output="none")
-    layers = ((1, 4, 2, 1), (2, 4, 2, 1), (4, 4, 2, 1))
+    layers = ((1, 4, 2, 1), (2, 4, 2, 1), (4, 4, 2, 1), (4, 4, 2, 1))
     return Settings(
         data=Images("CMPFacades/cmp_facades_base_128.npz", key="images", size=64, channels=3),
         energy=NetworkEnergy(
-            Convolutional(width=16, layers=layers, initial="xavier"), reference_scale=10.0
+            # The dense layer sees the middle and its surroundings together.
+            Convolutional(width=16, layers=layers, hidden=(64,), initial="xavier"),
+            reference_scale=10.0,
         ),
         method=Variational(
             vae=Vae(halvings, decoder, latent=8),
             kernel=REVISION,
             steps=10,
-            data_noise=0.03,
-            base_rate=1e-3,
+            data_noise=0.1,
+            base_rate=1e-4,
             condition=Visible("center", summary=halvings, features=128),
         ),
         optimizer=Adam(1e-4, beta1=0.5),
         schedule=Schedule(warmup=100, anneal=0.3),
-        updates=2500,
+        updates=1000,
         batch=16,
         average=0.99,
-        output=Output(save_every=250, picture_every=500),
+        output=Output(save_every=200, picture_every=500),
     )
