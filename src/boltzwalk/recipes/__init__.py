@@ -9,7 +9,7 @@ from .anatomy import (
     anatomy_toy_convergent,
     anatomy_toy_nonconvergent,
 )
-from .conditional import conditional_digits, facades_completion
+from .conditional import conditional_digits, digits_completion, facades_completion
 from .cooperative import (
     coopnets_digits,
     coopnets_mnist,
@@ -59,6 +59,7 @@ RECIPES: dict[str, Callable[[], Settings]] = {
         coopnets_digits,
         vae_teaching_digits,
         conditional_digits,
+        digits_completion,
         coopnets_mnist,
         vae_teaching_mnist,
         vae_teaching_fashion_mnist,

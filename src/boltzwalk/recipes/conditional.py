@@ -21,7 +21,7 @@ from ..train.optimizers import Adam, Schedule
 from ..train.settings import Output, Settings
 from .cooperative import REVISION, vae_teaching_digits
 
-__all__ = ["conditional_digits", "facades_completion"]
+__all__ = ["conditional_digits", "digits_completion", "facades_completion"]
 
 
 def conditional_digits() -> Settings:
@@ -35,6 +35,19 @@ def conditional_digits() -> Settings:
     settings = vae_teaching_digits()
     assert isinstance(settings.method, Variational)
     return replace(settings, method=replace(settings.method, condition=Classes()))
+
+
+def digits_completion() -> Settings:
+    """Digits of 8x8 pixels, their lower half filled in by a model of just that.
+
+    Reached: on 100 held-out digits the masked error of the mean of four completions is 0.219 ±
+    0.012, of one 0.315 ± 0.015, of a proposal 0.320 ± 0.013, of the mean of four proposals 0.245 ±
+    0.012, of filling in the training mean 0.299 ± 0.006, at the end of `boltzwalk train
+    digits_completion` (330 s on a part of one loaded core, one seed).
+    """
+    settings = vae_teaching_digits()
+    assert isinstance(settings.method, Variational)
+    return replace(settings, method=replace(settings.method, condition=Visible("lower")))
 
 
 def facades_completion() -> Settings:
