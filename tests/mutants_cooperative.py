@@ -67,6 +67,125 @@ BASES = {
     ),
 }
 
+METHODS = {
+    "methods/revision.py": (
+        (
+            "revision: nothing is revised",
+            "run(kernel, u, evaluate(u, proposed), steps, rng)",
+            "run(kernel, u, evaluate(u, proposed), 1, rng)",
+        ),
+        (
+            "revision: visible entries wander",
+            "walkers = replace(walkers, x=held(walkers.x, c))",
+            "pass",
+        ),
+        ("revision: conditions of the first part", "c[begun : begun + size]", "c[:size]"),
+        (
+            "revision: the gap has another sign",
+            "u_data.mean() - u_walkers.mean()",
+            "u_walkers.mean() - u_data.mean()",
+        ),
+        ("revision: parts are too many", "min(AT_ONCE, n - begun)", "AT_ONCE"),
+    ),
+    "methods/teaching.py": (
+        ("teaching: the energy alone", "return gap + loss, None", "return gap, None"),
+        ("teaching: the network alone", "return gap + loss, None", "return loss, None"),
+        ("teaching: clean data", "noisy = x + own.data_noise * noise", "noisy = x"),
+        ("teaching: as many walkers as data", "own.walkers or len(x)", "len(x)"),
+        (
+            "teaching: walkers are told of other rows",
+            "torch.arange(n, device=c.device) % len(c)",
+            "torch.arange(n, device=c.device).flip(0) % len(c)",
+        ),
+        (
+            "teaching: data are told of walkers' rows",
+            "given(energy, c)(noisy), given(energy, theirs)",
+            "given(energy, c.roll(1, 0) if c is not None else c)(noisy), given(energy, theirs)",
+        ),
+        ("teaching: data teach at all times", 'if own.teacher == "data"', "if True"),
+        ("teaching: data never teach", 'if own.teacher == "data"', "if False"),
+        ("teaching: the rate of the energy", '"lr": self.settings.base_rate', '"lr": 1e-3'),
+        (
+            "teaching: steps of training at all times",
+            "steps or own.sample_steps or own.steps",
+            "own.steps",
+        ),
+        (
+            "teaching: sample_steps before steps",
+            "steps or own.sample_steps or own.steps",
+            "own.sample_steps or steps or own.steps",
+        ),
+        (
+            "teaching: the gradients of the data",
+            "(own.walkers or batch) * (1 + own.steps",
+            "batch * (1 + own.steps",
+        ),
+    ),
+    "methods/cooperative.py": (
+        ("cooperative: the latent variables stay", "if self.latent_steps:", "if False:"),
+        (
+            "cooperative: sigma without the square",
+            "misfit / (2 * self.sigma**2)",
+            "misfit / (2 * self.sigma)",
+        ),
+        (
+            "cooperative: a mean over pixels",
+            ".flatten(1).square().sum(1).mean()",
+            ".flatten(1).square().mean(1).mean()",
+        ),
+        ("cooperative: running statistics", "with learning(base, rng):", "if True:"),
+    ),
+    "methods/variational.py": (
+        (
+            "variational: gamma is that of CIFAR",
+            "self.gamma or default_gamma(unknown)",
+            "self.gamma or 2.0",
+        ),
+        (
+            "variational: gamma is always the rule",
+            "self.gamma or default_gamma(unknown)",
+            "default_gamma(unknown)",
+        ),
+        ("variational: running statistics", "with learning(base, rng):", "if True:"),
+        (
+            "variational: gamma of all entries",
+            "given.resolved(data), given.unknown(data)",
+            "given.resolved(data), data.x if isinstance(data, Labelled) else data",
+        ),
+    ),
+    "energies/conditional.py": (
+        (
+            "conditional: hidden entries are held",
+            "torch.where(c[:, -1:] > 0, x, c[:, :-1])",
+            "torch.where(c[:, -1:] > 0, c[:, :-1], x)",
+        ),
+        (
+            "conditional: nothing is held",
+            "self.network(joined(held(x, c), c, self.flat))",
+            "self.network(joined(x, c, self.flat))",
+        ),
+        ("conditional: one condition for all", "if len(c) != len(x):", "if False:"),
+        (
+            "conditional: the condition is ignored",
+            "torch.cat([x.flatten(1), c.flatten(1)], 1)",
+            "torch.cat([x.flatten(1), 0 * c.flatten(1)], 1)",
+        ),
+    ),
+    "bases/conditional.py": (
+        (
+            "conditional base: z alone is decoded",
+            "torch.cat([z, self.base.summary(self.c)], 1)",
+            "torch.cat([z, 0 * self.base.summary(self.c)], 1)",
+        ),
+        ("conditional base: visible entries are made up", "return held(x, self.c)", "return x"),
+        (
+            "conditional base: the encoder sees hidden ones only",
+            "joined(held(x, self.c), self.c, self.base.flat)",
+            "joined(x, self.c, self.base.flat)",
+        ),
+    ),
+}
+
 CODES = {
     "completion/short_run.py": (
         ("short run: the graph of z is cut", "create_graph=graph", "create_graph=False"),
@@ -154,9 +273,23 @@ CODES = {
     ),
 }
 
-TABLES = {**BASES, **CODES}
+TABLES = {**BASES, **METHODS, **CODES}
+
+TAUGHT = (
+    "methods/test_condition.py",
+    "methods/test_variational.py",
+    "methods/test_cooperative.py",
+    "methods/test_revision.py",
+    "train/test_run_conditional.py",
+)
 
 TESTS = {
+    "methods/revision.py": ("methods/test_revision.py", *TAUGHT),
+    "methods/teaching.py": TAUGHT,
+    "methods/cooperative.py": ("methods/test_cooperative.py", *TAUGHT),
+    "methods/variational.py": ("methods/test_variational.py", *TAUGHT),
+    "energies/conditional.py": TAUGHT,
+    "bases/conditional.py": TAUGHT,
     "bases/posterior.py": ("bases/test_bases_posterior.py",),
     "bases/learning.py": ("bases/test_bases_learning.py",),
     "bases/variational.py": ("bases/test_bases_variational.py",),
