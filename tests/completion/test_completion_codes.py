@@ -1,12 +1,13 @@
 """Codes: a chain as a map against the chain itself and its closed form; ways between codes."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_completion_runs import SMALL, command, digits, float64, ready  # noqa: F401
+from test_completion_runs import METHODS, SMALL, command, digits, float64, ready  # noqa: F401
 
 from boltzwalk.completion import (
     ShortRun,
@@ -19,6 +20,7 @@ from boltzwalk.completion import (
 from boltzwalk.data import Digits
 from boltzwalk.energies import Multilayer, NetworkEnergy
 from boltzwalk.kernels import HMC, MALA, ULA, Descent, run
+from boltzwalk.methods.condition import Classes
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import NoiseStart, ReplayStart
 from boltzwalk.walkers import evaluate
@@ -141,8 +143,11 @@ def test_short_run_codes_are_noise(digits):  # noqa: F811
     assert "chains of 2 steps" in codes.name
     assert "chains of 3 steps" in codes_of(trained).name
     kept = ready(Digits(), Contrastive(ReplayStart(size=50), ULA(0.1), steps=2))
-    with pytest.raises(ValueError, match="a code must have a run with a generator"):
+    with pytest.raises(ValueError, match=r"codes must have a run with a generator.*got neither"):
         codes_of(kept)
+    told = ready(Digits(), replace(METHODS["vae"], condition=Classes()))
+    with pytest.raises(ValueError, match=r"given nothing.*got one that is told of each row"):
+        codes_of(told)
 
 
 def test_the_commands(tmp_path, monkeypatch):

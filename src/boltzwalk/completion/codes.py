@@ -20,7 +20,7 @@ Not guaranteed: that the middle of the way is likely.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -31,7 +31,7 @@ from ..methods.contrastive import Contrastive
 from ..methods.starts import NoiseStart
 from ..train.run import Run, move
 from ..walkers import evaluate
-from .latent import Encodes, generator_of, infer_latents, pixel_deviation
+from .latent import Encodes, Generates, infer_latents, pixel_deviation
 from .short_run import ShortRun, infer_noise
 
 __all__ = ["Codes", "codes_of", "interpolate", "reconstruct", "revised"]
@@ -77,7 +77,13 @@ def codes_of(run: Run, steps: int = 0, seed: int = 0) -> Codes:
 
         name = f"the noise of chains of {chain.steps} steps, by descent"
         return Codes(name, False, invert, lambda z: chain(z).detach())
-    base = generator_of(run, "a code")
+    base: Any = getattr(run.method, "base", None)
+    if not isinstance(base, Generates):
+        got = "one that is told of each row what it is given" if base else "neither"
+        raise ValueError(
+            "codes must have a run with a generator that is given nothing, such as "
+            f"vae_teaching_digits, or with chains from noise, such as digits, got {got}"
+        )
     if isinstance(base, Encodes):
         encodes = base
 
