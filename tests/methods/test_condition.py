@@ -31,12 +31,13 @@ from boltzwalk.methods.condition import (
     Classes,
     Unconditional,
     Visible,
+    build_base,
     build_energy,
     condition_of,
 )
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.cooperative import Cooperative
-from boltzwalk.methods.revision import revise
+from boltzwalk.methods.revision import parts, revise
 from boltzwalk.methods.variational import Variational
 from boltzwalk.smc.witness import Witness
 from boltzwalk.train.settings import Settings
@@ -340,6 +341,28 @@ def test_the_weight_of_the_divergence_is_that_of_what_is_hidden():
     assert share == pytest.approx(2.25 / 16, rel=0.15)
     data = Labelled(x, torch.zeros(50).long())
     assert default_gamma(Classes().unknown(data)) == default_gamma(x)
+    method = Variational(
+        Vae(DenseEncoder((8,)), DenseGenerator((8,), output="none"), 2), condition=LOWER
+    )
+    built = method.build((1, 4, 4), 0, x).settings
+    assert built.gamma == pytest.approx(default_gamma(x[:, :, 2:]))
+
+
+def test_parts_keep_their_conditions():
+    c = torch.arange(2500)
+    found = list(parts(2500, c))
+    assert [size for size, _ in found] == [len(part) for _, part in found] == [1000, 1000, 500]
+    assert torch.equal(torch.cat([part for _, part in found]), c)
+
+
+def test_a_code_depends_on_what_is_visible_by_the_condition_alone():
+    x, other = pictures(), pictures(6).flip(0)
+    c = LOWER.of(x, seeded())
+    base = build_base(LOWER, Vae(DenseEncoder((8,)), DenseGenerator((8,)), 2), (2, 4, 4), 0, x)
+    mixed = torch.cat([other[:, :, :2], x[:, :, 2:]], 2)
+    for ours, theirs in zip(base.given(c).encode(x), base.given(c).encode(mixed), strict=True):
+        assert torch.equal(ours, theirs)
+    assert not torch.equal(base.given(c).encode(other)[0], base.given(c).encode(x)[0])
 
 
 def test_conditions_are_drawn_in_the_proportions_of_the_data():
