@@ -1,4 +1,4 @@
-"""What can be drawn from by a network: generators and variational autoencoders.
+"""What can be drawn from by a network: generators, variational autoencoders, flows.
 
 ====================  =========================================================================
 ``generator``         `Generator` and `Vae`: bases as values, with ``build(shape, seed, data)``
@@ -6,6 +6,7 @@
 ``transposed``,       ``build(event_shape, latent)``; the published ones are in ``published``
 ``convolutional``
 ``networks``          what they build: `Decoder`, `Encoder`, `VariationalAutoencoder`
+``flow``              `Flow`: a base whose density is known, and what it builds
 ``learning``          the one place where batch statistics and dropout are on
 ``variational``       the loss of an autoencoder, its bound, its active dimensions
 ``posterior``         the posterior of the latent variables, as an energy
@@ -14,6 +15,7 @@
 
 from .convolutional import Convolution, ConvolutionalEncoder
 from .dense import DenseEncoder, DenseGenerator
+from .flow import Flow, NormalizingFlow
 from .generator import Base, Generator, Vae
 from .learning import learning
 from .networks import Decoder, Encoder, VariationalAutoencoder
@@ -30,7 +32,9 @@ __all__ = [
     "DenseEncoder",
     "DenseGenerator",
     "Encoder",
+    "Flow",
     "Generator",
+    "NormalizingFlow",
     "TransposedConvolution",
     "Vae",
     "VaeParts",

@@ -145,7 +145,8 @@ def _conclude(finished: Run, folder: Path) -> None:
     from ..report.summary import summarise
     from ..train.execute import draw_picture
 
-    if not (folder / "samples.png").exists():
+    is_last = finished.update == finished.settings.updates
+    if not (is_last and (folder / "samples.png").exists()):
         draw_picture(finished, folder)
     numbers = summarise(finished, folder)
     report = write_report(finished, folder, numbers)

@@ -37,6 +37,7 @@ __all__ = [
     "FAILURE",
     "ROWS",
     "append_row",
+    "best_checkpoint",
     "change",
     "checkpoint_path",
     "checkpoints",
@@ -155,10 +156,24 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted((p for p in found if re.fullmatch(r"update_\d{8,}", p.stem)), reverse=True)
 
 
-def prune(folder: Path, keep: int) -> None:
-    """Deletes all checkpoints but the newest ones."""
+def best_checkpoint(folder: Path, key: str) -> Path | None:
+    """Returns the checkpoint at whose update a number of the log is lowest; None where none is.
+
+    Arguments:
+        folder: The run folder.
+        key: The number.
+    """
+    found = {path: int(path.stem.split("_")[1]) for path in checkpoints(folder)}
+    values = {row["update"]: row[key] for row in read_rows(folder / "log.jsonl") if key in row}
+    known = [path for path, update in found.items() if update in values]
+    return min(known, key=lambda path: values[found[path]], default=None)
+
+
+def prune(folder: Path, keep: int, spared: Path | None = None) -> None:
+    """Deletes all checkpoints but the newest ones, and one that is spared."""
     for path in checkpoints(folder)[keep:]:
-        path.unlink()
+        if path != spared:
+            path.unlink()
 
 
 def append_row(path: Path, row: dict[str, Any]) -> None:

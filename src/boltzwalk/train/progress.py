@@ -69,11 +69,12 @@ def brief(row: dict[str, float]) -> str:
         >>> brief({"energy_gap": 0.5, "gradient_mean": 7.0, "acceptance": 1.0, "ess": 0.83})
         'd +0.5  v 7  ess 83%'
     """
-    parts = [f"d {row['energy_gap']:+.3g}", f"v {row['gradient_mean']:.3g}"]
+    formats = {"energy_gap": "d {:+.3g}", "gradient_mean": "v {:.3g}", "nll": "nll {:.4g}"}
+    parts = [text.format(row[name]) for name, text in formats.items() if name in row]
     if "travel" in row:
         way = f"/{row['distance']:.3g}" if "distance" in row else ""
         parts.append(f"travel {row['travel']:.3g}{way}")
-    if row["acceptance"] < 1:
+    if row.get("acceptance", 1) < 1:
         parts.append(f"accepted {row['acceptance']:.0%}")
     if "ess" in row:
         parts.append(f"ess {row['ess']:.0%}")
@@ -82,4 +83,6 @@ def brief(row: dict[str, float]) -> str:
         parts.append(f"witness {row['witness_cross_entropy']:.4g} ± {half_width:.2g}")
     elif "cross_entropy" in row:
         parts.append(f"cross-entropy {row['cross_entropy']:.4g}")
+    if "nll_validation" in row:
+        parts.append(f"validation nll {row['nll_validation']:.4g}")
     return "  ".join(parts)

@@ -30,6 +30,7 @@ from .checkpoint import (
     save_checkpoint,
     unflatten,
 )
+from .held_out import NLL
 from .process import keep_freed_memory
 from .settings import Settings, carries_weights, from_yaml, resolve, to_yaml
 from .tree import differences, to_tree
@@ -129,8 +130,8 @@ def start(settings: Settings) -> Run:
         method.to(settings.device, dataset.train.dtype)
         groups += method.groups()
     state = method.init(energy, dataset.train, rng)
-    if isinstance(state, Replay) and len(state) < (settings.method.walkers or settings.batch):
-        needed = settings.method.walkers or settings.batch
+    if isinstance(state, Replay) and len(state) < (method.walkers or settings.batch):
+        needed = method.walkers or settings.batch
         raise ValueError(
             f"start.size must be at least the {needed} walkers of one update, got {len(state)}; "
             f"write start.size={needed} or more"
@@ -219,7 +220,7 @@ def restore_newest(fresh: Run, candidates: list[Path]) -> Run:
 
 
 def open_run(path: Path, device: str | None = None) -> Run:
-    """Returns the run of a folder, or of one of its checkpoints, as it was saved last.
+    """Returns the run of a folder, as it was saved last or best, or of one of its checkpoints.
 
     Arguments:
         path: A run folder, or a checkpoint file.
@@ -234,6 +235,8 @@ def open_run(path: Path, device: str | None = None) -> Run:
         settings, candidates = from_yaml(text.get("settings", ""), path), [path]
     else:
         settings, candidates = run_folder.read_settings(path), run_folder.checkpoints(path)
+        best = run_folder.best_checkpoint(path, NLL) if settings.output.best else None
+        candidates.sort(key=lambda candidate: candidate != best)  # the others stay in their order
     if not candidates:
         raise FileNotFoundError(
             f"{path} holds no checkpoint yet; `boltzwalk resume {path}` goes on"
