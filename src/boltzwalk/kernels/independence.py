@@ -107,6 +107,12 @@ class NormalProposals:
     standard normal prior, a proposal is accepted with probability
     :math:`\min(1, e^{f(x) - f(y)})`.
 
+    Arguments:
+        temperature: The temperature :math:`T` of the target; it does not apply to the proposals.
+
+    Raises:
+        ValueError: If it is not positive.
+
     References:
         | Metropolis-Hastings generative adversarial networks (Turner et al., 2019)
 
@@ -118,15 +124,19 @@ class NormalProposals:
         tensor([1., 1., 1.])
     """
 
-    temperature: ClassVar[float] = 1.0
+    temperature: float = 1.0
+
     drift: ClassVar[float] = 0.0
     gradients: ClassVar[int] = 1
     invariant: ClassVar[bool] = True
     weighable: ClassVar[bool] = True
 
+    def __post_init__(self) -> None:
+        require_positive("NormalProposals", "temperature", self.temperature, "temperature=1.0")
+
     def step(self, energy: Energy, walkers: Walkers, rng: torch.Generator) -> tuple[Walkers, Info]:
         """Draws a proposal for every walker, then accepts or rejects it."""
-        return Independence(_Normal(walkers.x)).step(energy, walkers, rng)
+        return Independence(_Normal(walkers.x), self.temperature).step(energy, walkers, rng)
 
 
 @dataclass(frozen=True, eq=False)
