@@ -32,7 +32,7 @@ def test_short_steps_stay_on_the_sphere(rng):
     torch.testing.assert_close(found.x.norm(dim=1), z0.norm(dim=1), rtol=1e-4, atol=0)
     before, after = (energy(z) + (z - z0 + 1e-3).norm(dim=1) for z in (z0, found.x))
     assert (after <= before + 1e-4).all()  # around the tip of the cone it swings by a step
-    assert (after < before - 1e-3).sum() > 30
+    assert (before - after).mean() > 0.01
 
 
 def test_a_weak_energy_does_not_pay_for_the_way(rng):
