@@ -64,6 +64,8 @@ FIXED = (
     "method.start",
     "method.generator.",
     "method.vae.",
+    "method.base.",
+    "method.relative:",
     "optimizer.kind",
     "seed",
     "witness.walkers",

@@ -130,8 +130,8 @@ def start(settings: Settings) -> Run:
         method.to(settings.device, dataset.train.dtype)
         groups += method.groups()
     state = method.init(energy, dataset.train, rng)
-    if isinstance(state, Replay) and len(state) < (method.walkers or settings.batch):
-        needed = method.walkers or settings.batch
+    needed = getattr(settings.method, "walkers", 0) or settings.batch
+    if isinstance(state, Replay) and len(state) < needed:
         raise ValueError(
             f"start.size must be at least the {needed} walkers of one update, got {len(state)}; "
             f"write start.size={needed} or more"
@@ -348,7 +348,9 @@ def _what_is_kept(settings: Settings) -> dict[str, Any]:
     return {
         "energy": tree["energy"],
         "method": tree["method"]["kind"],
-        "networks": {k: tree["method"].get(k) for k in ("start", "generator", "vae")},
+        "networks": {
+            k: tree["method"].get(k) for k in ("start", "generator", "vae", "base", "relative")
+        },
         "witness": {key: tree["witness"][key] for key in ("walkers", "replicates")},
         "temperature": settings.method.kernel.temperature if carries_weights(settings) else None,
         "optimizer": tree["optimizer"]["kind"],

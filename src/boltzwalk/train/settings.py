@@ -16,6 +16,7 @@ from ..energies.learnt_mixture import MixtureEnergy
 from ..kernels import refuse_weights
 from ..methods.contrastive import Contrastive
 from ..methods.cooperative import Cooperative
+from ..methods.generalized import Generalized
 from ..methods.jarzynski import Jarzynski
 from ..methods.likelihood import MaximumLikelihood
 from ..methods.variational import Variational
@@ -84,7 +85,7 @@ class Settings:
 
     data: Digits | Mnist | FashionMnist | Cifar10 | Table | Images | Toy | Modes | Uci
     energy: NetworkEnergy | MixtureEnergy | FlowEnergy
-    method: Contrastive | Jarzynski | Cooperative | Variational | MaximumLikelihood
+    method: Contrastive | Jarzynski | Cooperative | Variational | Generalized | MaximumLikelihood
     optimizer: Adam | SGD = field(default_factory=Adam)
     schedule: Schedule = field(default_factory=Schedule)
     updates: int = 1000
@@ -107,6 +108,11 @@ class Settings:
         if not 0 <= self.average < 1:
             raise ValueError(f"average must be in [0, 1), got {self.average}; 0.999 is usual")
         if self.witness.walkers:
+            if isinstance(self.method, Generalized):
+                raise ValueError(
+                    "a witness watches the density of an energy in the space of events, and a "
+                    "generalized model moves latent variables; write witness.walkers=0"
+                )
             refuse_weights(self.method.kernel)
 
 
