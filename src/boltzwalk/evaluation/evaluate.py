@@ -29,6 +29,8 @@ from .goodness import goodness
 from .likelihood import Effort, as_part, likelihood
 from .measure import Measure, Part, refused
 from .modes import modes
+from .partition import as_part as as_partition_part
+from .partition import partition
 from .quality import held_out_rows, quality
 
 __all__ = ["PARTS", "Plan", "evaluate", "evaluated"]
@@ -44,6 +46,7 @@ PARTS = (
     "goodness",
     "anomalies",
     "long_run",
+    "partition",
     "likelihood",
 )
 """All parts, in the order in which they are computed: what takes long comes last."""
@@ -157,6 +160,7 @@ def _parts(
                 run, features_for(run.dataset) if plan.inception else features(), place, plan
             ),
         ),
+        "partition": ({}, lambda: as_partition_part(partition(run, rng("partition")))),
         "likelihood": (
             {"effort": repr(replace(plan.effort, report=print))},
             lambda: as_part(likelihood(run, rng("likelihood"), plan.effort)),

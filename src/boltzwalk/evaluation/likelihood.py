@@ -56,6 +56,7 @@ class Likelihood:
         temperature: The temperature.
         dequantised: Whether the rows are images whose grey levels are spread over their cells;
             only then are bits per dimension those of the literature.
+        log_volume: What whitening a table takes from the nats; 0 for everything else.
     """
 
     split: str
@@ -66,6 +67,7 @@ class Likelihood:
     log_z: LogZ
     temperature: float
     dequantised: bool
+    log_volume: float = 0.0
 
     @property
     def bits(self) -> float:
@@ -136,6 +138,7 @@ def likelihood(run: Run, rng: torch.Generator, effort: Effort | None = None) -> 
         log_z=log_z,
         temperature=temperature,
         dequantised=rows.ndim == 4 and bool(torch.as_tensor(run.dataset.quantum).any()),
+        log_volume=run.dataset.log_volume if rows.ndim == 2 else 0.0,
     )
 
 
@@ -151,6 +154,12 @@ def as_part(found: Likelihood) -> Part:
         return Part([refused(name, log_z.refusal)], details)
     rows = f"a row, in the units of the data; mean of {found.rows:,} rows"
     measures = [_interval(name, found.nll, found.half_width, "nats", rows)]
+    if found.log_volume:
+        whitened, what = (
+            found.nll - found.log_volume,
+            "the same rows, whitened as the model sees them",
+        )
+        measures.append(_interval(f"{name}, whitened", whitened, found.half_width, "nats", what))
     if found.dequantised:
         what = f"{found.dimensions} dimensions, dequantised uniformly"
         measures.append(
