@@ -18,6 +18,7 @@ from .cooperative import (
     vae_teaching_mnist,
 )
 from .digits import digits
+from .generalized import gebm_cifar10, gebm_digits, gebm_manifold, gebm_mnist
 from .jarzynski import jarzynski_mixture, jarzynski_mixture_cd, jarzynski_mixture_pcd
 from .jarzynski_images import (
     jarzynski_cifar10,
@@ -61,6 +62,10 @@ RECIPES: dict[str, Callable[[], Settings]] = {
         vae_teaching_mnist,
         vae_teaching_fashion_mnist,
         vae_teaching_cifar10,
+        gebm_manifold,
+        gebm_digits,
+        gebm_mnist,
+        gebm_cifar10,
     )
 }
 """All recipes by name."""

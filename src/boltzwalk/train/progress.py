@@ -69,11 +69,16 @@ def brief(row: dict[str, float]) -> str:
         >>> brief({"energy_gap": 0.5, "gradient_mean": 7.0, "acceptance": 1.0, "ess": 0.83})
         'd +0.5  v 7  ess 83%'
     """
-    parts = [f"d {row['energy_gap']:+.3g}", f"v {row['gradient_mean']:.3g}"]
+    parts = [f"d {row['energy_gap']:+.3g}"]
+    if "gradient_mean" in row:
+        parts.append(f"v {row['gradient_mean']:.3g}")
+    if "kale" in row:
+        off = row["log_partition"] - row["log_partition_estimate"]
+        parts.append(f"kale {row['kale']:.3g}  c off {off:+.2g}")
     if "travel" in row:
         way = f"/{row['distance']:.3g}" if "distance" in row else ""
         parts.append(f"travel {row['travel']:.3g}{way}")
-    if row["acceptance"] < 1:
+    if row.get("acceptance", 1) < 1:
         parts.append(f"accepted {row['acceptance']:.0%}")
     if "ess" in row:
         parts.append(f"ess {row['ess']:.0%}")

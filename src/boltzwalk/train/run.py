@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from ..data import Dataset
 from ..energies.energy import refuse_coupled_layers
 from ..kernels import run as run_chain
+from ..methods.generalized import Generalized
 from ..methods.revision import chunks
 from ..replay import Replay
 from ..rng import generator
@@ -40,7 +41,9 @@ __all__ = [
     "content",
     "draw",
     "move",
+    "moves_latents",
     "open_run",
+    "own_energy",
     "proposals",
     "restore",
     "restore_newest",
@@ -290,10 +293,43 @@ def move(run: Run, walkers: Walkers, steps: int, rng: torch.Generator) -> Walker
         walkers: Where they start, evaluated by its model.
         steps: The number of kernel steps.
         rng: The source of the noise.
+
+    Raises:
+        ValueError: If the walkers of the run are latent variables, which events do not tell.
     """
+    if moves_latents(run):
+        raise ValueError(
+            "walkers of a generalized model are latent variables of its base, and events do not "
+            "tell them; draw samples with more steps instead"
+        )
     kernel = run.settings.method.kernel
     with _arithmetic(run):
         return run_chain(kernel, run.model, walkers, steps, rng, diagnose=False)[0]
+
+
+def own_energy(run: Run) -> nn.Module:
+    r"""Returns the energy of the model itself, whose density is :math:`e^{-U / T} / Z`.
+
+    That is the energy that draws samples, but where a method learns it relative to a base.
+
+    Arguments:
+        run: The run.
+
+    Raises:
+        ValueError: If the model has no density, since its base has none.
+    """
+    shift = getattr(run.method, "own_energy", None)
+    found: nn.Module = run.model if shift is None else shift(run.model)
+    return found
+
+
+def moves_latents(run: Run) -> bool:
+    """Returns whether the walkers of a run are latent variables of its base.
+
+    Arguments:
+        run: The run.
+    """
+    return isinstance(run.settings.method, Generalized)
 
 
 def weighted_walkers(run: Run) -> Walkers | None:
