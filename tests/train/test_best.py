@@ -13,8 +13,7 @@ from boltzwalk.energies.flow import FlowEnergy
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.likelihood import MaximumLikelihood
 from boltzwalk.train.execute import execute
-from boltzwalk.train.folder import best_checkpoint, checkpoints, read_rows
-from boltzwalk.train.held_out import NLL
+from boltzwalk.train.folder import NLL, best_checkpoint, checkpoints, read_rows
 from boltzwalk.train.optimizers import Adam
 from boltzwalk.train.run import open_run
 from boltzwalk.train.settings import Output, Settings, resolve
@@ -83,7 +82,7 @@ def test_a_run_that_was_stopped_goes_on_from_its_last_update_and_finds_the_same(
 def test_where_log_z_is_not_known_the_last_is_opened(tmp_path):
     settings = replace(SETTINGS, energy=NetworkEnergy(Multilayer((4,))), method=Contrastive())
     assert trained(tmp_path, replace(settings, updates=30)).update == 30
-    assert best_checkpoint(tmp_path, NLL) is None
+    assert best_checkpoint(tmp_path) is None
 
 
 def test_rows_of_the_log_must_meet_the_checkpoints():

@@ -37,7 +37,7 @@ class LatentEnergy(nn.Module):
 
     Arguments:
         base: The base g, in evaluation mode.
-        energy: The energy E relative to the base.
+        energy: The energy E relative to the base; None for none.
         inverse_temperature: The factor :math:`\beta` of the energy.
         prior: Whether the first term is there.
         misfit: A further energy of what is decoded, such as that of visible entries.
@@ -61,7 +61,7 @@ class LatentEnergy(nn.Module):
     def __init__(
         self,
         base: Decodes,
-        energy: Energy,
+        energy: Energy | None,
         inverse_temperature: float = 1.0,
         prior: bool = True,
         misfit: Callable[[Tensor], Tensor] | None = None,
@@ -81,7 +81,7 @@ class LatentEnergy(nn.Module):
     def forward(self, z: Float[Tensor, "N d"]) -> Float[Tensor, " N"]:
         """Returns the energies of latent rows, shape (N,)."""
         x = self.base.decode(z)
-        u = self.inverse_temperature * self.energy(x)
-        if self.misfit is not None:
-            u = u + self.misfit(x)
-        return u + z.square().sum(1) / 2 if self.prior else u
+        u = z.square().sum(1) / 2 if self.prior else z.new_zeros(len(z))
+        if self.energy is not None:
+            u = u + self.inverse_temperature * self.energy(x)
+        return u if self.misfit is None else u + self.misfit(x)

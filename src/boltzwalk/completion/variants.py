@@ -7,7 +7,8 @@ r"""Ways to complete rows: one samples the conditional of the energy, three were
 ``kernel``        published, second: K steps on all entries, from the masked row. Works with any
                   energy.
 ``latent``        published, third: a chain of latent variables under the likelihood of the visible
-                  entries -> decoder -> K steps on all entries.
+                  entries -> decoder -> K steps on all entries. Of a generalized model, whose
+                  walkers are latent variables, the chain has its energy as well, and is all.
 ================  =================================================================================
 
 The published variants let visible entries move with the others and put them back at the end; the
@@ -28,7 +29,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..methods.contrastive import Contrastive
-from ..train.run import Run, move
+from ..train.run import Run, move, moves_latents
 from ..walkers import evaluate
 from .conditional import Conditional, Free, free_part
 from .inputs import Inputs
@@ -127,6 +128,11 @@ def complete(run: Run, inputs: Inputs, plan: Plan, rng: torch.Generator) -> Comp
     Raises:
         ValueError: If the run has no network that the variant needs, or a completion is not finite.
     """
+    if moves_latents(run) and plan.variant != "latent":
+        raise ValueError(
+            "the walkers of a generalized model are latent variables of its base, got the variant "
+            f"{plan.variant}, which moves entries; write --variant latent"
+        )
     rows = torch.arange(len(inputs.x), device=inputs.x.device).repeat_interleave(plan.n)
     way = WAYS[plan.variant]
     found = []
@@ -175,6 +181,8 @@ def steps_of(run: Run, plan: Plan) -> int:
         plan: How to complete.
     """
     method = run.settings.method
+    if moves_latents(run):
+        return plan.latent_steps
     fresh = isinstance(method, Contrastive) and method.start.from_noise
     own: int = method.steps if fresh or _generates(run) else max(method.steps, LONG)
     return plan.steps or own
@@ -211,6 +219,8 @@ def _kernel(run: Run, x: Tensor, free: Free, plan: Plan, rng: torch.Generator) -
 def _latent(run: Run, x: Tensor, free: Free, plan: Plan, rng: torch.Generator) -> Tensor:
     """The third published variant."""
     made = _generated(run, x, free, plan, rng)
+    if moves_latents(run):
+        return made
     return move(run, evaluate(run.model, made), steps_of(run, plan), rng).x
 
 
@@ -232,7 +242,12 @@ def _generated(run: Run, x: Tensor, free: Free, plan: Plan, rng: torch.Generator
     base = generator_of(run, what)
     sigma = pixel_deviation(run)
     with torch.no_grad():
-        return base.decode(infer_latents(base, x, free, sigma, plan.latent_steps, rng))
+        energy, factor = None, 1.0
+        if moves_latents(run):
+            energy = run.method.relative(run.model)
+            factor = run.method.settings.inverse_temperature
+        steps = plan.latent_steps
+        return base.decode(infer_latents(base, x, free, sigma, steps, rng, energy, factor))
 
 
 def _generates(run: Run) -> bool:

@@ -23,7 +23,7 @@ import torch
 
 from ..methods.bounds import log_partition
 from ..methods.turns import Turns
-from ..train.run import Run
+from ..train.run import Run, known_log_z
 from ..walkers import effective_sample_size
 from .measure import Measure, Part
 
@@ -59,8 +59,8 @@ def partition(run: Run, rng: torch.Generator, samples: int = SAMPLES) -> Partiti
         samples: How many.
     """
     method = run.method
-    known = getattr(run.model, "log_z", None)
-    exact = math.nan if known is None else float(known)
+    known = known_log_z(run)
+    exact = math.nan if known is None else known
     if not isinstance(method, Turns):
         return Partition(math.nan, math.nan, math.nan, math.nan, 0, exact)
     energy, parts = method.relative(run.model), []
@@ -77,7 +77,7 @@ def partition(run: Run, rng: torch.Generator, samples: int = SAMPLES) -> Partiti
         half_width=half_width if effective >= FEW else math.nan,
         effective=effective,
         samples=samples,
-        exact=math.nan if method.settings.relative or method.settings.floor is not None else exact,
+        exact=exact,
     )
 
 

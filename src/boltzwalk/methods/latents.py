@@ -140,7 +140,7 @@ def moved(
         decay: How its step falls.
         energy: The energy of latent variables.
         z: Where they start, shape (N, d).
-        looks: The numbers of steps, increasing.
+        looks: The numbers of steps, increasing; 0 are the walkers at their start.
         rng: The source of the noise.
     """
     walkers = evaluate(energy, z)
@@ -155,14 +155,11 @@ def moved(
         yield walkers
 
 
-def latent_walkers(
-    base: Proposes, energy: LatentEnergy, relative: Energy, walkers: Walkers
-) -> Walkers:
+def latent_walkers(base: Proposes, relative: Energy, walkers: Walkers) -> Walkers:
     r"""Returns the walkers in the space of events, evaluated by the energy relative to the base.
 
     Arguments:
         base: The base.
-        energy: The energy that moved them.
         relative: The energy relative to the base.
         walkers: Walkers of latent variables.
     """
@@ -190,6 +187,7 @@ def importance_resampled(
         The samples, shape (n, *event), and the log-weights of the candidates.
     """
     x = energy.base.decode(energy.base.latents(candidates, rng))
+    assert energy.energy is not None
     log_w = -energy.inverse_temperature * energy.energy(x)
     chosen = torch.multinomial(torch.softmax(log_w.double(), 0), n, True, generator=rng)
     return x[chosen], log_w

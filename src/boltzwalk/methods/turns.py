@@ -7,7 +7,7 @@ base has one. The state counts them, so that a run goes on where it was.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,9 +17,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..bases import learning
+from ..bases.frozen import frozen
 from ..bases.relative import Shifted, require_density
 from ..energies.energy import Energy
-from ..walkers import Walkers, cat, effective_sample_size, evaluate
+from ..walkers import Walkers, cat, effective_sample_size
 from . import bounds
 from .latents import latent_energy, latent_walkers, moved
 from .revision import chunks
@@ -250,17 +251,28 @@ class Turns(nn.Module):
             steps: The number of kernel steps; 0 takes those of the settings.
             from_noise: All of them do: latent noise.
         """
-        own, relative = self.settings, self.relative(energy)
-        steps = steps or own.sample_steps
-        if steps == 0:
-            return cat(*(evaluate(relative, self._drawn(part, rng)) for part in chunks(n)))
-        found = []
-        for part in chunks(n):
-            z = self.base.latents(part, rng)  # as the base alone draws them, to be compared
-            u = latent_energy(self.base, relative, own.kernel, own.inverse_temperature, rng)
-            (walkers,) = moved(own.kernel, own.decay, u, z, [steps], rng)
-            found.append(latent_walkers(self.base, u, relative, walkers))
-        return cat(*found)
+        looks = [steps or self.settings.sample_steps]
+        return cat(*(self.trajectory(energy, part, looks, rng)[-1] for part in chunks(n)))
+
+    def trajectory(
+        self, energy: Energy, n: int, looks: Sequence[int], rng: torch.Generator
+    ) -> list[Walkers]:
+        r"""Draws n walkers and returns them, decoded, after each of so many steps.
+
+        Arguments:
+            energy: The network of the settings, which has learnt.
+            n: How many walkers.
+            looks: The numbers of steps, increasing; 0 is what the base alone draws.
+            rng: The source of the noise.
+        """
+        own = self.settings
+        base, relative = frozen(self.base), self.relative(_frozen(energy))
+        z = base.latents(n, rng)  # as the base alone draws them, to be compared
+        u = latent_energy(base, relative, own.kernel, own.inverse_temperature, rng)
+        return [
+            latent_walkers(base, relative, walkers)
+            for walkers in moved(own.kernel, own.decay, u, z, looks, rng)
+        ]
 
     def population(self, energy: Energy, state: Turn) -> None:
         """Returns None: these walkers carry no weights."""
@@ -277,6 +289,11 @@ class Turns(nn.Module):
         if own.learns != "both":
             return of_base if own.learns == "base" else of_energy
         return -(-(own.energy_steps * of_energy + of_base) // (own.energy_steps + 1))
+
+
+def _frozen(energy: Energy) -> Energy:
+    """The energy as it is used when nothing learns, where it is a network."""
+    return frozen(energy) if isinstance(energy, nn.Module) else energy
 
 
 def _squashed(loss: Tensor, parameters: list[nn.Parameter]) -> Tensor:

@@ -32,6 +32,7 @@ from .density import (
     gebm_white_wine_ml,
 )
 from .digits import digits
+from .generalized import gebm_cifar10, gebm_digits, gebm_manifold, gebm_mnist
 from .jarzynski import jarzynski_mixture, jarzynski_mixture_cd, jarzynski_mixture_pcd
 from .jarzynski_images import (
     jarzynski_cifar10,
@@ -75,6 +76,10 @@ RECIPES: dict[str, Callable[[], Settings]] = {
         vae_teaching_mnist,
         vae_teaching_fashion_mnist,
         vae_teaching_cifar10,
+        gebm_manifold,
+        gebm_digits,
+        gebm_mnist,
+        gebm_cifar10,
         gebm_red_wine,
         gebm_red_wine_dv,
         gebm_red_wine_cd,

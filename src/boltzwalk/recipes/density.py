@@ -43,12 +43,15 @@ KALE = Generalized(
     base=FLOW,
     relative=False,
     noise_factor=5,
-    energy_steps=1,
-    first_energy_steps=1,
+    energy_steps=5,
+    first_energy_steps=5,
+    gradient_penalty=0.1,
     initial_samples=10_000,
     log_partition_rate=1e-2,
     base_rate=1e-3,
     base_beta1=0.9,
+    kernel=MALA(step_size=0.05),
+    sample_steps=100,
 )
 
 

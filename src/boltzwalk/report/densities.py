@@ -20,7 +20,7 @@ from ..evaluation.partition import partition
 from ..rng import generator
 from ..train.folder import checkpoints, read_rows
 from ..train.held_out import unseen
-from ..train.run import Run, open_run
+from ..train.run import Run, known_log_z, open_run
 from .beside import aligned, interval
 
 __all__ = ["table_of_densities"]
@@ -73,7 +73,7 @@ def _row(group: Sequence[Path]) -> list[str]:
 @torch.no_grad()
 def _nats(run: Run) -> Tensor:
     """The surprise of each held-out row, in model units."""
-    known = getattr(run.model, "log_z", None)
+    known = known_log_z(run)
     if known is None:
         raise ValueError(
             "densities are compared where log Z is known, got a "
@@ -81,7 +81,7 @@ def _nats(run: Run) -> Tensor:
         )
     rows = unseen(run.dataset)[0]
     energies: Tensor = run.model(rows)
-    return energies.cpu().double() + float(known)
+    return energies.cpu().double() + known
 
 
 def _spread(values: Sequence[float], digits: int) -> str:

@@ -15,7 +15,7 @@ import torch
 from ..rng import generator
 from . import folder as run_folder
 from .checkpoint import write_atomically
-from .held_out import NLL, held_out
+from .held_out import held_out
 from .loop import Update, train
 from .pictures import picture
 from .process import only_process, peak_memory
@@ -92,7 +92,7 @@ def _trained(
             trace.write(done.update)
             run_folder.flush_rows(folder)  # a checkpoint must not know more than the log
             save(now, run_folder.checkpoint_path(folder, now.update))
-            best = run_folder.best_checkpoint(folder, NLL) if output.best else None
+            best = run_folder.best_checkpoint(folder) if output.best else None
             run_folder.prune(folder, output.keep, best)
         yield Progress(done.update, row)
         if stopping:

@@ -35,6 +35,7 @@ from .tree import differences, to_tree
 
 __all__ = [
     "FAILURE",
+    "NLL",
     "ROWS",
     "append_row",
     "best_checkpoint",
@@ -50,6 +51,9 @@ __all__ = [
     "truncate_rows",
 ]
 
+
+NLL = "nll_validation"
+"""The number of the log that compares checkpoints: the mean of -log p of validation rows."""
 
 FAILURE = "failure.txt"
 """Where a run that broke off says why, until it goes on."""
@@ -158,15 +162,14 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted((p for p in found if re.fullmatch(r"update_\d{8,}", p.stem)), reverse=True)
 
 
-def best_checkpoint(folder: Path, key: str) -> Path | None:
-    """Returns the checkpoint at whose update a number of the log is lowest; None where none is.
+def best_checkpoint(folder: Path) -> Path | None:
+    """Returns the checkpoint whose validation rows are the likeliest; None where none is known.
 
     Arguments:
         folder: The run folder.
-        key: The number.
     """
     found = {path: int(path.stem.split("_")[1]) for path in checkpoints(folder)}
-    values = {row["update"]: row[key] for row in read_rows(folder / "log.jsonl") if key in row}
+    values = {row["update"]: row[NLL] for row in read_rows(folder / "log.jsonl") if NLL in row}
     known = [path for path, update in found.items() if update in values]
     return min(known, key=lambda path: values[found[path]], default=None)
 

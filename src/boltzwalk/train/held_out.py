@@ -9,20 +9,15 @@ and says which update to keep.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ..data import Dataset
+from .folder import NLL
+from .run import Run, known_log_z
 
-if TYPE_CHECKING:
-    from .run import Run
-
-__all__ = ["NLL", "held_out", "unseen"]
-
-NLL = "nll_validation"
-"""The key of the log for the mean of -log p over validation rows, by which updates are compared."""
+__all__ = ["held_out", "unseen"]
 
 ROWS = 1000
 """The rows whose energies are taken at every row of the log, at most."""
@@ -58,7 +53,7 @@ def held_out(run: Run, row: dict[str, float]) -> dict[str, float]:
     found = {"energy_validation": float(u.mean()) * temperature}
     if "log_z" in row:
         found["cross_entropy_validation"] = float(u.mean()) + row["log_z"]
-    log_z = getattr(run.model, "log_z", None)
+    log_z = known_log_z(run)
     if run.average is not None and (log_z is not None or "witness_log_z" in row):
         u = run.model(rows).cpu().double() / temperature
     if log_z is not None and temperature == 1:

@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from ..data import Dataset
 from ..energies.energy import refuse_coupled_layers
 from ..kernels import run as run_chain
+from ..methods.generalized import Generalized
 from ..methods.revision import chunks
 from ..replay import Replay
 from ..rng import generator
@@ -30,7 +31,6 @@ from .checkpoint import (
     save_checkpoint,
     unflatten,
 )
-from .held_out import NLL
 from .process import keep_freed_memory
 from .settings import Settings, carries_weights, from_yaml, resolve, to_yaml
 from .tree import differences, to_tree
@@ -40,8 +40,11 @@ __all__ = [
     "available",
     "content",
     "draw",
+    "known_log_z",
     "move",
+    "moves_latents",
     "open_run",
+    "own_energy",
     "proposals",
     "restore",
     "restore_newest",
@@ -235,7 +238,7 @@ def open_run(path: Path, device: str | None = None) -> Run:
         settings, candidates = from_yaml(text.get("settings", ""), path), [path]
     else:
         settings, candidates = run_folder.read_settings(path), run_folder.checkpoints(path)
-        best = run_folder.best_checkpoint(path, NLL) if settings.output.best else None
+        best = run_folder.best_checkpoint(path) if settings.output.best else None
         candidates.sort(key=lambda candidate: candidate != best)  # the others stay in their order
     if not candidates:
         raise FileNotFoundError(
@@ -293,10 +296,55 @@ def move(run: Run, walkers: Walkers, steps: int, rng: torch.Generator) -> Walker
         walkers: Where they start, evaluated by its model.
         steps: The number of kernel steps.
         rng: The source of the noise.
+
+    Raises:
+        ValueError: If the walkers of the run are latent variables, which events do not tell.
     """
+    if moves_latents(run):
+        raise ValueError(
+            "walkers of a generalized model are latent variables of its base, and events do not "
+            "tell them; draw samples with more steps instead"
+        )
     kernel = run.settings.method.kernel
     with _arithmetic(run):
         return run_chain(kernel, run.model, walkers, steps, rng, diagnose=False)[0]
+
+
+def own_energy(run: Run) -> nn.Module:
+    r"""Returns the energy of the model itself, whose density is :math:`e^{-U / T} / Z`.
+
+    That is the energy that draws samples, but where a method learns it relative to a base.
+
+    Arguments:
+        run: The run.
+
+    Raises:
+        ValueError: If the model has no density, since its base has none.
+    """
+    shift = getattr(run.method, "own_energy", None)
+    found: nn.Module = run.model if shift is None else shift(run.model)
+    return found
+
+
+def known_log_z(run: Run) -> float | None:
+    r"""Returns :math:`\log Z` of the model itself where it is known exactly; None where it is not.
+
+    Arguments:
+        run: The run.
+    """
+    known, method = getattr(run.model, "log_z", None), run.settings.method
+    if isinstance(method, Generalized) and (method.relative or method.floor is not None):
+        return None  # that of exp(-E), which is not the model
+    return None if known is None else float(known)
+
+
+def moves_latents(run: Run) -> bool:
+    """Returns whether the walkers of a run are latent variables of its base.
+
+    Arguments:
+        run: The run.
+    """
+    return isinstance(run.settings.method, Generalized)
 
 
 def weighted_walkers(run: Run) -> Walkers | None:
