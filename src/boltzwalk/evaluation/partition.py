@@ -29,7 +29,7 @@ from .measure import Measure, Part
 
 __all__ = ["Partition", "as_part", "partition"]
 
-SAMPLES = 100_000
+SAMPLES = 20_000
 """Fresh base samples."""
 
 AT_ONCE = 4096
@@ -72,7 +72,7 @@ def partition(run: Run, rng: torch.Generator, samples: int = SAMPLES) -> Partiti
     # The relative variance of the mean weight, and with it that of its logarithm.
     half_width = 1.96 * math.sqrt(max(1 / effective - 1 / samples, 0))
     return Partition(
-        learnt=float(method.log_partition),
+        learnt=float(method.log_partition.detach()),
         estimate=float(log_partition(e)),
         half_width=half_width if effective >= FEW else math.nan,
         effective=effective,

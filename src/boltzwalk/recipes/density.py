@@ -80,7 +80,7 @@ def gebm_red_wine() -> Settings:
 
     Reached: TODO
     """
-    return _settings(Uci("red_wine"), updates=2000)
+    return _settings(Uci("red_wine"), updates=1500)
 
 
 def gebm_red_wine_dv() -> Settings:
@@ -113,7 +113,7 @@ def gebm_white_wine() -> Settings:
 
     Reached: TODO
     """
-    return _settings(Uci("white_wine"), updates=2000)
+    return _settings(Uci("white_wine"), updates=1500)
 
 
 def gebm_white_wine_dv() -> Settings:
@@ -146,7 +146,7 @@ def gebm_parkinsons() -> Settings:
 
     Reached: TODO
     """
-    return _settings(Uci("parkinsons"), updates=2000)
+    return _settings(Uci("parkinsons"), updates=1500)
 
 
 def gebm_parkinsons_dv() -> Settings:
