@@ -118,7 +118,7 @@ def test_no_steps_draw_from_the_base_alone(tmp_path):
     finish(settings, tmp_path)
     run = open_run(tmp_path)
     a, b = (f(run, 30, generator(1, "sample")) for f in (draw, proposals))
-    assert torch.equal(a.x, b)
+    torch.testing.assert_close(a.x, b)  # by a faster copy
 
 
 def test_settings_go_to_yaml_and_back():

@@ -1,8 +1,8 @@
 """Networks as they are used when nothing learns: the same functions, faster.
 
 Batch normalisation in evaluation mode is a scale and a shift, and is put into the weights of the
-layer before it; a spectrally normalised weight is computed once; convolutions run channels last.
-No parameter asks for a gradient.
+layer before it; a spectrally normalised weight is computed once; images are channels last from the
+dense layer on that makes them. No parameter asks for a gradient.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import copy
 from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
@@ -39,11 +39,55 @@ def frozen(network: Network) -> Network:
             _unparametrise(layer)
     for layer in list(fast.modules()):
         if isinstance(layer, nn.Sequential):
+            _last(layer)
             _fuse(layer)
     for layer in fast.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return fast.requires_grad_(False)
+
+
+class _ChannelsLast(nn.Module):
+    """Makes rows whose features are ordered (height, width, channels) images."""
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, x: Tensor) -> Tensor:
+        channels, height, width = self.shape
+        return x.reshape(len(x), height, width, channels).permute(0, 3, 1, 2)
+
+
+def _last(layers: nn.Sequential) -> None:
+    """Orders the features of a dense layer that makes images as these lie in memory, in place.
+
+    A normalisation of the images after it becomes one of the features, each with its channel's.
+    """
+    if len(layers) < 2:
+        return
+    dense, images = layers[0], layers[1]
+    if not (isinstance(dense, nn.Linear) and isinstance(images, nn.Unflatten)):
+        return
+    shape = tuple(images.unflattened_size)
+    if len(shape) != 3:
+        return
+    channels, height, width = (int(side) for side in shape)
+    order = torch.arange(channels * height * width).view(channels, height, width)
+    order = order.permute(1, 2, 0).flatten()
+    dense.weight.copy_(dense.weight[order])
+    if dense.bias is not None:
+        dense.bias.copy_(dense.bias[order])
+    layers[1] = _ChannelsLast((channels, height, width))
+    norm = layers[2] if len(layers) > 2 else None
+    if not isinstance(norm, nn.BatchNorm2d):
+        return
+    flat = nn.BatchNorm1d(len(order), eps=norm.eps, affine=norm.affine).eval()
+    for name, value in norm.state_dict().items():
+        if value.ndim:  # but not the count of batches
+            getattr(flat, name).data = value.repeat(height * width)
+    layers[0] = fuse_linear_bn_eval(dense, flat)
+    del layers[2]
 
 
 def _unparametrise(layer: nn.Module) -> None:

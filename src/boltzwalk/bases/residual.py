@@ -38,7 +38,7 @@ class ResidualGenerator:
     Example:
         >>> decoder = ResidualGenerator(width=8).build((3, 32, 32), latent=4)
         >>> sum(parameter.numel() for parameter in decoder.parameters())
-        4467
+        4475
     """
 
     width: int = 128

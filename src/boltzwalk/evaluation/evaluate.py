@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from ..diagnostics.long_run import LongRun, run_long
+from ..diagnostics.partition import partition_finding
 from ..diagnostics.verdict import anatomy, verdict
 from ..rng import generator
 from ..train.folder import FAILURE, read_rows
@@ -188,7 +189,8 @@ def _failure(folder: Path) -> str:
 def _training(folder: Path) -> Part:
     """What the log of a run says of its training."""
     rows, trace = read_rows(folder / "log.jsonl"), read_trace(folder)
-    findings = [list(finding) for finding in anatomy(rows, trace)]
+    of_c = partition_finding(rows)
+    findings = [list(finding) for finding in [*anatomy(rows, trace), *([of_c] if of_c else [])]]
     found = verdict(rows, trace, _failure(folder))
     return Part([], {"findings": findings, "update": found.update}, found.label, found.reason)
 

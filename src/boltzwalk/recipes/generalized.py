@@ -48,10 +48,10 @@ def gebm_digits() -> Settings:
     """
     return Settings(
         data=Digits(),
-        energy=NetworkEnergy(Multilayer((256, 256), activation="leaky_relu")),
+        energy=NetworkEnergy(Multilayer((256, 256), activation="leaky_relu"), spectral_norm=True),
         method=Generalized(
             base=bases.digits().generator(),
-            gradient_penalty=1.0,
+            gradient_penalty=0.1,
             log_partition_rate=1e-2,
             base_rate=1e-3,
             kernel=ULA(1e-3),
@@ -71,21 +71,21 @@ def gebm_mnist() -> Settings:
     Reached: not run to its end.
     """
     layers = ((1, 4, 2, 1), (2, 4, 2, 1))
-    network = Convolutional(width=16, layers=layers, leak=0.1, normalise=True, initial="xavier")
+    network = Convolutional(width=16, layers=layers, leak=0.1, initial="xavier")
     return Settings(
         data=Mnist(),
-        energy=NetworkEnergy(network),
+        energy=NetworkEnergy(network, spectral_norm=True),
         method=Generalized(
             base=bases.mnist_small().generator(),
             gradient_penalty=1.0,
             log_partition_rate=1e-2,
-            base_rate=2e-4,
+            base_rate=3e-4,
             kernel=ULA(1e-3),
             inverse_temperature=10.0,
         ),
-        optimizer=Adam(2e-4, beta1=0.5),
+        optimizer=Adam(1e-3, beta1=0.5),
         schedule=Schedule(anneal=0.3),
-        updates=20_000,
+        updates=12_000,
         batch=64,
         precision="auto",
         output=Output(save_every=2000, picture_every=2000),

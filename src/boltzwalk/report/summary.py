@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..data import Toy
+from ..diagnostics.partition import partition_finding
 from ..diagnostics.verdict import verdict
 from ..evaluation.shares import has_classes, mode_masses, target_shares
 from ..metrics.classifier import classifier_for, judge_classes
@@ -69,6 +70,9 @@ def summarise(run: Run, folder: Path) -> list[Number]:
     if rows:
         found = verdict(rows, read_trace(folder))
         numbers.append(Number("training", found.label, found.reason))
+        of_c = partition_finding(rows)
+        if of_c:
+            numbers.append(Number(*of_c))
         numbers += _weights(rows[-1], run.dataset.log_volume) + _chain(rows[-1])
     if costs:
         cost = costs[-1]
