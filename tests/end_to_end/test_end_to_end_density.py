@@ -49,6 +49,8 @@ def test_kale_finds_log_z_and_does_not_overfit_as_maximum_likelihood_does(tmp_pa
     assert abs(float(last.method.log_partition.detach()) - last.model.log_z) < 0.2
     known_best, known_last = trained("gebm_red_wine_ml", tmp_path / "runs" / "gebm_red_wine_ml")
     rises = nll(known_last) - nll(known_best), nll(last) - nll(best)
-    print(rises, found, float(last.method.log_partition.detach()), last.model.log_z, nll(best), normal)
+    print(
+        rises, found, float(last.method.log_partition.detach()), last.model.log_z, nll(best), normal
+    )
     assert nll(known_last) - nll(known_best) > 10 * (nll(last) - nll(best))
     assert nll(known_best) == pytest.approx(nll(best), abs=1.0)

@@ -105,7 +105,6 @@ class MaximumLikelihood:
         info = {
             "nll": loss.detach(),
             "energy_data": u.detach(),
-            "log_partition": log_z.detach(),
             "temperature": torch.ones(()),
         }
         return loss, None, info

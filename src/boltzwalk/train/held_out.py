@@ -35,10 +35,10 @@ def unseen(dataset: Dataset) -> tuple[Tensor, str]:
 def held_out(run: Run, row: dict[str, float]) -> dict[str, float]:
     """Returns what the log gets beside the numbers of an update.
 
-    The mean energy of validation rows; where the energy knows its log Z, the exact mean of -log p;
-    where walkers carry log Z, the cross-entropy with it; and where a witness does, the same with
-    the half-width of its 95 % interval, which has both the error of log Z and that of the mean over
-    the rows.
+    The mean energy of validation rows; where the energy knows its log Z, this and the exact mean of
+    -log p; where walkers carry log Z, the cross-entropy with it; and where a witness does, the same
+    with the half-width of its 95 % interval, which has both the error of log Z and that of the mean
+    over the rows.
 
     Arguments:
         run: The run after an update.
@@ -58,6 +58,7 @@ def held_out(run: Run, row: dict[str, float]) -> dict[str, float]:
         u = run.model(rows).cpu().double() / temperature
     if log_z is not None and temperature == 1:
         found[NLL] = float(u.mean()) + log_z
+        found["log_z_exact"] = log_z
     if "witness_log_z" in row:
         error = 1.96 * float(u.std()) / math.sqrt(len(u))
         found["witness_cross_entropy"] = float(u.mean()) + row["witness_log_z"]
