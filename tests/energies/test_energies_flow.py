@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from boltzwalk.bases.flow import Flow
+from boltzwalk.energies.analytic import Gaussian
 from boltzwalk.energies.energy import energy_and_grad, refuse_coupled_layers
 from boltzwalk.energies.exact import exact_samples
 from boltzwalk.energies.flow import FlowEnergy
@@ -67,6 +68,14 @@ def test_annealing_finds_log_z_that_is_known(rng):
     assert not found.refusal
     assert abs(found.estimate - energy.log_z) < max(3 * found.half_width, 0.1)
     assert math.isfinite(found.half_width)
+
+
+def test_it_is_a_reference_for_the_log_z_of_another_energy(energy, rng):
+    target = Gaussian(2, (0.5, -0.5), (0.6, 0.4))
+    like = target.sample(500, rng)
+    found = estimate_log_z(target, like, rng, Annealing(walkers=256), reference=energy)
+    assert not found.refusal
+    assert abs(found.estimate - target.log_z) < max(3 * found.half_width, 0.05)
 
 
 def test_positions_of_another_shape_are_refused(energy):
