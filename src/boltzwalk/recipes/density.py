@@ -55,15 +55,16 @@ KALE = Generalized(
 )
 
 
-def _settings(data: Uci, updates: int) -> Settings:
+def _settings(data: Uci) -> Settings:
     """A density by KALE."""
     return Settings(
         data=data,
         energy=FlowEnergy(FLOW),
         method=KALE,
         optimizer=Adam(1e-3),
-        updates=updates,
+        updates=1000,
         batch=100,
+        clip_gradient=10.0,  # a base sample of a weight of 50 would throw base and energy off
         threads=1,
         output=Output(log_every=50, save_every=50, picture_every=0, best=True),
     )
@@ -80,7 +81,7 @@ def gebm_red_wine() -> Settings:
 
     Reached: TODO
     """
-    return _settings(Uci("red_wine"), updates=1500)
+    return _settings(Uci("red_wine"))
 
 
 def gebm_red_wine_dv() -> Settings:
@@ -113,7 +114,7 @@ def gebm_white_wine() -> Settings:
 
     Reached: TODO
     """
-    return _settings(Uci("white_wine"), updates=1500)
+    return _settings(Uci("white_wine"))
 
 
 def gebm_white_wine_dv() -> Settings:
@@ -146,7 +147,7 @@ def gebm_parkinsons() -> Settings:
 
     Reached: TODO
     """
-    return _settings(Uci("parkinsons"), updates=1500)
+    return _settings(Uci("parkinsons"))
 
 
 def gebm_parkinsons_dv() -> Settings:
