@@ -23,7 +23,7 @@ DENSITIES: dict[str, Density] = {
     "checkerboard": Checkerboard(),
     "two_moons": TwoMoons(),
     "damped_sine": DampedSine(),
-    "damped_curve": DampedSine(noise=0.0),
+    "damped_curve": DampedSine(cycles=1.0, middle=0.4, noise=0.0),
 }
 
 
