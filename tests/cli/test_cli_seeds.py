@@ -51,6 +51,7 @@ def test_every_method_is_trained_with_every_seed(tmp_path, boltzwalk):
     names = [f"gebm_red_wine{method}" for method in METHODS]
     folders = [f"{name}_seed{seed}" for name in names for seed in (5, 6)]
     assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == sorted(folders)
+    assert len(re.findall(r"^training +healthy", said, re.MULTILINE)) == 8
     rows = table(said)
     assert list(rows) == names
     for name in names:

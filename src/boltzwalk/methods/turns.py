@@ -166,7 +166,6 @@ class Turns(nn.Module):
             if own.gradient_penalty:
                 slopes = self._slopes(energy, data, y, rng)
                 loss = loss + own.gradient_penalty * slopes.square().mean()
-                info["gradient_mean"] = slopes.detach().mean()
                 info["gradient_penalty"] = slopes.detach().square().mean()
             parameters = list(energy.parameters()) if isinstance(energy, nn.Module) else []
             if own.parameter_penalty:
