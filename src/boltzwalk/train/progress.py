@@ -60,7 +60,7 @@ def shown(
 
 
 def brief(row: dict[str, float]) -> str:
-    """The numbers that matter: energy gap d, gradient v, travel against distance, weights.
+    """The numbers that matter: gap d, gradient v, travel against distance, weights, likelihoods.
 
     Arguments:
         row: A row of the log.
@@ -68,6 +68,8 @@ def brief(row: dict[str, float]) -> str:
     Example:
         >>> brief({"energy_gap": 0.5, "gradient_mean": 7.0, "acceptance": 1.0, "ess": 0.83})
         'd +0.5  v 7  ess 83%'
+        >>> brief({"nll": 12.34, "nll_validation": 12.9})
+        'nll 12.34  validation nll 12.9'
     """
     formats = {"energy_gap": "d {:+.3g}", "gradient_mean": "v {:.3g}", "nll": "nll {:.4g}"}
     parts = [text.format(row[name]) for name, text in formats.items() if name in row]
