@@ -10,10 +10,14 @@ from boltzwalk.bases.flow import Flow
 from boltzwalk.data import Toy
 from boltzwalk.energies import Multilayer, NetworkEnergy
 from boltzwalk.energies.flow import FlowEnergy
+from boltzwalk.evaluation.likelihood import Effort, likelihood
 from boltzwalk.evaluation.partition import Partition, as_part, partition
+from boltzwalk.kernels import MALA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.generalized import Generalized
-from boltzwalk.train.run import start
+from boltzwalk.metrics.quadrature import log_z_in_the_plane
+from boltzwalk.smc.log_z import Annealing
+from boltzwalk.train.run import own_energy, start
 from boltzwalk.train.settings import Settings, resolve
 
 FLOW = Flow(transforms=3, widths=(12,), activation="tanh")
@@ -95,3 +99,22 @@ def test_without_a_base_there_is_the_truth_or_nothing(rng):
     energy = NetworkEnergy(Multilayer((4,)))
     run = start(resolve(replace(SETTINGS, energy=energy, method=Contrastive())))
     assert as_part(partition(run, rng)).measures == []
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_a_free_energy_on_a_flow_is_judged_by_annealing(relative, rng):
+    """Against quadrature in the plane, which also says what fresh base samples estimate."""
+    energy = NetworkEnergy(Multilayer((16,), activation="silu"), reference_scale=2.0)
+    method = Generalized(base=FLOW, relative=relative, kernel=MALA(0.1), sample_steps=20)
+    run = start(resolve(replace(SETTINGS, energy=energy, method=method)))
+    found = likelihood(run, rng, Effort(samples=200, steps=20, annealing=Annealing(walkers=256)))
+    model = own_energy(run)
+    truth = log_z_in_the_plane(model, run.dataset.train, 1.0, 400)
+    assert not found.log_z.refusal
+    assert abs(found.log_z.estimate - truth) < max(3 * found.log_z.half_width, 0.05)
+    rows = run.dataset.test
+    nll = float(model(rows).detach().double().mean()) + truth
+    assert found.nll == pytest.approx(nll, abs=max(3 * found.log_z.half_width, 0.05))
+    fresh = partition(run, rng)
+    assert math.isnan(fresh.exact)
+    assert abs(fresh.estimate - truth) < 5 / 1.96 * fresh.half_width + 0.01

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import shlex
 import sys
 from collections.abc import Sequence
@@ -233,7 +234,7 @@ def _with_seeds(settings: Settings, folder: Path, times: int) -> list[tuple[Sett
 
 def _begun_with(folder: Path) -> list[str]:
     """The device, precision and threads of a run that is there, which the same command keeps."""
-    candidates = [folder, *sorted(folder.parent.glob(f"{folder.name}_seed*"))]
+    candidates = [folder, *sorted(folder.parent.glob(f"{glob.escape(folder.name)}_seed*"))]
     there = [place for place in candidates if (place / "settings.yaml").exists()]
     if not there:
         return []
