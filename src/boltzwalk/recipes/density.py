@@ -79,7 +79,10 @@ def _cd(settings: Settings) -> Settings:
 def gebm_red_wine() -> Settings:
     """Red wine by KALE; trains the next three recipes beside it, with three seeds each.
 
-    Reached: TODO
+    Reached: 12.75 ± 0.11 nats a whitened test row at the update with the likeliest validation rows,
+    12.70 ± 0.07 at the end (three seeds), c off log Z by 0.5 %, in 153 s a run on a quarter of a
+    core (46 s of a processor), by `boltzwalk train gebm_red_wine --alone`, one seed at a time; all
+    twelve runs by one command were not timed.
     """
     return _settings(Uci("red_wine"))
 
@@ -87,7 +90,8 @@ def gebm_red_wine() -> Settings:
 def gebm_red_wine_dv() -> Settings:
     """Red wine by the Donsker-Varadhan objective, without c.
 
-    Reached: TODO
+    Reached: 12.76 nats a whitened test row, 12.60 at the end (one seed), in 258 s on a fifth of a
+    core, by `boltzwalk train gebm_red_wine_dv`.
     """
     settings = gebm_red_wine()
     return replace(settings, method=replace(KALE, objective="donsker_varadhan"))
@@ -96,7 +100,8 @@ def gebm_red_wine_dv() -> Settings:
 def gebm_red_wine_cd() -> Settings:
     """Red wine by contrastive divergence, ten steps from the data.
 
-    Reached: TODO
+    Reached: 13.06 nats a whitened test row, 13.47 at the end (one seed), in 317 s on a fifth of a
+    core (56 s of a processor), by `boltzwalk train gebm_red_wine_cd`.
     """
     return _cd(gebm_red_wine())
 
@@ -104,7 +109,10 @@ def gebm_red_wine_cd() -> Settings:
 def gebm_red_wine_ml() -> Settings:
     """Red wine by maximum likelihood, with the log Z that is known.
 
-    Reached: TODO
+    Reached: 12.93 ± 0.20 nats a whitened test row, 13.17 ± 0.28 at the end (three seeds), in 44 s a
+    run on a quarter of a core (11 s of a processor), by
+    `boltzwalk train gebm_red_wine_ml --seeds 3`. Unclipped and 500 updates longer it ends at
+    15.78 ± 0.44.
     """
     return replace(gebm_red_wine(), method=MaximumLikelihood())
 
@@ -112,7 +120,7 @@ def gebm_red_wine_ml() -> Settings:
 def gebm_white_wine() -> Settings:
     """White wine by KALE; trains the next three recipes beside it, with three seeds each.
 
-    Reached: TODO
+    Reached: not run.
     """
     return _settings(Uci("white_wine"))
 
@@ -120,7 +128,7 @@ def gebm_white_wine() -> Settings:
 def gebm_white_wine_dv() -> Settings:
     """White wine by the Donsker-Varadhan objective, without c.
 
-    Reached: TODO
+    Reached: not run.
     """
     settings = gebm_white_wine()
     return replace(settings, method=replace(KALE, objective="donsker_varadhan"))
@@ -129,7 +137,7 @@ def gebm_white_wine_dv() -> Settings:
 def gebm_white_wine_cd() -> Settings:
     """White wine by contrastive divergence, ten steps from the data.
 
-    Reached: TODO
+    Reached: not run.
     """
     return _cd(gebm_white_wine())
 
@@ -137,7 +145,7 @@ def gebm_white_wine_cd() -> Settings:
 def gebm_white_wine_ml() -> Settings:
     """White wine by maximum likelihood, with the log Z that is known.
 
-    Reached: TODO
+    Reached: not run.
     """
     return replace(gebm_white_wine(), method=MaximumLikelihood())
 
@@ -145,7 +153,7 @@ def gebm_white_wine_ml() -> Settings:
 def gebm_parkinsons() -> Settings:
     """Parkinsons by KALE; trains the next three recipes beside it, with three seeds each.
 
-    Reached: TODO
+    Reached: not run.
     """
     return _settings(Uci("parkinsons"))
 
@@ -153,7 +161,7 @@ def gebm_parkinsons() -> Settings:
 def gebm_parkinsons_dv() -> Settings:
     """Parkinsons by the Donsker-Varadhan objective, without c.
 
-    Reached: TODO
+    Reached: not run.
     """
     settings = gebm_parkinsons()
     return replace(settings, method=replace(KALE, objective="donsker_varadhan"))
@@ -162,7 +170,7 @@ def gebm_parkinsons_dv() -> Settings:
 def gebm_parkinsons_cd() -> Settings:
     """Parkinsons by contrastive divergence, ten steps from the data.
 
-    Reached: TODO
+    Reached: not run.
     """
     return _cd(gebm_parkinsons())
 
@@ -170,6 +178,6 @@ def gebm_parkinsons_cd() -> Settings:
 def gebm_parkinsons_ml() -> Settings:
     """Parkinsons by maximum likelihood, with the log Z that is known.
 
-    Reached: TODO
+    Reached: not run.
     """
     return replace(gebm_parkinsons(), method=MaximumLikelihood())
