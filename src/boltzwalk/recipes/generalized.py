@@ -45,7 +45,8 @@ def gebm_manifold() -> Settings:
 def gebm_digits() -> Settings:
     """Digits of 8x8 pixels.
 
-    Reached: not run to its end.
+    Reached: classifier-FID 2.65 ± 0.38 of 10,000 samples, 3.64 ± 0.60 of the base alone (training
+    data have 1.9), by `boltzwalk evaluate` after `boltzwalk train gebm_digits` (45 s of one core).
     """
     return Settings(
         data=Digits(),
