@@ -9,10 +9,11 @@ from torch import nn
 
 from boltzwalk.bases import DenseGenerator, Generator
 from boltzwalk.energies import Multilayer
-from boltzwalk.kernels import ULA
+from boltzwalk.kernels import MALA, ULA
 from boltzwalk.methods.bounds import log_partition
 from boltzwalk.methods.generalized import Generalized
 from boltzwalk.methods.turns import Turns
+from statistics_helpers import assert_mean
 
 SMALL = Generator(DenseGenerator((8,)), 2)
 LINEAR = Generator(DenseGenerator((), output="none"), 2)
@@ -264,6 +265,73 @@ def test_the_energy_learns_the_ratio_of_a_known_base():
     partition = math.log(s) + m**2 / (2 * s**2)
     assert method.log_partition.item() == pytest.approx(partition, abs=0.03)
     assert sum(found[-100:]) / 100 == pytest.approx(kl, abs=0.02)
+
+
+def test_samples_of_an_energy_of_its_own_do_not_depend_on_the_base():
+    """U of a normal, relative=False: whatever the base is, latent chains have its moments."""
+    settings = Generalized(relative=False, kernel=MALA(0.15), sample_steps=150)
+
+    def normal(x):
+        return (x - 0.5).square().sum(1) / (2 * 0.8**2)
+
+    method = Turns(settings, Affine())
+    data = drawn(10, 3)
+    state = method.init(normal, data, seeded())
+    walkers = method.sample(normal, data, state, 4000, seeded())
+    for i in range(3):
+        assert_mean(walkers.x[:, i], 0.5, f"E[x_{i}]")
+        assert_mean((walkers.x[:, i] - 0.5).square(), 0.64, f"Var[x_{i}]")
+    expected = normal(walkers.x) + method.base.log_density(walkers.x)
+    torch.testing.assert_close(walkers.energy, expected.detach())
+
+
+def test_a_trajectory_is_what_samples_were_on_their_way():
+    settings, data, energy = (
+        Generalized(SMALL, kernel=ULA(0.1), sample_steps=6),
+        drawn(10, 3),
+        network(),
+    )
+    method = settings.build((3,), 0, data)
+    state = method.init(energy, data, seeded())
+    frames = method.trajectory(energy, 20, [0, 2, 6], seeded())
+    assert torch.equal(frames[-1].x, method.sample(energy, data, state, 20, seeded()).x)
+    z = method.base.latents(20, seeded())
+    torch.testing.assert_close(frames[0].x, method.base.decode(z).detach())
+    assert torch.equal(frames[1].x, method.sample(energy, data, state, 20, seeded(), steps=2).x)
+
+
+# The last loss, c, sums of the energy's and of the base's parameters, float64; change only with a
+# reason.
+GOLDEN = {
+    "kale": (-0.024094405795314147, -0.008154847480821363, -2.24671491006975, 7.8388222163342505),
+    "donsker_varadhan": (
+        -0.02369500727487782,
+        -0.013869933471171993,
+        -2.0225060112134803,
+        7.742711268965916,
+    ),
+    "logistic": (1.3764653985078965, 0.0, -2.1085315215348013, 7.772496472748359),
+    "hinge": (1.975132785873844, 0.0, -1.9990960933550328, 7.7216185081671265),
+}
+
+
+@pytest.mark.parametrize("objective", GOLDEN)
+def test_golden(objective):
+    """Twenty updates of small networks: any change of the numbers must be meant."""
+    data, energy, rng = drawn(64, 3), network(), seeded()
+    settings = Generalized(SMALL, objective, energy_steps=2, first_energy_steps=4)
+    settings = replace(settings, gradient_penalty=0.5, base_rate=1e-2, log_partition_rate=1e-2)
+    method = settings.build((3,), 0, data)
+    optimizer = torch.optim.Adam([{"params": list(energy.parameters())}, *method.groups()], 1e-2)
+    state = method.init(energy, data, rng)
+    for _ in range(20):
+        loss, state, _ = method.step(energy, data, state, rng)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    totals = [sum(p.sum().item() for p in part.parameters()) for part in (energy, method.base)]
+    found = (loss.item(), method.log_partition.item(), *totals)
+    assert found == pytest.approx(GOLDEN[objective], rel=1e-9), found
 
 
 @pytest.mark.parametrize(

@@ -4,22 +4,30 @@
 ``generator``         `Generator` and `Vae`: bases as values, with ``build(shape, seed, data)``
 ``dense``,            the architectures, each a frozen dataclass with
 ``transposed``,       ``build(event_shape, latent)``; the published ones are in ``published``
-``convolutional``
+``convolutional``,
+``residual``
 ``networks``          what they build: `Decoder`, `Encoder`, `VariationalAutoencoder`
 ``flow``              `Flow`: a base whose density is known, and what it builds
 ``learning``          the one place where batch statistics and dropout are on
 ``variational``       the loss of an autoencoder, its bound, its active dimensions
 ``posterior``         the posterior of the latent variables, as an energy
+``latent``            the energy of latent variables under a model relative to a base
+``relative``          from an energy relative to a base to one of its own, and back
+``frozen``            faster copies for where nothing learns
 ====================  =========================================================================
 """
 
 from .convolutional import Convolution, ConvolutionalEncoder
 from .dense import DenseEncoder, DenseGenerator
 from .flow import Flow, NormalizingFlow
+from .frozen import frozen
 from .generator import Base, Generator, Vae
+from .latent import LatentEnergy
 from .learning import learning
 from .networks import Decoder, Encoder, VariationalAutoencoder
 from .posterior import posterior_energy
+from .relative import HasDensity, Shifted, require_density
+from .residual import ResidualGenerator
 from .transposed import ConvolutionalGenerator, TransposedConvolution
 from .variational import VaeParts, active_dimensions, default_gamma, elbo, vae_loss
 
@@ -34,7 +42,11 @@ __all__ = [
     "Encoder",
     "Flow",
     "Generator",
+    "HasDensity",
+    "LatentEnergy",
     "NormalizingFlow",
+    "ResidualGenerator",
+    "Shifted",
     "TransposedConvolution",
     "Vae",
     "VaeParts",
@@ -42,7 +54,9 @@ __all__ = [
     "active_dimensions",
     "default_gamma",
     "elbo",
+    "frozen",
     "learning",
     "posterior_energy",
+    "require_density",
     "vae_loss",
 ]

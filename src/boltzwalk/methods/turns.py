@@ -63,6 +63,11 @@ class Turns(nn.Module):
         if not settings.relative:
             require_density(base, "an energy that is not relative to the base")
 
+    @property
+    def _learns_c(self) -> bool:
+        """Whether the objective has a log-partition; a GAN has none."""
+        return self.settings.objective in ("kale", "donsker_varadhan")
+
     def groups(self) -> list[dict[str, Any]]:
         """Returns the parameters of the base, and c, each with a rate of its own."""
         own = self.settings
@@ -173,7 +178,7 @@ class Turns(nn.Module):
                 loss = loss + own.parameter_penalty * squares
             if own.squash:
                 loss = _squashed(loss, parameters)
-        if own.objective in ("kale", "donsker_varadhan"):
+        if self._learns_c:
             estimate = info["log_partition_estimate"]
             loss = loss + bounds.log_partition_loss(self.log_partition, estimate)
         return loss, info
@@ -219,15 +224,17 @@ class Turns(nn.Module):
         """What both turns say of the model."""
         estimate = bounds.log_partition(at_base)
         size = effective_sample_size(-at_base.double())
-        return {
+        found = {
             "energy_gap": at_data.mean() - at_base.mean(),
             "energy_data": at_data.mean(),
             "energy_walkers": at_base.mean(),
-            "kale": bounds.kale(at_data, at_base, self.log_partition),
-            "log_partition": self.log_partition.detach().clone(),
             "log_partition_estimate": estimate,
             "ess": size / len(at_base),
         }
+        if not self._learns_c:
+            return found | {"kale": bounds.donsker_varadhan(at_data, at_base)}
+        c = self.log_partition.detach().clone()
+        return found | {"kale": bounds.kale(at_data, at_base, c), "log_partition": c}
 
     def sample(
         self,

@@ -19,7 +19,9 @@ __all__ = ["gebm_cifar10", "gebm_digits", "gebm_manifold", "gebm_mnist"]
 def gebm_manifold() -> Settings:
     """A curve in the plane with more mass at both ends, which has no density.
 
-    Reached: not run to its end.
+    Reached: places along the curve are 0.07 from those of the data (W1, of 5.2 in all), of the base
+    alone 0.24; mean distance to the curve 0.11 and 0.14; 8,000 samples of each, one seed, judged as
+    `tests/claims/test_claims_generalized.py` does (39 s of one core).
     """
     network = DenseGenerator((32, 32), activation="silu", norm=False, output="none")
     return Settings(
@@ -36,7 +38,7 @@ def gebm_manifold() -> Settings:
         ),
         optimizer=Adam(1e-3, beta1=0.5),
         schedule=Schedule(anneal=0.5),
-        updates=20_000,
+        updates=9000,
         batch=200,
         output=Output(save_every=3000, picture_every=3000),
     )
@@ -45,7 +47,8 @@ def gebm_manifold() -> Settings:
 def gebm_digits() -> Settings:
     """Digits of 8x8 pixels.
 
-    Reached: not run to its end.
+    Reached: classifier-FID 2.65 ± 0.38 of 10,000 samples, 3.64 ± 0.60 of the base alone (training
+    data have 1.9), by `boltzwalk evaluate` after `boltzwalk train gebm_digits` (45 s of one core).
     """
     return Settings(
         data=Digits(),
@@ -69,7 +72,8 @@ def gebm_digits() -> Settings:
 def gebm_mnist() -> Settings:
     """MNIST, with small convolutional networks.
 
-    Reached: not run to its end.
+    Reached: classifier-FID 111 of 1,500 samples after 100 steps, 136 of the base alone (training
+    data have 1.1), one seed, after `boltzwalk train gebm_mnist` (27 minutes on a fifth of a core).
     """
     layers = ((1, 4, 2, 1), (2, 4, 2, 1))
     network = Convolutional(width=16, layers=layers, leak=0.1, initial="xavier")

@@ -74,8 +74,9 @@ def brief(row: dict[str, float]) -> str:
     formats = {"energy_gap": "d {:+.3g}", "gradient_mean": "v {:.3g}", "nll": "nll {:.4g}"}
     parts = [text.format(row[name]) for name, text in formats.items() if name in row]
     if "kale" in row:
-        off = row["log_partition"] - row["log_partition_estimate"]
-        parts.append(f"kale {row['kale']:.3g}  c off {off:+.2g}")
+        parts.append(f"kale {row['kale']:.3g}")
+    if "log_partition" in row:
+        parts.append(f"c off {row['log_partition'] - row['log_partition_estimate']:+.2g}")
     if "travel" in row:
         way = f"/{row['distance']:.3g}" if "distance" in row else ""
         parts.append(f"travel {row['travel']:.3g}{way}")
