@@ -120,7 +120,9 @@ def gebm_red_wine_ml() -> Settings:
 def gebm_white_wine() -> Settings:
     """White wine by KALE; trains the next three recipes beside it, with three seeds each.
 
-    Reached: not run.
+    Reached: 13.66 nats a whitened test row (one seed), still falling after 1,000 updates, c off
+    log Z by 0.006, in 184 s on a quarter of a core, by `boltzwalk train gebm_white_wine --alone
+    --seeds 1`.
     """
     return _settings(Uci("white_wine"))
 
@@ -145,7 +147,8 @@ def gebm_white_wine_cd() -> Settings:
 def gebm_white_wine_ml() -> Settings:
     """White wine by maximum likelihood, with the log Z that is known.
 
-    Reached: not run.
+    Reached: 13.43 nats a whitened test row (one seed), still falling after 1,000 updates, in 31 s
+    on a third of a core, by `boltzwalk train gebm_white_wine_ml`.
     """
     return replace(gebm_white_wine(), method=MaximumLikelihood())
 
