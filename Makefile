@@ -61,6 +61,7 @@ bench: $(VENV)/.stamp-bench
 	$(BIN)/python benchmarks/samplers.py
 	$(BIN)/python benchmarks/weights.py
 	$(BIN)/python benchmarks/cooperation.py
+	$(BIN)/python benchmarks/latent.py
 
 $(VENV)/.stamp-bench: $(VENV)/.stamp
 	$(PIP) -e '.[dev,bench]'

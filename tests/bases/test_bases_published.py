@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from boltzwalk.bases import published
+from boltzwalk.bases.residual import ResidualGenerator
 from boltzwalk.train.tree import from_tree, to_tree
 
 
@@ -214,3 +215,36 @@ def test_weights_start_as_published(name):
 def test_settings_survive_a_file(name):
     settings = getattr(published, name)()
     assert from_tree(type(settings), to_tree(settings)) == settings
+
+
+def test_the_published_generators_of_generalized_models():
+    """3.6 million parameters beside 5.9 of the energy, with the layers of the published code."""
+    convnet = published.spectral_gan().build((3, 32, 32), 0)
+    counted = 100 * 8192 + 8192 + 2 * 512
+    for inputs, outputs in ((512, 256), (256, 128), (128, 64)):
+        counted += inputs * outputs * 16 + outputs + 2 * outputs
+    counted += 64 * 3 * 9 + 3
+    assert sum(p.numel() for p in convnet.parameters()) == counted == 3_584_003
+    kinds = [type(layer).__name__ for layer in convnet.trunk]
+    up = ["ConvTranspose2d", "BatchNorm2d", "ReLU"]
+    assert kinds == ["Dense", "Unflatten", *up[1:], *(3 * up), "ConvTranspose2d", "Tanh"]
+    residual = published.spectral_gan_residual().build((3, 32, 32), 0)
+    block = 2 * (128 * 128 * 9 + 128) + 2 * 2 * 128
+    counted = 100 * 2048 + 2048 + 3 * block + 2 * 128 + 128 * 3 * 9 + 3
+    assert sum(p.numel() for p in residual.parameters()) == counted == 1_097_603
+    z = residual.latents(2, torch.Generator().manual_seed(0))
+    assert residual(z).shape == convnet(z).shape == (2, 3, 32, 32)
+
+
+def test_a_residual_block_is_its_formula(rng):
+    skip = ResidualGenerator(4, doublings=1).build((3, 8, 8), latent=2).trunk[2]
+    x = torch.randn(3, 4, 5, 5, generator=rng)
+    norm, _, _, first, second_norm, _, second = skip.inner
+
+    def enlarged(x):
+        return x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+    h = first(enlarged(norm(x).relu()))
+    torch.testing.assert_close(skip(x), enlarged(x) + second(second_norm(h).relu()))
+    with pytest.raises(ValueError, match="makes images of 32 x 32, got events of shape"):
+        ResidualGenerator().build((3, 28, 28), latent=2)

@@ -120,7 +120,7 @@ def test_a_request_to_stop_between_two_runs_starts_no_other(tmp_path, capsys):
     stop = StopRequest()
     stop.asked = True
     with pytest.raises(typer.Exit) as left:
-        cli.train._train_all([(None, tmp_path / "a"), (None, tmp_path / "b")], True, stop)
+        cli.train._train_all([[(None, tmp_path / "a")], [(None, tmp_path / "b")]], True, stop)
     assert left.value.exit_code == 130
     said = capsys.readouterr().out
     assert f"stopped before {tmp_path / 'a'}" in said

@@ -19,6 +19,8 @@ from boltzwalk.kernels import (
     Independence,
     Kernel,
     KineticLangevin,
+    NormalProposals,
+    Transport,
     run,
 )
 from boltzwalk.walkers import evaluate
@@ -36,6 +38,9 @@ KERNELS = [
     Descent(0.1, 0.7),
     AdamDescent(0.1),
     Independence(Gaussian(3, 0.5, 1.5)),
+    NormalProposals(),
+    Transport(0.1),
+    Transport(0.1, sphere=False),
 ]
 every_kernel = pytest.mark.parametrize("kernel", KERNELS, ids=lambda k: repr(k)[:40])
 
@@ -176,6 +181,7 @@ def test_a_constant_in_the_energy_changes_nothing(kernel, rng):
         (lambda t: HMC(0.7, 3, t), lambda t: HMC(0.7 * math.sqrt(t), 3)),
         (lambda t: KineticLangevin(0.3, 1.0, 0.8, t), lambda t: KineticLangevin(0.3, 1.0, 0.8 * t)),
         (lambda t: Independence(Gaussian(3), t), lambda t: Independence(Gaussian(3))),
+        (lambda t: NormalProposals(t), lambda t: NormalProposals()),
     ],
 )
 def test_a_temperature_is_a_scaled_energy(cold, warm, rng):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from boltzwalk.energies.analytic import Gaussian, GumbelProduct
-from boltzwalk.kernels import Independence
+from boltzwalk.kernels import Independence, NormalProposals
 from boltzwalk.walkers import evaluate
 
 
@@ -54,3 +54,26 @@ def test_a_proposal_of_another_shape_is_refused(rng):
     kernel = Independence(Gaussian(2))
     with pytest.raises(ValueError, match=r"must have shape \(5, 3\), got \(5, 2\); write"):
         kernel.step(energy, evaluate(energy, torch.zeros(5, 3)), rng)
+
+
+def test_normal_proposals_leave_the_difference_of_the_rest(rng):
+    """For |x|^2 / 2 + f(x): min(1, exp(f(x) - f(y))), which is always for a constant f."""
+
+    def rest(x):
+        return (3 * x[:, 0]).sin() + x[:, 1].abs()
+
+    x = torch.randn(400, 2, generator=rng)
+    y = torch.randn(400, 2, generator=torch.Generator().manual_seed(7))
+    for f, t in ((rest, 1.0), (rest, 0.7), (lambda x: 0 * x[:, 0] + 5, 1.0)):
+
+        def target(x, f=f, t=t):
+            return t * (x.square().sum(1) / 2 + f(x))
+
+        walkers = evaluate(target, x)
+        kernel = NormalProposals(t)
+        moved, info = kernel.step(target, walkers, torch.Generator().manual_seed(7))
+        torch.testing.assert_close(info.acceptance, (f(x) - f(y)).exp().clamp(max=1))
+        assert torch.equal(moved.x, torch.where(info.accepted[:, None], y, x))
+    assert info.accepted.all()
+    with pytest.raises(ValueError, match="temperature"):
+        NormalProposals(0.0)

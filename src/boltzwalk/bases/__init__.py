@@ -1,25 +1,35 @@
-"""What can be drawn from by a network: generators and variational autoencoders.
+"""What can be drawn from by a network: generators, variational autoencoders, flows.
 
 ====================  =========================================================================
 ``generator``         `Generator` and `Vae`: bases as values, with ``build(shape, seed, data)``
 ``dense``,            the architectures, each a frozen dataclass with
 ``transposed``,       ``build(event_shape, latent)``; the published ones are in ``published``
-``convolutional``
+``convolutional``,
+``residual``
 ``networks``          what they build: `Decoder`, `Encoder`, `VariationalAutoencoder`
 ``conditional``       the same networks given a class, or the visible part of a picture
+``flow``              `Flow`: a base whose density is known, and what it builds
 ``learning``          the one place where batch statistics and dropout are on
 ``variational``       the loss of an autoencoder, its bound, its active dimensions
 ``posterior``         the posterior of the latent variables, as an energy
+``latent``            the energy of latent variables under a model relative to a base
+``relative``          from an energy relative to a base to one of its own, and back
+``frozen``            faster copies for where nothing learns
 ====================  =========================================================================
 """
 
 from .conditional import ConditionalBase, GivenBase
 from .convolutional import Convolution, ConvolutionalEncoder
 from .dense import DenseEncoder, DenseGenerator
+from .flow import Flow, NormalizingFlow
+from .frozen import frozen
 from .generator import Base, Generator, Vae
+from .latent import LatentEnergy
 from .learning import learning
 from .networks import Decoder, Encoder, VariationalAutoencoder
 from .posterior import posterior_energy
+from .relative import HasDensity, Shifted, require_density
+from .residual import ResidualGenerator
 from .transposed import ConvolutionalGenerator, TransposedConvolution
 from .variational import VaeParts, active_dimensions, default_gamma, elbo, vae_loss
 
@@ -33,8 +43,14 @@ __all__ = [
     "DenseEncoder",
     "DenseGenerator",
     "Encoder",
+    "Flow",
     "Generator",
     "GivenBase",
+    "HasDensity",
+    "LatentEnergy",
+    "NormalizingFlow",
+    "ResidualGenerator",
+    "Shifted",
     "TransposedConvolution",
     "Vae",
     "VaeParts",
@@ -42,7 +58,9 @@ __all__ = [
     "active_dimensions",
     "default_gamma",
     "elbo",
+    "frozen",
     "learning",
     "posterior_energy",
+    "require_density",
     "vae_loss",
 ]

@@ -18,11 +18,12 @@ from .convolutional import ConvolutionalEncoder
 from .dense import DenseEncoder, DenseGenerator
 from .learning import settle
 from .networks import Decoder, VariationalAutoencoder
+from .residual import ResidualGenerator
 from .transposed import ConvolutionalGenerator
 
 __all__ = ["Base", "EncoderSettings", "Generator", "GeneratorSettings", "Vae"]
 
-GeneratorSettings: TypeAlias = DenseGenerator | ConvolutionalGenerator
+GeneratorSettings: TypeAlias = DenseGenerator | ConvolutionalGenerator | ResidualGenerator
 """The architectures of a decoder."""
 
 EncoderSettings: TypeAlias = DenseEncoder | ConvolutionalEncoder

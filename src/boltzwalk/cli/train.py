@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import shlex
 import sys
 from collections.abc import Sequence
@@ -50,12 +51,17 @@ def train(
     alone: Annotated[
         bool, typer.Option("--alone", help="Leave out the recipes that are trained to compare.")
     ] = False,
+    seeds: Annotated[
+        int | None,
+        typer.Option(min=1, help="Train so many times, with this seed and the next; default: 1."),
+    ] = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Train a model; the same command again resumes it.
 
-    Some recipes train others beside them, in folders of their own, that differ in their method.
+    Some recipes train others beside them, in folders of their own, that differ in their method, and
+    some train with several seeds.
     """
     with errors(debug), stop_on_signal() as stop:
         options = {"device": device, "seed": seed, "precision": precision}
@@ -68,9 +74,13 @@ def train(
 
             typer.echo(to_yaml(settings), nl=False)
             return
+        from ..recipes import SEEDS
+
         others = [] if alone else _beside(recipe, settings, folder, assignments)
-        if others:
-            _train_all([(settings, folder), *others], quiet, stop)
+        times = SEEDS.get(recipe, 1) if seeds is None else seeds
+        groups = [_with_seeds(its, place, times) for its, place in [(settings, folder), *others]]
+        if others or times > 1:
+            _train_all(groups, quiet, stop)
         else:
             _train(settings, folder, quiet, stop)
 
@@ -103,9 +113,13 @@ def resume(
         _train(settings, folder, quiet, stop)
 
 
-def _train_all(runs: list[tuple[Settings, Path]], quiet: bool, stop: StopRequest) -> None:
-    """Trains one run after the other, and ends with a table of all."""
+def _train_all(groups: list[list[tuple[Settings, Path]]], quiet: bool, stop: StopRequest) -> None:
+    """Trains one run after the other, and ends with a table of all.
+
+    The runs of a group differ in their seed only.
+    """
     again = f"the same command, {shlex.join(['boltzwalk', *sys.argv[1:]])}"
+    runs = [run for group in groups for run in group]
     for number, (settings, folder) in enumerate(runs):
         if stop.asked:
             typer.echo(
@@ -115,9 +129,18 @@ def _train_all(runs: list[tuple[Settings, Path]], quiet: bool, stop: StopRequest
         typer.echo(f"{folder}, run {number + 1} of {len(runs)}\n")
         _train(settings, folder, quiet, stop, again)
         typer.echo()
-    from ..report.beside import table_beside
+    typer.echo(_table(groups))
 
-    typer.echo(table_beside([folder for _, folder in runs]))
+
+def _table(groups: list[list[tuple[Settings, Path]]]) -> str:
+    """The table of finished runs that suits what they learnt."""
+    from ..energies.flow import FlowEnergy
+    from ..report.beside import table_beside
+    from ..report.densities import table_of_densities
+
+    if isinstance(groups[0][0][0].energy, FlowEnergy):
+        return table_of_densities([[folder for _, folder in group] for group in groups])
+    return table_beside([folder for group in groups for _, folder in group])
 
 
 def _train(
@@ -146,7 +169,8 @@ def _conclude(finished: Run, folder: Path) -> None:
     from ..report.summary import summarise
     from ..train.execute import draw_picture
 
-    if not (folder / "samples.png").exists():
+    is_last = finished.update == finished.settings.updates
+    if not (is_last and (folder / "samples.png").exists()):
         draw_picture(finished, folder)
     numbers = summarise(finished, folder)
     report = write_report(finished, folder, numbers)
@@ -164,13 +188,11 @@ def _beside(
 ) -> list[tuple[Settings, Path]]:
     """What is trained beside a recipe: the same but for the method, in folders next to its own.
 
-    Overrides of the method are made where the other method has such a setting. A folder that is
-    there already is looked at now, not when its turn comes.
+    Overrides of the method are made where the other method has such a setting.
     """
     from dataclasses import replace
 
     from ..recipes import BESIDE, RECIPES
-    from ..train.folder import prepare
     from ..train.settings import Settings, resolve
     from ..train.tree import from_tree, override, to_tree
 
@@ -189,17 +211,38 @@ def _beside(
             except ValueError:
                 typer.echo(f"{other} has no such {key}, and keeps its own", err=True)
         its = resolve(from_tree(Settings, override(Settings, tree, _begun_with(place))))
+        found.append((its, place))
+    return found
+
+
+def _with_seeds(settings: Settings, folder: Path, times: int) -> list[tuple[Settings, Path]]:
+    """The same with so many seeds, in folders of their own.
+
+    A folder that is there already is looked at now, not when its turn comes.
+    """
+    from dataclasses import replace
+
+    from ..train.folder import prepare
+
+    found = [(settings, folder)]
+    if times > 1:
+        numbers = range(settings.seed, settings.seed + times)
+        found = [
+            (replace(settings, seed=n), folder.with_name(f"{folder.name}_seed{n}")) for n in numbers
+        ]
+    for its, place in found:
         if (place / "settings.yaml").exists():
             prepare(place, its)
-        found.append((its, place))
     return found
 
 
 def _begun_with(folder: Path) -> list[str]:
     """The device, precision and threads of a run that is there, which the same command keeps."""
-    if not (folder / "settings.yaml").exists():
+    candidates = [folder, *sorted(folder.parent.glob(f"{glob.escape(folder.name)}_seed*"))]
+    there = [place for place in candidates if (place / "settings.yaml").exists()]
+    if not there:
         return []
     from ..train.folder import read_settings
 
-    begun = read_settings(folder)
+    begun = read_settings(there[0])
     return [f"{key}={getattr(begun, key)}" for key in ("device", "precision", "threads")]

@@ -4,7 +4,8 @@ The posterior of the latent variables of a generator, given visible entries v al
 
 .. math:: U(z) = \tfrac12 |z|^2 + \frac{|v - g_v(z)|^2}{2 \sigma^2} ,
 
-sums over visible entries and never averages over rows: the published code divides the sum by the
+and :math:`\beta E(g(z))` more where the model is an energy relative to the generator, sums over
+visible entries and never averages over rows: the published code divides the sum by the
 number of chains, which weakens the visible entries by as much.
 
 Not guaranteed: that a chain from the prior leaves the mode that it finds first.
@@ -19,7 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..bases import posterior_energy
+from ..bases.latent import LatentEnergy
 from ..energies.energy import Energy
 from ..kernels import MALA, adapt_step_size
 from ..kernels import run as run_chain
@@ -120,8 +121,13 @@ def pixel_deviation(run: Run) -> float:
 
 
 def visible_posterior(
-    base: Generates, x: Float[Tensor, "N *event"], free: Free | None, sigma: float
-) -> Energy:
+    base: Generates,
+    x: Float[Tensor, "N *event"],
+    free: Free | None,
+    sigma: float,
+    energy: Energy | None = None,
+    inverse_temperature: float = 1.0,
+) -> LatentEnergy:
     r"""Returns the energy of latent variables, shape (N, d), given the visible entries of rows.
 
     .. math:: U(z) = \tfrac12 |z|^2 + \frac{|v - g_v(z)|^2}{2 \sigma^2}
@@ -131,13 +137,21 @@ def visible_posterior(
         x: The rows, shape (N, \*event), of which hidden entries are ignored.
         free: What is hidden; None for nothing.
         sigma: The deviation :math:`\sigma` of an entry, in model units, positive.
+        energy: The energy E of the model relative to the generator, if there is one.
+        inverse_temperature: Its factor :math:`\beta`.
 
     Raises:
         ValueError: If sigma is not positive.
     """
-    if free is None:
-        return posterior_energy(base.decode, x, sigma)
-    return posterior_energy(lambda z: free.visible(base.decode(z)), free.visible(x), sigma)
+    if not sigma > 0:
+        raise ValueError(f"sigma must be positive, got {sigma}; 0.3 is usual for images")
+    known = x if free is None else free.visible(x)
+
+    def misfit(made: Tensor) -> Tensor:
+        squares = (known - (made if free is None else free.visible(made))).flatten(1).square()
+        return squares.sum(1) / (2 * sigma**2)
+
+    return LatentEnergy(base, energy, inverse_temperature, misfit=misfit)
 
 
 def infer_latents(
@@ -147,6 +161,8 @@ def infer_latents(
     sigma: float,
     steps: int,
     rng: torch.Generator,
+    energy: Energy | None = None,
+    inverse_temperature: float = 1.0,
 ) -> Float[Tensor, "N d"]:
     """Draws latent variables given visible entries: MALA from the prior, shape (N, d).
 
@@ -159,12 +175,14 @@ def infer_latents(
         sigma: The deviation of an entry, in model units.
         steps: The number of steps after the warm-up, at least 1.
         rng: The source of the noise.
+        energy: The energy of the model relative to the generator, if there is one.
+        inverse_temperature: Its factor.
     """
-    energy = visible_posterior(base, x, free, sigma)
-    walkers = evaluate(energy, base.latents(len(x), rng))
+    posterior = visible_posterior(base, x, free, sigma, energy, inverse_temperature)
+    walkers = evaluate(posterior, base.latents(len(x), rng))
     kernel = MALA(min(0.1, sigma**2 / 2))
-    kernel, walkers = adapt_step_size(kernel, energy, walkers, WARM_UP, rng)
-    return run_chain(kernel, energy, walkers, steps, rng, diagnose=False)[0].x
+    kernel, walkers = adapt_step_size(kernel, posterior, walkers, WARM_UP, rng)
+    return run_chain(kernel, posterior, walkers, steps, rng, diagnose=False)[0].x
 
 
 @torch.no_grad()

@@ -7,7 +7,8 @@ r"""Ways to complete rows: one samples the conditional of the energy, three were
 ``kernel``        published, second: K steps on all entries, from the masked row. Works with any
                   energy.
 ``latent``        published, third: a chain of latent variables under the likelihood of the visible
-                  entries -> decoder -> K steps on all entries.
+                  entries -> decoder -> K steps on all entries. Of a generalized model, whose
+                  walkers are latent variables, the chain has its energy as well, and is all.
 ================  =================================================================================
 
 The published variants let visible entries move with the others and put them back at the end; the
@@ -36,7 +37,7 @@ from ..energies.conditional import given
 from ..methods.condition import Classes, Visible, condition_of
 from ..methods.contrastive import Contrastive
 from ..methods.teaching import Teaching
-from ..train.run import Run, move
+from ..train.run import Run, move, moves_latents
 from ..walkers import evaluate
 from .conditional import Conditional, Free, free_part
 from .inputs import Inputs
@@ -149,6 +150,11 @@ def complete(run: Run, inputs: Inputs, plan: Plan, rng: torch.Generator) -> Comp
             or a completion is not finite.
     """
     _refuse_misfit(run, inputs, plan)
+    if moves_latents(run) and plan.variant != "latent":
+        raise ValueError(
+            "the walkers of a generalized model are latent variables of its base, got the variant "
+            f"{plan.variant}, which moves entries; write --variant latent"
+        )
     rows = torch.arange(len(inputs.x), device=inputs.x.device).repeat_interleave(plan.n)
     way = WAYS[plan.variant]
     found, begun, energies = [], [], []
@@ -215,6 +221,8 @@ def steps_of(run: Run, plan: Plan) -> int:
         plan: How to complete.
     """
     method = run.settings.method
+    if moves_latents(run):
+        return plan.latent_steps
     fresh = isinstance(method, Contrastive) and method.start.from_noise
     own: int = method.steps if fresh or _generates(run) else max(method.steps, LONG)
     return plan.steps or own
@@ -256,6 +264,8 @@ def _kernel(run: Run, x: Tensor, free: Free, plan: Plan, rng: torch.Generator) -
 def _latent(run: Run, x: Tensor, free: Free, plan: Plan, rng: torch.Generator) -> Tensor:
     """The third published variant."""
     made = _generated(run, x, free, plan, rng)
+    if moves_latents(run):
+        return made
     return move(run, evaluate(run.model, made), steps_of(run, plan), rng).x
 
 
@@ -279,7 +289,12 @@ def _generated(run: Run, x: Tensor, free: Free, plan: Plan, rng: torch.Generator
     with torch.no_grad():
         if isinstance(base, GivenBase):  # which knows the visible entries
             return base.decode(base.latents(len(x), rng))
-        return base.decode(infer_latents(base, x, free, sigma, plan.latent_steps, rng))
+        energy, factor = None, 1.0
+        if moves_latents(run):
+            energy = run.method.relative(run.model)
+            factor = run.method.settings.inverse_temperature
+        steps = plan.latent_steps
+        return base.decode(infer_latents(base, x, free, sigma, steps, rng, energy, factor))
 
 
 def _generates(run: Run) -> bool:

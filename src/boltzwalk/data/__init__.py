@@ -9,6 +9,7 @@ Every settings class has one method, ``load() -> Dataset``. Images come in [-1, 
 | `Mnist`, `FashionMnist`    | 70,000 grey images of 28x28 pixels                               |
 | `Cifar10`                  | 60,000 colour images of 32x32 pixels                             |
 | `Table`                    | your table: .csv, .data, .tsv, .txt (or .gz of these), .npy, .npz |
+| `Uci`                      | the density-estimation tables of UCI: wines, Parkinsons          |
 | `Images`                   | your images: a folder of files, or one .npy or .npz              |
 | `Toy`                      | one of six densities in the plane, whose log-density is known    |
 | `Modes`                    | separate Gaussian modes in many dimensions, in exact proportions |
@@ -22,6 +23,7 @@ from .mnist import FashionMnist, Mnist
 from .modes import Modes
 from .tables import Table
 from .toys import Toy
+from .uci import Uci
 
 __all__ = [
     "Cifar10",
@@ -34,4 +36,5 @@ __all__ = [
     "Modes",
     "Table",
     "Toy",
+    "Uci",
 ]

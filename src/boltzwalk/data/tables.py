@@ -89,12 +89,7 @@ class Table:
                 columns cannot be whitened.
         """
         path = resolve(self.path, self.root)
-        columns, values = self._read(path)
-        _check_finite(values, columns, path)
-        if len(values) < 2:
-            raise ValueError(
-                f"{path} must have at least two rows, got {len(values)}; provide more rows"
-            )
+        columns, values = self.read()
         parts = split(Part(torch.from_numpy(values)), self.split, self.split_seed)
         shift, scale = fit(parts[0].x, self.whitening, columns)
         quantum: float | torch.Tensor = 0.0
@@ -116,8 +111,25 @@ class Table:
         )
         return dequantise_held_out(data, self.split_seed)
 
-    def _read(self, path: Path) -> tuple[tuple[str, ...], np.ndarray]:
-        """Returns the names of the chosen columns and their values, float64, shape (N, D)."""
+    def read(self) -> tuple[tuple[str, ...], np.ndarray]:
+        """Returns the names of the chosen columns and their values, float64, shape (N, D).
+
+        Raises:
+            FileNotFoundError: If there is no file.
+            ValueError: If the file is damaged or has fewer than two rows, or a value is missing or
+                not finite.
+        """
+        path = resolve(self.path, self.root)
+        columns, values = self._chosen(path)
+        _check_finite(values, columns, path)
+        if len(values) < 2:
+            raise ValueError(
+                f"{path} must have at least two rows, got {len(values)}; provide more rows"
+            )
+        return columns, values
+
+    def _chosen(self, path: Path) -> tuple[tuple[str, ...], np.ndarray]:
+        """The names of the chosen columns and their values."""
         if path.is_dir():
             raise ValueError(
                 f"path must name a file, got the folder {path}; write data.path={path}/FILE, or "

@@ -23,6 +23,7 @@ DENSITIES: dict[str, Density] = {
     "checkerboard": Checkerboard(),
     "two_moons": TwoMoons(),
     "damped_sine": DampedSine(),
+    "damped_curve": DampedSine(cycles=1.0, middle=0.4, noise=0.0),
 }
 
 
@@ -31,7 +32,7 @@ class Toy:
     """Independent rows of a density in the plane, event shape (2,).
 
     Arguments:
-        name: Which density.
+        name: Which density; "damped_curve" lies on a curve and has none.
         n: The number of rows, all splits together.
         split: Relative sizes of training, validation and test split.
         seed: Determines the rows.
@@ -45,7 +46,13 @@ class Toy:
     """
 
     name: Literal[
-        "eight_gaussians", "rings", "pinwheel", "checkerboard", "two_moons", "damped_sine"
+        "eight_gaussians",
+        "rings",
+        "pinwheel",
+        "checkerboard",
+        "two_moons",
+        "damped_sine",
+        "damped_curve",
     ] = "eight_gaussians"
     n: int = 10_000
     split: tuple[float, float, float] = (0.8, 0.1, 0.1)
@@ -64,6 +71,12 @@ class Toy:
     def density(self) -> Density:
         """Returns the density, with its default parameters."""
         return DENSITIES[self.name]
+
+    @property
+    def has_density(self) -> bool:
+        """Whether the rows have a density in the plane."""
+        density = self.density()
+        return not isinstance(density, DampedSine) or density.noise > 0
 
     def load(self) -> Dataset:
         """Draws the rows.

@@ -46,7 +46,7 @@ from ..metrics.chains import bulk_effective_sample_size, r_hat
 from ..rng import generator
 from ..train.checkpoint import load_checkpoint, save_checkpoint
 from ..train.held_out import unseen
-from ..train.run import Run, available, content, draw, move
+from ..train.run import Run, available, content, draw, move, moves_latents
 from ..walkers import Walkers, evaluate
 
 __all__ = ["Label", "LongRun", "label", "looks", "run_long"]
@@ -139,7 +139,15 @@ def run_long(
         "rows", one for each look and start; "base", the distance of samples drawn as in training;
         "label" and "reason"; "r_hat" and "ess" of the energies between the last two looks; "steps"
         and "pace", the seconds of one of them.
+
+    Raises:
+        ValueError: If the walkers of the run are latent variables: data do not tell theirs.
     """
+    if moves_latents(run):
+        raise ValueError(
+            "chains of a generalized model move latent variables, and those of data are unknown; "
+            "draw samples with more --steps to see what becomes of them"
+        )
     key = f"{content(run)}/{effort.chains}/{seed}"
     x, past = _kept(path, key) or _first(run, distance, effort.chains, seed)
     x = x.to(run.dataset.train.device)

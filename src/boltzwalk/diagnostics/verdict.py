@@ -377,7 +377,8 @@ def _oscillating(seen: _Seen) -> str:
 def _described(seen: _Seen) -> str:
     """What a healthy run looks like, in a sentence."""
     if not len(seen.gap):
-        return "nothing was logged yet"
+        known = "nll" in seen.last  # log Z is known, and no walkers are drawn
+        return "the likelihood itself is learnt" if known else "nothing was logged yet"
     swing = {"none": "no oscillation, d stays on one side", "weak": "weak oscillation"}.get(
         seen.swing.kind, "strong oscillation, usual for learning that does not converge"
     )

@@ -13,6 +13,7 @@
 ``conditional``     the energy given a class, or the visible part of a picture
 ``fitted``          a Gaussian reference fitted to data
 ``learnt_mixture``  a mixture of Gaussians whose means and masses learn
+``flow``            a normalising flow whose log Z is known, to judge methods that must find it
 ``exact``           exact samples and log Z of an energy before it learns
 ``spectral``        spectral normalisation that leaves sampling pure
 ==================  ===========================================================================

@@ -88,6 +88,11 @@ class LearntMixture(nn.Module):
         modes = torch.logsumexp(-self.levels.detach().double(), 0)
         return self.means.shape[1] / 2 * math.log(2 * math.pi) + float(modes)
 
+    def log_partition(self) -> Float[Tensor, ""]:
+        r"""Returns :math:`\log Z`, shape (), with the graph of the levels."""
+        volume = self.means.shape[1] / 2 * math.log(2 * math.pi)
+        return torch.logsumexp(-self.levels, 0) + volume
+
     def forward(self, x: Float[Tensor, "N d"]) -> Float[Tensor, " N"]:
         r"""Returns :math:`U(x)`, shape (N,)."""
         with torch.autocast(x.device.type, enabled=False):

@@ -20,18 +20,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..data import Cifar10, Dataset, Digits, FashionMnist, Mnist
 from ..data.foreign import from_grey, read_rows, through, to_grey
 from ..energies.energy import energy_and_grad
 from ..metrics.anomaly import auroc, false_positive_rate
-from ..train.run import Run
+from ..train.run import Run, own_energy
 from .drawn import Drawn
 from .measure import Measure, Part, refused
 from .quality import held_out_rows
 
-__all__ = ["KNOWN", "anomalies", "scores", "stamp"]
+__all__ = ["KNOWN", "anomalies", "judging_energy", "scores", "stamp"]
 
 KNOWN = {"digits": Digits, "mnist": Mnist, "fashion_mnist": FashionMnist, "cifar10": Cifar10}
 """Data sets that can be named."""
@@ -97,12 +97,26 @@ def scores(run: Run, rows: Tensor) -> tuple[Tensor, Tensor]:
         run: The run.
         rows: Rows in model units, shape (N, *event).
     """
-    energies, norms = [], []
+    energies, norms, model = [], [], judging_energy(run)
     for part in rows.split(AT_ONCE):
-        u, gradient = energy_and_grad(run.model, part)
+        u, gradient = energy_and_grad(model, part)
         energies.append(u.cpu().double())
         norms.append(gradient.flatten(1).norm(dim=1).cpu().double())
     return torch.cat(energies), torch.cat(norms)
+
+
+def judging_energy(run: Run) -> nn.Module:
+    """Returns the energy that rows are judged by: that of the model itself where it has one.
+
+    A model relative to a base without a density has none, and its relative energy judges.
+
+    Arguments:
+        run: The run.
+    """
+    try:
+        return own_energy(run)
+    except ValueError:
+        return run.model
 
 
 def _told(name: str, by: str, inside: Tensor, outside: Tensor) -> list[Measure]:

@@ -17,6 +17,7 @@ import torch
 
 from ..diagnostics.latent import latent_use
 from ..diagnostics.long_run import LongRun, run_long
+from ..diagnostics.partition import partition_finding
 from ..diagnostics.verdict import anatomy, verdict
 from ..methods.condition import Unconditional, Visible, condition_of
 from ..rng import generator
@@ -31,6 +32,8 @@ from .goodness import goodness
 from .likelihood import Effort, as_part, likelihood
 from .measure import Measure, Part, refused
 from .modes import modes
+from .partition import as_part as as_partition_part
+from .partition import partition
 from .quality import held_out_rows, quality
 
 __all__ = ["PARTS", "Plan", "evaluate", "evaluated", "refusal"]
@@ -46,6 +49,7 @@ PARTS = (
     "goodness",
     "anomalies",
     "long_run",
+    "partition",
     "likelihood",
 )
 """All parts, in the order in which they are computed: what takes long comes last."""
@@ -179,6 +183,7 @@ def _parts(
                 run, features_for(run.dataset) if plan.inception else features(), place, plan
             ),
         ),
+        "partition": ({}, lambda: as_partition_part(partition(run, rng("partition")))),
         "likelihood": (
             {"effort": repr(replace(plan.effort, report=print))},
             lambda: as_part(likelihood(run, rng("likelihood"), plan.effort)),
@@ -206,7 +211,8 @@ def _failure(folder: Path) -> str:
 def _training(folder: Path) -> Part:
     """What the log of a run says of its training."""
     rows, trace = read_rows(folder / "log.jsonl"), read_trace(folder)
-    findings = [list(finding) for finding in (*anatomy(rows, trace), *latent_use(rows))]
+    found_by = (*anatomy(rows, trace), *latent_use(rows), *partition_finding(rows))
+    findings = [list(finding) for finding in found_by]
     found = verdict(rows, trace, _failure(folder))
     return Part([], {"findings": findings, "update": found.update}, found.label, found.reason)
 

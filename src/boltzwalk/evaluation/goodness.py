@@ -15,7 +15,7 @@ from ..data import Toy
 from ..energies.composed import Tempered
 from ..metrics.quadrature import divergences_in_the_plane
 from ..metrics.stein import stein_discrepancy
-from ..train.run import Run, available, draw
+from ..train.run import Run, available, draw, own_energy
 from .drawn import Drawn
 from .measure import Measure, Part, refused
 from .quality import held_out_rows
@@ -35,6 +35,10 @@ def goodness(run: Run, drawn: Drawn, rng: torch.Generator) -> Part:
         rng: The source of the bootstrap.
     """
     temperature = run.settings.method.kernel.temperature
+    try:
+        model = own_energy(run)
+    except ValueError as error:
+        return Part([refused("Stein discrepancy", str(error))], {})
     if not temperature > 0:
         reason = "the run was trained by noiseless descent, which samples no density"
         return Part([refused("Stein discrepancy", reason)], {})
@@ -46,7 +50,7 @@ def goodness(run: Run, drawn: Drawn, rng: torch.Generator) -> Part:
     for name, values in (("samples", x), ("data", rows)):
         title = f"Stein discrepancy, {name}"
         try:
-            stein = stein_discrepancy(Tempered(run.model, temperature), values.to(rows), rng)
+            stein = stein_discrepancy(Tempered(model, temperature), values.to(rows), rng)
         except ValueError as error:
             found.append(refused(title, str(error)))
             continue
@@ -60,10 +64,12 @@ def goodness(run: Run, drawn: Drawn, rng: torch.Generator) -> Part:
 
 def _in_the_plane(run: Run, temperature: float) -> list[Measure]:
     """The divergence of the model from the true density, where that is known."""
-    if not isinstance(run.settings.data, Toy):
+    if not (isinstance(run.settings.data, Toy) and run.settings.data.has_density):
         return []
     density = run.settings.data.density()
-    far = divergences_in_the_plane(run.model, density.log_density, run.dataset.train, temperature)
+    far = divergences_in_the_plane(
+        own_energy(run), density.log_density, run.dataset.train, temperature
+    )
     if not math.isfinite(far.kl + far.total_variation):
         return [refused("KL(data, model)", "the density has a singularity on the grid")]
     protocol = "of the densities, by quadrature over the plane"

@@ -29,7 +29,7 @@ from ..kernels import run as run_chain
 from ..smc.log_z import Annealing, LogZ, estimate_log_z
 from ..smc.normalisable import unbounded_rays
 from ..train.held_out import unseen
-from ..train.run import Run, available, draw
+from ..train.run import Run, available, draw, own_energy
 from ..walkers import evaluate
 from .measure import Measure, Part, refused
 
@@ -56,6 +56,7 @@ class Likelihood:
         temperature: The temperature.
         dequantised: Whether the rows are images whose grey levels are spread over their cells;
             only then are bits per dimension those of the literature.
+        log_volume: What whitening a table takes from the nats; 0 for everything else.
     """
 
     split: str
@@ -66,6 +67,7 @@ class Likelihood:
     log_z: LogZ
     temperature: float
     dequantised: bool
+    log_volume: float = 0.0
 
     @property
     def bits(self) -> float:
@@ -124,7 +126,9 @@ def likelihood(run: Run, rng: torch.Generator, effort: Effort | None = None) -> 
     log_z = _log_z(run, temperature, rng, effort or Effort())
     nll, half_width = math.nan, math.nan
     if not log_z.refusal:
-        nats = _energies(run.model, rows) / temperature + log_z.estimate + run.dataset.log_volume
+        nats = (
+            _energies(own_energy(run), rows) / temperature + log_z.estimate + run.dataset.log_volume
+        )
         nll = float(nats.mean())
         half_width = math.hypot(1.96 * float(nats.std()) / math.sqrt(len(nats)), log_z.half_width)
     return Likelihood(
@@ -136,6 +140,7 @@ def likelihood(run: Run, rng: torch.Generator, effort: Effort | None = None) -> 
         log_z=log_z,
         temperature=temperature,
         dequantised=rows.ndim == 4 and bool(torch.as_tensor(run.dataset.quantum).any()),
+        log_volume=run.dataset.log_volume if rows.ndim == 2 else 0.0,
     )
 
 
@@ -151,6 +156,12 @@ def as_part(found: Likelihood) -> Part:
         return Part([refused(name, log_z.refusal)], details)
     rows = f"a row, in the units of the data; mean of {found.rows:,} rows"
     measures = [_interval(name, found.nll, found.half_width, "nats", rows)]
+    if found.log_volume:
+        whitened, what = (
+            found.nll - found.log_volume,
+            "the same rows, whitened as the model sees them",
+        )
+        measures.append(_interval(f"{name}, whitened", whitened, found.half_width, "nats", what))
     if found.dequantised:
         what = f"{found.dimensions} dimensions, dequantised uniformly"
         measures.append(
@@ -175,9 +186,13 @@ def _log_z(run: Run, temperature: float, rng: torch.Generator, effort: Effort) -
     """The log Z of exp(-U / T): exact where the energy knows it, else by annealing."""
     if len(unseen(run.dataset)[0]) < 2:
         return _refused("an interval needs 2 rows or more; leave more out of training")
+    try:
+        model = own_energy(run)
+    except ValueError as error:
+        return _refused(str(error))
     if not temperature > 0:
         return _refused("the run was trained by noiseless descent, which samples no density")
-    exact = getattr(run.model, "log_z", None)
+    exact = getattr(model, "log_z", None)
     if exact is not None and temperature == 1:
         return LogZ(float(exact), 0.0, "")
     n = available(run, effort.samples)
@@ -189,7 +204,7 @@ def _log_z(run: Run, temperature: float, rng: torch.Generator, effort: Effort) -
     x = draw(run, n, rng).x
     if not bool(x.isfinite().all()):
         return _refused("samples of the run are not finite")
-    energy: Energy = Tempered(run.model, temperature)
+    energy: Energy = Tempered(model, temperature)
     unbounded = unbounded_rays(energy, x)
     if unbounded:
         return _refused(unbounded)

@@ -21,9 +21,10 @@ import torch
 from torch import Tensor
 
 from ..data.foreign import read_rows
+from ..methods.generalized import Generalized
 from ..metrics.anomaly import percentile, threshold
 from ..train.run import Run
-from .anomalies import scores
+from .anomalies import judging_energy, scores
 from .evaluate import evaluated
 from .quality import held_out_rows
 
@@ -90,7 +91,10 @@ def score_rows(run: Run, folder: Path, x: Tensor, false_alarm: float) -> Scores:
     nats = (
         -energy / temperature - log_z - run.dataset.log_volume if known == "" else energy * np.nan
     )
-    protocol = f"energy above {limit:.6g}, against {against}"
+    what = "energy"
+    if isinstance(run.settings.method, Generalized) and run.settings.method.relative:
+        what += ", relative to the base," if judging_energy(run) is run.model else ""
+    protocol = f"{what} above {limit:.6g}, against {against}"
     return Scores(
         energy.numpy(),
         nats.numpy(),

@@ -8,8 +8,10 @@ kernel                    `step_size`                           invariant    gra
 :class:`HMC`              the time h; ε = h²/2 if L = 1         yes          L
 :class:`KineticLangevin`  the time h; ε → uh²/2 as γh → ∞       up to O(h²)  substeps + 1
 :class:`Independence`     (none)                                yes          1
+:class:`NormalProposals`  (none)                                yes          1
 :class:`Descent`          the factor of the gradient            no           1
 :class:`AdamDescent`      about the distance a component moves  no           1
+:class:`Transport`        the factor of the gradient            no           1
 ========================  ====================================  ===========  ================
 
 Each has ``step(energy, walkers, rng) -> (walkers, info)`` and the target :math:`\exp(-U / T)`.
@@ -20,10 +22,11 @@ from .adaptation import adapt_step_size
 from .chain import ChainInfo, run
 from .descent import AdamDescent, Descent
 from .hamiltonian import HMC, leapfrog
-from .independence import Independence, Proposal
+from .independence import Independence, NormalProposals, Proposal
 from .kernel import Info, Kernel, accept, refuse_weights
 from .kinetic import KineticLangevin
 from .langevin import MALA, ULA, log_ratio, noise_temperature, propose
+from .transport import Transport
 
 __all__ = [
     "HMC",
@@ -36,7 +39,9 @@ __all__ = [
     "Info",
     "Kernel",
     "KineticLangevin",
+    "NormalProposals",
     "Proposal",
+    "Transport",
     "accept",
     "adapt_step_size",
     "leapfrog",

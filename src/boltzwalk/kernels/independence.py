@@ -19,13 +19,14 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from ..energies.energy import Energy
 from ..walkers import Walkers, evaluate
-from .kernel import Info, accept, require_positive
+from .kernel import Info, accept, event_sum, require_positive
 
-__all__ = ["Independence", "Proposal"]
+__all__ = ["Independence", "NormalProposals", "Proposal"]
 
 
 @runtime_checkable
@@ -96,3 +97,58 @@ class Independence:
             towards = self.proposal(new.x) - self.proposal(walkers.x)
         ratio = (walkers.energy - new.energy) / self.temperature + towards
         return accept(walkers, new, ratio, rng)
+
+
+@dataclass(frozen=True)
+class NormalProposals:
+    r"""Independence Metropolis with proposals from :math:`N(0, I)`. Leaves its target invariant.
+
+    Where the target is :math:`\frac12 |x|^2 + f(x)`, such as that of latent variables with a
+    standard normal prior, a proposal is accepted with probability
+    :math:`\min(1, e^{f(x) - f(y)})`.
+
+    Arguments:
+        temperature: The temperature :math:`T` of the target; it does not apply to the proposals.
+
+    Raises:
+        ValueError: If it is not positive.
+
+    References:
+        | Metropolis-Hastings generative adversarial networks (Turner et al., 2019)
+
+    Example:
+        >>> from boltzwalk.walkers import evaluate
+        >>> normal = lambda x: x.square().sum(1) / 2
+        >>> walkers = evaluate(normal, torch.zeros(3, 2))
+        >>> NormalProposals().step(normal, walkers, torch.Generator().manual_seed(0))[1].acceptance
+        tensor([1., 1., 1.])
+    """
+
+    temperature: float = 1.0
+
+    drift: ClassVar[float] = 0.0
+    gradients: ClassVar[int] = 1
+    invariant: ClassVar[bool] = True
+    weighable: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        require_positive("NormalProposals", "temperature", self.temperature, "temperature=1.0")
+
+    def step(self, energy: Energy, walkers: Walkers, rng: torch.Generator) -> tuple[Walkers, Info]:
+        """Draws a proposal for every walker, then accepts or rejects it."""
+        return Independence(_Normal(walkers.x), self.temperature).step(energy, walkers, rng)
+
+
+@dataclass(frozen=True, eq=False)
+class _Normal:
+    """The standard normal of the shape, type and device of walkers."""
+
+    like: Tensor
+
+    def __call__(self, x: Float[Tensor, "N *event"]) -> Float[Tensor, " N"]:
+        return event_sum(x.square()) / 2
+
+    def sample(self, n: int, rng: torch.Generator) -> Float[Tensor, "n *event"]:
+        like = self.like
+        shape = (n, *like.shape[1:])
+        return torch.randn(shape, generator=rng, dtype=like.dtype, device=like.device)

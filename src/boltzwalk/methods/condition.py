@@ -24,6 +24,7 @@ from ..data.boxes import NAMES, box, boxes_only, random_boxes
 from ..data.dataset import Dataset, Labelled
 from ..energies import Multilayer, NetworkEnergy
 from ..energies.conditional import ConditionalEnergy, joined_shape
+from ..energies.flow import FlowEnergy
 from ..energies.learnt_mixture import MixtureEnergy
 
 __all__ = [
@@ -309,7 +310,7 @@ def build_base(
 
 def build_energy(
     condition: Condition,
-    settings: NetworkEnergy | MixtureEnergy,
+    settings: NetworkEnergy | MixtureEnergy | FlowEnergy,
     event_shape: tuple[int, ...],
     rng_seed: int,
     data: Tensor,
@@ -328,11 +329,11 @@ def build_energy(
     """
     if isinstance(condition, Unconditional):
         return settings.build(event_shape, rng_seed, data)
-    if isinstance(settings, MixtureEnergy) or settings.reference_fit is not None:
+    if not isinstance(settings, NetworkEnergy) or settings.reference_fit is not None:
         raise ValueError(
-            f"the energy must be a network, to be told of {type(condition).__name__}, got a "
-            "mixture or a reference that is fitted to the data; write energy=NetworkEnergy and "
-            "reference_fit=null"
+            f"the energy must be a network, to be told of {type(condition).__name__}, got "
+            f"{type(settings).__name__}, or a reference that is fitted to the data; write "
+            "energy=NetworkEnergy and reference_fit=null"
         )
     flat = isinstance(settings.network, Multilayer)
     shape = joined_shape(event_shape, condition.shape(event_shape), flat)

@@ -18,7 +18,22 @@ from .cooperative import (
     vae_teaching_fashion_mnist,
     vae_teaching_mnist,
 )
+from .density import (
+    gebm_parkinsons,
+    gebm_parkinsons_cd,
+    gebm_parkinsons_dv,
+    gebm_parkinsons_ml,
+    gebm_red_wine,
+    gebm_red_wine_cd,
+    gebm_red_wine_dv,
+    gebm_red_wine_ml,
+    gebm_white_wine,
+    gebm_white_wine_cd,
+    gebm_white_wine_dv,
+    gebm_white_wine_ml,
+)
 from .digits import digits
+from .generalized import gebm_cifar10, gebm_digits, gebm_manifold, gebm_mnist
 from .jarzynski import jarzynski_mixture, jarzynski_mixture_cd, jarzynski_mixture_pcd
 from .jarzynski_images import (
     jarzynski_cifar10,
@@ -31,7 +46,7 @@ from .mnist import fashion_mnist, mnist
 from .own import images, table, toy
 from .short_run import cifar10_short_run, mnist_short_run
 
-__all__ = ["BESIDE", "RECIPES"]
+__all__ = ["BESIDE", "RECIPES", "SEEDS"]
 
 RECIPES: dict[str, Callable[[], Settings]] = {
     recipe.__name__: recipe
@@ -65,6 +80,22 @@ RECIPES: dict[str, Callable[[], Settings]] = {
         vae_teaching_fashion_mnist,
         vae_teaching_cifar10,
         facades_completion,
+        gebm_manifold,
+        gebm_digits,
+        gebm_mnist,
+        gebm_cifar10,
+        gebm_red_wine,
+        gebm_red_wine_dv,
+        gebm_red_wine_cd,
+        gebm_red_wine_ml,
+        gebm_white_wine,
+        gebm_white_wine_dv,
+        gebm_white_wine_cd,
+        gebm_white_wine_ml,
+        gebm_parkinsons,
+        gebm_parkinsons_dv,
+        gebm_parkinsons_cd,
+        gebm_parkinsons_ml,
     )
 }
 """All recipes by name."""
@@ -73,6 +104,13 @@ BESIDE: dict[str, tuple[str, ...]] = {
     "jarzynski_mixture": ("jarzynski_mixture_pcd", "jarzynski_mixture_cd"),
     "jarzynski_digits": ("jarzynski_digits_pcd",),
     "jarzynski_mnist": ("jarzynski_mnist_pcd",),
+    **{
+        name: tuple(f"{name}_{method}" for method in ("dv", "cd", "ml"))
+        for name in ("gebm_red_wine", "gebm_white_wine", "gebm_parkinsons")
+    },
 }
 """What `boltzwalk train` trains beside a recipe, to compare: recipes that differ in their method
 only, whose names begin with that of the recipe."""
+
+SEEDS: dict[str, int] = {"gebm_red_wine": 3, "gebm_white_wine": 3, "gebm_parkinsons": 3}
+"""How many seeds `boltzwalk train` takes for a recipe, where not one."""

@@ -25,7 +25,7 @@ from ..train.folder import read_rows
 from ..train.held_out import unseen
 from ..train.run import Run, open_run
 
-__all__ = ["table_beside"]
+__all__ = ["aligned", "interval", "table_beside"]
 
 
 def table_beside(folders: Sequence[Path]) -> str:
@@ -46,7 +46,7 @@ def table_beside(folders: Sequence[Path]) -> str:
         shares = class_shares(run, classifier) or {}
         masses = [_share(shares[name]) if name in shares else "" for name in target]
         rows.append([folder.name, *masses, *_likelihood(run), _pace(folder)])
-    return _aligned(rows)
+    return aligned(rows)
 
 
 def _share(share: float) -> str:
@@ -56,7 +56,7 @@ def _share(share: float) -> str:
 def _truth(run: Run) -> list[str]:
     """The cross-entropy of the true density, its divergence from itself, and no time."""
     nats = _true_nats(run)
-    return ["", "", ""] if nats is None else [_interval(nats, 2), "0", ""]
+    return ["", "", ""] if nats is None else [interval(nats, 2), "0", ""]
 
 
 @torch.no_grad()
@@ -67,7 +67,7 @@ def _likelihood(run: Run) -> list[str]:
         return ["", ""]
     rows = unseen(run.dataset)[0]
     nats = model(rows).cpu().double() + model.log_z + run.dataset.log_volume
-    return [_interval(nats, 2), "" if truth is None else _interval(nats - truth, 4)]
+    return [interval(nats, 2), "" if truth is None else interval(nats - truth, 4)]
 
 
 def _true_nats(run: Run) -> Tensor | None:
@@ -79,8 +79,17 @@ def _true_nats(run: Run) -> Tensor | None:
     return density(unseen(run.dataset)[0].cpu().double()) + density.log_z
 
 
-def _interval(values: Tensor, digits: int) -> str:
-    """The mean and the half-width of its 95 % interval."""
+def interval(values: Tensor, digits: int) -> str:
+    """Returns the mean and the half-width of its 95 % interval.
+
+    Arguments:
+        values: The values, shape (N,).
+        digits: The decimal places.
+
+    Example:
+        >>> interval(torch.tensor([1.0, 2.0, 3.0]), 1)
+        '2.0 ± 1.1'
+    """
     error = 1.96 * float(values.std()) / math.sqrt(len(values))
     return f"{float(values.mean()):.{digits}f} ± {error:.{digits}f}"
 
@@ -91,8 +100,12 @@ def _pace(folder: Path) -> str:
     return f"{1000 * costs[-1]['seconds'] / costs[-1]['update']:.1f} ms" if costs else ""
 
 
-def _aligned(rows: list[list[str]]) -> str:
-    """Columns of equal width, two spaces apart."""
+def aligned(rows: list[list[str]]) -> str:
+    """Returns rows as lines, with columns of equal width, two spaces apart.
+
+    Arguments:
+        rows: The cells.
+    """
     wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(map(str.ljust, row, wide)).rstrip() for row in rows)
     return "\n".join(lines)

@@ -46,6 +46,7 @@ TITLES = {
     "goodness": "Samples and data under the model's own density",
     "anomalies": "Rows that are not of this kind",
     "long_run": "Long chains",
+    "partition": "Log-partition",
     "likelihood": "Likelihood",
     "training": "Training",
 }

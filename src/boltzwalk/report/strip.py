@@ -13,7 +13,7 @@ from ..methods.condition import Unconditional, Visible, condition_of
 from ..metrics.neighbours import nearest
 from ..rng import generator
 from ..train.pictures import image_png
-from ..train.run import Run, available, draw, move
+from ..train.run import Run, available, draw, move, moves_latents
 from ..walkers import evaluate
 
 __all__ = ["film", "neighbours"]
@@ -31,7 +31,8 @@ def film(run: Run, from_data: bool) -> tuple[bytes, str] | None:
 
     Arguments:
         run: The run.
-        from_data: Whether they start from held-out data instead of noise.
+        from_data: Whether they start from held-out data instead of noise. Of a generalized model
+            there are those from latent noise only.
     """
     data, usual = run.dataset, run.settings.method.steps
     image, plane = len(data.event_shape) == 3, data.event_shape == (2,)
@@ -43,10 +44,15 @@ def film(run: Run, from_data: bool) -> tuple[bytes, str] | None:
     rows = data.test if len(data.test) >= n else data.train
     x = rows[:n] if from_data else data.noise(n, rng)
     looks = sorted({0, 1, usual // 4, usual // 2, usual, 2 * usual, 5 * usual, 10 * usual})
-    chains, frames = evaluate(run.model, x), [x]
-    for before, after in pairwise(looks):
-        chains = move(run, chains, after - before, rng)
-        frames.append(chains.x)
+    if moves_latents(run):
+        if from_data:  # whose latent variables are not known
+            return None
+        frames = [walkers.x for walkers in run.method.trajectory(run.model, n, looks, rng)]
+    else:
+        chains, frames = evaluate(run.model, x), [x]
+        for before, after in pairwise(looks):
+            chains = move(run, chains, after - before, rng)
+            frames.append(chains.x)
     said = f"after {', '.join(f'{look:,}' for look in looks)} steps, {usual} in training"
     frames = [frame.nan_to_num(0.0) for frame in frames]
     if image:

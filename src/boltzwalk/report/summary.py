@@ -15,6 +15,7 @@ from ..completion.judge import standard_error
 from ..completion.variants import Plan, usual_mask
 from ..data import Toy
 from ..diagnostics.latent import latent_use
+from ..diagnostics.partition import partition_finding
 from ..diagnostics.verdict import verdict
 from ..evaluation.shares import has_classes, mode_masses, target_shares
 from ..methods.condition import Unconditional, Visible, condition_of
@@ -23,7 +24,7 @@ from ..metrics.quadrature import log_z_in_the_plane
 from ..rng import generator
 from ..train.folder import read_rows
 from ..train.held_out import unseen
-from ..train.run import Run, available, draw, weighted_walkers
+from ..train.run import Run, available, draw, moves_latents, own_energy, weighted_walkers
 from ..train.trace import read_trace
 from ..walkers import effective_sample_size
 
@@ -72,7 +73,7 @@ def summarise(run: Run, folder: Path) -> list[Number]:
     if rows:
         found = verdict(rows, read_trace(folder))
         numbers.append(Number("training", found.label, found.reason))
-        numbers += [Number(*finding) for finding in latent_use(rows)]
+        numbers += [Number(*finding) for finding in (*latent_use(rows), *partition_finding(rows))]
         numbers += _weights(rows[-1], run.dataset.log_volume) + _chain(rows[-1])
     if costs:
         cost = costs[-1]
@@ -89,7 +90,8 @@ def _energies(run: Run, x: Tensor, held_out: Tensor, split: str) -> list[Number]
     with torch.no_grad():
         seen, drawn = run.model(held_out[: len(x)]).mean(), run.model(x).mean()
     text = f"{seen:.3g} / {drawn:.3g}"
-    return [*numbers, Number("energy", text, f"mean of {split} data / of samples")]
+    what = ", relative to the base" if moves_latents(run) else ""
+    return [*numbers, Number("energy", text, f"mean of {split} data / of samples{what}")]
 
 
 def _completions(run: Run, rng: torch.Generator) -> list[Number]:
@@ -136,6 +138,8 @@ def _chain(row: dict[str, float]) -> list[Number]:
         goal = ", of the way from its start to the data" if way else ""
         meaning = f"drift of a chain in training{goal}"
         numbers.append(Number("travel", f"{row['travel']:.3g}{way}", meaning))
+    if "temperature" not in row:
+        return numbers
     meaning = "at which the kernel samples exp(-U / temperature)"
     return [*numbers, Number("temperature", f"{row['temperature']:.3g}", meaning)]
 
@@ -145,18 +149,22 @@ def _likelihood(run: Run, rows: Tensor, split: str) -> Number:
     """The likelihood of rows in the plane, where log Z is a sum over a grid."""
     data, temperature = run.dataset, run.settings.method.kernel.temperature
     name = f"{split} nll"
+    try:
+        model = own_energy(run)
+    except ValueError as reason:
+        return Number(name, "unknown", str(reason))
     log_z, finer = (
-        log_z_in_the_plane(run.model, data.train, temperature, points) for points in (400, 475)
+        log_z_in_the_plane(model, data.train, temperature, points) for points in (400, 475)
     )
     if not abs(log_z - finer) < GRIDS_AGREE:
         why = (
             f"log Z of two grids differs by {abs(log_z - finer):.2g}: too sharp at this temperature"
         )
         return Number(name, "unknown", why)
-    nats = run.model(rows).cpu().double() / temperature + finer + data.log_volume
+    nats = model(rows).cpu().double() / temperature + finer + data.log_volume
     error = 1.96 * float(nats.std()) / math.sqrt(len(nats))
     truth = ""
-    if isinstance(run.settings.data, Toy):
+    if isinstance(run.settings.data, Toy) and run.settings.data.has_density:
         exact = -run.settings.data.density().log_density(rows.cpu().double()).mean()
         truth = f"; the true density has {float(exact):.3f}"
     text = f"{float(nats.mean()):.3f} ± {error:.3f} nats"

@@ -94,7 +94,8 @@ def _trained(
             trace.write(done.update)
             run_folder.flush_rows(folder)  # a checkpoint must not know more than the log
             save(now, run_folder.checkpoint_path(folder, now.update))
-            run_folder.prune(folder, output.keep)
+            best = run_folder.best_checkpoint(folder) if output.best else None
+            run_folder.prune(folder, output.keep, best)
         yield Progress(done.update, row)
         if stopping:
             return

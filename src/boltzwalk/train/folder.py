@@ -35,8 +35,10 @@ from .tree import differences, to_tree
 
 __all__ = [
     "FAILURE",
+    "NLL",
     "ROWS",
     "append_row",
+    "best_checkpoint",
     "change",
     "checkpoint_path",
     "checkpoints",
@@ -49,6 +51,9 @@ __all__ = [
     "truncate_rows",
 ]
 
+
+NLL = "nll_validation"
+"""The number of the log that compares checkpoints: the mean of -log p of validation rows."""
 
 FAILURE = "failure.txt"
 """Where a run that broke off says why, until it goes on."""
@@ -63,6 +68,8 @@ FIXED = (
     "method.start",
     "method.generator.",
     "method.vae.",
+    "method.base.",
+    "method.relative:",
     "optimizer.kind",
     "seed",
     "witness.walkers",
@@ -155,10 +162,23 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted((p for p in found if re.fullmatch(r"update_\d{8,}", p.stem)), reverse=True)
 
 
-def prune(folder: Path, keep: int) -> None:
-    """Deletes all checkpoints but the newest ones."""
+def best_checkpoint(folder: Path) -> Path | None:
+    """Returns the checkpoint whose validation rows are the likeliest; None where none is known.
+
+    Arguments:
+        folder: The run folder.
+    """
+    found = {path: int(path.stem.split("_")[1]) for path in checkpoints(folder)}
+    values = {row["update"]: row[NLL] for row in read_rows(folder / "log.jsonl") if NLL in row}
+    known = [path for path, update in found.items() if update in values]
+    return min(known, key=lambda path: values[found[path]], default=None)
+
+
+def prune(folder: Path, keep: int, spared: Path | None = None) -> None:
+    """Deletes all checkpoints but the newest ones, and one that is spared."""
     for path in checkpoints(folder)[keep:]:
-        path.unlink()
+        if path != spared:
+            path.unlink()
 
 
 def append_row(path: Path, row: dict[str, Any]) -> None:

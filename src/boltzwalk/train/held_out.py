@@ -2,22 +2,21 @@ r"""What a run says of rows that it does not learn from, while it learns.
 
 With :math:`\log Z` from weighted walkers, the mean of :math:`U(x) / T + \log Z` over held-out rows
 is the cross-entropy in nats, in model units; what original units add is
-:attr:`~boltzwalk.data.Dataset.log_volume`.
+:attr:`~boltzwalk.data.Dataset.log_volume`. Of an energy that knows its :math:`\log Z` it is exact,
+and says which update to keep.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ..data import Dataset
 from ..methods.condition import Unconditional, condition_of
-
-if TYPE_CHECKING:
-    from .run import Run
+from .folder import NLL
+from .run import Run, known_log_z
 
 __all__ = ["held_out", "unseen"]
 
@@ -37,9 +36,10 @@ def unseen(dataset: Dataset) -> tuple[Tensor, str]:
 def held_out(run: Run, row: dict[str, float]) -> dict[str, float]:
     """Returns what the log gets beside the numbers of an update.
 
-    The mean energy of validation rows; where walkers carry log Z, the cross-entropy with it; and
-    where a witness does, the same with the half-width of its 95 % interval, which has both the
-    error of log Z and that of the mean over the rows.
+    The mean energy of validation rows; where the energy knows its log Z, this and the exact mean of
+    -log p; where walkers carry log Z, the cross-entropy with it; and where a witness does, the same
+    with the half-width of its 95 % interval, which has both the error of log Z and that of the mean
+    over the rows.
 
     Arguments:
         run: The run after an update.
@@ -55,9 +55,13 @@ def held_out(run: Run, row: dict[str, float]) -> dict[str, float]:
     found = {"energy_validation": float(u.mean()) * temperature}
     if "log_z" in row:
         found["cross_entropy_validation"] = float(u.mean()) + row["log_z"]
+    log_z = known_log_z(run)
+    if run.average is not None and (log_z is not None or "witness_log_z" in row):
+        u = run.model(rows).cpu().double() / temperature
+    if log_z is not None and temperature == 1:
+        found[NLL] = float(u.mean()) + log_z
+        found["log_z_exact"] = log_z
     if "witness_log_z" in row:
-        if run.average is not None:
-            u = run.model(rows).cpu().double() / temperature
         error = 1.96 * float(u.std()) / math.sqrt(len(u))
         found["witness_cross_entropy"] = float(u.mean()) + row["witness_log_z"]
         found["witness_cross_entropy_half_width"] = math.hypot(error, row["witness_half_width"])

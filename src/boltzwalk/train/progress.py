@@ -60,7 +60,7 @@ def shown(
 
 
 def brief(row: dict[str, float]) -> str:
-    """The numbers that matter: energy gap d, gradient v, travel and distance, codes, weights.
+    """The numbers that matter: gap d, gradient v, travel, codes in use, weights, likelihoods.
 
     Arguments:
         row: A row of the log.
@@ -68,12 +68,19 @@ def brief(row: dict[str, float]) -> str:
     Example:
         >>> brief({"energy_gap": 0.5, "gradient_mean": 7.0, "acceptance": 1.0, "ess": 0.83})
         'd +0.5  v 7  ess 83%'
+        >>> brief({"nll": 12.34, "nll_validation": 12.9})
+        'nll 12.34  validation nll 12.9'
     """
-    parts = [f"d {row['energy_gap']:+.3g}", f"v {row['gradient_mean']:.3g}"]
+    formats = {"energy_gap": "d {:+.3g}", "gradient_mean": "v {:.3g}", "nll": "nll {:.4g}"}
+    parts = [text.format(row[name]) for name, text in formats.items() if name in row]
+    if "kale" in row:
+        parts.append(f"kale {row['kale']:.3g}")
+    if "log_partition" in row:
+        parts.append(f"c off {row['log_partition'] - row['log_partition_estimate']:+.2g}")
     if "travel" in row:
         way = f"/{row['distance']:.3g}" if "distance" in row else ""
         parts.append(f"travel {row['travel']:.3g}{way}")
-    if row["acceptance"] < 1:
+    if row.get("acceptance", 1) < 1:
         parts.append(f"accepted {row['acceptance']:.0%}")
     if "active" in row:
         parts.append(f"active {row['active']:.0f}")
@@ -84,4 +91,6 @@ def brief(row: dict[str, float]) -> str:
         parts.append(f"witness {row['witness_cross_entropy']:.4g} ± {half_width:.2g}")
     elif "cross_entropy" in row:
         parts.append(f"cross-entropy {row['cross_entropy']:.4g}")
+    if "nll_validation" in row:
+        parts.append(f"validation nll {row['nll_validation']:.4g}")
     return "  ".join(parts)

@@ -19,6 +19,7 @@ from ..energies.conditional import given
 from ..energies.energy import refuse_coupled_layers
 from ..kernels import run as run_chain
 from ..methods.condition import Unconditional, build_energy, condition_of
+from ..methods.generalized import Generalized
 from ..methods.revision import parts
 from ..replay import Replay
 from ..rng import generator
@@ -41,8 +42,11 @@ __all__ = [
     "available",
     "content",
     "draw",
+    "known_log_z",
     "move",
+    "moves_latents",
     "open_run",
+    "own_energy",
     "proposals",
     "refuse_conditions",
     "restore",
@@ -132,8 +136,8 @@ def start(settings: Settings) -> Run:
         method.to(settings.device, dataset.train.dtype)
         groups += method.groups()
     state = method.init(energy, rows, rng)
-    if isinstance(state, Replay) and len(state) < (settings.method.walkers or settings.batch):
-        needed = settings.method.walkers or settings.batch
+    needed = getattr(settings.method, "walkers", 0) or settings.batch
+    if isinstance(state, Replay) and len(state) < needed:
         raise ValueError(
             f"start.size must be at least the {needed} walkers of one update, got {len(state)}; "
             f"write start.size={needed} or more"
@@ -222,7 +226,7 @@ def restore_newest(fresh: Run, candidates: list[Path]) -> Run:
 
 
 def open_run(path: Path, device: str | None = None) -> Run:
-    """Returns the run of a folder, or of one of its checkpoints, as it was saved last.
+    """Returns the run of a folder, as it was saved last or best, or of one of its checkpoints.
 
     Arguments:
         path: A run folder, or a checkpoint file.
@@ -237,6 +241,8 @@ def open_run(path: Path, device: str | None = None) -> Run:
         settings, candidates = from_yaml(text.get("settings", ""), path), [path]
     else:
         settings, candidates = run_folder.read_settings(path), run_folder.checkpoints(path)
+        best = run_folder.best_checkpoint(path) if settings.output.best else None
+        candidates.sort(key=lambda candidate: candidate != best)  # the others stay in their order
     if not candidates:
         raise FileNotFoundError(
             f"{path} holds no checkpoint yet; `boltzwalk resume {path}` goes on"
@@ -325,10 +331,55 @@ def move(run: Run, walkers: Walkers, steps: int, rng: torch.Generator) -> Walker
         walkers: Where they start, evaluated by its model.
         steps: The number of kernel steps.
         rng: The source of the noise.
+
+    Raises:
+        ValueError: If the walkers of the run are latent variables, which events do not tell.
     """
+    if moves_latents(run):
+        raise ValueError(
+            "walkers of a generalized model are latent variables of its base, and events do not "
+            "tell them; draw samples with more steps instead"
+        )
     kernel = run.settings.method.kernel
     with _arithmetic(run):
         return run_chain(kernel, run.model, walkers, steps, rng, diagnose=False)[0]
+
+
+def own_energy(run: Run) -> nn.Module:
+    r"""Returns the energy of the model itself, whose density is :math:`e^{-U / T} / Z`.
+
+    That is the energy that draws samples, but where a method learns it relative to a base.
+
+    Arguments:
+        run: The run.
+
+    Raises:
+        ValueError: If the model has no density, since its base has none.
+    """
+    shift = getattr(run.method, "own_energy", None)
+    found: nn.Module = run.model if shift is None else shift(run.model)
+    return found
+
+
+def known_log_z(run: Run) -> float | None:
+    r"""Returns :math:`\log Z` of the model itself where it is known exactly; None where it is not.
+
+    Arguments:
+        run: The run.
+    """
+    known, method = getattr(run.model, "log_z", None), run.settings.method
+    if isinstance(method, Generalized) and (method.relative or method.floor is not None):
+        return None  # that of exp(-E), which is not the model
+    return None if known is None else float(known)
+
+
+def moves_latents(run: Run) -> bool:
+    """Returns whether the walkers of a run are latent variables of its base.
+
+    Arguments:
+        run: The run.
+    """
+    return isinstance(run.settings.method, Generalized)
 
 
 def weighted_walkers(run: Run) -> Walkers | None:
@@ -380,7 +431,10 @@ def _what_is_kept(settings: Settings) -> dict[str, Any]:
     return {
         "energy": tree["energy"],
         "method": tree["method"]["kind"],
-        "networks": {k: tree["method"].get(k) for k in ("start", "generator", "vae", "condition")},
+        "networks": {
+            k: tree["method"].get(k)
+            for k in ("start", "generator", "vae", "condition", "base", "relative")
+        },
         "witness": {key: tree["witness"][key] for key in ("walkers", "replicates")},
         "temperature": settings.method.kernel.temperature if carries_weights(settings) else None,
         "optimizer": tree["optimizer"]["kind"],

@@ -9,14 +9,17 @@ from typing import Literal
 import torch
 import yaml
 
-from ..data import Cifar10, Digits, FashionMnist, Images, Mnist, Modes, Table, Toy
+from ..data import Cifar10, Digits, FashionMnist, Images, Mnist, Modes, Table, Toy, Uci
 from ..energies import NetworkEnergy
+from ..energies.flow import FlowEnergy
 from ..energies.learnt_mixture import MixtureEnergy
 from ..kernels import refuse_weights
 from ..methods.condition import Unconditional, condition_of
 from ..methods.contrastive import Contrastive
 from ..methods.cooperative import Cooperative
+from ..methods.generalized import Generalized
 from ..methods.jarzynski import Jarzynski
+from ..methods.likelihood import MaximumLikelihood
 from ..methods.variational import Variational
 from ..smc.witness import Witness
 from .optimizers import SGD, Adam, Schedule
@@ -34,17 +37,26 @@ class Output:
         save_every: Updates between two checkpoints.
         picture_every: Updates between two pictures of samples; 0 draws the last only.
         keep: How many of the newest checkpoints are kept.
+        best: Whether to keep the checkpoint whose validation rows are the likeliest as well, and to
+            sample and judge from it. The log must have a row at its update, and log Z be known.
     """
 
     log_every: int = 10
     save_every: int = 500
     picture_every: int = 500
     keep: int = 3
+    best: bool = False
 
     def __post_init__(self) -> None:
         for name, least in {"log_every": 1, "save_every": 1, "picture_every": 0, "keep": 1}.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be >= {least}, got {getattr(self, name)}")
+        if self.best and self.save_every % self.log_every:
+            raise ValueError(
+                "the best checkpoint is found by rows of the log, so save_every must be a multiple "
+                f"of log_every, got {self.save_every} and {self.log_every}; write "
+                f"output.save_every={self.log_every * -(-self.save_every // self.log_every)}"
+            )
 
 
 @dataclass(frozen=True)
@@ -72,9 +84,9 @@ class Settings:
         output: How often the run writes.
     """
 
-    data: Digits | Mnist | FashionMnist | Cifar10 | Table | Images | Toy | Modes
-    energy: NetworkEnergy | MixtureEnergy
-    method: Contrastive | Jarzynski | Cooperative | Variational
+    data: Digits | Mnist | FashionMnist | Cifar10 | Table | Images | Toy | Modes | Uci
+    energy: NetworkEnergy | MixtureEnergy | FlowEnergy
+    method: Contrastive | Jarzynski | Cooperative | Variational | Generalized | MaximumLikelihood
     optimizer: Adam | SGD = field(default_factory=Adam)
     schedule: Schedule = field(default_factory=Schedule)
     updates: int = 1000
@@ -97,6 +109,11 @@ class Settings:
         if not 0 <= self.average < 1:
             raise ValueError(f"average must be in [0, 1), got {self.average}; 0.999 is usual")
         if self.witness.walkers:
+            if isinstance(self.method, Generalized):
+                raise ValueError(
+                    "a witness watches the density of an energy in the space of events, and a "
+                    "generalized model moves latent variables; write witness.walkers=0"
+                )
             refuse_weights(self.method.kernel)
             if not isinstance(condition_of(self.method), Unconditional):
                 raise ValueError(

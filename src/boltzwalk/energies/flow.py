@@ -1,0 +1,99 @@
+r"""A normalising flow as an energy whose log Z is known, and must be found all the same.
+
+.. math:: U_\psi(x) = -\log p_\psi(x) - a(\psi) , \qquad
+    a(\psi) = -\sum_t \overline{|\psi_t|} , \qquad
+    \log Z = a(\psi) ,
+
+with the density :math:`p_\psi` of a flow and, for each of its tensors :math:`\psi_t`, the mean of
+its absolute entries. Any method learns it as if :math:`\log Z` were unknown; the likelihood is then
+judged exactly, as :math:`-\log p_\psi(x) = U_\psi(x) + a(\psi)`, and what a method believes of
+:math:`\log Z` beside the truth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..bases.flow import Flow, NormalizingFlow
+from .event import require_event_shape
+
+__all__ = ["FlowEnergy", "LearntFlow"]
+
+
+class LearntFlow(nn.Module):
+    r"""The energy :math:`-\log p(x) - a` of a flow.
+
+    Arguments:
+        flow: The flow.
+
+    Example:
+        >>> energy = FlowEnergy(Flow(transforms=2, widths=(8,))).build((3,), rng_seed=0)
+        >>> x = torch.zeros(5, 3)
+        >>> bool(torch.allclose(energy(x) + energy.log_z, -energy.flow.log_density(x)))
+        True
+    """
+
+    def __init__(self, flow: NormalizingFlow) -> None:
+        super().__init__()
+        self.flow = flow
+        self.event_shape = flow.event_shape
+        self.eval()
+
+    def forward(self, x: Float[Tensor, "N *event"]) -> Float[Tensor, " N"]:
+        r"""Returns :math:`U(x)`, shape (N,)."""
+        require_event_shape(x, self.event_shape)
+        return -self.flow.log_density(x) - self.log_partition()
+
+    def log_partition(self) -> Float[Tensor, ""]:
+        r"""Returns :math:`\log Z = a(\psi)`, shape (), with the graph of the parameters."""
+        return -torch.stack([tensor.abs().mean() for tensor in self.flow.parameters()]).sum()
+
+    @property
+    def log_z(self) -> float:
+        r""":math:`\log Z` as it is now, exact."""
+        return float(self.log_partition().detach())
+
+    def sample(self, n: int, rng: torch.Generator) -> Float[Tensor, "n *event"]:
+        r"""Returns n exact samples of the density as it is now, shape (n, \*event)."""
+        return self.flow.sample(n, rng)
+
+
+@dataclass(frozen=True)
+class FlowEnergy:
+    r"""A trainable energy that is a flow, with a log Z that is known but not zero.
+
+    Attributes:
+        flow: The flow.
+
+    References:
+        | Generalized energy based models (Arbel, Zhou, Gretton, 2021)
+        | https://arxiv.org/abs/2003.05033
+
+    Example:
+        >>> energy = FlowEnergy().build((11,), rng_seed=0)
+        >>> round(energy.log_z, 1)
+        -1.8
+    """
+
+    flow: Flow = field(default_factory=Flow)
+
+    def build(
+        self, event_shape: tuple[int, ...], rng_seed: int, data: Tensor | None = None
+    ) -> LearntFlow:
+        """Returns the energy, on the CPU, in the default dtype.
+
+        The same seed gives the same parameters; no global generator is touched.
+
+        Arguments:
+            event_shape: The shape of one event.
+            rng_seed: The seed of the initial parameters.
+            data: Not used: the start does not depend on the data.
+
+        Raises:
+            ValueError: If the events have no entries, or too many.
+        """
+        return LearntFlow(self.flow.build(event_shape, rng_seed, data))

@@ -1,0 +1,149 @@
+"""Claims of the paper on generalized energy-based models, on a curve and on 8x8 digits.
+
+Every test prints its numbers: `pytest -m slow tests/claims/test_claims_generalized.py -s`.
+"""
+
+import functools
+from collections import deque
+from dataclasses import replace
+
+import pytest
+import torch
+
+from boltzwalk.bases.frozen import frozen
+from boltzwalk.data import Toy
+from boltzwalk.evaluation.features import features_for
+from boltzwalk.evaluation.quality import held_out_rows
+from boltzwalk.kernels import MALA, ULA, KineticLangevin, NormalProposals, Transport
+from boltzwalk.methods.contrastive import Contrastive
+from boltzwalk.methods.latents import StepDecay, latent_energy, moved
+from boltzwalk.methods.starts import ReplayStart
+from boltzwalk.metrics.frechet import frechet_distance
+from boltzwalk.recipes import RECIPES
+from boltzwalk.rng import generator
+from boltzwalk.train.execute import updates
+from boltzwalk.train.run import draw, proposals, start
+from boltzwalk.train.settings import resolve
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+CHAINS = 4000
+
+
+def trained(settings):
+    run = start(resolve(replace(settings, threads=1, device="cpu")))
+    done = deque(updates(run), maxlen=1).pop()
+    return replace(run, state=done.state, update=done.update)
+
+
+@functools.cache
+def digits(seed=0, **changes):
+    settings = RECIPES["gebm_digits"]()
+    method = replace(settings.method, **changes)
+    run = trained(replace(settings, method=method, seed=seed))
+    features = features_for(run.dataset)
+    reference = features.of(held_out_rows(run.dataset)[0])
+    return run, features, lambda x: frechet_distance(features.of(x), reference)
+
+
+def chains(run, kernel, beta, looks, decay=None, n=CHAINS):
+    """Decoded latent chains at each look, from the same latent noise for every kernel."""
+    rng = generator(1, "claims")
+    base, energy = frozen(run.method.base), run.method.relative(frozen(run.model))
+    z = base.latents(n, rng)
+    u = latent_energy(base, energy, kernel, beta, rng)
+    return [base.decode(w.x) for w in moved(kernel, decay or StepDecay(), u, z, looks, rng)]
+
+
+def on_curve(x, density, points=4001):
+    """The distance to the bare curve, and the place along it."""
+    s = torch.linspace(-1, 1, points)
+    curve = torch.stack([density.half_length * s, density.curve(s)], 1)
+    length = torch.cat([torch.zeros(1), curve.diff(dim=0).norm(dim=1).cumsum(0)])
+    distance, index = torch.cdist(x, curve).min(1)
+    return distance.mean().item(), length[index]
+
+
+def wasserstein(a, b):
+    """The distance of two sets of numbers, by their quantiles."""
+    q = (torch.arange(1000) + 0.5) / 1000
+    return (torch.quantile(a, q) - torch.quantile(b, q)).abs().mean().item()
+
+
+@functools.cache
+def curve():
+    """Distance and place of the base, the model, and an energy of the same network alone."""
+    settings = RECIPES["gebm_manifold"]()
+    density, run = settings.data.density(), trained(settings)
+    alone = Contrastive(ReplayStart(2000), ULA(0.01), steps=20)
+    plain = trained(replace(settings, method=alone, updates=4000))
+    samples = {
+        "base": proposals(run, 20_000, generator(1, "claims")),
+        "model": draw(run, 20_000, generator(1, "claims")).x,
+        "energy alone": draw(plain, 2000, generator(1, "claims"), steps=500).x,
+    }
+    return {name: on_curve(x, density) for name, x in samples.items()}
+
+
+def test_a_generalized_model_has_the_support_of_its_base():
+    """C1, first half."""
+    found = {name: distance for name, (distance, _) in curve().items()}
+    print("\nmean distance to the curve", found)
+    assert found["model"] <= 0.5 * found["energy alone"]
+
+
+def test_a_generalized_model_has_the_masses_of_its_energy():
+    """C1, second half: along the curve, against a million rows."""
+    density = Toy("damped_curve").density()
+    truth = on_curve(density.sample(100_000, torch.Generator().manual_seed(9)), density)[1]
+    found = {name: wasserstein(place, truth) for name, (_, place) in curve().items()}
+    print("\ndistance of the places along the curve", found)
+    assert found["model"] <= 0.6 * found["base"]
+
+
+SAMPLERS = {
+    "transport": (Transport(0.03), 100),
+    "proposals": (NormalProposals(), 100),
+    "langevin": (MALA(0.05), 100),
+}
+
+
+def test_latent_langevin_improves_the_base_most():
+    """C6, in two of three seeds: base > proposals from the prior, transport > Langevin."""
+    held = []
+    for seed in range(3):
+        run, _, distance = digits(seed)
+        fd = {"base": distance(chains(run, ULA(1e-3), 1.0, [0])[0])}
+        for name, (kernel, steps) in SAMPLERS.items():
+            fd[name] = distance(chains(run, kernel, 1.0, [steps])[0])
+        print(f"\nseed {seed}: classifier-FID", {k: round(v, 2) for k, v in fd.items()})
+        least = min(fd["proposals"], fd["transport"])
+        held.append(fd["langevin"] <= 0.9 * fd["base"] and fd["base"] > least >= fd["langevin"])
+    assert sum(held) >= 2
+
+
+def test_constant_steps_blow_up_where_falling_ones_do_not():
+    """C8: at an inverse temperature of 100, the first steps gain and later ones lose."""
+    run, _, distance = digits()
+    looks = [0, 50, 200, 400]
+    constant, falling = (
+        [distance(x) for x in chains(run, ULA(1e-4), 100.0, looks, decay)]
+        for decay in (StepDecay(), StepDecay(10.0, 50))
+    )
+    print("\nclassifier-FID at steps", looks, "constant", constant, "falling", falling)
+    assert constant[1] < constant[0]
+    assert constant[-1] > 1.2 * constant[1]
+    assert falling[-1] < 1.1 * falling[1]
+
+
+def test_kinetic_chains_change_their_class_more_often():
+    """C10: in 100 steps of h = 0.2 and little friction, against Langevin steps of h² / 2."""
+    run, features, _ = digits()
+    h, looks = 0.2, list(range(0, 101, 10))
+    switches = {}
+    for kernel in (KineticLangevin(h, friction=1.0), ULA(h**2 / 2)):
+        films = chains(run, kernel, 1.0, looks, n=1000)
+        labels = torch.stack([features.classes(x).argmax(1) for x in films])
+        switches[type(kernel).__name__] = (labels.diff(dim=0) != 0).double().sum(0).mean().item()
+    print("\nchanges of class in 100 steps", switches)
+    assert switches["KineticLangevin"] > 1.2 * switches["ULA"]

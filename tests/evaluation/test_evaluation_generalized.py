@@ -1,0 +1,154 @@
+"""Generalized models judged: what needs a density works with one, and says why it cannot."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from boltzwalk.bases import DenseGenerator, Generator
+from boltzwalk.completion import Plan, complete, make_inputs
+from boltzwalk.data import Digits, Toy
+from boltzwalk.diagnostics.long_run import LongRun
+from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.evaluation import evaluate as judging
+from boltzwalk.evaluation.likelihood import Effort, likelihood
+from boltzwalk.evaluation.score import score_rows
+from boltzwalk.kernels import MALA
+from boltzwalk.methods.generalized import Generalized
+from boltzwalk.methods.turns import Turns
+from boltzwalk.report.strip import film
+from boltzwalk.report.summary import summarise
+from boltzwalk.smc.log_z import Annealing
+from boltzwalk.train.execute import execute
+from boltzwalk.train.optimizers import Adam
+from boltzwalk.train.run import open_run, own_energy, start
+from boltzwalk.train.settings import Output, Settings, resolve
+
+METHOD = Generalized(
+    Generator(DenseGenerator((12,)), 3),
+    energy_steps=2,
+    first_energy_steps=3,
+    gradient_penalty=1.0,
+    sample_steps=4,
+    kernel=MALA(0.05),
+)
+SMALL = resolve(
+    Settings(
+        data=Digits(),
+        energy=NetworkEnergy(Multilayer((16,)), spectral_norm=True),
+        method=METHOD,
+        optimizer=Adam(1e-3, beta1=0.5),
+        updates=24,
+        batch=32,
+        threads=1,
+        output=Output(picture_every=0),
+    )
+)
+
+
+class Affine(nn.Module):
+    """A base with a density: x = m + s z."""
+
+    def __init__(self):
+        super().__init__()
+        self.m, self.s = (
+            nn.Parameter(torch.tensor([0.3, -0.2])),
+            nn.Parameter(torch.tensor([1.5, 0.8])),
+        )
+
+    def latents(self, n, rng):
+        return torch.randn(n, 2, generator=rng)
+
+    def decode(self, z):
+        return self.m + self.s * z
+
+    def log_density(self, x):
+        z = (x - self.m) / self.s
+        return -z.square().sum(1) / 2 - self.s.log().sum() - math.log(2 * math.pi)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "generalized"
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    for _ in execute(SMALL, folder):
+        pass
+    torch.set_default_dtype(before)
+    return folder
+
+
+def test_every_part_is_found_or_refused_with_a_reason(finished):
+    run = open_run(finished)
+    plan = judging.Plan(samples=200, long_run=LongRun(seconds=2, chains=8))
+    parts = dict(judging.evaluate(run, finished, plan))
+    assert {m.name for m in parts["base"].measures} >= {"classifier-FID, proposals"}
+    for name in ("likelihood", "goodness", "long_run"):
+        refusals = [m.refusal for m in parts[name].measures if m.refusal]
+        assert refusals, name
+        assert any("density" in text or "latent variables" in text for text in refusals), refusals
+    names = [finding[0] for finding in parts["training"].details["findings"]]
+    assert "log-partition" in names
+
+
+def test_the_summary_says_whose_energy_it_is(finished):
+    numbers = {n.name: n for n in summarise(open_run(finished), finished)}
+    assert numbers["energy"].meaning.endswith("relative to the base")
+    assert "log-partition" in numbers
+    assert "temperature" not in numbers
+
+
+def test_scores_are_relative_and_have_no_density(finished):
+    run = open_run(finished)
+    found = score_rows(run, finished, run.dataset.test[:20], 0.1)
+    assert "energy, relative to the base, above" in found.protocol
+    assert np.isnan(found.log_density).all()
+    np.testing.assert_allclose(found.energy, run.model(run.dataset.test[:20]).detach(), rtol=1e-5)
+
+
+def test_completion_is_by_latent_variables(finished):
+    run = open_run(finished)
+    inputs = make_inputs(run.dataset, run.dataset.test[:3], "lower", None)
+    plan = Plan("latent", n=2, latent_steps=20)
+    found = complete(run, inputs, plan, torch.Generator().manual_seed(0))
+    shown = ~inputs.hidden
+    for i in range(2):
+        torch.testing.assert_close(found.x[:, i][shown], inputs.x[shown])
+    assert found.x.shape == (3, 2, 1, 8, 8)
+    for variant in ("conditional", "kernel", "encode"):
+        with pytest.raises(ValueError, match="write --variant latent"):
+            complete(run, inputs, Plan(variant), torch.Generator())
+
+
+def test_the_film_is_of_latent_chains(finished):
+    run = open_run(finished)
+    png, said = film(run, from_data=False)
+    assert png[:4] == b"\x89PNG"
+    assert "4 in training" in said
+    assert film(run, from_data=True) is None
+
+
+@pytest.mark.parametrize("relative", [True, False])
+def test_a_base_with_a_density_gives_a_likelihood(relative):
+    """E = 0 on a normal base, and U of a normal: the model is known."""
+    energy = NetworkEnergy(
+        Multilayer((8,)), reference_scale=None if relative else 0.9, zero_start=True
+    )
+    settings = replace(SMALL, data=Toy("damped_sine", n=2000), energy=energy)
+    base, run = Affine(), start(settings)
+    run = replace(run, method=Turns(replace(METHOD, relative=relative), base))
+    effort = Effort(samples=200, steps=20, annealing=Annealing(replicates=8))
+    found = likelihood(run, torch.Generator().manual_seed(0), effort)
+    x = run.dataset.test
+    if relative:
+        log_p = base.log_density(x)
+    else:
+        log_p = -(x / 0.9).square().sum(1) / 2 - math.log(2 * math.pi * 0.81)
+    assert found.log_z.refusal == ""
+    truth = -float(log_p.detach().mean()) + run.dataset.log_volume
+    assert abs(found.nll - truth) < max(0.05, 3 * found.log_z.half_width)
+    constant = (own_energy(run)(x) + log_p).detach()  # U = -log p - log Z
+    torch.testing.assert_close(constant, constant[:1].expand(len(x)))
