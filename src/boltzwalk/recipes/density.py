@@ -156,7 +156,9 @@ def gebm_white_wine_ml() -> Settings:
 def gebm_parkinsons() -> Settings:
     """Parkinsons by KALE; trains the next three recipes beside it, with three seeds each.
 
-    Reached: not run.
+    Reached: 15.33 nats a whitened test row (one seed), still falling after 1,000 updates, c off
+    log Z by 0.006, in 128 s on a third of a core, by `boltzwalk train gebm_parkinsons --alone
+    --seeds 1`. Maximum likelihood is 1.5 nats better.
     """
     return _settings(Uci("parkinsons"))
 
@@ -181,6 +183,7 @@ def gebm_parkinsons_cd() -> Settings:
 def gebm_parkinsons_ml() -> Settings:
     """Parkinsons by maximum likelihood, with the log Z that is known.
 
-    Reached: not run.
+    Reached: 13.78 nats a whitened test row (one seed), still falling after 1,000 updates, in 19 s
+    on half a core, by `boltzwalk train gebm_parkinsons_ml`.
     """
     return replace(gebm_parkinsons(), method=MaximumLikelihood())
