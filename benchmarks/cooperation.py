@@ -11,19 +11,15 @@ Processes take turns; medians over the rounds, of ratios within one round.
 
 from __future__ import annotations
 
-import json
-import os
 import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 
 import torch
 from cases import Case, plain_energy
 from machine import describe
 from torch import nn
-from workers import ONE_THREAD
+from turns import answer, take_turns
 
 from boltzwalk.bases import learning, published, vae_loss
 from boltzwalk.energies import NetworkEnergy
@@ -142,47 +138,9 @@ KINDS = {
 }
 
 
-def serve(kind: str) -> None:
-    """Answers every line of stdin with the processor seconds of each piece."""
-    torch.set_num_threads(1)
-    pieces = KINDS[kind]()
-    for piece in pieces.values():
-        piece()
-    for _ in sys.stdin:
-        seconds = {}
-        for name, piece in pieces.items():
-            began = time.process_time()
-            for _ in range(EACH):
-                piece()
-            seconds[name] = (time.process_time() - began) / EACH
-        print(json.dumps(seconds), flush=True)
-
-
 def main() -> None:
     """Prints the ratios."""
-    workers = {
-        kind: subprocess.Popen(
-            [sys.executable, __file__, kind],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, **ONE_THREAD},
-            text=True,
-        )
-        for kind in KINDS
-    }
-
-    def ask(kind: str) -> dict[str, float]:
-        worker = workers[kind]
-        assert worker.stdin is not None
-        assert worker.stdout is not None
-        print("go", file=worker.stdin, flush=True)
-        answer: dict[str, float] = json.loads(worker.stdout.readline())
-        return answer
-
-    rounds = [{kind: ask(kind) for kind in KINDS} for _ in range(ROUNDS)]
-    for worker in workers.values():
-        worker.terminate()
-        worker.wait()
+    rounds = take_turns(__file__, tuple(KINDS), ROUNDS)
     print(describe(ROUNDS))
     print(f"{'':<8}{'an update':>12}{'/ sum of parts':>16}{'plain loop / it':>17}")
     for kind in ("fp32", "bf16"):
@@ -195,4 +153,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1]) if len(sys.argv) > 1 else main()
+    torch.set_num_threads(1)
+    answer(KINDS[sys.argv[1]](), EACH) if len(sys.argv) > 1 else main()

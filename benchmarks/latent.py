@@ -4,20 +4,23 @@
 
 The loop has the structure of the published code: default layers, layout and memory, spectral
 normalisation at every call, and `backward`, which fills the gradients of all parameters as well.
-Ours are chains as `boltzwalk sample` runs them, on frozen copies. Both take turns in one process;
-medians over the rounds, of ratios within one round.
+Ours are chains as `boltzwalk sample` runs them, on frozen copies. Processes take turns; medians over
+the rounds, of ratios within one round.
 """
 
 from __future__ import annotations
 
 import statistics
-import time
+import sys
 from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
 
 import torch
 from machine import describe
 from torch import Tensor, nn
 from torch.nn.utils import spectral_norm
+from turns import answer, take_turns
 
 from boltzwalk.bases import published as bases
 from boltzwalk.bases.frozen import frozen
@@ -79,56 +82,69 @@ def ours(pair: tuple[nn.Module, nn.Module], z: Tensor, steps: int, bfloat16: boo
         run(ULA(STEP), energy, evaluate(energy, z), steps, rng, diagnose=False)
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """The processor time of one call."""
-    began = time.process_time()
-    work()
-    return time.process_time() - began
+class Pair(NamedTuple):
+    """A base and an energy, in default layers and in ours."""
+
+    title: str
+    plain: Callable[[], tuple[nn.Module, nn.Module]]
+    ours: Callable[[], tuple[nn.Module, nn.Module]]
+    latent: int
+    steps: int
 
 
-def measure(
-    title: str,
-    plain: tuple[nn.Module, nn.Module],
-    pair: tuple[nn.Module, nn.Module],
-    latent: int,
-    steps: int,
-) -> None:
-    """Prints the rates of one pair of networks."""
-    counts = [sum(p.numel() for p in network.parameters()) for network in (*plain, *pair)]
-    assert counts[:2] == counts[2:], counts
-    fast, z = (frozen(pair[0]), frozen(pair[1])), torch.randn(CHAINS, latent)
-    ways: dict[str, Callable[[], None]] = {
-        "plain loop": lambda: plain_chain(*plain, z, steps),
-        "fp32": lambda: ours(fast, z, steps, False),
-        "bf16": lambda: ours(fast, z, steps, True),
-    }
-    took: dict[str, list[float]] = {name: [] for name in ways}
-    for turn in range(ROUNDS + 1):
-        for name, work in ways.items():
-            spent = seconds(work) / steps
-            if turn:  # the first one warms up
-                took[name].append(spent)
-    print(f"{title}: {counts[0]:,} and {counts[1]:,} parameters, {CHAINS} chains")
-    for name, spent in took.items():
-        ratio = statistics.median(a / b for a, b in zip(took["plain loop"], spent, strict=True))
-        print(f"  {name:<12}{1 / statistics.median(spent):8.2f} steps/s{ratio:8.2f} x")
+def our_mnist() -> tuple[nn.Module, nn.Module]:
+    """The pair of `gebm_mnist`."""
+    event = (1, 28, 28)
+    energy = RECIPES["gebm_mnist"]().energy.build(event, 0)
+    return bases.mnist_small().generator().build(event, 0), energy
+
+
+def our_convnet() -> tuple[nn.Module, nn.Module]:
+    """The SNGAN ConvNet pair for 3 x 32 x 32."""
+    event = (3, 32, 32)
+    energy = NetworkEnergy(energies.spectral_gan()).build(event, 0)
+    return bases.spectral_gan().build(event, 0), energy
+
+
+PAIRS = {
+    "mnist": Pair("gebm_mnist", plain_mnist, our_mnist, 32, 20),
+    "convnet": Pair("SNGAN ConvNet", plain_convnet, our_convnet, 100, 2),
+}
+WAYS = ("plain loop", "fp32", "bf16")
+
+
+def pieces(way: str) -> dict[str, Callable[[], object]]:
+    """Returns a chain of each pair."""
+    torch.manual_seed(0)
+    if way != "plain loop":
+        keep_freed_memory()
+    found: dict[str, Callable[[], object]] = {}
+    for name, pair in PAIRS.items():
+        z = torch.randn(CHAINS, pair.latent)
+        if way == "plain loop":
+            found[name] = partial(plain_chain, *pair.plain(), z, pair.steps)
+        else:
+            base, energy = pair.ours()
+            found[name] = partial(
+                ours, (frozen(base), frozen(energy)), z, pair.steps, way == "bf16"
+            )
+    return found
 
 
 def main() -> None:
-    """Measures both pairs."""
-    torch.set_num_threads(1)
-    keep_freed_memory()
-    torch.manual_seed(0)
+    """Prints the rates of both pairs."""
+    rounds = take_turns(__file__, WAYS, ROUNDS)
     print(describe(ROUNDS))
-    settings = RECIPES["gebm_mnist"]()
-    event = (1, 28, 28)
-    pair = (bases.mnist_small().generator().build(event, 0), settings.energy.build(event, 0))
-    measure("gebm_mnist", plain_mnist(), pair, 32, 20)
-    event = (3, 32, 32)
-    critic = NetworkEnergy(energies.spectral_gan()).build(event, 0)
-    pair = (bases.spectral_gan().build(event, 0), critic)
-    measure("SNGAN ConvNet", plain_convnet(), pair, 100, 2)
+    for name, pair in PAIRS.items():
+        counts = [sum(p.numel() for p in net.parameters()) for net in (*pair.plain(), *pair.ours())]
+        assert counts[:2] == counts[2:], counts
+        print(f"{pair.title}: {counts[0]:,} and {counts[1]:,} parameters, {CHAINS} chains")
+        for way in WAYS:
+            rate = pair.steps / statistics.median(r[way][name] for r in rounds)
+            ratio = statistics.median(r["plain loop"][name] / r[way][name] for r in rounds)
+            print(f"  {way:<12}{rate:8.2f} steps/s{ratio:8.2f} x")
 
 
 if __name__ == "__main__":
-    main()
+    torch.set_num_threads(1)
+    answer(pieces(sys.argv[1])) if len(sys.argv) > 1 else main()
