@@ -28,6 +28,9 @@ UPDATES = 2
 """Updates after which everything has been used that is used at every update."""
 
 
+BATCH = 8
+
+
 class _Unusable:
     """A value that any use of raises."""
 
@@ -90,7 +93,9 @@ def uses(settings: Settings, path: str, dataset: Dataset | None = None) -> bool:
         >>> [uses(settings, key) for key in ("method.kernel.step_size", "witness.steps")]
         [True, False]
     """
-    few = dataclasses.replace(resolve(settings), updates=UPDATES)
+    short = dataclasses.replace(settings.method, steps=1)
+    few = dataclasses.replace(resolve(settings), method=short, updates=UPDATES)
+    few = dataclasses.replace(few, batch=min(BATCH, few.batch))
     spoilt = _with(few, path.split("."), _Unusable())
     data = None if path.startswith("data.") else dataset
     try:
