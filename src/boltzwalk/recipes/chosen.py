@@ -1,4 +1,4 @@
-"""What a name or a path stands for, as settings: a recipe, a file of settings, data of one's own."""
+"""What a name or a path stands for: a recipe, a file of settings, or data of one's own."""
 
 from __future__ import annotations
 

@@ -99,4 +99,3 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:  # noqa: A
             yield from _leaves(getattr(value, field.name), inner)
     else:
         yield path, to_tree(value)
-

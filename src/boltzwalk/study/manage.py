@@ -74,7 +74,7 @@ def refuse(study: Study) -> None:
         ValueError: If an axis names no setting, a value outside of its type, a setting that a
             trial does not use, or the budget is smaller than one update.
     """
-    trials = planned(study)
+    trials = [*planned(study)]
     for block in (block for block in study.blocks if block.adaptive):
         for number in range(2):  # two points of the space stand for those to be proposed
             some = replace(study, seeds=study.seeds[:1])

@@ -6,12 +6,13 @@ trial, and a trial that was made is found again by every worker on every machine
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
@@ -27,7 +28,19 @@ from ..train.settings import Output, Settings
 from ..train.tree import to_tree
 from .spec import Axis, Block, Level, Measure, Study
 
-__all__ = ["Trial", "digest", "drawn_levels", "gradients", "planned", "point_of", "trials_of"]
+__all__ = [
+    "Levels",
+    "Trial",
+    "digest",
+    "drawn_levels",
+    "gradients",
+    "planned",
+    "point_of",
+    "trials_of",
+]
+
+Levels: TypeAlias = tuple[tuple[str, str], ...]
+"""The level of each axis, by the name of the axis."""
 
 OF_THE_MACHINE = ("device", "threads", "output")
 """The settings that differ between machines, or that only say what is written."""
@@ -45,19 +58,30 @@ class Trial:
     Attributes:
         name: The digest of its settings.
         settings: All that determines it, for any machine.
-        block: The block that it was made for first.
-        levels: The level of each axis of that block, by the name of the axis.
+        points: The blocks that it belongs to, with the level of each of their axes.
+        assignments: What makes its settings from the recipe, but for seed and updates.
         measures: What is taken of it beside its quality.
     """
 
     name: str
     settings: Settings
-    block: str
-    levels: tuple[tuple[str, str], ...]
+    points: tuple[tuple[str, Levels], ...]
+    assignments: tuple[str, ...] = ()
     measures: tuple[Measure, ...] = ()
 
+    @property
+    def block(self) -> str:
+        """The block that it was made for first."""
+        return self.points[0][0]
 
-def planned(study: Study) -> list[Trial]:
+    @property
+    def levels(self) -> Levels:
+        """Its level on each axis of that block, by the name of the axis."""
+        return self.points[0][1]
+
+
+@functools.lru_cache(maxsize=8)  # every worker and every table asks for them
+def planned(study: Study) -> tuple[Trial, ...]:
     """Returns the trials that are known beforehand, one seed after the other, in mixed order.
 
     Arguments:
@@ -71,17 +95,10 @@ def planned(study: Study) -> list[Trial]:
     for block in study.blocks:
         for levels in [] if block.adaptive else list(_points(block)):
             for trial in trials_of(study, block, levels):
-                known = found.get(trial.name, trial)
-                if block.sampler == "grid" and known.block == block.name and known != trial:
-                    raise ValueError(
-                        f"points of block {block.name} must differ, {point_of(known)} and "
-                        f"{point_of(trial)} are the same settings; take one out"
-                    )
-                both = dict.fromkeys(known.measures + trial.measures)
-                found[trial.name] = replace(known, measures=tuple(both))
+                found[trial.name] = _both(found.get(trial.name, trial), trial, block)
     # Mixed, so that a part of the trials is a fair sample of all of them, also for the time left.
     order = {seed: place for place, seed in enumerate(study.seeds)}
-    return sorted(found.values(), key=lambda t: (order[t.settings.seed], t.name))
+    return tuple(sorted(found.values(), key=lambda t: (order[t.settings.seed], t.name)))
 
 
 def trials_of(study: Study, block: Block, levels: Sequence[Level]) -> list[Trial]:
@@ -97,7 +114,7 @@ def trials_of(study: Study, block: Block, levels: Sequence[Level]) -> list[Trial
         *block.settings,
         *(assignment for level in levels for assignment in level.assignments),
     ]
-    base, plain = (chosen(study.recipe, given) for given in (assignments, study.settings))
+    base, plain = chosen(study.recipe, assignments), _plain(study.recipe, study.settings)
     for key in OF_THE_MACHINE:
         if getattr(base, key) != getattr(plain, key):
             raise ValueError(
@@ -125,7 +142,8 @@ def trials_of(study: Study, block: Block, levels: Sequence[Level]) -> list[Trial
     found = []
     for seed in study.seeds:
         settings = replace(base, updates=updates, seed=seed, threads=1, output=writes)
-        found.append(Trial(digest(settings), settings, block.name, point, block.measures))
+        name, made = digest(settings), tuple(dict.fromkeys(assignments))
+        found.append(Trial(name, settings, ((block.name, point),), made, block.measures))
     return found
 
 
@@ -192,6 +210,26 @@ def drawn_levels(axes: Sequence[Axis], seed: int, name: str, number: int) -> lis
         else:
             found.append(axis.at(_within(axis, axis.low + u * (axis.high - axis.low))))
     return found
+
+
+@functools.lru_cache(maxsize=8)
+def _plain(recipe: str, assignments: tuple[str, ...]) -> Settings:
+    """The settings that all trials of a study begin with."""
+    return chosen(recipe, assignments)
+
+
+def _both(known: Trial, trial: Trial, block: Block) -> Trial:
+    """One trial that two points ask for."""
+    if known is trial:
+        return trial
+    if block.sampler == "grid" and block.name in dict(known.points):
+        raise ValueError(
+            f"points of block {block.name} must differ, {point_of(known)} and {point_of(trial)} "
+            "are the same settings; take one out"
+        )
+    points = dict(known.points) | {trial.block: trial.levels} | dict(known.points)
+    measures = dict.fromkeys(known.measures + trial.measures)
+    return replace(known, points=tuple(points.items()), measures=tuple(measures))
 
 
 def _points(block: Block) -> Iterator[Sequence[Level]]:

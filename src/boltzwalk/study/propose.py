@@ -112,9 +112,7 @@ def _worth(result: Result) -> float:
     return min(quality, WORST) if math.isfinite(quality) else WORST
 
 
-def _write(
-    study: Study, block: Block, number: int, path: Path, folder: Path, storage: str
-) -> None:
+def _write(study: Study, block: Block, number: int, path: Path, folder: Path, storage: str) -> None:
     """Asks for a point and writes it down."""
     known = _optuna_study(block, folder, storage)
     if number == 0:  # the first one is the recipe as it is, where the axes have it
@@ -132,7 +130,7 @@ def _begin_with(study: Study, block: Block) -> dict[str, Any]:
     found = leaves(chosen(study.recipe, [*study.settings, *block.settings]))
     values: dict[str, Any] = {}
     for axis in block.axes:
-        value = level_of(axis, found) if axis.levels else value_at(found, axis.name)
+        value: Any = level_of(axis, found) if axis.levels else value_at(found, axis.name)
         if value and (axis.levels or axis.low <= value <= axis.high):
             values[axis.name] = value
     return values

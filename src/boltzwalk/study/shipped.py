@@ -56,9 +56,7 @@ def thesis_digits() -> Study:
                 settings=("method.steps=5",),
                 equal=False,
             ),
-            Block(
-                "many", (rates,), settings=("method.steps=50", "data_noise=0.03"), equal=False
-            ),
+            Block("many", (rates,), settings=("method.steps=50", "data_noise=0.03"), equal=False),
             Block(
                 "spectral",
                 (_named("reach of the steps", reach), rates),
@@ -162,11 +160,7 @@ def vae_teaching_ablation() -> Study:
             ),
             Block(
                 "gamma",
-                (
-                    _levels(
-                        "gamma", ["0.002", "0.005", "0.01", "0.02", "0.05", "0.1", "0.2", "2"]
-                    ),
-                ),
+                (_levels("gamma", ["0.002", "0.005", "0.01", "0.02", "0.05", "0.1", "0.2", "2"]),),
                 equal=False,
                 measures=("proposals",),
             ),

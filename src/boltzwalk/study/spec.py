@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -317,9 +317,7 @@ def _axis(name: str, values: Any, where: str) -> Axis:  # noqa: ANN401
             raise ValueError(f"{where}.axes.{name}: {error}") from error
         return Axis(name, (), low, high, bool(values.get("log", False)))
     if isinstance(values, dict) and all(isinstance(v, list) for v in values.values()):
-        return Axis(
-            name, tuple(Level(_word(key), tuple(map(str, v))) for key, v in values.items())
-        )
+        return Axis(name, tuple(Level(_word(key), tuple(map(str, v))) for key, v in values.items()))
     raise ValueError(
         f"{where}.axes.{name} must be [a, b], {{low: a, high: b, log: true}} or "
         f"{{name: [key=value, ...], ...}}, got {values!r}"
@@ -371,5 +369,3 @@ def _axis_tree(axis: Axis) -> Any:  # noqa: ANN401
 
 def _plain(value: Any) -> Any:  # noqa: ANN401
     return list(value) if isinstance(value, tuple) else value
-
-

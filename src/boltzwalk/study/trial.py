@@ -18,6 +18,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -68,12 +69,11 @@ class Work:
     until: float = 0.0
 
 
-class _Ended(Exception):
-    """A trial is over before its last update."""
+class _End(NamedTuple):
+    """Why a trial is over."""
 
-    def __init__(self, label: Label, reason: str) -> None:
-        super().__init__(reason)
-        self.label: Label = label
+    label: Label
+    reason: str = ""
 
 
 def run_trial(
@@ -95,26 +95,26 @@ def run_trial(
     if place.exists() and is_held(place):  # by one that is thought to be dead, and only sleeps
         return None
     watch = _Watch(place, settings, work, held)
-    label: Label = "finished"
-    reason = ""
+    end = None
     try:
         for done in watch.timed(execute(settings, place, stop, work.dataset, events=False)):
-            watch.look(done)
+            end = watch.look(done)
             stop.asked |= bool(work.until) and time.time() > work.until
-        if watch.taken or (stop.asked and watch.update < settings.updates):
+            if end or watch.taken:
+                break
+        if watch.taken or (not end and stop.asked and watch.update < settings.updates):
             return None
-        watch.conclude(trial)
-    except _Ended as error:
-        label, reason = error.label, str(error)
+        if not end:
+            watch.conclude(trial)
     except FloatingPointError as error:
         found = verdict(*watch.log(), failure=str(error).partition(". The last good")[0])
-        label, reason = "nan", found.reason
+        end = _End("nan", found.reason)
     except OSError:
         raise
     except Exception as error:  # any other is the trial's own: the study goes on without it
-        label, reason = "crashed", f"{type(error).__name__}: {error}"
+        end = _End("crashed", f"{type(error).__name__}: {error}")
         write_atomically(place.with_suffix(".traceback.txt"), traceback.format_exc().encode())
-    return watch.result(trial, label, reason)
+    return watch.result(trial, end or _End("finished"))
 
 
 class _Watch:
@@ -145,28 +145,21 @@ class _Watch:
             if done is None:
                 return
             yield done
-            if self.taken:
-                return
 
-    def look(self, done: Progress) -> None:
-        """Takes the quality at a rung, and asks for a verdict at a row of the log.
-
-        Raises:
-            _Ended: If the trial is over.
-        """
+    def look(self, done: Progress) -> _End | None:
+        """Takes the quality at a rung, asks for a verdict at a row; returns why it is over."""
         if self.run is None:
             self._begin(done)
         self.run, self.update = done.run, done.update
         if done.row is not None:
             self._read(done.row)
-            self._judge()
-            if self.held is not None and self.held.lost:
-                self.taken = True
-                return
+            end = self._judge()
+            if end:
+                return end
+            self.taken = self.held is not None and self.held.lost
             if self.work.minutes and time.monotonic() - self.began > 60 * self.work.minutes:
-                raise _Ended("too long", f"it took more than {self.work.minutes:g} minutes")
-        if done.update in self.rung_at:
-            self._reach(done.run)
+                return _End("too long", f"it took more than {self.work.minutes:g} minutes")
+        return self._reach(done.run) if done.update in self.rung_at else None
 
     def conclude(self, trial: Trial) -> None:
         """Measures what is measured of finished trials."""
@@ -185,7 +178,7 @@ class _Watch:
         """The rows of the log and the trace, as far as they were written."""
         return self._written(), read_trace(self.place)
 
-    def result(self, trial: Trial, label: Label, reason: str) -> Result:
+    def result(self, trial: Trial, end: _End) -> Result:
         """What became of the trial."""
         rows, trace = self.log()
         each = gradients(self.settings)
@@ -198,8 +191,8 @@ class _Watch:
         went = json.dumps([self.columns, [rung.quality for rung in self.rungs]])
         return Result(
             name=trial.name,
-            label=label,
-            reason=reason,
+            label=end.label,
+            reason=end.reason,
             update=update,
             updates=self.settings.updates,
             gradients=update * each,
@@ -243,26 +236,27 @@ class _Watch:
             for column, name in zip(self.columns, Trace._fields, strict=True):
                 column.extend(values[name])
 
-    def _judge(self) -> None:
+    def _judge(self) -> _End | None:
         found: Verdict = verdict(self.rows, Trace(*map(np.array, self.columns)))
         if found.label in AT_ONCE or (found.label in TWICE and found.label == self.before):
-            label: Label = found.label  # type: ignore[assignment]  # one of these four
-            raise _Ended(label, found.reason)
+            return _End(found.label, found.reason)  # type: ignore[arg-type]  # one of these four
         self.before = found.label
+        return None
 
-    def _reach(self, run: Run) -> None:
-        """Takes the quality at a rung; ends a trial that is not among the best there."""
+    def _reach(self, run: Run) -> _End | None:
+        """Takes the quality at a rung; a trial that is not among the best there is over."""
         share = self.rung_at.get(run.update, 1.0)
         quality = self.work.judge.quality(run)
         rung = Rung(share, run.update, run.update * gradients(self.settings), quality)
         self.rungs.append(rung)
         add_rung(self.place, rung)
-        if self.work.halving and share < 1 and not self._is_among_the_best(rung):
-            raise _Ended(
-                "pruned",
-                f"{self.work.judge.name} {quality:.3g} at {share:.3g} of its updates is not among "
-                f"the best 1/{self.work.halving:g} there",
-            )
+        if not self.work.halving or share == 1 or self._is_among_the_best(rung):
+            return None
+        return _End(
+            "pruned",
+            f"{self.work.judge.name} {quality:.3g} at {share:.3g} of its updates is not among "
+            f"the best 1/{self.work.halving:g} there",
+        )
 
     def _is_among_the_best(self, rung: Rung) -> bool:
         """Asynchronous successive halving (Li et al., 2020), among what was seen so far."""

@@ -59,9 +59,9 @@ def refuse_unused(trials: Sequence[Trial], dataset: Dataset | None = None) -> No
     leaves = {trial.name: of(trial.settings) for trial in trials}
     seen: dict[str, set[Any]] = {}
     for values in leaves.values():
-        for path, value in values.items():
-            seen.setdefault(path, set()).add(repr(value))
-    varied = {path for path, values in seen.items() if len(values) > 1}
+        for path, setting in values.items():
+            seen.setdefault(path, set()).add(repr(setting))
+    varied = {path for path, different in seen.items() if len(different) > 1}
     tried: set[Any] = set()
     for trial in trials:
         own = leaves[trial.name]
@@ -71,9 +71,9 @@ def refuse_unused(trials: Sequence[Trial], dataset: Dataset | None = None) -> No
                 continue
             tried.add((path, shape))
             if not uses(trial.settings, path, dataset):
-                values = ", ".join(sorted(seen[path]))
+                listed = ", ".join(sorted(seen[path]))
                 raise ValueError(
-                    f"{path} is {values} in trials of this study, but those with "
+                    f"{path} is {listed} in trials of this study, but those with "
                     f"{point_of(trial)} do not use it: they would be the same; take it out of the "
                     f"axes of block {trial.block}, or make a block of its own"
                 )
@@ -121,4 +121,3 @@ def _with(settings: Any, keys: Sequence[str], value: object) -> Any:  # noqa: AN
     below = _with(getattr(settings, head), rest, value) if rest else value
     object.__setattr__(changed, head, below)
     return changed
-

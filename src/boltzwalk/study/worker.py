@@ -74,7 +74,7 @@ def work(
     torch.set_num_threads(1)
     keep_freed_memory()
     study, ended = open_study(job.folder), 0
-    known = planned(study)
+    known = [*planned(study)]
     adaptive = [block.name for block in study.blocks if block.adaptive]
     while not stop.asked:
         if job.until and time.time() > job.until:
@@ -150,9 +150,7 @@ def _work(study: Study, job: Job, trial: Trial) -> Work:
         known = all_trials(study, job.folder)
         rivals = [trial_folder(job.folder, t.name) for t in known if t.block == trial.block]
     judge = _judge(settings.data, settings.device, study.quality, study.samples)
-    return Work(
-        judge, dataset, study.rungs, block.halving, study.minutes, tuple(rivals), job.until
-    )
+    return Work(judge, dataset, study.rungs, block.halving, study.minutes, tuple(rivals), job.until)
 
 
 @functools.lru_cache(maxsize=2)
