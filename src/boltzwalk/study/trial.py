@@ -95,14 +95,14 @@ def run_trial(
     if place.exists() and is_held(place):  # by one that is thought to be dead, and only sleeps
         return None
     watch = _Watch(place, settings, work, held)
-    end = None
+    end, own = None, StopRequest()
     try:
-        for done in watch.timed(execute(settings, place, stop, work.dataset, events=False)):
+        for done in watch.timed(execute(settings, place, own, work.dataset, events=False)):
             end = watch.look(done)
-            stop.asked |= bool(work.until) and time.time() > work.until
+            own.asked = stop.asked or (work.until > 0 and time.time() > work.until)
             if end or watch.taken:
                 break
-        if watch.taken or (not end and stop.asked and watch.update < settings.updates):
+        if watch.taken or (not end and watch.update < settings.updates and watch.run is not None):
             return None
         if not end:
             watch.conclude(trial)

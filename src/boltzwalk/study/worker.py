@@ -39,12 +39,14 @@ class Job:
         most: Trials that may be begun, by all workers and ever; 0 for all.
         storage: The URL of a database for proposals; "" for the journal in the folder.
         until: The time, as `time.time` has it, at which the worker stops; 0 for none.
+        only: The name of the one trial that is worked on; "" for all.
     """
 
     folder: Path
     most: int = 0
     storage: str = ""
     until: float = 0.0
+    only: str = ""
 
 
 def all_trials(study: Study, folder: Path) -> list[Trial]:
@@ -82,6 +84,8 @@ def work(
         trials = [*known, *proposed(study, job.folder)] if adaptive else known
         if job.most:
             trials = trials[: job.most]
+        if job.only:
+            trials = [trial for trial in trials if trial.name == job.only]
         over = read_names(results(job.folder))
         left = [trial for trial in trials if trial.name not in over]
         done = next(_taken(study, job, left, stop), None)
@@ -92,7 +96,8 @@ def work(
                 tell(study, job.folder, read_results(results(job.folder)), done.block, job.storage)
             continue
         full = job.most and len(trials) >= job.most
-        if not stop.asked and not full and adaptive and propose(study, job.folder, job.storage):
+        more = adaptive and not full and not job.only and not stop.asked
+        if more and propose(study, job.folder, job.storage):
             continue
         if not left:
             break
