@@ -221,3 +221,11 @@ def test_a_published_claim_that_is_not_so_does_not_hold(rule, spoil):
     found = made_up(study, made.pop("quality"), made.pop("label"), **made)
     said = {a.name: a for a in published_rules(found)}
     assert said[rule].label == "does not hold", said[rule]
+
+
+@pytest.mark.parametrize("recipe", ["jarzynski_mixture", "vae_teaching_digits", "toy", "table"])
+def test_other_methods_are_undecided_and_no_error(recipe):
+    study = tiny(f"{{recipe: {recipe}, blocks: {{a: {{axes: {{method.steps: [3, 30]}}}}}}}}")
+    found = made_up(study, lambda s: 10.0)
+    said = (*four_claims(study, found), *checked_laws(found), *published_rules(found))
+    assert {a.label for a in said if a.name not in ("3", "1")} == {"undecided"}

@@ -48,6 +48,9 @@ def study(
     most: Annotated[int, typer.Option(min=0, help="Begin so many trials in all; 0: all.")] = 0,
     name: Annotated[str | None, typer.Option(help="The name of the study folder.")] = None,
     into: Studies = Path("studies"),
+    budget: Annotated[
+        str, typer.Option("--time", help="Stop after a time, such as 30m or 2h.")
+    ] = "",
     storage: Annotated[
         str, typer.Option(help="A database for Optuna's samplers, such as postgresql://...")
     ] = "",
@@ -63,11 +66,15 @@ def study(
         if spec == "report":
             _report(overrides or [], out)
             return
+        import time
+
         from ..study.manage import conduct
+        from ..study.tune import seconds
         from ..study.worker import Job
 
         asked, folder = _asked(spec, assigned(overrides or []), into, name)
-        conduct(asked, Job(folder, most, storage), workers, stop, quiet)
+        until = time.time() + seconds(budget) if budget else 0.0
+        conduct(asked, Job(folder, most, storage, until), workers, stop, quiet)
         if stop.asked:
             again = shlex.join(["boltzwalk", *sys.argv[1:]])
             typer.echo(f"stopped; all that was learnt is saved.\ngo on with: {again}")

@@ -96,7 +96,8 @@ def _steps(study: Study, found: Sequence[Outcome]) -> Answer:
         else f"{s.axis} {s.main:.0%}"
         for s in best
     )
-    reason = f"shares of the variance of log quality with interactions: {text}; {ours.method}"
+    kind = "shares with interactions" if math.isfinite(ours.total) else "shares"
+    reason = f"{kind} of the variance of log quality: {text}; {ours.method}"
     if not math.isfinite(ours.total):
         return holds(name, claim, None, reason)
     if all(ours.total_low > s.total_high for s in others):
@@ -162,7 +163,7 @@ def _with_norm(found: Sequence[Outcome]) -> tuple[list[Outcome], list[Outcome]]:
         return [], []
     few = min(kernel_steps(o) for o in normed)
     normed = [o for o in normed if kernel_steps(o) == few]
-    keys = {(rate(o), o.settings["method.data_noise"]) for o in normed}
+    keys = {(rate(o), o.settings.get("method.data_noise")) for o in normed}
     plain = [
         o
         for o in found
@@ -170,7 +171,7 @@ def _with_norm(found: Sequence[Outcome]) -> tuple[list[Outcome], list[Outcome]]:
         and not o.settings.get(NORM)
         and has_noise(o)
         and kernel_steps(o) == few
-        and (rate(o), o.settings["method.data_noise"]) in keys
+        and (rate(o), o.settings.get("method.data_noise")) in keys
     ]
     return normed, plain
 
@@ -243,6 +244,6 @@ def noise_pairs(found: Sequence[Outcome]) -> list[tuple[Outcome, Outcome]]:
 
 def _noise_of(outcome: Outcome) -> tuple[float, float]:
     """Step size and temperature of the chains."""
-    step = float(outcome.settings["method.kernel.step_size"])
+    step = float(outcome.settings.get("method.kernel.step_size", math.nan))
     known = outcome.settings.get("method.kernel.temperature", 1.0)
     return step, float(known) if has_noise(outcome) else 0.0

@@ -134,7 +134,10 @@ class _Said:
         pace = (len(found) - self.before) / minutes
         left = self.total - len(found)
         words = f"{len(found)}/{self.total} trials  {pace:.1f} a minute"
-        if left > 0 and pace > 0 and not last:
+        if self.job.until:
+            rest = max(0.0, self.job.until - time.time()) / 60
+            words = f"{len(found)} trials  {pace:.1f} a minute  {rest:.1f} min left"
+        elif left > 0 and pace > 0 and not last:
             words += f"  {left / pace:.0f} min left"
         print(f"{words}  {summary(found)}", file=sys.stderr, flush=True)
 
