@@ -45,7 +45,7 @@ Levels: TypeAlias = tuple[tuple[str, str], ...]
 OF_THE_MACHINE = ("device", "threads", "output")
 """The settings that differ between machines, or that only say what is written."""
 
-ROWS = 100
+ROWS = 50
 """Rows of the log of a trial, and looks at its verdict."""
 
 CHECKPOINTS = 4

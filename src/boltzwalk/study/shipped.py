@@ -141,7 +141,6 @@ def vae_teaching_ablation() -> Study:
         recipe="vae_teaching_digits",
         settings=("updates=1500",),
         limit=100.0,
-        rungs=(0.25, 0.5, 1.0),
         blocks=(
             Block(
                 "steps",

@@ -182,7 +182,7 @@ class Study:
     budget: int = 0
     quality: Literal["samples", "density"] = "samples"
     samples: int = 500
-    rungs: tuple[float, ...] = (0.125, 0.25, 0.5, 1.0)
+    rungs: tuple[float, ...] = (0.25, 0.5, 1.0)
     limit: float | None = None
     minutes: float = 0.0
 

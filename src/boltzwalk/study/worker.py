@@ -78,9 +78,7 @@ def work(
     study, ended = open_study(job.folder), 0
     known = [*planned(study)]
     adaptive = [block.name for block in study.blocks if block.adaptive]
-    while not stop.asked:
-        if job.until and time.time() > job.until:
-            break
+    while not _over(job, stop):
         trials = [*known, *proposed(study, job.folder)] if adaptive else known
         if job.most:
             trials = trials[: job.most]
@@ -96,13 +94,18 @@ def work(
                 tell(study, job.folder, read_results(results(job.folder)), done.block, job.storage)
             continue
         full = job.most and len(trials) >= job.most
-        more = adaptive and not full and not job.only and not stop.asked
+        more = adaptive and not full and not job.only and not _over(job, stop)
         if more and propose(study, job.folder, job.storage):
             continue
         if not left:
             break
         time.sleep(PAUSE * (0.5 + random.random()))  # others are at work on what is left
     return ended
+
+
+def _over(job: Job, stop: StopRequest) -> bool:
+    """Whether the worker is to stop."""
+    return stop.asked or (job.until > 0 and time.time() > job.until)
 
 
 def read_names(folder: Path) -> set[str]:
@@ -118,7 +121,7 @@ def _taken(study: Study, job: Job, left: list[Trial], stop: StopRequest) -> Iter
     """The results of the trials that this worker takes, one when asked for."""
     folder = claims(job.folder)
     for trial in left:
-        if stop.asked:
+        if _over(job, stop):
             return
         held = claim(folder, trial.name)
         if held is None:
