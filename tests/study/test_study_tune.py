@@ -13,6 +13,7 @@ from boltzwalk.recipes import RECIPES
 from boltzwalk.study import tune as tuning
 from boltzwalk.study.folder import prepare
 from boltzwalk.study.outcome import outcomes
+from boltzwalk.study.plan import as_it_is
 from boltzwalk.study.propose import WORST, propose, proposed, tell
 from boltzwalk.study.result import Result, Rung
 from boltzwalk.study.tune import seconds, space, tune, tuning_study
@@ -69,8 +70,9 @@ def test_a_failure_is_told_as_the_worst(tmp_path):
     assert [t.value for t in known.get_trials()] == [WORST]
 
 
-def test_proposals_can_be_kept_in_a_database(tmp_path):
-    study = tiny(ADAPTIVE, "seeds=[0]")
+@pytest.mark.parametrize("sampler", ["tpe", "gp"])
+def test_proposals_can_be_kept_in_a_database(tmp_path, sampler):
+    study = tiny(ADAPTIVE.replace("tpe", sampler), "seeds=[0]")
     storage = f"sqlite:///{tmp_path / 'optuna.db'}"
     found = run(study, tmp_path / "s", storage=storage)
     assert len(found) == 4
@@ -113,6 +115,17 @@ def test_every_recipe_has_a_space_around_itself(name):
         assert axis.low < axis.high
 
 
+def test_the_recipe_itself_is_never_pruned(tmp_path):
+    text = ADAPTIVE.replace("trials: 4", "trials: 4\n    halving: 1000")
+    text = text.replace("method.steps: [2, 4]", "method.steps: {low: 2, high: 4}")
+    study = tiny(text, "seeds=[0]")
+    base = as_it_is(study, study.block("grid"))[0]
+    found = {r.name: r for r in run(study, tmp_path)}
+    assert found[base.name].label == "finished"
+    assert base.settings.method.steps == 3
+    assert "pruned" in {r.label for r in found.values()}  # of the others the best alone may go on
+
+
 def test_times_are_read():
     assert [seconds(t) for t in ("5m", "0.5h", "90", "7s")] == [300, 1800, 90, 7]
     for bad in ("5 days", "", "0m", "-1m"):
@@ -152,7 +165,7 @@ def test_tuning_ends_with_a_model_at_least_as_good_as_the_recipe(tmp_path, few):
 
 def test_tuning_without_time_finishes_one_trial(tmp_path, few):
     found = tuned(tmp_path, budget=1e-3)
-    assert "too short" in found.note
+    assert "the time was up" in found.note
     assert found.trials == 1
     assert found.changes == ()
     assert open_run(found.folder).update == 30

@@ -53,6 +53,8 @@ def conduct(
     if workers < 1:
         raise ValueError(f"workers must be >= 1, got {workers}; one for each core")
     if not (job.folder / "study.yaml").exists():
+        if not quiet:
+            print("looking whether every trial uses what it varies", file=sys.stderr, flush=True)
         refuse(study)
     prepare(job.folder, study)
     said = _Said(study, job, quiet)
@@ -92,7 +94,7 @@ def count(study: Study, folder: Path, most: int = 0) -> int:
         folder: Its folder.
         most: Trials that may be begun; 0 for all.
     """
-    known = len(all_trials(replace(study, blocks=study.blocks), folder))
+    known = len(all_trials(study, folder))
     adaptive = [block for block in study.blocks if block.adaptive]
     made = sum(len(list((folder / "proposed").glob(f"{b.name}-*.json"))) for b in adaptive)
     open_points = sum(block.trials for block in adaptive) - made

@@ -31,6 +31,7 @@ from .spec import Axis, Block, Level, Measure, Study
 __all__ = [
     "Levels",
     "Trial",
+    "as_it_is",
     "digest",
     "drawn_levels",
     "gradients",
@@ -44,6 +45,9 @@ Levels: TypeAlias = tuple[tuple[str, str], ...]
 
 OF_THE_MACHINE = ("device", "threads", "output")
 """The settings that differ between machines, or that only say what is written."""
+
+AS_IT_IS = Level("as it is", ())
+"""The level of an axis that leaves its settings to the recipe."""
 
 ROWS = 50
 """Rows of the log of a trial, and looks at its verdict."""
@@ -147,6 +151,16 @@ def trials_of(study: Study, block: Block, levels: Sequence[Level]) -> list[Trial
     return found
 
 
+def as_it_is(study: Study, block: Block) -> list[Trial]:
+    """Returns the trials of the recipe itself, in a block, one for each seed.
+
+    Arguments:
+        study: The study.
+        block: The block.
+    """
+    return trials_of(study, block, [AS_IT_IS for _ in block.axes])
+
+
 def point_of(trial: Trial) -> str:
     """Returns the levels of a trial in words.
 
@@ -238,10 +252,10 @@ def _points(block: Block) -> Iterator[Sequence[Level]]:
         yield from itertools.product(*(axis.levels for axis in block.axes))
     elif block.sampler == "one":
         # Each level alone: the other axes stay as the recipe has them.
-        yield [Level("as it is", ()) for _ in block.axes]
+        yield [AS_IT_IS for _ in block.axes]
         for place, axis in enumerate(block.axes):
             for level in axis.levels:
-                others = [Level("as it is", ()) for _ in block.axes]
+                others = [AS_IT_IS for _ in block.axes]
                 yield [*others[:place], level, *others[place + 1 :]]
     else:
         for number in range(block.trials):

@@ -114,7 +114,8 @@ class Block:
         budget: The energy gradients of a trial; 0 takes those of the study.
         equal: Whether trials get equally many energy gradients; otherwise the updates of the
             settings, whatever these cost.
-        halving: A trial stops at a rung unless it is among the best 1/halving there; 0 stops none.
+        halving: A trial stops at a rung unless it is among the best 1/halving there, or the recipe
+            itself; 0 stops none.
         measures: What is taken of its finished trials beside the quality.
     """
 

@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..recipes.chosen import chosen
-from ..train import folder as run_folder
 from ..train.run import open_run
 from ..train.settings import Settings
 from ..train.signals import StopRequest
@@ -30,7 +29,7 @@ from .levels import leaves
 from .manage import conduct
 from .measures import judge_for
 from .outcome import Outcome, outcomes
-from .plan import gradients
+from .plan import as_it_is, gradients
 from .propose import proposed
 from .result import read_results
 from .spec import Axis, Block, Study
@@ -62,7 +61,7 @@ class Tuned:
         folder: The run folder of the model.
         trial: The name of its trial.
         quality: Its quality by new samples.
-        default: That of the recipe as it is; nan where there was no time for it.
+        default: That of the recipe as it is; nan where it broke off.
         quality_name: What the quality is called.
         changes: What differs from the recipe, each `key=value`.
         trials: How many trials have ended.
@@ -176,15 +175,11 @@ def tune(
     conduct(study, Job(folder, until=time.time() + budget), workers, stop, quiet)
     if stop.asked:
         return None
-    found, note = outcomes(study, folder), ""
+    note = _finish_the_recipe(study, folder, stop)
+    if _asked(stop):
+        return None
+    found = outcomes(study, folder)
     finished = [o for o in found if o.result.label == "finished" and math.isfinite(o.quality)]
-    if not finished:
-        note = "the time was too short for one trial, whose training went on until it had finished"
-        _finish_one(study, folder, stop)
-        if _asked(stop):
-            return None
-        found = outcomes(study, folder)
-        finished = [o for o in found if o.result.label == "finished" and math.isfinite(o.quality)]
     if not finished:
         ends = ", ".join(sorted({o.how for o in found})) or "nothing"
         raise ValueError(
@@ -215,7 +210,7 @@ def _concluded(
     winner = min(values, key=lambda name: values[name])
     shutil.copytree(trial_folder(folder, winner), model, ignore=_left_out)
     if not default:
-        note = note or "there was no time for the recipe as it is: nothing to compare with"
+        note = "the recipe as it is broke off: there is nothing to compare with"
     return Tuned(
         model,
         winner,
@@ -244,25 +239,21 @@ def _changes(own: Settings, outcome: Outcome) -> tuple[str, ...]:
     )
 
 
-def _finish_one(study: Study, folder: Path, stop: StopRequest) -> None:
-    """Goes on with the trials that are furthest until one has finished."""
-    work(Job(folder, most=1), stop)  # the recipe as it is
-    while not _asked(stop):
-        over = read_results(results(folder))
-        left = {trial.name for trial in proposed(study, folder)} - over.keys()
-        if not left or any(result.label == "finished" for result in over.values()):
-            return
-        work(Job(folder, only=max(sorted(left), key=lambda name: _updates(folder, name))), stop)
+def _finish_the_recipe(study: Study, folder: Path, stop: StopRequest) -> str:
+    """Goes on with the recipe as it is until it is over; returns what to say of it."""
+    (recipe,) = as_it_is(study, study.blocks[0])
+    if recipe.name in read_results(results(folder)):
+        return ""
+    if recipe.name in {trial.name for trial in proposed(study, folder)}:
+        work(Job(folder, only=recipe.name), stop)
+    else:
+        work(Job(folder, most=1), stop)  # the first one that is proposed
+    return "the time was up before the recipe as it is had finished, so its training went on"
 
 
 def _asked(stop: StopRequest) -> bool:
     """Whether a stop was asked for by now."""
     return stop.asked
-
-
-def _updates(folder: Path, name: str) -> int:
-    found = run_folder.checkpoints(trial_folder(folder, name))
-    return int(found[0].stem.split("_")[1]) if found else 0
 
 
 def _short(value: float) -> float:

@@ -18,7 +18,7 @@ from ..train.signals import StopRequest
 from .claim import claim, claimed, given_up, kept
 from .folder import claims, open_study, results, trial_folder
 from .measures import Judge, judge_for
-from .plan import Trial, gradients, planned
+from .plan import Trial, as_it_is, gradients, planned
 from .propose import propose, proposed, tell
 from .result import Result, read_results, write_result
 from .spec import Study
@@ -153,12 +153,14 @@ def _work(study: Study, job: Job, trial: Trial) -> Work:
     settings = resolve(trial.settings)
     dataset = _data(settings.data, settings.device)
     block = study.block(trial.block)
-    rivals = []
-    if block.halving:
+    halving, rivals = block.halving, []
+    if trial.name in {t.name for t in as_it_is(study, block)}:
+        halving = 0.0  # the recipe itself is what the others are compared with
+    if halving:
         known = all_trials(study, job.folder)
         rivals = [trial_folder(job.folder, t.name) for t in known if t.block == trial.block]
     judge = _judge(settings.data, settings.device, study.quality, study.samples)
-    return Work(judge, dataset, study.rungs, block.halving, study.minutes, tuple(rivals), job.until)
+    return Work(judge, dataset, study.rungs, halving, study.minutes, tuple(rivals), job.until)
 
 
 @functools.lru_cache(maxsize=2)
