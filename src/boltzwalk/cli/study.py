@@ -193,6 +193,8 @@ def _conclude(recipe: str, kept: Sequence[str], found: Tuned) -> None:
     typer.echo(f"\n{found.trials} trials; {what}")
     if found.note:
         typer.echo(found.note)
+    changed = {change.partition("=")[0] for change in found.changes}
+    kept = [word for word in kept if word.partition("=")[0] not in changed]  # such as updates
     words = ["boltzwalk", "train", recipe, *kept, *found.changes]
     typer.echo(f"settings {shlex.join(words)}")
     typer.echo(f"picture  {found.folder / 'samples.png'}\nreport   {report}")
