@@ -4,8 +4,8 @@
 
 The loop has the structure of the published code: default layers, layout and memory, spectral
 normalisation at every call, and `backward`, which fills the gradients of all parameters as well.
-Ours are chains as `boltzwalk sample` runs them, on frozen copies. Processes take turns; medians over
-the rounds, of ratios within one round.
+Ours are chains as `boltzwalk sample` runs them, on frozen copies. Processes take turns; medians
+over the rounds, of ratios within one round.
 """
 
 from __future__ import annotations

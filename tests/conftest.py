@@ -8,7 +8,17 @@ import torch
 
 torch.set_num_threads(1)  # small tensors: threads only fight over the cores
 
-FLOAT32 = {"claims", "cli", "data", "end_to_end", "evaluation", "report", "train", "test_docs.py"}
+FLOAT32 = {
+    "claims",
+    "cli",
+    "data",
+    "end_to_end",
+    "evaluation",
+    "report",
+    "study",
+    "train",
+    "test_docs.py",
+}
 """Where things run as a user runs them. Mathematics is tested in float64."""
 
 REAL = Path(os.environ.get("BOLTZWALK_DATA") or Path(__file__).parents[2] / "shared" / "data")

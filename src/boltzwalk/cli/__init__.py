@@ -8,7 +8,7 @@ import warnings
 from .options import app
 
 # isort: off
-from . import train, use, judge  # noqa: F401 (the order of the commands in --help)
+from . import train, study, use, judge  # noqa: F401 (the order of the commands in --help)
 # isort: on
 
 __all__ = ["app", "main"]

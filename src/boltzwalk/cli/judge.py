@@ -95,7 +95,9 @@ def evaluate(
 
 @app.command()
 def report(
-    folders: Annotated[list[Path], typer.Argument(help="Run folders, one or more to compare.")],
+    folders: Annotated[
+        list[Path], typer.Argument(help="Run folders, one or more to compare; or that of a study.")
+    ],
     out: Annotated[
         Path | None,
         typer.Option(help="An .html file; default: report.html in the (first) run folder."),
@@ -108,7 +110,11 @@ def report(
         from ..report.page import write_report
         from ..train.run import open_run
 
-        if len(folders) == 1:
+        if (folders[0] / "study.yaml").is_file():
+            from ..study.report import write_study_report
+
+            path = write_study_report(folders[0], out)[0]
+        elif len(folders) == 1:
             path = write_report(open_run(folders[0]), folders[0], out=out)
         else:
             path = write_comparison(folders, out or folders[0].parent / "comparison.html")

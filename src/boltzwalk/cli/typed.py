@@ -22,24 +22,10 @@ def settings_of(recipe: str, assignments: Sequence[str]) -> Settings:
     Raises:
         ValueError: If it is none of these, or a change does not fit.
     """
-    from ..recipes import RECIPES
-    from ..train.settings import Settings, from_yaml, resolve
-    from ..train.tree import from_tree, override, to_tree
+    from ..recipes.chosen import chosen
+    from ..train.settings import resolve
 
-    path = Path(recipe)
-    if recipe in RECIPES:
-        base = RECIPES[recipe]()
-    elif path.suffix in (".yaml", ".yml"):
-        base = from_yaml(path.read_text(), path)
-    elif (path / "settings.yaml").exists():
-        raise ValueError(f"{path} is a run; go on with it by `boltzwalk resume {path}`")
-    elif path.exists():
-        base = RECIPES["images" if path.is_dir() or _holds_images(path) else "table"]()
-        assignments = [f"data.path={path.absolute()}", *assignments]
-    else:
-        raise ValueError(_no_recipe(recipe, list(RECIPES)))
-    tree = override(Settings, to_tree(base), assignments)
-    return resolve(from_tree(Settings, tree))
+    return resolve(chosen(recipe, assignments))
 
 
 def title(recipe: str) -> str:
@@ -56,25 +42,6 @@ def title(recipe: str) -> str:
     if path.name in ("settings.yaml", "settings.yml"):
         return path.parent.name
     return path.name.split(".")[0] or path.name
-
-
-def _holds_images(path: Path) -> bool:
-    """Whether an array in a .npy or .npz file has more dimensions than a table."""
-    if path.suffix not in (".npy", ".npz"):
-        return False
-    import numpy as np
-
-    found = np.load(path, allow_pickle=False)
-    arrays = [found[name] for name in found.files] if path.suffix == ".npz" else [found]
-    return any(array.ndim >= 3 for array in arrays)
-
-
-def _no_recipe(recipe: str, known: list[str]) -> str:
-    import difflib
-
-    near = difflib.get_close_matches(recipe, known, 3)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
-    return f"no recipe and no file is called {recipe!r}; {hint}"
 
 
 def assigned(words: Sequence[str]) -> list[str]:

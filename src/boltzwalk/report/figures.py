@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Curve", "bars", "curves", "histograms", "panel"]
+__all__ = ["Curve", "bars", "curves", "heat_map", "histograms", "panel"]
 
 INK = "#010203"
 """A colour that stands for that of the text around the figure."""
@@ -178,6 +178,45 @@ def bars(title: str, heights: Mapping[int, float], note: str = "", band: float =
         _finish(axes, title, note, legend=False, logarithmic="")
 
     return panel(title, draw, 2.2)
+
+
+def heat_map(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[str],
+    cells: Mapping[tuple[str, str], tuple[float, str]],
+    note: str = "",
+    labels: tuple[str, str] = ("", ""),
+) -> str:
+    """Returns a panel of cells, each with a shade and a text.
+
+    Arguments:
+        title: What is shown.
+        columns: The names of the columns.
+        rows: The names of the rows, the lowest first.
+        cells: The shade from 0 (bad) to 1 (good) and the text, by column and row.
+        note: What it means, below the axis.
+        labels: What the columns and the rows are.
+    """
+
+    def draw(axes: Axes) -> None:
+        for (column, row), (shade, text) in cells.items():
+            x, y = columns.index(column), rows.index(row)
+            colour = COLOURS[2] if shade >= 0.5 else COLOURS[1]
+            strength = 0.1 + 0.7 * abs(2 * shade - 1)
+            axes.fill_between(
+                [x - 0.48, x + 0.48], y - 0.46, y + 0.46, color=colour, alpha=strength, lw=0
+            )
+            axes.text(x, y, text, ha="center", va="center", fontsize=8, color=INK)
+        axes.set_xticks(range(len(columns)), columns)
+        axes.set_yticks(range(len(rows)), rows)
+        axes.set_xlim(-0.5, len(columns) - 0.5)
+        axes.set_ylim(-0.5, len(rows) - 0.5)
+        axes.tick_params(length=0)
+        axes.set_ylabel(labels[1], fontsize=8)
+        _finish(axes, title, f"{labels[0]}\n{note}".strip(), legend=False, logarithmic="")
+
+    return panel(title, draw, 1.2 + 0.45 * max(2, len(rows)))
 
 
 def _finish(axes: Axes, title: str, note: str, legend: bool, logarithmic: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from ..data import Dataset
 from ..methods.condition import Classes, Visible, condition_of
 from ..rng import generator
 from . import folder as run_folder
@@ -32,14 +33,19 @@ COMPLETED = 12
 
 
 class Progress(NamedTuple):
-    """How far a run is, and the row of the log where one was written."""
+    """How far a run is, the row of the log where one was written, and the run itself."""
 
     update: int
     row: dict[str, float] | None
+    run: Run
 
 
 def execute(
-    settings: Settings, folder: Path, stop: StopRequest | None = None
+    settings: Settings,
+    folder: Path,
+    stop: StopRequest | None = None,
+    dataset: Dataset | None = None,
+    events: bool = True,
 ) -> Iterator[Progress]:
     """Trains a run in its folder, from where it stopped, one update for each item asked for.
 
@@ -47,13 +53,15 @@ def execute(
         settings: The resolved settings.
         folder: The run folder; made where there is none.
         stop: A request to stop, looked at after each update. What was learnt is saved first.
+        dataset: The data on the device of the run, where they were loaded before.
+        events: Whether TensorBoard gets the log as well, where it is installed.
 
     Raises:
         ValueError: If the folder holds another run, or the settings do not fit each other.
         FloatingPointError: If the loss or its gradient is not finite.
         OSError: If the folder cannot be written.
     """
-    fresh = start(settings)
+    fresh = start(settings, dataset)
     run_folder.prepare(folder, settings)
     with only_process(folder):
         found = run_folder.checkpoints(folder)
@@ -61,9 +69,9 @@ def execute(
         run_folder.remove_temporaries(folder)
         for name in run_folder.ROWS:
             run_folder.truncate_rows(folder / name, now.update)
-        with _tensorboard(folder, now.update) as events:
+        with _tensorboard(folder, now.update) if events else nullcontext() as writer:
             (folder / run_folder.FAILURE).unlink(missing_ok=True)
-            yield from _named(_trained(now, folder, events, stop), folder)
+            yield from _named(_trained(now, folder, writer, stop), folder)
 
 
 def _trained(
@@ -96,7 +104,7 @@ def _trained(
             save(now, run_folder.checkpoint_path(folder, now.update))
             best = run_folder.best_checkpoint(folder) if output.best else None
             run_folder.prune(folder, output.keep, best)
-        yield Progress(done.update, row)
+        yield Progress(done.update, row, now)
         if stopping:
             return
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["keep_freed_memory", "only_process", "peak_memory"]
+__all__ = ["is_held", "keep_freed_memory", "only_process", "peak_memory"]
 
 
 def keep_freed_memory() -> bool:
@@ -39,6 +39,22 @@ def peak_memory(device: torch.device) -> float:
         return torch.cuda.max_memory_allocated(device) / 1e6
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+def is_held(folder: Path) -> bool:
+    """Returns whether another process holds a run folder.
+
+    Arguments:
+        folder: The run folder.
+    """
+    with (folder / ".lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:  # some network file systems have no locks
+            return False
+    return False
 
 
 @contextmanager

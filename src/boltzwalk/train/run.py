@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import warnings
@@ -102,15 +103,19 @@ class Run:
         return networks | averages | walkers
 
 
-def start(settings: Settings) -> Run:
+def start(settings: Settings, dataset: Dataset | None = None) -> Run:
     """Returns a run before its first update, from resolved settings.
+
+    Arguments:
+        settings: The settings.
+        dataset: Their data on their device, where they were loaded before; None loads them.
 
     Raises:
         ValueError: If the data, the network, the walkers and the batch do not fit each other.
     """
     keep_freed_memory()
     torch.set_num_threads(settings.threads or torch.get_num_threads())
-    dataset = settings.data.load().to(settings.device)
+    dataset = dataset or settings.data.load().to(settings.device)
     if settings.batch > len(dataset.train):
         raise ValueError(
             f"batch must be at most the {len(dataset.train)} rows of training data, "
@@ -225,12 +230,13 @@ def restore_newest(fresh: Run, candidates: list[Path]) -> Run:
     raise problem
 
 
-def open_run(path: Path, device: str | None = None) -> Run:
+def open_run(path: Path, device: str | None = None, dataset: Dataset | None = None) -> Run:
     """Returns the run of a folder, as it was saved last or best, or of one of its checkpoints.
 
     Arguments:
         path: A run folder, or a checkpoint file.
         device: Where to put it; None takes the device it was trained on.
+        dataset: Its data on that device, where they were loaded before; None loads them.
 
     Raises:
         FileNotFoundError: If there is no run, or nothing was saved yet.
@@ -248,7 +254,7 @@ def open_run(path: Path, device: str | None = None) -> Run:
             f"{path} holds no checkpoint yet; `boltzwalk resume {path}` goes on"
         )
     here = resolve(replace(settings, device=device or settings.device))
-    return restore_newest(start(here), candidates)
+    return restore_newest(start(here, dataset), candidates)
 
 
 def draw(
@@ -442,6 +448,7 @@ def _what_is_kept(settings: Settings) -> dict[str, Any]:
     }
 
 
+@functools.lru_cache(maxsize=4)  # the same object is the same data: they are immutable
 def _digest(dataset: Dataset) -> str:
     """A digest of the training rows and of what turns them into original units."""
     digest = hashlib.sha256()

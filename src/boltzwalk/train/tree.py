@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import re
 import types
 import typing
@@ -45,7 +46,7 @@ def to_tree(value: Any, declared: Any = None) -> Any:  # noqa: ANN401
         declared: Its declared type; a union of dataclasses adds the key `kind`.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        hints = typing.get_type_hints(type(value))
+        hints = _hints(type(value))
         tree = {"kind": type(value).__name__} if len(_choices(declared)) > 1 else {}
         for field in dataclasses.fields(value):
             tree[field.name] = to_tree(getattr(value, field.name), hints[field.name])
@@ -73,7 +74,7 @@ def from_tree(schema: type[T], tree: Any, path: str = "") -> T:  # noqa: ANN401
     if not choices:
         return typing.cast(T, _leaf(schema, tree, path))
     cls, body = _chosen(choices, tree, path)
-    hints, values = typing.get_type_hints(cls), {}
+    hints, values = _hints(cls), {}
     names = [field.name for field in dataclasses.fields(cls)]
     for key in body:
         if key not in names:
@@ -136,6 +137,18 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:  # noqa: ANN40
     return [] if old == new else [f"{path}: {old}, now {new}"]
 
 
+@functools.cache  # a study makes thousands of trees
+def _hints(cls: type) -> dict[str, Any]:
+    """The declared types of the fields of a dataclass."""
+    return typing.get_type_hints(cls)
+
+
+@functools.cache
+def _adapter(schema: Any) -> TypeAdapter[Any]:  # noqa: ANN401
+    """What coerces values to a declared type."""
+    return TypeAdapter(schema, config=ConfigDict(allow_inf_nan=False))
+
+
 def _members(schema: Any) -> tuple[Any, ...]:  # noqa: ANN401
     """The members of a union; any other type is its own only member."""
     is_union = typing.get_origin(schema) in (typing.Union, types.UnionType)
@@ -151,7 +164,7 @@ def _kinds(schema: Any) -> set[str]:  # noqa: ANN401
     """The names of all dataclasses in the unions that a declared type reaches."""
     choices = _choices(schema)
     names = {cls.__name__ for cls in choices} if len(choices) > 1 else set()
-    return names.union(*(_kinds(t) for c in choices for t in typing.get_type_hints(c).values()))
+    return names.union(*(_kinds(t) for c in choices for t in _hints(c).values()))
 
 
 def _with_kinds(
@@ -193,7 +206,7 @@ def _chosen(choices: list[type], tree: Any, path: str) -> tuple[type, Tree]:  # 
 
 def _leaf(schema: Any, value: Any, path: str) -> Any:  # noqa: ANN401
     """Coerces one value; a text may mean several things."""
-    adapter = TypeAdapter(schema, config=ConfigDict(allow_inf_nan=False))
+    adapter = _adapter(schema)
     for attempt in _meanings(schema, value) if isinstance(value, str) else [value]:
         if _holds_bool(attempt) and not _allows_bool(schema):
             reason = "Input should not be a boolean"  # which pydantic takes for 0 or 1
@@ -257,7 +270,7 @@ def _paths(schema: Any, tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, schema
     if choices and tree is not None:
         cls, body = _chosen(choices, tree, path)
-        hints = typing.get_type_hints(cls)
+        hints = _hints(cls)
         for field in dataclasses.fields(cls):
             value = body.get(field.name, _default(field))
             yield from _paths(hints[field.name], value, _join(path, field.name))
@@ -313,7 +326,7 @@ def _assign(tree: Tree, keys: list[str], schema: Any, value: str) -> Tree:  # no
         raise ValueError(_unknown(f"{head}={value}", [f"{head}={name}" for name in choices]))
     old = tree.get(head)
     body: Tree = {"kind": value}
-    hints = typing.get_type_hints(choices[value])
+    hints = _hints(choices[value])
     for field in dataclasses.fields(choices[value]):
         if (
             isinstance(old, dict)

@@ -1,0 +1,1 @@
+"""Many runs, one map: which settings work, and why."""

@@ -1,0 +1,206 @@
+"""Effects, shares and survival against closed forms."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from study_cases import TINY, made_up, tiny
+
+from boltzwalk.study.effects import (
+    interactions,
+    main_effects,
+    response,
+    shares,
+    stability,
+    variance_shares,
+)
+from boltzwalk.study.outcome import by_point, members
+from boltzwalk.study.recommend import frontier, recommended
+from boltzwalk.study.survival import kaplan_meier, survival
+
+STEPS, RATE = "method.steps", "optimizer.learning_rate"
+
+
+def block(study):
+    return study.block("grid")
+
+
+def test_the_shares_of_a_sum_and_of_a_product():
+    a, b = np.arange(3.0)[:, None], np.arange(4.0)[None, :] * 2
+    va, vb = a.var(), b.var()
+    mains, totals, pairs = variance_shares(a + b)
+    assert mains == pytest.approx([va / (va + vb), vb / (va + vb)])
+    assert totals == pytest.approx(mains)
+    assert pairs[0, 1] == pytest.approx(0, abs=1e-12)
+    # Of centred factors only the interaction is left.
+    mains, totals, pairs = variance_shares((a - a.mean()) * (b - b.mean()))
+    assert mains == pytest.approx([0, 0], abs=1e-12)
+    assert totals == pytest.approx([1, 1])
+    assert pairs[0, 1] == pytest.approx(1)
+
+
+def test_the_shares_of_three_axes_sum_to_one():
+    cells = np.random.default_rng(0).normal(size=(3, 4, 2))
+    mains, totals, pairs = variance_shares(cells)
+    threefold = 1 - sum(mains) - sum(pairs.values())
+    assert threefold > 0
+    both = pairs[0, 1] + pairs[0, 2]
+    assert totals[0] == pytest.approx(mains[0] + both + threefold)
+
+
+def test_a_constant_grid_has_no_shares():
+    assert variance_shares(np.ones((2, 3)))[0] == [0, 0]
+
+
+def test_shares_of_trials_are_those_of_the_log_quality():
+    """log q = 2 log K + 1 log rate, at levels twice and ten times apart: (2 ln 2)² to (ln 10)²."""
+    study = tiny()
+    found = made_up(study, lambda s: s[STEPS] ** 2 * s[RATE] * 1e4)
+    a, b = (2 * math.log(2)) ** 2, math.log(10) ** 2
+    known = {share.axis: share for share in shares(found, block(study).axes)}
+    assert known["method.steps"].main == pytest.approx(a / (a + b))
+    assert known["learning_rate"].total == pytest.approx(b / (a + b))
+    assert known["learning_rate"].low == pytest.approx(known["learning_rate"].high)
+    assert "exact" in known["method.steps"].method
+    assert interactions(found, block(study).axes)[0].share == pytest.approx(0, abs=1e-9)
+    assert list(known) == ["learning_rate", "method.steps"]  # the largest first
+
+
+def test_seeds_that_disagree_have_a_range():
+    study = tiny()
+    found = made_up(study, lambda s: s[STEPS] ** 2 if s["seed"] else s[RATE] * 1e4)
+    share = {share.axis: share for share in shares(found, block(study).axes)}["method.steps"]
+    assert (share.low, share.high) == pytest.approx((0, 1))
+
+
+def test_an_incomplete_grid_is_left_to_a_forest():
+    pytest.importorskip("optuna")
+    text = TINY.replace("[2, 4]", "[2, 4, 8, 16]").replace("[1e-4, 1e-3]", "[1e-4, 3e-4, 1e-3]")
+    study = tiny(text)
+    found = made_up(study, lambda s: s[STEPS] ** 2)[:-1]
+    known = shares(found, block(study).axes)
+    assert known[0].axis == "method.steps"
+    assert known[0].main > 0.8
+    assert "fANOVA" in known[0].method
+    assert math.isnan(known[0].total)
+
+
+def test_a_failure_is_as_bad_as_the_limit_and_is_never_averaged_away():
+    study = tiny(TINY, "limit=100")
+    bad = made_up(study, lambda s: 10.0, lambda s: "exploded" if s[STEPS] == 2 else "finished")
+    values = response(bad)
+    assert sorted(set(values.values())) == pytest.approx([math.log(10), math.log(100)])
+    few, many = main_effects(bad, block(study).axes[0])
+    assert (few.level, few.survived, few.trials, few.quality) == (("2",), 0, 4, math.inf)
+    assert (many.survived, many.trials, many.quality) == (4, 4, 10.0)
+    poor = made_up(study, lambda s: 500.0 if s[STEPS] == 2 else 10.0)
+    assert [e.survived for e in main_effects(poor, block(study).axes[0])] == [0, 4]
+
+
+def test_a_map_counts_seeds_and_takes_medians():
+    study = tiny(TINY, "seeds=[0,1,2]", "limit=100")
+    found = made_up(
+        study,
+        lambda s: 10 + s["seed"] + s[STEPS],
+        lambda s: "nan" if (s["seed"], s[STEPS]) == (2, 4) else "finished",
+    )
+    cells = {e.level: e for e in stability(found, ("method.steps", "learning_rate"))}
+    assert cells["2", "1e-4"][1:] == (3, 3, 13.0, 12.0, 14.0)
+    assert cells["4", "1e-3"][1:] == (3, 2, 15.0, 14.0, math.inf)
+
+
+def test_kaplan_and_meier_as_in_a_textbook():
+    """Freireich's 21 patients under 6-MP: the estimate and Greenwood's error at 6 to 23 weeks."""
+    failed = [6, 6, 6, 7, 10, 13, 16, 22, 23]
+    censored = [6, 9, 10, 11, 17, 19, 20, 25, 32, 32, 34, 35]
+    times = [float(t) for t in failed + censored]
+    found = kaplan_meier(times, [True] * len(failed) + [False] * len(censored))
+    known = {6: 0.857, 7: 0.807, 10: 0.753, 13: 0.690, 16: 0.627, 22: 0.538, 23: 0.448}
+    at = dict(zip(found.times, found.share, strict=True))
+    assert {t: round(at[t], 3) for t in known} == known
+    assert at[0] == 1
+    assert found.times[-1] == 35
+    assert (found.trials, found.failed) == (21, 9)
+    # Greenwood at 10 weeks, by hand, on the scale of log(-log S).
+    greenwood = 3 / (21 * 18) + 1 / (17 * 16) + 1 / (15 * 14)
+    s = (18 / 21) * (16 / 17) * (14 / 15)
+    half = 1.959964 * math.sqrt(greenwood) / abs(math.log(s))
+    place = list(found.times).index(10)
+    ends = (found.low[place], found.high[place])
+    assert ends == pytest.approx((s ** math.exp(half), s ** math.exp(-half)), rel=1e-5)
+
+
+def test_without_censoring_it_is_the_share_that_is_left():
+    found = kaplan_meier([3.0, 1.0, 2.0, 4.0], [True] * 4)
+    assert found.times.tolist() == [0, 1, 2, 3, 4]
+    assert found.share.tolist() == [1, 0.75, 0.5, 0.25, 0]
+    assert np.isfinite([found.low, found.high]).all()
+
+
+def test_of_none_that_failed_the_interval_is_that_of_a_share_of_one():
+    found = kaplan_meier([5.0] * 10, [False] * 10)
+    assert found.share.tolist() == [1, 1]
+    assert found.low[-1] == pytest.approx(1 - 0.3085, abs=1e-4)  # Clopper and Pearson of 10 of 10
+    with pytest.raises(ValueError, match="a lifetime or more"):
+        kaplan_meier([], [])
+
+
+def test_trials_live_in_energy_gradients_and_are_censored_at_their_budget():
+    study = tiny(TINY, "limit=1")
+    found = made_up(study, lambda s: 10.0, lambda s: "nan" if s[STEPS] == 2 else "finished")
+    curve = survival(found)
+    assert curve.failed == 4
+    assert curve.times.tolist() == [0, 20 * 32 * 3, 40 * 32 * 5]
+    assert curve.share.tolist() == [1, 0.5, 0.5]  # a poor quality is no death
+
+
+def test_the_frontier_falls_and_its_points_have_every_seed():
+    study = tiny(TINY, "limit=1000")
+    found = made_up(study, lambda s: 100 / s[STEPS] + s["seed"])
+    best = frontier(study, found)
+    assert all(a.gradients < b.gradients and a.quality > b.quality for a, b in pairwise(best))
+    assert best[-1].quality == 25.5
+    assert (best[-1].low, best[-1].high, best[-1].seeds) == (25, 26, 2)
+    assert frontier(study, [o for o in found if o.seed == 0]) == []
+
+
+def test_what_failed_once_is_not_recommended_and_the_command_makes_the_trial():
+    from boltzwalk.cli.typed import assigned, settings_of
+
+    study = tiny(TINY, "limit=1000")
+    found = made_up(
+        study,
+        lambda s: 100 / s[STEPS],
+        lambda s: "exploded" if s[STEPS] == 4 and s["seed"] == 1 else "finished",
+    )
+    best = recommended(study, found)[-1]
+    assert best.outcome.settings[STEPS] == 2
+    words = best.command(study).replace("'", "").split()
+    assert words[:3] == ["boltzwalk", "train", "digits"]
+    made = settings_of(words[2], assigned(words[3:]))
+    trial = best.outcome.trial.settings
+    assert (made.method, made.optimizer, made.energy) == (
+        trial.method,
+        trial.optimizer,
+        trial.energy,
+    )
+    assert (made.updates, made.batch) == (trial.updates, trial.batch)
+
+
+def test_a_rung_of_a_schedule_that_knows_its_end_is_not_recommended():
+    study = tiny(TINY.replace("anneal=0", "anneal=0.5"), "limit=1000")
+    best = frontier(study, made_up(study, lambda s: 100 / s[STEPS]))
+    assert {point.updates for point in best} == {40}
+
+
+def test_a_trial_of_two_blocks_is_made_once_and_counts_in_both():
+    text = TINY + "  more:\n    equal: false\n    settings: [learning_rate=1e-3]\n"
+    text += "    axes: {method.steps: [4, 8]}\n"
+    study = tiny(text)
+    found = made_up(study, lambda s: s[STEPS])
+    assert len(found) == 8 + 2
+    assert len(members(found, "grid")) == 8
+    inside = members(found, "more")
+    assert sorted(o.levels["method.steps"] for o in inside) == ["4", "4", "8", "8"]
+    assert len(by_point(found)) == 5

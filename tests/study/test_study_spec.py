@@ -1,0 +1,153 @@
+"""What a study asks for, and what it is refused."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from study_cases import TINY, tiny
+
+from boltzwalk.recipes import RECIPES, digits
+from boltzwalk.study.manage import refuse
+from boltzwalk.study.plan import digest, gradients, planned
+from boltzwalk.study.shipped import STUDIES, thesis_digits
+from boltzwalk.study.spec import changed, from_yaml, to_yaml
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_shipped_study_can_be_written_down_and_taken_back(name):
+    study = STUDIES[name]()
+    assert from_yaml(to_yaml(study)) == study
+    assert "Reached:" in STUDIES[name].__doc__
+
+
+def test_the_question_of_the_thesis_has_200_trials_and_three_seeds():
+    trials = planned(thesis_digits())
+    assert len(trials) >= 200
+    assert {trial.settings.seed for trial in trials} == {0, 1, 2}
+    assert len({trial.name for trial in trials}) == len(trials)
+
+
+def test_trials_get_equally_many_energy_gradients():
+    study = tiny(TINY.replace("equal: false", "equal: true"), "budget=100000")
+    for trial in planned(study):
+        each = gradients(trial.settings)
+        assert each == 32 * (1 + trial.settings.method.steps)
+        spent = trial.settings.updates * each
+        assert 100_000 - each < spent <= 100_000
+
+
+def test_every_combination_has_every_seed_and_its_own_settings():
+    found = {
+        (t.settings.method.steps, t.settings.optimizer.learning_rate, t.settings.seed)
+        for t in planned(tiny())
+    }
+    assert found == {(k, r, s) for k in (2, 4) for r in (1e-4, 1e-3) for s in (0, 1)}
+
+
+def test_one_at_a_time_varies_one_setting():
+    text = TINY.replace("equal: false", "equal: false\n    sampler: one")
+    found = [t.settings for t in planned(tiny(text, "seeds=[0]"))]
+    # The recipe itself, steps 2 and 4, and both rates: 1e-4 and 1e-3.
+    assert sorted((s.method.steps, s.optimizer.learning_rate) for s in found) == [
+        (2, 3e-4), (3, 1e-4), (3, 3e-4), (3, 1e-3), (4, 3e-4),
+    ]  # fmt: skip
+
+
+def test_random_points_are_within_their_range_and_the_same_again():
+    text = TINY.replace("equal: false", "equal: false\n    sampler: random\n    trials: 30")
+    text = text.replace("[1e-4, 1e-3]", "{low: 1e-5, high: 1e-2, log: true}")
+    rates = [t.settings.optimizer.learning_rate for t in planned(tiny(text, "seeds=[0]"))]
+    assert len(set(rates)) == 30
+    assert all(1e-5 <= rate <= 1e-2 for rate in rates)
+    below = sum(rate < 10**-3.5 for rate in rates)
+    assert 5 <= below <= 25  # half of them in the lower half of the logarithm
+    planned.cache_clear()
+    assert rates == [t.settings.optimizer.learning_rate for t in planned(tiny(text, "seeds=[0]"))]
+
+
+def test_a_name_depends_on_every_setting_and_on_no_machine():
+    base = planned(tiny())[0].settings
+    again = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from boltzwalk.recipes import digits; from boltzwalk.study.plan import digest; "
+            "print(digest(digits()))",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONHASHSEED": "1"},
+    )
+    assert again.stdout.strip() == digest(digits())
+    assert digest(replace(base, device="cuda", threads=7)) == digest(base)
+    names = {
+        digest(base),
+        digest(replace(base, seed=9)),
+        digest(replace(base, clip_gradient=1.0)),
+        digest(replace(base, method=replace(base.method, data_noise=0.031))),
+        digest(replace(base, energy=replace(base.energy, spectral_norm=True))),
+    }
+    assert len(names) == 5
+
+
+def test_settings_of_the_study_and_of_its_recipe_are_changed_alike():
+    study = changed(tiny(), ["seeds=[5]", "limit=7", "kernel.step_size=0.5"])
+    assert (study.seeds, study.limit) == ((5,), 7.0)
+    assert {t.settings.method.kernel.step_size for t in planned(study)} == {0.5}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("method.steps", "method.stepps", "did you mean method.steps"),
+        ("[2, 4]", "[2, four]", "must be of type int, got 'four'"),
+        ("[2, 4]", "[2, 0]", "steps must be >= 1"),
+        ("[2, 4]", "[]", "must have a level or more"),
+        ("[2, 4]", "[2, 2]", "must have different levels"),
+        ("[2, 4]", "{low: 1, high: 3}", "needs levels, got a range"),
+        ("method.steps", "threads", "no axis of block grid"),
+        ("method.steps", "log_every", "no axis of block grid"),
+        ("recipe: digits", "recipe: digitz", "did you mean digits"),
+        ("seeds: [0, 1]", "seeds: []", "seeds must be different, one or more"),
+        ("rungs: [0.5, 1]", "rungs: [0.5]", "end with 1"),
+        ("samples: 100", "sample: 100", "did you mean samples"),
+        ("equal: false", "sampler: tpe", "trials must be >= 1 for sampler tpe"),
+        ("blocks:", "blocs:", "blocks must be given"),
+        ("equal: false", "equal: false\n    budgets: 1", "did you mean blocks.grid.budget"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_made(before, after, words):
+    assert before in TINY
+    with pytest.raises(ValueError, match="(?s).*".join(words.split("..."))) as caught:
+        planned(tiny(TINY.replace(before, after)))
+    assert words in str(caught.value)
+
+
+def test_a_budget_smaller_than_one_update_is_refused():
+    study = tiny(TINY.replace("equal: false", "equal: true"), "budget=100")
+    with pytest.raises(ValueError, match="at least the 160 energy gradients of one update"):
+        planned(study)
+
+
+def test_two_levels_that_mean_the_same_are_refused():
+    text = TINY.replace("[1e-4, 1e-3]", "[1e-4, 0.0001]")
+    with pytest.raises(ValueError, match="are the same settings"):
+        planned(tiny(text))
+
+
+def test_a_setting_that_trials_do_not_use_is_refused():
+    """Walkers that restart from data never look at the noise."""
+    text = TINY.replace("method.steps: [2, 4]", "start.noise.scale: [1, 2]")
+    own = "settings: ['start=ReplayStart', 'start.size=100', 'from_data=%s']\n    equal: false"
+    refuse(tiny(text.replace("equal: false", own % "false")))
+    with pytest.raises(ValueError, match=r"method\.start\.noise\.scale is 1\.0, 2\.0 .* not use"):
+        refuse(tiny(text.replace("equal: false", own % "true")))
+
+
+def test_methods_without_walkers_have_nothing_to_count():
+    for name in ("gebm_digits", "gebm_red_wine_ml"):
+        with pytest.raises(ValueError, match="learns without them; take a recipe that moves"):
+            gradients(RECIPES[name]())

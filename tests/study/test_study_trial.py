@@ -1,0 +1,202 @@
+"""A trial comes out as what it is, costs what it must, and goes on where it was left."""
+
+import json
+import math
+
+import pytest
+from study_cases import SMALL, TINY, content, run, tiny
+
+from boltzwalk.data import Digits
+from boltzwalk.evaluation.features import features_for
+from boltzwalk.evaluation.quality import held_out_rows
+from boltzwalk.metrics.frechet import frechet_distance
+from boltzwalk.rng import generator
+from boltzwalk.study.folder import results, trial_folder
+from boltzwalk.study.measures import judge_for
+from boltzwalk.study.plan import gradients, planned
+from boltzwalk.study.result import Rung, add_rung, read_results, write_result
+from boltzwalk.study.trial import Work, run_trial
+from boltzwalk.train.folder import read_rows, read_settings
+from boltzwalk.train.run import draw, open_run
+from boltzwalk.train.signals import StopRequest
+
+PLANTED = f"""
+recipe: digits
+settings: [{SMALL}, "energy.network.widths=[64]"]
+samples: 100
+seeds: [0]
+limit: 2000
+blocks:
+  sound:
+    equal: false
+    axes: {{method.steps: [3]}}
+  crash:
+    equal: false
+    axes: {{batch: [5000]}}
+  divergence:
+    equal: false
+    settings: [updates=400, learning_rate=1]
+    axes: {{data_noise: [0.03]}}
+  stall:
+    equal: false
+    settings: [updates=1500, spectral_norm=true, learning_rate=1e-3]
+    axes: {{method.kernel.step_size: [0.3]}}
+"""
+
+
+@pytest.fixture(scope="module")
+def data():
+    return Digits().load()
+
+
+def work(data, **options):
+    study = tiny()
+    return Work(judge_for(data, "samples", 100, Digits()), data, study.rungs, **options)
+
+
+def test_a_planted_crash_divergence_and_stall_come_out_as_what_they_are(tmp_path):
+    found = {r.block: r for r in run(tiny(PLANTED), tmp_path / "s")}
+    assert found["sound"].label == "finished"
+    assert math.isfinite(found["sound"].quality)
+    assert found["crash"].label == "crashed"
+    assert "batch must be at most the 1200 rows" in found["crash"].reason
+    trace = tmp_path / "s" / "trials" / f"{found['crash'].name}.traceback.txt"
+    assert "Traceback" in trace.read_text()
+    assert found["divergence"].label in ("exploded", "nan")
+    assert found["divergence"].update < 200
+    assert found["divergence"].gradients == found["divergence"].update * 32 * 4
+    assert found["stall"].label == "stalled"
+    assert "of the distance" in found["stall"].reason
+    assert found["stall"].update < 1500
+    assert all(found[k].quality == math.inf for k in ("crash", "divergence", "stall"))
+
+
+def test_a_result_is_an_ordinary_run_with_its_quality_on_the_way(tmp_path, data):
+    study = tiny(TINY, "seeds=[0]")
+    found = {r.name: r for r in run(study, tmp_path)}
+    trial = planned(study)[0]
+    result, place = found[trial.name], trial_folder(tmp_path, trial.name)
+    assert [(r.share, r.update) for r in result.rungs] == [(0.5, 20), (1.0, 40)]
+    assert result.budget == result.gradients == 40 * gradients(trial.settings)
+    assert read_settings(place).method == trial.settings.method
+    assert result.measures["travel"] == pytest.approx(
+        sum(r["travel"] for r in read_rows(place / "log.jsonl")[-13:]) / 13, rel=1e-4
+    )
+    # The quality by other means: the same samples, through the pieces of `evaluate`.
+    finished = open_run(place)
+    x = draw(finished, 100, generator(0, "study quality", 40)).x
+    features = features_for(data)
+    reference = features.of(held_out_rows(data)[0])
+    assert result.quality == pytest.approx(frechet_distance(features.of(x), reference))
+
+
+def test_a_stopped_trial_goes_on_to_the_same_result(tmp_path, data):
+    trial = planned(tiny())[0]
+    whole = run_trial(trial, tmp_path / "whole", work(data), None, StopRequest())
+
+    class After:
+        """Asks to stop after so many looks."""
+
+        def __init__(self, looks):
+            self.left, self.said = looks, False
+
+        @property
+        def asked(self):
+            self.left -= 1
+            return self.said or self.left < 0
+
+        @asked.setter
+        def asked(self, value):
+            self.said = value
+
+    assert run_trial(trial, tmp_path / "parts", work(data), None, After(15)) is None
+    assert read_rows(tmp_path / "parts" / "trace.jsonl")[-1]["update"] < 40
+    parts = run_trial(trial, tmp_path / "parts", work(data), None, StopRequest())
+    for one in (whole, parts):
+        assert one.label == "finished"
+    assert parts.rungs == whole.rungs
+    assert parts.measures == whole.measures
+    assert parts.same == whole.same
+    assert parts.update == whole.update
+
+
+def test_a_trial_that_was_done_but_not_judged_is_only_judged(tmp_path, data):
+    trial = planned(tiny())[0]
+    whole = run_trial(trial, tmp_path, work(data), None, StopRequest())
+    rows = (tmp_path / "quality.jsonl").read_text().splitlines()
+    (tmp_path / "quality.jsonl").write_text(rows[0] + "\n")
+    again = run_trial(trial, tmp_path, work(data), None, StopRequest())
+    assert again.rungs == whole.rungs
+    assert again.same == whole.same
+    assert again.label == "finished"
+
+
+def test_a_trial_that_takes_too_long_is_stopped_and_says_so(tmp_path, data):
+    found = run_trial(planned(tiny())[0], tmp_path, work(data, minutes=1e-9), None, StopRequest())
+    assert found.label == "too long"
+    assert found.quality == math.inf
+
+
+def test_successive_halving_keeps_the_best_third(tmp_path, data):
+    trial = planned(tiny())[0]
+    rivals = []
+    for place, quality in ((tmp_path / "good", 1.0), (tmp_path / "bad", 1e9)):
+        place.mkdir()
+        add_rung(place, Rung(0.5, 20, 1, quality))
+        rivals.append(place)
+    both = run_trial(
+        trial, tmp_path / "a", work(data, halving=3.0, rivals=rivals), None, StopRequest()
+    )
+    assert both.label == "pruned"
+    assert both.update == 20
+    assert "not among the best 1/3" in both.reason
+    alone = run_trial(
+        trial, tmp_path / "b", work(data, halving=3.0, rivals=rivals[1:]), None, StopRequest()
+    )
+    assert alone.label == "finished"
+
+
+def test_a_study_says_which_of_its_settings_had_no_effect(tmp_path):
+    """A bound that is never met is used, and changes nothing."""
+    text = TINY.replace("learning_rate: [1e-4, 1e-3]", "clip_gradient: [0, 1e9]")
+    found = content_of(run(tiny(text, "seeds=[0]"), tmp_path))
+    assert len(found) == 4
+    assert len({r.same for r in found.values()}) == 2  # one for each number of steps
+
+
+def content_of(found):
+    return {r.name: r for r in found}
+
+
+def test_a_result_is_written_once(tmp_path):
+    run(tiny(TINY, "seeds=[0]"), tmp_path)
+    before = content(tmp_path)
+    one = next(iter(read_results(results(tmp_path)).values()))
+    assert not write_result(results(tmp_path), one)
+    run(tiny(TINY, "seeds=[0]"), tmp_path)  # nothing is left to do
+    assert content(tmp_path) == before
+
+
+def test_a_damaged_result_is_named(tmp_path):
+    run(tiny(TINY, "seeds=[0]"), tmp_path)
+    path = next(results(tmp_path).iterdir())
+    path.write_text(json.dumps({"name": "x"}))
+    with pytest.raises(ValueError, match="delete it to make the trial again"):
+        read_results(results(tmp_path))
+
+
+def test_the_folder_of_another_study_is_refused(tmp_path):
+    run(tiny(TINY, "seeds=[0]"), tmp_path)
+    with pytest.raises(ValueError, match=r"holds another study .*samples: 100, now 200"):
+        run(tiny(TINY, "seeds=[0]", "samples=200"), tmp_path)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "file").touch()
+    with pytest.raises(ValueError, match="must be empty or hold a study"):
+        run(tiny(TINY, "seeds=[0]"), tmp_path / "other")
+
+
+def test_only_so_many_trials_are_begun_and_the_rest_later(tmp_path):
+    assert len(run(tiny(), tmp_path, most=3)) == 3
+    first = content(tmp_path)
+    assert len(run(tiny(), tmp_path)) == 8
+    assert {name: content(tmp_path)[name] for name in first} == first

@@ -1,0 +1,171 @@
+"""Points that Optuna proposes, and the small study that ends with a model."""
+
+import json
+import math
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from study_cases import TINY, run, tiny
+
+from boltzwalk.recipes import RECIPES
+from boltzwalk.study import tune as tuning
+from boltzwalk.study.folder import prepare
+from boltzwalk.study.outcome import outcomes
+from boltzwalk.study.plan import as_it_is
+from boltzwalk.study.propose import WORST, propose, proposed, tell
+from boltzwalk.study.result import Result, Rung
+from boltzwalk.study.tune import seconds, space, tune, tuning_study
+from boltzwalk.train.run import open_run
+from boltzwalk.train.signals import StopRequest
+
+optuna = pytest.importorskip("optuna")
+
+ADAPTIVE = TINY.replace("equal: false", "equal: false\n    sampler: tpe\n    trials: 4").replace(
+    "[1e-4, 1e-3]", "{low: 1e-5, high: 1e-2, log: true}"
+)
+SMALL = ["energy.network.widths=[16]", "batch=32", "updates=30", "average=0"]
+
+
+def test_a_proposed_study_begins_with_the_recipe_and_has_all_its_points(tmp_path):
+    text = ADAPTIVE.replace("method.steps: [2, 4]", "method.steps: {low: 2, high: 4}")
+    study = tiny(text)
+    found = run(study, tmp_path)
+    assert len(found) == 4 * 2
+    points = [json.loads(p.read_text()) for p in sorted((tmp_path / "proposed").iterdir())]
+    assert points[0]["values"] == {"method.steps": 3, "learning_rate": 3e-4}
+    assert len({json.dumps(point["values"]) for point in points}) == 4
+    assert [point["number"] for point in points] == [0, 1, 2, 3]
+    assert run(study, tmp_path) == found  # nothing is left
+    known = optuna.load_study(
+        study_name=f"{tmp_path.name} grid",
+        storage=optuna.storages.JournalStorage(
+            optuna.storages.journal.JournalFileBackend(str(tmp_path / "journal.log"))
+        ),
+    )
+    medians = {
+        o.levels["learning_rate"]: [p.quality for p in outcomes(study, tmp_path)
+                                    if p.point == o.point]
+        for o in outcomes(study, tmp_path)
+    }  # fmt: skip
+    told = sorted(trial.value for trial in known.get_trials())
+    assert told == pytest.approx(sorted(sum(v) / 2 for v in medians.values()))
+
+
+def test_a_failure_is_told_as_the_worst(tmp_path):
+    study = tiny(ADAPTIVE, "seeds=[0]")
+    prepare(tmp_path, study)
+    assert propose(study, tmp_path)
+    (trial,) = proposed(study, tmp_path)
+    result = Result(
+        trial.name, "exploded", "", 1, 2, 3, 4, 0.0, 0.0, (Rung(0.5, 1, 1, math.inf),),
+        block="grid", levels=trial.levels,
+    )  # fmt: skip
+    tell(study, tmp_path, {trial.name: result}, "grid")
+    storage = optuna.storages.JournalStorage(
+        optuna.storages.journal.JournalFileBackend(str(tmp_path / "journal.log"))
+    )
+    known = optuna.load_study(study_name=f"{tmp_path.name} grid", storage=storage)
+    assert [t.value for t in known.get_trials()] == [WORST]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp"])
+def test_proposals_can_be_kept_in_a_database(tmp_path, sampler):
+    study = tiny(ADAPTIVE.replace("tpe", sampler), "seeds=[0]")
+    storage = f"sqlite:///{tmp_path / 'optuna.db'}"
+    found = run(study, tmp_path / "s", storage=storage)
+    assert len(found) == 4
+    assert not (tmp_path / "s" / "journal.log").exists()
+    (name,) = optuna.get_all_study_names(storage)
+    known = optuna.load_study(study_name=name, storage=storage)
+    assert [t.state.name for t in known.get_trials()] == ["COMPLETE"] * 4
+
+
+def test_two_processes_propose_every_point_once(tmp_path):
+    study = tiny(ADAPTIVE.replace("trials: 4", "trials: 12"), "seeds=[0]")
+    prepare(tmp_path, study)
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from boltzwalk.study.folder import open_study\n"
+        "from boltzwalk.study.propose import propose\n"
+        "folder, n = Path(sys.argv[1]), 0\n"
+        "print('ready', flush=True); sys.stdin.readline()\n"
+        "while propose(open_study(folder), folder): n += 1\n"
+        "print(n)"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    words = [sys.executable, "-W", "ignore", "-c", program, str(tmp_path)]
+    both = [subprocess.Popen(words, **pipes) for _ in range(2)]
+    assert [p.stdout.readline() for p in both] == ["ready\n"] * 2
+    made = [int(p.communicate("\n", timeout=200)[0]) for p in both]
+    assert sum(made) == 12
+    numbers = [json.loads(p.read_text())["number"] for p in (tmp_path / "proposed").iterdir()]
+    assert sorted(numbers) == list(range(12))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_has_a_space_around_itself(name):
+    settings = RECIPES[name]()
+    axes = space(settings)
+    assert axes
+    study = tuning_study(name, [])
+    assert study.budget > 0
+    for axis in axes:
+        assert axis.low < axis.high
+
+
+def test_the_recipe_itself_is_never_pruned(tmp_path):
+    text = ADAPTIVE.replace("trials: 4", "trials: 4\n    halving: 1000")
+    text = text.replace("method.steps: [2, 4]", "method.steps: {low: 2, high: 4}")
+    study = tiny(text, "seeds=[0]")
+    base = as_it_is(study, study.block("grid"))[0]
+    found = {r.name: r for r in run(study, tmp_path)}
+    assert found[base.name].label == "finished"
+    assert base.settings.method.steps == 3
+    assert "pruned" in {r.label for r in found.values()}  # of the others the best alone may go on
+
+
+def test_times_are_read():
+    assert [seconds(t) for t in ("5m", "0.5h", "90", "7s")] == [300, 1800, 90, 7]
+    for bad in ("5 days", "", "0m", "-1m"):
+        with pytest.raises(ValueError, match="must be a time such as"):
+            seconds(bad)
+
+
+@pytest.fixture
+def few(monkeypatch):
+    monkeypatch.setattr(tuning, "MOST", 5)
+    monkeypatch.setattr(tuning, "JUDGED", 300)
+
+
+def tuned(folder, budget=600.0, workers=1):
+    return tune(
+        "digits", SMALL, budget, folder / "s", folder / "model", workers, StopRequest(), True
+    )
+
+
+def test_tuning_ends_with_a_model_at_least_as_good_as_the_recipe(tmp_path, few):
+    found = tuned(tmp_path)
+    assert found.trials == 5
+    assert found.quality <= found.default
+    run_of = open_run(found.folder)
+    assert run_of.update == run_of.settings.updates
+    assert (found.folder / "samples.png").is_file()
+    study = tuning_study("digits", SMALL)
+    first = next(o for o in outcomes(study, tmp_path / "s") if o.trial.name == found.trial)
+    assert first.result.label == "finished"
+    from boltzwalk.recipes.chosen import chosen
+
+    again = chosen("digits", [*SMALL, *found.changes])
+    assert replace(again, threads=1, device="cpu", output=run_of.settings.output) == run_of.settings
+    with pytest.raises(ValueError, match="is there already"):
+        tuned(tmp_path)
+
+
+def test_tuning_without_time_finishes_one_trial(tmp_path, few):
+    found = tuned(tmp_path, budget=1e-3)
+    assert "the time was up" in found.note
+    assert found.trials == 1
+    assert found.changes == ()
+    assert open_run(found.folder).update == 30

@@ -1,0 +1,138 @@
+"""Real processes on one folder: no trial twice, none lost, whoever is killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import pytest
+from study_cases import TINY, content, run, tiny
+
+from boltzwalk.study.folder import prepare, results
+from boltzwalk.study.manage import conduct
+from boltzwalk.study.plan import planned
+from boltzwalk.study.result import read_results
+from boltzwalk.study.worker import Job
+from boltzwalk.train.signals import StopRequest
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from boltzwalk.study.worker import Job, work
+from boltzwalk.train.signals import StopRequest
+folder = Path(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+work(Job(folder), StopRequest(), lambda result: print(result.name, flush=True))
+"""
+
+SLOW = TINY.replace("updates=40", "updates=300")
+
+
+def worker(folder):
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def go(process):
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+def test_two_workers_never_run_a_trial_twice_and_never_lose_one(tmp_path):
+    study = tiny()
+    prepare(tmp_path / "two", study)
+    both = [worker(tmp_path / "two") for _ in range(2)]
+    for process in both:
+        go(process)
+    done = [process.communicate(timeout=300)[0].split() for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    counts = Counter(done[0] + done[1])
+    assert counts == Counter(trial.name for trial in planned(study))  # each exactly once
+    run(study, tmp_path / "one")
+    assert content(tmp_path / "two") == content(tmp_path / "one")
+    assert list((tmp_path / "two" / "claims").iterdir()) == []
+
+
+def test_the_trial_of_a_killed_worker_is_taken_up_from_its_checkpoint(tmp_path):
+    study = tiny(SLOW, "seeds=[0]")
+    prepare(tmp_path / "s", study)
+    first = worker(tmp_path / "s")
+    go(first)
+    deadline = time.monotonic() + 200
+    while not list((tmp_path / "s" / "trials").glob("*/checkpoints/update_*")):
+        assert first.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    begun = {path.parent.name for path in (tmp_path / "s").glob("trials/*/settings.yaml")}
+    over = set(read_results(results(tmp_path / "s")))
+    assert len(begun - over) == 1, "it was killed in the middle of a trial"
+    (left,) = begun - over
+    kept = max((tmp_path / "s" / "trials" / left).glob("checkpoints/*.safetensors")).stem
+    second = worker(tmp_path / "s")
+    go(second)
+    taken = second.communicate(timeout=300)[0].split()
+    assert left in taken
+    environment = (tmp_path / "s" / "trials" / left / "cost.jsonl").read_text()
+    updates = [json.loads(line)["update"] for line in environment.splitlines()]
+    assert updates == sorted(set(updates)), "rows after the checkpoint were written once"
+    assert int(kept.split("_")[1]) >= 75
+    run(study, tmp_path / "whole")
+    assert content(tmp_path / "s") == content(tmp_path / "whole")
+
+
+def test_a_study_survives_the_killing_of_its_workers(tmp_path):
+    """`--workers 2`, one of them killed: another takes over, and nothing is missing."""
+    study = tiny(SLOW, "seeds=[0]")
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from boltzwalk.study.folder import open_study\n"
+        "from boltzwalk.study.manage import conduct\n"
+        "from boltzwalk.study.worker import Job\n"
+        "from boltzwalk.train.signals import StopRequest\n"
+        "if __name__ == '__main__':\n"
+        "    folder = Path(sys.argv[1])\n"
+        "    conduct(open_study(folder), Job(folder), 2, StopRequest())\n"
+    )
+    (tmp_path / "program.py").write_text(program)
+    folder = tmp_path / "s"
+    prepare(folder, study)
+    process = subprocess.Popen(
+        [sys.executable, str(tmp_path / "program.py"), str(folder)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    deadline, victim = time.monotonic() + 200, None
+    while victim is None:
+        assert time.monotonic() < deadline
+        for path in folder.glob("claims/*.1"):
+            victim = json.loads(path.read_text())["process"]
+        time.sleep(0.05)
+    os.kill(victim, signal.SIGKILL)
+    said = process.communicate(timeout=300)[1]
+    assert process.returncode == 0, said
+    assert "a worker was killed (SIGKILL); another takes over" in said
+    assert set(read_results(results(folder))) == {trial.name for trial in planned(study)}
+    run(study, tmp_path / "whole")
+    assert content(folder) == content(tmp_path / "whole")
+
+
+def test_a_worker_that_goes_wrong_ends_the_study(tmp_path):
+    study = tiny(TINY, "seeds=[0]")
+    prepare(tmp_path / "s", study)
+    (tmp_path / "s" / "results").write_text("no folder")
+    with pytest.raises((RuntimeError, OSError)):
+        conduct(study, Job(tmp_path / "s"), 2, StopRequest(), quiet=True)
