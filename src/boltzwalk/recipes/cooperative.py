@@ -78,9 +78,10 @@ the published steps of 1e-6 it must first grow by orders of magnitude, and overs
 def vae_teaching_mnist() -> Settings:
     """MNIST, proposed by a VAE that learns from their revision.
 
-    Reached: classifier-FID 77 ± 3 of 10,000 samples, 223 ± 4 of what the VAE proposes (training
-    data have 1.0), recall 0.90, all ten classes, by `boltzwalk evaluate` after `boltzwalk train
-    vae_teaching_mnist` (818 s on two loaded cores, one seed).
+    Reached: classifier-FID 77, 96, 87 (± 3) of 10,000 samples for seeds 0, 1, 2; 223, 214, 221 of
+    what the VAE proposes, and 269, 265, 266 of the same VAE alone, `method.teacher=data`, after as
+    many updates (training data have 1.0); recall 0.90, all ten classes, by `boltzwalk evaluate`
+    after `boltzwalk train vae_teaching_mnist` (818 s on two loaded cores).
     """
     return Settings(
         data=Mnist(),
@@ -106,7 +107,9 @@ def vae_teaching_mnist() -> Settings:
 def coopnets_mnist() -> Settings:
     """MNIST, proposed by a generator that learns from their revision.
 
-    Reached: not run to its end.
+    Reached: classifier-FID 67.0 ± 2.3 of 10,000 samples, 69.6 ± 2.0 of what the generator proposes
+    (training data have 1.0), recall 0.88, by `boltzwalk evaluate` after `boltzwalk train
+    coopnets_mnist` (984 s on a part of one loaded core, one seed).
     """
     return replace(
         vae_teaching_mnist(),
