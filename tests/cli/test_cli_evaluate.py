@@ -69,6 +69,7 @@ def test_evaluate_says_and_writes_what_it_found_and_computes_nothing_twice(run):
         "goodness",
         "anomalies",
         "long run",
+        "partition",
         "likelihood",
     ]
     assert [line for line in first.stdout.splitlines() if line in heads] == heads
@@ -104,7 +105,10 @@ def test_some_parts_and_a_checkpoint_of_an_earlier_update(run):
     assert sorted(p.stem for p in (run / "evaluation").iterdir()) == ["goodness", "modes"]
     boltzwalk("report", run, "--out", run / "new" / "page.html")
     text = (run / "new" / "page.html").read_text()
-    assert "Not evaluated: training, quality, base, anomalies, long run, likelihood." in text
+    assert (
+        "Not evaluated: training, quality, base, anomalies, long run, partition, likelihood."
+        in text
+    )
     assert not (run / "report.html").exists()
 
     earlier = run / "checkpoints" / "update_00000003.safetensors"

@@ -9,6 +9,8 @@ from dataclasses import replace
 import pytest
 from study_cases import TINY, run, tiny
 
+from boltzwalk.methods.generalized import Generalized
+from boltzwalk.methods.likelihood import MaximumLikelihood
 from boltzwalk.recipes import RECIPES
 from boltzwalk.study import tune as tuning
 from boltzwalk.study.folder import prepare
@@ -105,8 +107,12 @@ def test_two_processes_propose_every_point_once(tmp_path):
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_has_a_space_around_itself(name):
+def test_every_recipe_that_moves_walkers_has_a_space_around_itself(name):
     settings = RECIPES[name]()
+    if isinstance(settings.method, Generalized | MaximumLikelihood):
+        with pytest.raises(ValueError, match="take a recipe that moves walkers"):
+            tuning_study(name, [])
+        return
     axes = space(settings)
     assert axes
     study = tuning_study(name, [])

@@ -76,7 +76,7 @@ class FlowEnergy:
     Example:
         >>> energy = FlowEnergy().build((11,), rng_seed=0)
         >>> round(energy.log_z, 1)
-        -1.8
+        -3.2
     """
 
     flow: Flow = field(default_factory=Flow)
