@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from ..errors import errors
-from .options import Debug, Quiet, app, run_folder
+from .options import Debug, Device, Quiet, Seed, Trained, app, run_folder
 
 __all__ = ["classifier", "evaluate", "recipes", "report", "version"]
 
 
 @app.command()
 def evaluate(
-    folder: Annotated[Path, typer.Argument(help="A run folder, or one of its checkpoints.")],
+    folder: Trained,
     n: Annotated[int, typer.Option("-n", "--n", min=2, help="How many samples.")] = 10_000,
     parts: Annotated[
         str,
@@ -47,8 +47,8 @@ def evaluate(
     steps: Annotated[
         int, typer.Option(min=1, help="log Z: steps of the chains that the way back starts from.")
     ] = 1000,
-    seed: Annotated[int, typer.Option(help="The seed of the noise.")] = 0,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
+    seed: Seed = 0,
+    device: Device = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import errors
-from .options import Debug, app, run_folder
+from .options import Debug, Device, Seed, Steps, Trained, app, run_folder
 
 if TYPE_CHECKING:
     import torch
@@ -30,10 +30,10 @@ Rows = Annotated[
 
 @app.command()
 def sample(
-    folder: Annotated[Path, typer.Argument(help="A run folder, or one of its checkpoints.")],
+    folder: Trained,
     n: Annotated[int, typer.Option("-n", "--n", min=1, help="How many samples.")] = 100,
-    steps: Annotated[int, typer.Option(min=0, help="Kernel steps; 0 takes those of training.")] = 0,
-    seed: Annotated[int, typer.Option(help="The seed of the noise.")] = 0,
+    steps: Steps = 0,
+    seed: Seed = 0,
     out: Annotated[
         Path | None, typer.Option(help="A .npz, .csv or .png file; default: in the run folder.")
     ] = None,
@@ -46,7 +46,7 @@ def sample(
             "--class", help="The class, by number or name; default: as many of each, where given."
         ),
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
+    device: Device = None,
     debug: Debug = False,
 ) -> None:
     """Draw samples from a trained model, by the sampler it was trained with."""
@@ -63,7 +63,7 @@ def sample(
 
 @app.command()
 def score(
-    folder: Annotated[Path, typer.Argument(help="A run folder, or one of its checkpoints.")],
+    folder: Trained,
     rows: Annotated[
         str,
         typer.Argument(
@@ -77,7 +77,7 @@ def score(
         float, typer.Option(help="The share of ordinary rows that may be flagged.")
     ] = 0.05,
     seed: Annotated[int, typer.Option(help="The seed of the noise of dequantisation.")] = 0,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
+    device: Device = None,
     debug: Debug = False,
 ) -> None:
     """Score rows: energy, log-density where log Z is known, percentile, and a flag for anomalies.
@@ -112,7 +112,7 @@ def score(
 
 @app.command()
 def complete(
-    folder: Annotated[Path, typer.Argument(help="A run folder, or one of its checkpoints.")],
+    folder: Trained,
     file: Annotated[
         Path | None,
         typer.Argument(
@@ -135,8 +135,8 @@ def complete(
         str, typer.Option(help="Where conditional chains start: auto, noise, mean or base.")
     ] = "auto",
     n: Annotated[int, typer.Option("-n", "--n", min=1, help="Completions of each row.")] = 4,
-    steps: Annotated[int, typer.Option(min=0, help="Kernel steps; 0 takes those of training.")] = 0,
-    seed: Annotated[int, typer.Option(help="The seed of the noise.")] = 0,
+    steps: Steps = 0,
+    seed: Seed = 0,
     out: Annotated[
         Path | None,
         typer.Option(help="A .npz file, or .csv for a table; default: in the run folder."),
@@ -144,7 +144,7 @@ def complete(
     truth: Annotated[
         Path | None, typer.Option(help="The whole rows, to judge by; default: FILE, if whole.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
+    device: Device = None,
     debug: Debug = False,
 ) -> None:
     """Complete images or rows with missing entries, several times each.
@@ -181,14 +181,14 @@ def complete(
 
 @app.command()
 def reconstruct(
-    folder: Annotated[Path, typer.Argument(help="A run folder, or one of its checkpoints.")],
+    folder: Trained,
     file: Rows = None,
-    steps: Annotated[int, typer.Option(min=0, help="Kernel steps; 0 takes those of training.")] = 0,
-    seed: Annotated[int, typer.Option(help="The seed of the noise.")] = 0,
+    steps: Steps = 0,
+    seed: Seed = 0,
     out: Annotated[
         Path | None, typer.Option(help="A .npz file; default: in the run folder.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
+    device: Device = None,
     debug: Debug = False,
 ) -> None:
     """Encode rows and decode them again.
@@ -213,15 +213,15 @@ def reconstruct(
 
 @app.command()
 def interpolate(
-    folder: Annotated[Path, typer.Argument(help="A run folder, or one of its checkpoints.")],
+    folder: Trained,
     file: Rows = None,
     n: Annotated[int, typer.Option("-n", "--n", min=2, help="Rows on each way, with ends.")] = 8,
-    steps: Annotated[int, typer.Option(min=0, help="Kernel steps; 0 takes those of training.")] = 0,
-    seed: Annotated[int, typer.Option(help="The seed of the noise.")] = 0,
+    steps: Steps = 0,
+    seed: Seed = 0,
     out: Annotated[
         Path | None, typer.Option(help="A .npz file; default: in the run folder.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
+    device: Device = None,
     debug: Debug = False,
 ) -> None:
     """Go from one row to another through their codes: the 1st to the 2nd, the 3rd to the 4th."""
