@@ -15,9 +15,7 @@ from boltzwalk.data import Toy
 from boltzwalk.evaluation.features import features_for
 from boltzwalk.evaluation.quality import held_out_rows
 from boltzwalk.kernels import MALA, ULA, KineticLangevin, NormalProposals, Transport
-from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.latents import StepDecay, latent_energy, moved
-from boltzwalk.methods.starts import ReplayStart
 from boltzwalk.metrics.frechet import frechet_distance
 from boltzwalk.recipes import RECIPES
 from boltzwalk.rng import generator
@@ -72,15 +70,14 @@ def wasserstein(a, b):
 
 @functools.cache
 def curve():
-    """Distance and place of the base, the model, and an energy of the same network alone."""
+    """Distance and place of the base, the model, and an energy alone, by a recipe that holds."""
     settings = RECIPES["gebm_manifold"]()
     density, run = settings.data.density(), trained(settings)
-    alone = Contrastive(ReplayStart(2000), ULA(0.01), steps=20)
-    plain = trained(replace(settings, method=alone, updates=4000))
+    plain = trained(replace(RECIPES["toy"](), data=settings.data))
     samples = {
         "base": proposals(run, 20_000, generator(1, "claims")),
         "model": draw(run, 20_000, generator(1, "claims")).x,
-        "energy alone": draw(plain, 2000, generator(1, "claims"), steps=500).x,
+        "energy alone": draw(plain, 2000, generator(1, "claims")).x,
     }
     return {name: on_curve(x, density) for name, x in samples.items()}
 
