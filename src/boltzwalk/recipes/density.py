@@ -80,9 +80,8 @@ def gebm_red_wine() -> Settings:
     """Red wine by KALE; trains the next three recipes beside it, with three seeds each.
 
     Reached: 12.75 ± 0.11 nats a whitened test row at the update with the likeliest validation rows,
-    12.70 ± 0.07 at the end (three seeds), c off log Z by 0.5 %, in 153 s a run on a quarter of a
-    core (46 s of a processor), by `boltzwalk train gebm_red_wine --alone`, one seed at a time; all
-    twelve runs by one command were not timed.
+    12.70 ± 0.07 at the end (three seeds), c off log Z by 0.5 %, by `boltzwalk train gebm_red_wine`,
+    whose twelve runs take 16 minutes on one core of a shared machine.
     """
     return _settings(Uci("red_wine"))
 
@@ -90,8 +89,8 @@ def gebm_red_wine() -> Settings:
 def gebm_red_wine_dv() -> Settings:
     """Red wine by the Donsker-Varadhan objective, without c.
 
-    Reached: 12.76 nats a whitened test row, 12.60 at the end (one seed), in 258 s on a fifth of a
-    core, by `boltzwalk train gebm_red_wine_dv`.
+    Reached: 12.80 ± 0.04 nats a whitened test row, 12.68 ± 0.10 at the end (three seeds), by
+    `boltzwalk train gebm_red_wine`.
     """
     settings = gebm_red_wine()
     return replace(settings, method=replace(KALE, objective="donsker_varadhan"))
@@ -100,8 +99,8 @@ def gebm_red_wine_dv() -> Settings:
 def gebm_red_wine_cd() -> Settings:
     """Red wine by contrastive divergence, ten steps from the data.
 
-    Reached: 13.06 nats a whitened test row, 13.47 at the end (one seed), in 317 s on a fifth of a
-    core (56 s of a processor), by `boltzwalk train gebm_red_wine_cd`.
+    Reached: 13.24 ± 0.16 nats a whitened test row, 13.29 ± 0.31 at the end (three seeds), by
+    `boltzwalk train gebm_red_wine`.
     """
     return _cd(gebm_red_wine())
 
