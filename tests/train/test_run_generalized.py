@@ -15,6 +15,7 @@ from boltzwalk.smc.witness import Witness
 from boltzwalk.train import folder as run_folder
 from boltzwalk.train.checkpoint import load_checkpoint
 from boltzwalk.train.execute import execute
+from boltzwalk.train.export import write_samples
 from boltzwalk.train.optimizers import Adam, Schedule
 from boltzwalk.train.run import draw, open_run, proposals, start
 from boltzwalk.train.settings import Output, Settings, from_yaml, resolve, to_yaml
@@ -111,6 +112,12 @@ def test_samples_are_proposals_moved_in_latent_space(tmp_path):
         z = z - 0.05 * slope + 0.1**0.5 * torch.randn(z.shape, generator=own)
     torch.testing.assert_close(found.x, run.method.base.decode(z).detach())
     torch.testing.assert_close(found.energy, run.model(found.x).detach())
+
+
+def test_the_picture_of_samples_says_what_is_beside_what(tmp_path):
+    finish(SMALL, tmp_path)
+    said = write_samples(open_run(tmp_path), tmp_path / "x.npz", 30)
+    assert said[-1].endswith("(left: the base, right: the model, from the same latent noise)")
 
 
 def test_no_steps_draw_from_the_base_alone(tmp_path):

@@ -14,7 +14,7 @@ from ..methods.condition import Classes, Visible, condition_of
 from ..rng import generator
 from .checkpoint import write_atomically
 from .pictures import picture, picture_of_classes, side_by_side
-from .run import Run, draw, proposals
+from .run import Run, draw, moves_latents, proposals
 
 __all__ = ["write_samples"]
 
@@ -83,6 +83,8 @@ def write_samples(
     if proposed is not None:
         png = side_by_side(shown(proposed), png)
         what = " (left: what the network proposes, right: the same revised)"
+        if moves_latents(run):
+            what = " (left: the base, right: the model, from the same latent noise)"
     write_atomically(image, png)
     return [*said, f"picture  {image}{what}"]
 
