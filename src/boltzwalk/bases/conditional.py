@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ..energies.conditional import held, joined, joined_shape
 from .dense import DenseEncoder
 from .generator import EncoderSettings, Generator, Vae
-from .networks import Decoder, Encoder
+from .networks import Decoder, Encoder, reparametrised
 
 __all__ = ["ConditionalBase", "GivenBase", "build_conditional"]
 
@@ -109,8 +109,7 @@ class GivenBase(nn.Module):
         self, mean: Float[Tensor, "N d"], log_std: Float[Tensor, "N d"], rng: torch.Generator
     ) -> Float[Tensor, "N d"]:
         r"""Draws :math:`z = \mu + e^s \xi` with :math:`\xi \sim N(0, I)`, differentiable."""
-        noise = torch.randn(mean.shape, generator=rng, dtype=mean.dtype, device=mean.device)
-        return mean + log_std.exp() * noise
+        return reparametrised(mean, log_std, rng)
 
     def latents(self, n: int, rng: torch.Generator) -> Float[Tensor, "n d"]:
         """Draws n latent rows from N(0, I), of the type and on the device of the parameters."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .checks import require_shape
 
-__all__ = ["Decoder", "Encoder", "VariationalAutoencoder"]
+__all__ = ["Decoder", "Encoder", "VariationalAutoencoder", "reparametrised"]
 
 
 class Decoder(nn.Module):
@@ -110,6 +110,20 @@ class Encoder(nn.Module):
         return super().train(False)
 
 
+def reparametrised(
+    mean: Float[Tensor, "N d"], log_std: Float[Tensor, "N d"], rng: torch.Generator
+) -> Float[Tensor, "N d"]:
+    r"""Draws :math:`z = \mu + e^s \xi` with :math:`\xi \sim N(0, I)`, differentiable.
+
+    Arguments:
+        mean: The means :math:`\mu`, shape (N, d).
+        log_std: The logarithms s of the deviations, shape (N, d).
+        rng: The source of the noise.
+    """
+    noise = torch.randn(mean.shape, generator=rng, dtype=mean.dtype, device=mean.device)
+    return mean + log_std.exp() * noise
+
+
 class VariationalAutoencoder(nn.Module):
     """An encoder and a decoder of the same events and latent variables.
 
@@ -144,8 +158,7 @@ class VariationalAutoencoder(nn.Module):
         self, mean: Float[Tensor, "N d"], log_std: Float[Tensor, "N d"], rng: torch.Generator
     ) -> Float[Tensor, "N d"]:
         r"""Draws :math:`z = \mu + e^s \xi` with :math:`\xi \sim N(0, I)`, differentiable."""
-        noise = torch.randn(mean.shape, generator=rng, dtype=mean.dtype, device=mean.device)
-        return mean + log_std.exp() * noise
+        return reparametrised(mean, log_std, rng)
 
     def decode(self, z: Float[Tensor, "N d"]) -> Float[Tensor, "N *event"]:
         r"""Returns :math:`g(z)`, shape (N, \*event)."""

@@ -302,10 +302,8 @@ def build_base(
     shape = condition.shape(event_shape)
     if isinstance(condition, Classes):
         return build_conditional(settings, shape, None, shape[0], event_shape, rng_seed, data)
-    own = condition
-    return build_conditional(
-        settings, shape, own.summary, own.features, event_shape, rng_seed, data
-    )
+    summary, features = condition.summary, condition.features
+    return build_conditional(settings, shape, summary, features, event_shape, rng_seed, data)
 
 
 def build_energy(

@@ -31,6 +31,10 @@ UPDATES = 2
 BATCH = 8
 
 
+USED = (TypeError, AttributeError, ValueError, RuntimeError, FloatingPointError)
+"""What the use of a value that is none ends in; files and memory that are missing are no use."""
+
+
 class _Unusable:
     """A value that any use of raises."""
 
@@ -93,7 +97,8 @@ def uses(settings: Settings, path: str, dataset: Dataset | None = None) -> bool:
         >>> [uses(settings, key) for key in ("method.kernel.step_size", "witness.steps")]
         [True, False]
     """
-    short: Any = dataclasses.replace(settings.method, steps=1)  # type: ignore[arg-type]  # all that a study has
+    # Methods without steps move no walkers, and no study takes them.
+    short: Any = dataclasses.replace(settings.method, steps=1)  # type: ignore[arg-type]
     few = dataclasses.replace(resolve(settings), method=short, updates=UPDATES)
     few = dataclasses.replace(few, batch=min(BATCH, few.batch))
     spoilt = _with(few, path.split("."), _Unusable())
@@ -103,7 +108,7 @@ def uses(settings: Settings, path: str, dataset: Dataset | None = None) -> bool:
         for done in updates(run):
             run = dataclasses.replace(run, update=done.update, state=done.state)
         draw(run, 2, generator(0, "unused", 0, few.device))
-    except Exception:  # whatever it is, the value was used
+    except USED:
         return True
     return False
 
