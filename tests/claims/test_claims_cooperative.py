@@ -18,7 +18,8 @@ from boltzwalk.methods.starts import NoiseStart
 from boltzwalk.recipes import RECIPES
 from boltzwalk.rng import generator
 from boltzwalk.train.execute import updates
-from boltzwalk.train.run import Run, draw, proposals, start
+from boltzwalk.train.model import draw, proposals
+from boltzwalk.train.run import Run, start
 from boltzwalk.train.settings import resolve
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]

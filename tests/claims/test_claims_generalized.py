@@ -20,7 +20,8 @@ from boltzwalk.metrics.frechet import frechet_distance
 from boltzwalk.recipes import RECIPES
 from boltzwalk.rng import generator
 from boltzwalk.train.execute import updates
-from boltzwalk.train.run import draw, proposals, start
+from boltzwalk.train.model import draw, proposals
+from boltzwalk.train.run import start
 from boltzwalk.train.settings import resolve
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]

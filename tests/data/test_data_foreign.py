@@ -18,7 +18,8 @@ from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import NoiseStart
 from boltzwalk.rng import generator
 from boltzwalk.train.export import write_samples
-from boltzwalk.train.run import draw, start
+from boltzwalk.train.model import draw
+from boltzwalk.train.run import start
 from boltzwalk.train.settings import Settings, resolve
 
 LEVELS = torch.arange(256, dtype=torch.uint8)

@@ -23,8 +23,9 @@ from boltzwalk.report.strip import film
 from boltzwalk.report.summary import summarise
 from boltzwalk.smc.log_z import Annealing
 from boltzwalk.train.execute import execute
+from boltzwalk.train.model import own_energy
 from boltzwalk.train.optimizers import Adam
-from boltzwalk.train.run import open_run, own_energy, start
+from boltzwalk.train.run import open_run, start
 from boltzwalk.train.settings import Output, Settings, resolve
 
 METHOD = Generalized(

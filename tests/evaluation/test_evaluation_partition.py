@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from boltzwalk.bases.flow import Flow
+from boltzwalk.bases.flow_energy import FlowEnergy
 from boltzwalk.data import Toy
 from boltzwalk.energies import Multilayer, NetworkEnergy
-from boltzwalk.energies.flow import FlowEnergy
 from boltzwalk.evaluation.likelihood import Effort, likelihood
 from boltzwalk.evaluation.partition import Partition, as_part, partition
 from boltzwalk.kernels import MALA
@@ -17,7 +17,8 @@ from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.generalized import Generalized
 from boltzwalk.metrics.quadrature import log_z_in_the_plane
 from boltzwalk.smc.log_z import Annealing
-from boltzwalk.train.run import own_energy, start
+from boltzwalk.train.model import own_energy
+from boltzwalk.train.run import start
 from boltzwalk.train.settings import Settings, resolve
 
 FLOW = Flow(transforms=3, widths=(12,), activation="tanh")

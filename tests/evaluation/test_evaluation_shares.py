@@ -18,7 +18,8 @@ from boltzwalk.metrics.classifier import classifier_for, fit_classifier
 from boltzwalk.report.beside import _likelihood, table_beside
 from boltzwalk.report.summary import summarise
 from boltzwalk.train.execute import execute
-from boltzwalk.train.run import start, weighted_walkers
+from boltzwalk.train.model import weighted_walkers
+from boltzwalk.train.run import start
 from boltzwalk.train.settings import Output, Settings, resolve
 
 

@@ -7,8 +7,8 @@ import torch
 from torch.distributions import Normal
 
 from boltzwalk.bases.flow import Flow
+from boltzwalk.bases.flow_energy import FlowEnergy
 from boltzwalk.energies import Multilayer, NetworkEnergy
-from boltzwalk.energies.flow import FlowEnergy
 from boltzwalk.energies.learnt_mixture import MixtureEnergy
 from boltzwalk.kernels import MALA
 from boltzwalk.methods.likelihood import MaximumLikelihood

@@ -17,7 +17,8 @@ from boltzwalk.study.plan import gradients, planned
 from boltzwalk.study.result import Rung, add_rung, read_results, write_result
 from boltzwalk.study.trial import Work, run_trial
 from boltzwalk.train.folder import read_rows, read_settings
-from boltzwalk.train.run import draw, open_run
+from boltzwalk.train.model import draw
+from boltzwalk.train.run import open_run
 from boltzwalk.train.signals import StopRequest
 
 PLANTED = f"""

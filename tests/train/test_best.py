@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from boltzwalk.bases.flow import Flow
+from boltzwalk.bases.flow_energy import FlowEnergy
 from boltzwalk.data import Toy
 from boltzwalk.energies import Multilayer, NetworkEnergy
-from boltzwalk.energies.flow import FlowEnergy
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.likelihood import MaximumLikelihood
 from boltzwalk.train.execute import execute

@@ -16,7 +16,8 @@ from boltzwalk.methods.starts import DataStart, NoiseStart
 from boltzwalk.rng import generator
 from boltzwalk.train import export
 from boltzwalk.train.export import write_samples
-from boltzwalk.train.run import draw, start
+from boltzwalk.train.model import draw
+from boltzwalk.train.run import start
 from boltzwalk.train.settings import Settings, resolve
 
 COLUMNS = ("a", "b,c", 'd "e"')

@@ -24,8 +24,9 @@ from boltzwalk.smc.witness import Witness
 from boltzwalk.train import folder as run_folder
 from boltzwalk.train.checkpoint import load_checkpoint, save_checkpoint
 from boltzwalk.train.execute import execute
+from boltzwalk.train.model import draw
 from boltzwalk.train.optimizers import SGD, Adam, Schedule
-from boltzwalk.train.run import draw, open_run
+from boltzwalk.train.run import open_run
 from boltzwalk.train.settings import Output, Settings, resolve, to_yaml
 from boltzwalk.train.signals import StopRequest
 from boltzwalk.train.trace import read_trace

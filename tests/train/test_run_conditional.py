@@ -23,8 +23,9 @@ from boltzwalk.methods.variational import Variational
 from boltzwalk.rng import generator
 from boltzwalk.train import folder as run_folder
 from boltzwalk.train.execute import execute
+from boltzwalk.train.model import draw, proposals
 from boltzwalk.train.optimizers import Adam
-from boltzwalk.train.run import draw, open_run, proposals, start
+from boltzwalk.train.run import open_run, start
 from boltzwalk.train.settings import Output, Settings, from_yaml, resolve, to_yaml
 from boltzwalk.train.signals import StopRequest
 

@@ -17,7 +17,8 @@ from boltzwalk.rng import generator
 from boltzwalk.train import execute as executing
 from boltzwalk.train.execute import execute
 from boltzwalk.train.folder import FAILURE, checkpoints, read_rows
-from boltzwalk.train.run import available, content, move, open_run, start, weighted_walkers
+from boltzwalk.train.model import available, move, weighted_walkers
+from boltzwalk.train.run import content, open_run, start
 from boltzwalk.train.settings import Output, Settings, resolve
 from boltzwalk.train.trace import read_trace
 from boltzwalk.walkers import evaluate

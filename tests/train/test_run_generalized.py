@@ -16,8 +16,9 @@ from boltzwalk.train import folder as run_folder
 from boltzwalk.train.checkpoint import load_checkpoint
 from boltzwalk.train.execute import execute
 from boltzwalk.train.export import write_samples
+from boltzwalk.train.model import draw, proposals
 from boltzwalk.train.optimizers import Adam, Schedule
-from boltzwalk.train.run import draw, open_run, proposals, start
+from boltzwalk.train.run import open_run, start
 from boltzwalk.train.settings import Output, Settings, from_yaml, resolve, to_yaml
 from boltzwalk.train.signals import StopRequest
 from boltzwalk.train.trace import read_trace

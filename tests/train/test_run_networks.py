@@ -17,8 +17,9 @@ from boltzwalk.smc.witness import Witness
 from boltzwalk.train import folder as run_folder
 from boltzwalk.train.checkpoint import load_checkpoint
 from boltzwalk.train.execute import execute, updates
+from boltzwalk.train.model import draw
 from boltzwalk.train.optimizers import SGD, Adam, Schedule
-from boltzwalk.train.run import draw, open_run, start
+from boltzwalk.train.run import open_run, start
 from boltzwalk.train.settings import Output, Settings, from_yaml, resolve, to_yaml
 from boltzwalk.train.signals import StopRequest
 from boltzwalk.train.trace import read_trace

@@ -134,7 +134,7 @@ def _train_all(groups: list[list[tuple[Settings, Path]]], quiet: bool, stop: Sto
 
 def _table(groups: list[list[tuple[Settings, Path]]]) -> str:
     """The table of finished runs that suits what they learnt."""
-    from ..energies.flow import FlowEnergy
+    from ..bases.flow_energy import FlowEnergy
     from ..report.beside import table_beside
     from ..report.densities import table_of_densities
 

@@ -88,7 +88,8 @@ def score(
     with errors(debug):
         from ..evaluation.score import read_for, score_rows, write_scores
         from ..rng import generator
-        from ..train.run import open_run, refuse_conditions
+        from ..train.model import refuse_conditions
+        from ..train.run import open_run
 
         run = open_run(folder, device)
         refuse_conditions(run, "a score")

@@ -29,7 +29,8 @@ from torch.nn import functional
 
 from ..methods.contrastive import Contrastive
 from ..methods.starts import NoiseStart
-from ..train.run import Run, move
+from ..train.model import move
+from ..train.run import Run
 from ..walkers import evaluate
 from .latent import Encodes, Generates, infer_latents, pixel_deviation
 from .short_run import ShortRun, infer_noise

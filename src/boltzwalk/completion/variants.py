@@ -37,7 +37,8 @@ from ..energies.conditional import given
 from ..methods.condition import Classes, Visible, condition_of
 from ..methods.contrastive import Contrastive
 from ..methods.teaching import Teaching
-from ..train.run import Run, move, moves_latents
+from ..train.model import move, moves_latents
+from ..train.run import Run
 from ..walkers import evaluate
 from .conditional import Conditional, Free, free_part
 from .inputs import Inputs

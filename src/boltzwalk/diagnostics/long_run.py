@@ -46,7 +46,8 @@ from ..metrics.chains import bulk_effective_sample_size, r_hat
 from ..rng import generator
 from ..train.checkpoint import load_checkpoint, save_checkpoint
 from ..train.held_out import unseen
-from ..train.run import Run, available, content, draw, move, moves_latents
+from ..train.model import available, draw, move, moves_latents
+from ..train.run import Run, content
 from ..walkers import Walkers, evaluate
 
 __all__ = ["Label", "LongRun", "label", "looks", "run_long"]

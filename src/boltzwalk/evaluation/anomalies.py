@@ -26,7 +26,8 @@ from ..data import Cifar10, Dataset, Digits, FashionMnist, Mnist
 from ..data.foreign import from_grey, read_rows, through, to_grey
 from ..energies.energy import energy_and_grad
 from ..metrics.anomaly import auroc, false_positive_rate
-from ..train.run import Run, own_energy
+from ..train.model import own_energy
+from ..train.run import Run
 from .drawn import Drawn
 from .measure import Measure, Part, refused
 from .quality import held_out_rows

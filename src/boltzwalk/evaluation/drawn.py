@@ -10,7 +10,8 @@ from torch import Tensor
 from ..methods.condition import Classes, condition_of
 from ..metrics.rows import where_not_finite
 from ..smc.resampling import ancestors
-from ..train.run import Run, available, draw, move, weighted_walkers
+from ..train.model import available, draw, move, weighted_walkers
+from ..train.run import Run
 from ..walkers import cat, effective_sample_size
 
 __all__ = ["Drawn", "draw_many", "finite_part"]

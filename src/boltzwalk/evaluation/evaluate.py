@@ -22,7 +22,8 @@ from ..diagnostics.verdict import anatomy, verdict
 from ..methods.condition import Unconditional, Visible, condition_of
 from ..rng import generator
 from ..train.folder import FAILURE, read_rows
-from ..train.run import Run, content, proposals
+from ..train.model import proposals
+from ..train.run import Run, content
 from ..train.trace import read_trace
 from .anomalies import anomalies, stamp
 from .cache import recall, remembered

@@ -15,7 +15,8 @@ from ..data import Toy
 from ..energies.composed import Tempered
 from ..metrics.quadrature import divergences_in_the_plane
 from ..metrics.stein import stein_discrepancy
-from ..train.run import Run, available, draw, own_energy
+from ..train.model import available, draw, own_energy
+from ..train.run import Run
 from .drawn import Drawn
 from .measure import Measure, Part, refused
 from .quality import held_out_rows

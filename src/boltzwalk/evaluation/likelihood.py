@@ -29,7 +29,8 @@ from ..kernels import run as run_chain
 from ..smc.log_z import Annealing, LogZ, estimate_log_z
 from ..smc.normalisable import unbounded_rays
 from ..train.held_out import unseen
-from ..train.run import Run, available, draw, own_energy
+from ..train.model import available, draw, own_energy
+from ..train.run import Run
 from ..walkers import evaluate
 from .measure import Measure, Part, refused
 

@@ -23,7 +23,8 @@ import torch
 
 from ..methods.bounds import log_partition
 from ..methods.turns import Turns
-from ..train.run import Run, known_log_z
+from ..train.model import known_log_z
+from ..train.run import Run
 from ..walkers import effective_sample_size
 from .measure import Measure, Part
 

@@ -10,7 +10,8 @@ from ..data import Dataset
 from ..energies.learnt_mixture import LearntMixture
 from ..metrics.classifier import Classifier, judge_classes
 from ..rng import generator
-from ..train.run import Run, available, draw, weighted_walkers
+from ..train.model import available, draw, weighted_walkers
+from ..train.run import Run
 
 __all__ = ["class_shares", "has_classes", "mode_masses", "target_shares"]
 

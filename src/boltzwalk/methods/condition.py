@@ -19,12 +19,12 @@ from torch.nn import functional
 
 from ..bases.conditional import build_conditional
 from ..bases.convolutional import Convolution, ConvolutionalEncoder
+from ..bases.flow_energy import FlowEnergy
 from ..bases.generator import EncoderSettings, Generator, Vae
 from ..data.boxes import NAMES, box, boxes_only, random_boxes
 from ..data.dataset import Dataset, Labelled
 from ..energies import Multilayer, NetworkEnergy
 from ..energies.conditional import ConditionalEnergy, joined_shape
-from ..energies.flow import FlowEnergy
 from ..energies.learnt_mixture import MixtureEnergy
 
 __all__ = [

@@ -54,7 +54,7 @@ class MaximumLikelihood:
         ValueError: If there is no step, the noise is negative, or the temperature is not 1.
 
     Example:
-        >>> from boltzwalk.energies.flow import FlowEnergy
+        >>> from boltzwalk.bases.flow_energy import FlowEnergy
         >>> energy, rng = FlowEnergy().build((2,), 0), torch.Generator().manual_seed(0)
         >>> loss, state, info = MaximumLikelihood().step(energy, torch.ones(8, 2), None, rng)
         >>> bool(torch.isclose(loss, -energy.flow.log_density(torch.ones(8, 2)).mean()))

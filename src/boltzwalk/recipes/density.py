@@ -12,8 +12,8 @@ published: five couplings of two networks each, batches of 100, 2,000 epochs or 
 from dataclasses import replace
 
 from ..bases.flow import Flow
+from ..bases.flow_energy import FlowEnergy
 from ..data import Uci
-from ..energies.flow import FlowEnergy
 from ..kernels import MALA
 from ..methods.contrastive import Contrastive
 from ..methods.generalized import Generalized

@@ -20,7 +20,8 @@ from ..evaluation.partition import partition
 from ..rng import generator
 from ..train.folder import checkpoints, read_rows
 from ..train.held_out import unseen
-from ..train.run import Run, known_log_z, open_run
+from ..train.model import known_log_z
+from ..train.run import Run, open_run
 from .beside import aligned, interval
 
 __all__ = ["table_of_densities"]

@@ -12,8 +12,9 @@ from ..data import Dataset
 from ..methods.condition import Unconditional, Visible, condition_of
 from ..metrics.neighbours import nearest
 from ..rng import generator
+from ..train.model import available, draw, move, moves_latents
 from ..train.pictures import image_png
-from ..train.run import Run, available, draw, move, moves_latents
+from ..train.run import Run
 from ..walkers import evaluate
 
 __all__ = ["film", "neighbours"]

@@ -24,7 +24,8 @@ from ..metrics.quadrature import log_z_in_the_plane
 from ..rng import generator
 from ..train.folder import read_rows
 from ..train.held_out import unseen
-from ..train.run import Run, available, draw, moves_latents, own_energy, weighted_walkers
+from ..train.model import available, draw, moves_latents, own_energy, weighted_walkers
+from ..train.run import Run
 from ..train.trace import read_trace
 from ..walkers import effective_sample_size
 

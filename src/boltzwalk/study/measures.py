@@ -25,7 +25,8 @@ from ..evaluation.quality import held_out_rows
 from ..metrics.quadrature import divergences_in_the_plane
 from ..rng import generator
 from ..train.held_out import unseen
-from ..train.run import Run, available, draw, move, proposals
+from ..train.model import available, draw, move, proposals
+from ..train.run import Run
 from ..walkers import evaluate
 from .spec import Measure
 

@@ -17,7 +17,8 @@ from typing import Any, NoReturn
 from ..data import Dataset
 from ..rng import generator
 from ..train.execute import updates
-from ..train.run import draw, start
+from ..train.model import draw
+from ..train.run import start
 from ..train.settings import Settings, resolve
 from .levels import leaves as of
 from .plan import Trial, point_of

@@ -19,9 +19,10 @@ from . import folder as run_folder
 from .checkpoint import write_atomically
 from .held_out import held_out, unseen
 from .loop import Update, train
+from .model import available, draw
 from .pictures import image_png, picture, picture_of_classes
 from .process import only_process, peak_memory
-from .run import Run, available, draw, restore_newest, save, start
+from .run import Run, restore_newest, save, start
 from .settings import Settings
 from .signals import StopRequest
 from .trace import Recorder

@@ -13,8 +13,9 @@ from torch import Tensor
 from ..methods.condition import Classes, Visible, condition_of
 from ..rng import generator
 from .checkpoint import write_atomically
+from .model import draw, moves_latents, proposals
 from .pictures import picture, picture_of_classes, side_by_side
-from .run import Run, draw, moves_latents, proposals
+from .run import Run
 
 __all__ = ["write_samples"]
 

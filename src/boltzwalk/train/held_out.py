@@ -16,7 +16,8 @@ from torch import Tensor
 from ..data import Dataset
 from ..methods.condition import Unconditional, condition_of
 from .folder import NLL
-from .run import Run, known_log_z
+from .model import known_log_z
+from .run import Run
 
 __all__ = ["held_out", "unseen"]
 

@@ -6,7 +6,6 @@ import functools
 import hashlib
 import json
 import warnings
-from collections.abc import Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..data import Dataset
-from ..energies.conditional import given
 from ..energies.energy import refuse_coupled_layers
-from ..kernels import run as run_chain
-from ..methods.condition import Unconditional, build_energy, condition_of
-from ..methods.generalized import Generalized
-from ..methods.revision import parts
+from ..methods.condition import build_energy, condition_of
 from ..replay import Replay
 from ..rng import generator
 from ..walkers import Walkers
@@ -40,21 +35,12 @@ from .tree import differences, to_tree
 
 __all__ = [
     "Run",
-    "available",
     "content",
-    "draw",
-    "known_log_z",
-    "move",
-    "moves_latents",
     "open_run",
-    "own_energy",
-    "proposals",
-    "refuse_conditions",
     "restore",
     "restore_newest",
     "save",
     "start",
-    "weighted_walkers",
 ]
 
 
@@ -90,6 +76,11 @@ class Run:
     def model(self) -> nn.Module:
         """The energy that draws samples: the running average where there is one."""
         return self.energy if self.average is None else self.average.module
+
+    def arithmetic(self) -> torch.autocast:
+        """Returns the precision that it was trained in, a context for its networks to work in."""
+        kind = torch.device(self.settings.device).type
+        return torch.autocast(kind, torch.bfloat16, enabled=self.settings.precision == "bf16")
 
     def tensors(self) -> dict[str, Tensor]:
         """Returns all that a checkpoint holds, by dotted name."""
@@ -257,154 +248,6 @@ def open_run(path: Path, device: str | None = None, dataset: Dataset | None = No
     return restore_newest(start(here, dataset), candidates)
 
 
-def draw(
-    run: Run,
-    n: int,
-    rng: torch.Generator,
-    steps: int = 0,
-    from_noise: bool = False,
-    c: Tensor | None = None,
-) -> Walkers:
-    """Draws samples the way the run was trained: from the same start, by the same kernel.
-
-    Arguments:
-        run: The run.
-        n: How many.
-        rng: The source of the noise.
-        steps: The number of kernel steps; 0 takes those of training.
-        from_noise: Whether to leave the walkers that were kept alone and start from noise.
-        c: One condition for each sample; None draws them in the proportions of the training data,
-            where something is given.
-
-    Raises:
-        ValueError: If there are fewer walkers in the store.
-    """
-    own = () if c is None else (c,)
-    rows = condition_of(run.method).rows(run.dataset)
-    with _arithmetic(run):
-        found: Walkers = run.method.sample(
-            run.model, rows, run.state, n, rng, steps, from_noise, *own
-        )
-    return found
-
-
-@torch.no_grad()
-def proposals(run: Run, n: int, rng: torch.Generator, c: Tensor | None = None) -> Tensor | None:
-    """Draws what a network proposes before any walker moves; None where none does.
-
-    With a generator in the same state the first thousand are those that `draw` revises.
-
-    Arguments:
-        run: The run.
-        n: How many.
-        rng: The source of the latent noise.
-        c: One condition for each, as `draw` takes them.
-    """
-    base = getattr(run.method, "base", None)
-    if base is None:
-        return None
-    condition: Any = condition_of(run.method)
-    c = condition.drawn(condition.rows(run.dataset), n, rng) if c is None else c
-    with _arithmetic(run):
-        each = ((given(base, part), size) for size, part in parts(n, c))
-        return torch.cat([own.decode(own.latents(size, rng)) for own, size in each]).float()
-
-
-def refuse_conditions(run: Run, what: str) -> None:
-    """Raises where the energy of a run is given something.
-
-    Arguments:
-        run: The run.
-        what: What needs an energy of x alone, for the message.
-
-    Raises:
-        ValueError: If it is.
-    """
-    condition = condition_of(run.method)
-    if not isinstance(condition, Unconditional):
-        raise ValueError(
-            f"{what} must have a model of p(x), got one that is given {type(condition).__name__}: "
-            "its energies hold for one condition each, and differ between them by an unknown "
-            "constant; train it with condition=Unconditional"
-        )
-
-
-def move(run: Run, walkers: Walkers, steps: int, rng: torch.Generator) -> Walkers:
-    """Moves walkers on by the kernel and in the arithmetic that the run was trained with.
-
-    Arguments:
-        run: The run.
-        walkers: Where they start, evaluated by its model.
-        steps: The number of kernel steps.
-        rng: The source of the noise.
-
-    Raises:
-        ValueError: If the walkers of the run are latent variables, which events do not tell.
-    """
-    if moves_latents(run):
-        raise ValueError(
-            "walkers of a generalized model are latent variables of its base, and events do not "
-            "tell them; draw samples with more steps instead"
-        )
-    kernel = run.settings.method.kernel
-    with _arithmetic(run):
-        return run_chain(kernel, run.model, walkers, steps, rng, diagnose=False)[0]
-
-
-def own_energy(run: Run) -> nn.Module:
-    r"""Returns the energy of the model itself, whose density is :math:`e^{-U / T} / Z`.
-
-    That is the energy that draws samples, but where a method learns it relative to a base.
-
-    Arguments:
-        run: The run.
-
-    Raises:
-        ValueError: If the model has no density, since its base has none.
-    """
-    shift = getattr(run.method, "own_energy", None)
-    found: nn.Module = run.model if shift is None else shift(run.model)
-    return found
-
-
-def known_log_z(run: Run) -> float | None:
-    r"""Returns :math:`\log Z` of the model itself where it is known exactly; None where it is not.
-
-    Arguments:
-        run: The run.
-    """
-    known, method = getattr(run.model, "log_z", None), run.settings.method
-    if isinstance(method, Generalized) and (method.relative or method.floor is not None):
-        return None  # that of exp(-E), which is not the model
-    return None if known is None else float(known)
-
-
-def moves_latents(run: Run) -> bool:
-    """Returns whether the walkers of a run are latent variables of its base.
-
-    Arguments:
-        run: The run.
-    """
-    return isinstance(run.settings.method, Generalized)
-
-
-def weighted_walkers(run: Run) -> Walkers | None:
-    """Returns all the weighted walkers of a run, for its model; None where they have no weights."""
-    with _arithmetic(run):
-        found: Walkers | None = run.method.population(run.model, run.state)
-    return found
-
-
-def available(run: Run, n: int) -> int:
-    """Returns n, or the number of walkers that the run keeps where it can draw no more than these.
-
-    Arguments:
-        run: The run.
-        n: How many samples are wanted.
-    """
-    return min(n, len(run.state)) if isinstance(run.state, Sized) else n
-
-
 def content(run: Run) -> str:
     """Returns a digest of all that the samples and numbers of a run depend on.
 
@@ -423,12 +266,6 @@ def _networks(run: Run) -> dict[str, nn.Module]:
     """The networks of a run by the name that they have in a checkpoint."""
     parts = {"energy": run.energy, "average": run.average, "method": run.method}
     return {name: part for name, part in parts.items() if isinstance(part, nn.Module)}
-
-
-def _arithmetic(run: Run) -> torch.autocast:
-    """The precision of the run, for as long as its networks work."""
-    kind = torch.device(run.settings.device).type
-    return torch.autocast(kind, torch.bfloat16, enabled=run.settings.precision == "bf16")
 
 
 def _what_is_kept(settings: Settings) -> dict[str, Any]:

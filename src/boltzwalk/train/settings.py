@@ -9,9 +9,9 @@ from typing import Literal
 import torch
 import yaml
 
+from ..bases.flow_energy import FlowEnergy
 from ..data import Cifar10, Digits, FashionMnist, Images, Mnist, Modes, Table, Toy, Uci
 from ..energies import NetworkEnergy
-from ..energies.flow import FlowEnergy
 from ..energies.learnt_mixture import MixtureEnergy
 from ..kernels import refuse_weights
 from ..methods.condition import Unconditional, condition_of

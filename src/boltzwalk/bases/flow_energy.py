@@ -18,8 +18,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..bases.flow import Flow, NormalizingFlow
-from .event import require_event_shape
+from ..energies.event import require_event_shape
+from .flow import Flow, NormalizingFlow
 
 __all__ = ["FlowEnergy", "LearntFlow"]
 
