@@ -21,6 +21,8 @@ from typing import NamedTuple
 
 import mutants_cooperative
 import mutants_evaluation
+import mutants_generalized
+import mutants_study
 
 # ruff: noqa: E501 (a table of code)
 
@@ -28,8 +30,9 @@ HERE = Path(__file__).resolve().parent
 PACKAGE = HERE.parent / "src" / "boltzwalk"
 SECONDS = 300  # no mutant may hang the run
 
-TABLES = {**mutants_evaluation.TABLES, **mutants_cooperative.TABLES}
-TESTS = {**mutants_evaluation.TESTS, **mutants_cooperative.TESTS}
+MODULES = (mutants_evaluation, mutants_cooperative, mutants_generalized, mutants_study)
+TABLES = {file: rows for module in MODULES for file, rows in module.TABLES.items()}
+TESTS = {file: names for module in MODULES for file, names in module.TESTS.items()}
 
 
 class Mutant(NamedTuple):

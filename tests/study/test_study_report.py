@@ -4,6 +4,7 @@ import csv
 import re
 import subprocess
 import sys
+from statistics import median
 
 import pytest
 import yaml
@@ -12,11 +13,11 @@ from typer.testing import CliRunner
 
 from boltzwalk.cli import app
 from boltzwalk.report.figures import heat_map
-from boltzwalk.study.outcome import outcomes
+from boltzwalk.study.outcome import by_point, outcomes
 from boltzwalk.study.report import write_study_report
 
 TABLES = (
-    "answers", "effects", "failures", "frontier", "importance", "interactions", "maps",
+    "anatomy", "answers", "effects", "failures", "frontier", "importance", "interactions", "maps",
     "recommended", "same", "survival", "trials",
 )  # fmt: skip
 
@@ -57,8 +58,24 @@ def test_the_page_and_the_tables_say_the_same_as_the_trials(finished):
             assert float(row["quality"]) == pytest.approx(found[name].quality, rel=1e-3)
     cells = {(r["level"],): r for r in rows(folder / "effects.csv") if r["axis"] == "learning_rate"}
     assert cells["10",]["survived"].endswith(" of 4")
+    ways = rows(folder / "anatomy.csv")
+    assert len(ways) == len({o.point for o in found.values()})
+    points = by_point(found.values()).values()
+    seeds = min(points, key=lambda group: median(o.quality for o in group))
+    for column, measure in (("K v", "travel"), ("d > 0", "gap_positive")):
+        mean = sum(o.measure(measure) for o in seeds) / len(seeds)
+        assert float(ways[0][column]) == pytest.approx(mean, rel=1e-3)
+    assert ways[-1]["ended"] != "finished"
     page = (folder / "report.html").read_text()
-    for title in ("Claims", "Stability maps", "Main effects", "Survival", "Frontier", "Failures"):
+    for title in (
+        "How trials learnt",
+        "Claims",
+        "Stability maps",
+        "Main effects",
+        "Survival",
+        "Frontier",
+        "Failures",
+    ):
         assert f"<h2>{title}</h2>" in page
     assert page.count("<svg") >= 4
     assert "http://" not in page.replace("http://www.w3.org", "")

@@ -3,7 +3,9 @@
 import json
 import math
 
+import numpy as np
 import pytest
+import torch
 from study_cases import SMALL, TINY, content, run, tiny
 
 from boltzwalk.data import Digits
@@ -89,6 +91,19 @@ def test_a_result_is_an_ordinary_run_with_its_quality_on_the_way(tmp_path, data)
     features = features_for(data)
     reference = features.of(held_out_rows(data)[0])
     assert result.quality == pytest.approx(frechet_distance(features.of(x), reference))
+    shares = features.classes(x).mean(0)
+    entropy = float(-(shares * shares.log()).sum())
+    assert result.measures["class_entropy"] == pytest.approx(entropy, rel=1e-4)
+    unseen = held_out_rows(data)[0]
+    far, usual = (torch.cdist(a.flatten(1), data.train.flatten(1)).amin(1) for a in (x, unseen))
+    assert result.measures["neighbours"] == pytest.approx(
+        float(far.median() / usual.median()), rel=1e-3
+    )
+    gap = [v for row in read_rows(place / "trace.jsonl") for v in row["energy_gap"]]
+    late = np.array(gap[20:])
+    assert result.measures["gap_mean"] == pytest.approx(late.mean(), rel=1e-4)
+    assert result.measures["gap_rms"] == pytest.approx(np.sqrt((late**2).mean()), rel=1e-4)
+    assert result.measures["gap_positive"] == pytest.approx((late > 0).mean())
 
 
 def test_a_stopped_trial_goes_on_to_the_same_result(tmp_path, data):

@@ -2,12 +2,17 @@
 
 ==============  =================================================================================
 quality         Of samples drawn as in training, or of the density in the plane.
+class_entropy   Of the mean class probabilities of these samples, in nats; ln C where the C classes
+                have equal shares. Of labelled images.
+neighbours      Their median distance to the nearest training row, over that of held-out rows: well
+                below 1 for copies, above 1 for samples that are off.
 longer          The quality of samples after ten times the steps of training.
 displacement    How far walkers are from held-out rows after 2,000 steps that began there.
 proposals       The quality of what a network proposes, before any walker moves.
 ==============  =================================================================================
 
-All of it is against the same held-out rows and with as many samples, so that trials compare.
+All of it is against the same held-out rows and with as many samples, so that trials compare. The
+first three are taken of every finished trial.
 """
 
 from __future__ import annotations
@@ -15,13 +20,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..data import Dataset, Toy
-from ..evaluation.features import distance_to, features_for
+from ..evaluation.features import Features, distance_to, features_for
 from ..evaluation.quality import held_out_rows
+from ..metrics.neighbours import nearest
 from ..metrics.quadrature import divergences_in_the_plane
 from ..rng import generator
 from ..train.held_out import unseen
@@ -30,13 +37,23 @@ from ..train.run import Run
 from ..walkers import evaluate
 from .spec import Measure
 
-__all__ = ["Judge", "judge_for"]
+__all__ = ["Judge", "Look", "judge_for"]
 
 LONGER = 10
 """Times the steps of training."""
 
 STEPS, WALKERS = 2000, 64
 """Of the walkers that start at held-out rows."""
+
+
+class Look(NamedTuple):
+    """The quality of a run as it is, inf where it is not a number, and the samples that have it.
+
+    Of a density there are no samples.
+    """
+
+    quality: float
+    samples: Tensor | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,25 +65,34 @@ class Judge:
         distance: How far samples, shape (N, *event), are from held-out rows.
         samples: How many are drawn.
         density: Whether the quality is that of the density.
+        describe: More numbers of samples, by name.
     """
 
     name: str
     distance: Callable[[Tensor], float]
     samples: int
     density: bool = False
+    describe: Callable[[Tensor], dict[str, float]] = lambda x: {}
 
-    def quality(self, run: Run) -> float:
-        """Returns the quality of a run as it is; inf where it is not a number."""
+    def look(self, run: Run) -> Look:
+        """Returns the quality of a run as it is."""
         if self.density:
-            return self._density(run)
-        return self._of(run, 0)
+            return Look(self._density(run), None)
+        x = self._drawn(run)
+        return Look(self._finite(x), x)
 
-    def measure(self, run: Run, wanted: Sequence[Measure]) -> dict[str, float]:
-        """Returns more numbers of a finished run, by name."""
-        found = {}
+    def measure(self, run: Run, wanted: Sequence[Measure], x: Tensor | None) -> dict[str, float]:
+        """Returns more numbers of a finished run, by name.
+
+        Arguments:
+            run: The run.
+            wanted: What is taken beside what always is.
+            x: The samples of the last look at it, where there are some.
+        """
+        found = {} if x is None or not bool(x.isfinite().all()) else self.describe(x)
         if "longer" in wanted:
             steps = LONGER * run.settings.method.steps
-            found["longer"] = self._of(run, steps)
+            found["longer"] = self._finite(self._drawn(run, steps))
         if "displacement" in wanted:
             found["displacement"] = self._displacement(run)
         if "proposals" in wanted:
@@ -74,9 +100,8 @@ class Judge:
             found["proposals"] = math.nan if x is None else self._finite(x)
         return found
 
-    def _of(self, run: Run, steps: int) -> float:
-        n = available(run, self.samples)
-        return self._finite(draw(run, n, self._rng(run, "quality"), steps).x)
+    def _drawn(self, run: Run, steps: int = 0) -> Tensor:
+        return draw(run, available(run, self.samples), self._rng(run, "quality"), steps).x
 
     def _finite(self, x: Tensor) -> float:
         if not bool(x.isfinite().all()):
@@ -128,6 +153,25 @@ def judge_for(dataset: Dataset, quality: str, samples: int, data: object) -> Jud
             )
         return Judge("KL from the data", lambda x: math.nan, samples, density=True)
     reference, _ = held_out_rows(dataset)
-    name, distance = distance_to(reference, features_for(dataset))
+    features = features_for(dataset)
+    name, distance = distance_to(reference, features)
     distance(reference[: min(samples, len(reference))])  # refuses too few of either, at once
-    return Judge(name, distance, samples)
+    return Judge(name, distance, samples, describe=_describe(dataset, reference, features))
+
+
+def _describe(
+    dataset: Dataset, reference: Tensor, features: Features
+) -> Callable[[Tensor], dict[str, float]]:
+    """The numbers of every finished trial."""
+    training = dataset.train.flatten(1)
+    usual = float(nearest(reference.flatten(1), training)[0].median())
+
+    def describe(x: Tensor) -> dict[str, float]:
+        found = {}
+        if features.classes is not None:
+            found["class_entropy"] = float(torch.special.entr(features.classes(x).mean(0)).sum())
+        if usual > 0:
+            found["neighbours"] = float(nearest(x.flatten(1), training)[0].median()) / usual
+        return found
+
+    return describe

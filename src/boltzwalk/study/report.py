@@ -30,6 +30,16 @@ LEVELS = 8
 """Levels of an axis with a survival curve each, at most."""
 
 
+ANATOMY = (
+    "Means over seeds, the best point first. K v is how far drift carries walkers, d the energy "
+    "gap in the second half of a run: below 0 it makes the energy steeper, above flatter, so that "
+    "it swings in runs that hold; on one side all the time it stalls or collapses. d leads v where "
+    "the gradient grows after d < 0 (negative). Neighbours: the distance of samples to training "
+    "data over that of unseen data, below 1 for copies. The class entropy is ln C where C classes "
+    "have equal shares."
+)
+
+
 def write_study_report(folder: Path, out: Path | None = None) -> list[Path]:
     """Writes the page and the tables of a study, and returns their paths.
 
@@ -86,6 +96,7 @@ def _sections(study: Study, found: Sequence[Outcome], tables: Mapping[str, Sheet
         _survival(study, found),
         _front(study, found),
         _plain("Failures", tables["failures"], "Every trial that failed, none averaged away."),
+        _plain("How trials learnt", tables["anatomy"], ANATOMY),
         *_same(tables["same"]),
         _cost(study, found),
     ]

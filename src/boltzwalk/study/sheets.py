@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import statistics
 from collections.abc import Sequence
 from itertools import combinations
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from .answers import Answer
 from .claims import four_claims
 from .effects import Effect, interactions, main_effects, shares, stability
 from .laws import checked_laws
-from .outcome import Outcome, members
+from .outcome import Outcome, by_point, members
 from .recommend import frontier, recommended
 from .rules import published_rules
 from .spec import Block, Study, axes_of
@@ -61,6 +62,7 @@ def sheets(study: Study, found: Sequence[Outcome]) -> dict[str, Sheet]:
         "maps": _maps(study, found),
         "survival": _survival(study, found),
         "failures": _failures(found),
+        "anatomy": _anatomy(found),
         "same": _same(found),
         "trials": _trials(study, found),
     }
@@ -237,6 +239,46 @@ def _failures(found: Sequence[Outcome]) -> Sheet:
     return Sheet(
         "What failed, and why", ("how", "update", "seed", "settings", "reason", "trial"), rows
     )
+
+
+ANATOMY = {
+    "travel": "K v",
+    "gap_mean": "mean d",
+    "gap_rms": "rms d",
+    "gap_positive": "d > 0",
+    "gap_acf1": "autocorrelation",
+    "gap_follows": "d leads v",
+    "neighbours": "neighbours",
+    "class_entropy": "class entropy",
+}
+"""What tells how a trial learnt, by the name of its measure, and the name of its column."""
+
+
+def _anatomy(found: Sequence[Outcome]) -> Sheet:
+    """One row for each point, the best first: means over its seeds."""
+    points = sorted(by_point(found).values(), key=lambda group: (_middle(group), group[0].point))
+    columns = [name for name in ANATOMY if any(math.isfinite(o.measure(name)) for o in found)]
+    rows = [
+        (
+            group[0].trial.block,
+            _settings(group[0]),
+            ", ".join(sorted({outcome.how for outcome in group})),
+            number(_middle(group)),
+            *(number(_mean([o.measure(name) for o in group])) for name in columns),
+        )
+        for group in points
+    ]
+    head = ("block", "settings", "ended", "quality", *(ANATOMY[name] for name in columns))
+    return Sheet("How trials learnt", head, rows)
+
+
+def _middle(group: Sequence[Outcome]) -> float:
+    return statistics.median(outcome.quality for outcome in group)
+
+
+def _mean(values: Sequence[float]) -> float:
+    finite = [value for value in values if math.isfinite(value)]
+    return statistics.fmean(finite) if finite else math.nan
 
 
 def _same(found: Sequence[Outcome]) -> Sheet:

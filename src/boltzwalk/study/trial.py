@@ -21,8 +21,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from torch import Tensor
 
 from ..data import Dataset
+from ..diagnostics.oscillation import oscillation, recent
 from ..diagnostics.verdict import Verdict, verdict
 from ..train import folder as run_folder
 from ..train.checkpoint import write_atomically
@@ -135,6 +137,7 @@ class _Watch:
         self.rung_at = {max(1, round(s * settings.updates)): s for s in work.rungs}
         self.rungs: list[Rung] = []
         self.measures: dict[str, float] = {}
+        self.samples: Tensor | None = None  # of the last rung
 
     def timed(self, updates: Iterator[Progress]) -> Iterator[Progress]:
         """Passes updates on, and measures the time that they take."""
@@ -172,7 +175,8 @@ class _Watch:
             self.columns = (trace.energy_gap.tolist(), trace.gradient_mean.tolist())
             if not self.rungs or self.rungs[-1].update < self.update:
                 self._reach(self.run)
-        self.measures |= self.work.judge.measure(self.run, trial.measures)
+        x = self.samples if self.samples is not None else self.work.judge.look(self.run).samples
+        self.measures |= self.work.judge.measure(self.run, trial.measures, x)
 
     def log(self) -> tuple[list[dict[str, float]], Trace]:
         """The rows of the log and the trace, as far as they were written."""
@@ -188,6 +192,7 @@ class _Watch:
             values = [row[name] for row in last if name in row]
             if values:
                 self.measures[name] = float(np.mean(values))
+        self.measures |= _swings(trace)
         went = json.dumps([self.columns, [rung.quality for rung in self.rungs]])
         return Result(
             name=trial.name,
@@ -246,7 +251,7 @@ class _Watch:
     def _reach(self, run: Run) -> _End | None:
         """Takes the quality at a rung; a trial that is not among the best there is over."""
         share = self.rung_at.get(run.update, 1.0)
-        quality = self.work.judge.quality(run)
+        quality, self.samples = self.work.judge.look(run)
         rung = Rung(share, run.update, run.update * gradients(self.settings), quality)
         self.rungs.append(rung)
         add_rung(self.place, rung)
@@ -269,3 +274,21 @@ class _Watch:
         ]
         better = sum(quality < rung.quality for quality in there)
         return better < max(1, math.ceil((len(there) + 1) / self.work.halving))
+
+
+def _swings(trace: Trace) -> dict[str, float]:
+    """How the energy gap d swings in the last updates.
+
+    Its mean and root mean square, the share of d > 0, the autocorrelation at lag 1, and how d goes
+    with the change of the gradient size that follows.
+    """
+    found = oscillation(trace)
+    gap = recent(trace.energy_gap)
+    values = {
+        "gap_mean": float(gap.mean()) if len(gap) else math.nan,
+        "gap_rms": float(np.sqrt(np.square(gap).mean())) if len(gap) else math.nan,
+        "gap_positive": found.positive,
+        "gap_acf1": found.acf1,
+        "gap_follows": found.follows,
+    }
+    return {name: value for name, value in values.items() if math.isfinite(value)}

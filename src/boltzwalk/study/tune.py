@@ -200,11 +200,11 @@ def _concluded(
     data = open_run(trial_folder(folder, next(iter(finalists)))).dataset
     judge = judge_for(data, study.quality, JUDGED, own.data)
     values = {
-        name: judge.quality(
+        name: judge.look(
             dataclasses.replace(
                 open_run(trial_folder(folder, name), dataset=data), update=-1
             )  # a purpose of its own: samples that no rung has seen
-        )
+        ).quality
         for name in finalists
     }
     winner = min(values, key=lambda name: values[name])
