@@ -9,20 +9,23 @@ import torch
 from torch import nn
 
 from boltzwalk.bases import DenseGenerator, Generator
+from boltzwalk.bases.flow import Flow
+from boltzwalk.bases.flow_energy import FlowEnergy
 from boltzwalk.completion import Plan, complete, make_inputs
 from boltzwalk.data import Digits, Toy
 from boltzwalk.diagnostics.long_run import LongRun
 from boltzwalk.energies import Multilayer, NetworkEnergy
 from boltzwalk.evaluation import evaluate as judging
-from boltzwalk.evaluation.likelihood import Effort, likelihood
+from boltzwalk.evaluation.likelihood import Effort, as_part, likelihood
 from boltzwalk.evaluation.score import score_rows
-from boltzwalk.kernels import MALA
+from boltzwalk.kernels import MALA, Transport
 from boltzwalk.methods.generalized import Generalized
 from boltzwalk.methods.turns import Turns
 from boltzwalk.report.strip import film
 from boltzwalk.report.summary import summarise
 from boltzwalk.smc.log_z import Annealing
 from boltzwalk.train.execute import execute
+from boltzwalk.train.held_out import held_out
 from boltzwalk.train.model import own_energy
 from boltzwalk.train.optimizers import Adam
 from boltzwalk.train.run import open_run, start
@@ -153,3 +156,21 @@ def test_a_base_with_a_density_gives_a_likelihood(relative):
     assert abs(found.nll - truth) < max(0.05, 3 * found.log_z.half_width)
     constant = (own_energy(run)(x) + log_p).detach()  # U = -log p - log Z
     torch.testing.assert_close(constant, constant[:1].expand(len(x)))
+
+
+@pytest.mark.parametrize("kernel", [MALA(0.05), Transport(0.05)])
+def test_the_likelihood_is_of_the_model_however_samples_are_drawn(kernel):
+    """A noiseless kernel and another inverse temperature change samples, not the density."""
+    method = replace(METHOD, kernel=kernel, base=Flow(transforms=1), relative=False)
+    energy = FlowEnergy(Flow(transforms=1, widths=(8,)))
+    settings = replace(SMALL, data=Toy("damped_sine", n=2000), energy=energy)
+    run = start(replace(settings, method=replace(method, inverse_temperature=10.0)))
+    found = likelihood(run, torch.Generator().manual_seed(0))
+    x = run.dataset.test
+    truth = -float(run.model.flow.log_density(x).detach().mean()) + run.dataset.log_volume
+    assert found.nll == pytest.approx(truth, rel=1e-5)
+    (first, *_) = as_part(found).measures
+    assert "samples are drawn with beta = 10" in first.protocol
+    assert held_out(run, {})["nll_validation"] == pytest.approx(
+        -float(run.energy.flow.log_density(run.dataset.validation).detach().mean()), rel=1e-5
+    )

@@ -15,7 +15,7 @@ from ..data import Toy
 from ..energies.composed import Tempered
 from ..metrics.quadrature import divergences_in_the_plane
 from ..metrics.stein import stein_discrepancy
-from ..train.model import available, draw, own_energy
+from ..train.model import available, density_temperature, draw, own_energy
 from ..train.run import Run
 from .drawn import Drawn
 from .measure import Measure, Part, refused
@@ -35,7 +35,7 @@ def goodness(run: Run, drawn: Drawn, rng: torch.Generator) -> Part:
         drawn: Its samples.
         rng: The source of the bootstrap.
     """
-    temperature = run.settings.method.kernel.temperature
+    temperature = density_temperature(run)
     try:
         model = own_energy(run)
     except ValueError as error:

@@ -29,7 +29,7 @@ from ..kernels import run as run_chain
 from ..smc.log_z import Annealing, LogZ, estimate_log_z
 from ..smc.normalisable import unbounded_rays
 from ..train.held_out import unseen
-from ..train.model import available, draw, own_energy
+from ..train.model import available, density_temperature, draw, own_energy
 from ..train.run import Run
 from ..walkers import evaluate
 from .measure import Measure, Part, refused
@@ -58,6 +58,8 @@ class Likelihood:
         dequantised: Whether the rows are images whose grey levels are spread over their cells;
             only then are bits per dimension those of the literature.
         log_volume: What whitening a table takes from the nats; 0 for everything else.
+        inverse_temperature: The factor of the energy with which the samples of a generalized model
+            are drawn; where it is not 1, they are not of this density.
     """
 
     split: str
@@ -69,6 +71,7 @@ class Likelihood:
     temperature: float
     dequantised: bool
     log_volume: float = 0.0
+    inverse_temperature: float = 1.0
 
     @property
     def bits(self) -> float:
@@ -123,7 +126,7 @@ def likelihood(run: Run, rng: torch.Generator, effort: Effort | None = None) -> 
     rows, split = unseen(run.dataset)
     if split == "training":  # which lie at the centres of their cells
         rows = run.dataset.dequantised(rows, rng)
-    temperature = run.settings.method.kernel.temperature
+    temperature = density_temperature(run)
     log_z = _log_z(run, temperature, rng, effort or Effort())
     nll, half_width = math.nan, math.nan
     if not log_z.refusal:
@@ -142,6 +145,7 @@ def likelihood(run: Run, rng: torch.Generator, effort: Effort | None = None) -> 
         temperature=temperature,
         dequantised=rows.ndim == 4 and bool(torch.as_tensor(run.dataset.quantum).any()),
         log_volume=run.dataset.log_volume if rows.ndim == 2 else 0.0,
+        inverse_temperature=getattr(run.settings.method, "inverse_temperature", 1.0),
     )
 
 
@@ -156,6 +160,9 @@ def as_part(found: Likelihood) -> Part:
     if log_z.refusal:
         return Part([refused(name, log_z.refusal)], details)
     rows = f"a row, in the units of the data; mean of {found.rows:,} rows"
+    if found.inverse_temperature != 1:
+        beta = found.inverse_temperature
+        rows += f", under the model that was trained; samples are drawn with beta = {beta:g}"
     measures = [_interval(name, found.nll, found.half_width, "nats", rows)]
     if found.log_volume:
         whitened, what = (

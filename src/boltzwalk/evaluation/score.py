@@ -23,6 +23,7 @@ from torch import Tensor
 from ..data.foreign import read_rows
 from ..methods.generalized import Generalized
 from ..metrics.anomaly import percentile, threshold
+from ..train.model import density_temperature
 from ..train.run import Run
 from .anomalies import judging_energy, scores
 from .evaluate import evaluated
@@ -87,7 +88,7 @@ def score_rows(run: Run, folder: Path, x: Tensor, false_alarm: float) -> Scores:
         )
     limit = threshold(usual, false_alarm)
     log_z, known = _log_z(run, folder)
-    temperature = run.settings.method.kernel.temperature
+    temperature = density_temperature(run)
     nats = (
         -energy / temperature - log_z - run.dataset.log_volume if known == "" else energy * np.nan
     )

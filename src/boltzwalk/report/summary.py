@@ -24,7 +24,14 @@ from ..metrics.quadrature import log_z_in_the_plane
 from ..rng import generator
 from ..train.folder import read_rows
 from ..train.held_out import unseen
-from ..train.model import available, draw, moves_latents, own_energy, weighted_walkers
+from ..train.model import (
+    available,
+    density_temperature,
+    draw,
+    moves_latents,
+    own_energy,
+    weighted_walkers,
+)
 from ..train.run import Run
 from ..train.trace import read_trace
 from ..walkers import effective_sample_size
@@ -86,7 +93,7 @@ def summarise(run: Run, folder: Path) -> list[Number]:
 def _energies(run: Run, x: Tensor, held_out: Tensor, split: str) -> list[Number]:
     """What a density of x alone says of rows: masses, a likelihood where there is one, energies."""
     numbers = _masses(run)
-    if run.dataset.event_shape == (2,) and run.settings.method.kernel.temperature > 0:
+    if run.dataset.event_shape == (2,) and density_temperature(run) > 0:
         numbers.append(_likelihood(run, held_out, split))
     with torch.no_grad():
         seen, drawn = run.model(held_out[: len(x)]).mean(), run.model(x).mean()
@@ -148,7 +155,7 @@ def _chain(row: dict[str, float]) -> list[Number]:
 @torch.no_grad()
 def _likelihood(run: Run, rows: Tensor, split: str) -> Number:
     """The likelihood of rows in the plane, where log Z is a sum over a grid."""
-    data, temperature = run.dataset, run.settings.method.kernel.temperature
+    data, temperature = run.dataset, density_temperature(run)
     name = f"{split} nll"
     try:
         model = own_energy(run)

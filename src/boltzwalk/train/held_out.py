@@ -16,7 +16,7 @@ from torch import Tensor
 from ..data import Dataset
 from ..methods.condition import Unconditional, condition_of
 from .folder import NLL
-from .model import known_log_z
+from .model import density_temperature, known_log_z
 from .run import Run
 
 __all__ = ["held_out", "unseen"]
@@ -48,7 +48,7 @@ def held_out(run: Run, row: dict[str, float]) -> dict[str, float]:
     """
     rows = run.dataset.validation
     rows = rows[:: -(-len(rows) // ROWS) or 1]  # spread over all of them, which may be sorted
-    temperature = run.settings.method.kernel.temperature
+    temperature = density_temperature(run)
     given = not isinstance(condition_of(run.method), Unconditional)
     if len(rows) < 2 or not temperature > 0 or given:  # energies given different c say nothing
         return {}

@@ -18,6 +18,7 @@ from .run import Run
 
 __all__ = [
     "available",
+    "density_temperature",
     "draw",
     "known_log_z",
     "move",
@@ -128,6 +129,18 @@ def moves_latents(run: Run) -> bool:
         run: The run.
     """
     return isinstance(run.settings.method, Generalized)
+
+
+def density_temperature(run: Run) -> float:
+    r"""Returns the temperature T of the density of a run, :math:`e^{-U / T} / Z`; 0 of none.
+
+    That of the kernel by which walkers learnt it. A generalized model learns without walkers, at
+    1, whatever kernel draws its samples.
+
+    Arguments:
+        run: The run.
+    """
+    return 1.0 if moves_latents(run) else float(run.settings.method.kernel.temperature)
 
 
 def own_energy(run: Run) -> nn.Module:
