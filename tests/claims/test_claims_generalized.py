@@ -12,9 +12,11 @@ import torch
 
 from boltzwalk.bases.frozen import frozen
 from boltzwalk.data import Toy
+from boltzwalk.energies.spectral import power_iteration
 from boltzwalk.evaluation.features import features_for
 from boltzwalk.evaluation.quality import held_out_rows
 from boltzwalk.kernels import MALA, ULA, KineticLangevin, NormalProposals, Transport
+from boltzwalk.methods.bounds import donsker_varadhan
 from boltzwalk.methods.latents import StepDecay, latent_energy, moved
 from boltzwalk.metrics.frechet import frechet_distance
 from boltzwalk.recipes import RECIPES
@@ -148,3 +150,62 @@ def test_kinetic_chains_change_their_class_more_often():
         switches[type(kernel).__name__] = (labels.diff(dim=0) != 0).double().sum(0).mean().item()
     print("\nchanges of class in 100 steps", switches)
     assert switches["KineticLangevin"] > 1.2 * switches["ULA"]
+
+
+def fitted_kale(data, samples, held_out, fresh, seed=0):
+    """KALE from samples to data in nats, by an energy that has seen neither of the last two."""
+    settings = RECIPES["gebm_digits"]()
+    energy = settings.energy.build(data.shape[1:], seed)
+    optimizer = torch.optim.Adam(energy.parameters(), lr=1e-3, betas=(0.5, 0.999))
+    rng, penalty = generator(seed, "fit"), settings.method.gradient_penalty
+    for _ in range(1500):
+        x, y = (rows[torch.randint(len(rows), (100,), generator=rng)] for rows in (data, samples))
+        share = torch.rand(100, 1, 1, 1, generator=rng)
+        between = (share * x + (1 - share) * y).requires_grad_()
+        (slope,) = torch.autograd.grad(energy(between).sum(), between, create_graph=True)
+        loss = -donsker_varadhan(energy(x), energy(y))
+        loss = loss + penalty * slope.flatten(1).square().sum(1).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        power_iteration(energy)
+    with torch.no_grad():
+        return donsker_varadhan(energy(held_out), energy(fresh)).item()
+
+
+def drawn(run, kernel, steps, n=8000):
+    """Samples in two halves, to fit by and to judge by; 0 steps are those of the base."""
+    return chains(run, kernel, 1.0, [steps], n=n)[0].chunk(2)
+
+
+def test_kale_falls_in_training_and_with_the_energy():
+    """C12: KALE(P, B) falls while both learn, and KALE(P, Q) is at most twice KALE(P, B)."""
+    settings = RECIPES["gebm_digits"]()
+    young = trained(replace(settings, updates=settings.updates // 4))
+    run, _, _ = digits()
+    data, held_out = run.dataset.train, held_out_rows(run.dataset)[0]
+    found = {
+        "base, a quarter": fitted_kale(data, *interleaved(drawn(young, ULA(1e-3), 0), held_out)),
+        "base": fitted_kale(data, *interleaved(drawn(run, ULA(1e-3), 0), held_out)),
+        "model": fitted_kale(data, *interleaved(drawn(run, MALA(0.05), 100), held_out)),
+    }
+    print("\nKALE to held-out data, by fresh energies, in nats", found)
+    assert found["base"] < found["base, a quarter"]
+    assert found["model"] <= 2 * found["base"]
+
+
+def interleaved(halves, held_out):
+    """The arguments of a fit: samples to fit by, data and samples to judge by."""
+    return halves[0], held_out, halves[1]
+
+
+def test_what_the_weights_of_the_base_do():
+    """C11, whose direction is not published: a base that learns without them, beside one with."""
+    for reweight in (True, False):
+        run, _, distance = digits(reweight=reweight)
+        data, held_out = run.dataset.train, held_out_rows(run.dataset)[0]
+        base, model = drawn(run, ULA(1e-3), 0), drawn(run, MALA(0.05), 100)
+        kale = fitted_kale(data, *interleaved(base, held_out))
+        fd = [round(distance(torch.cat(pair)), 2) for pair in (base, model)]
+        print(f"\nreweight={reweight}: classifier-FID of base and model {fd}, KALE {kale:.3f}")
+        assert fd[1] < fd[0]

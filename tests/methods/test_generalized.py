@@ -293,7 +293,7 @@ def test_a_trajectory_is_what_samples_were_on_their_way():
     )
     method = settings.build((3,), 0, data)
     state = method.init(energy, data, seeded())
-    frames = method.trajectory(energy, 20, [0, 2, 6], seeded())
+    frames = list(method.trajectory(energy, 20, [0, 2, 6], seeded()))
     assert torch.equal(frames[-1].x, method.sample(energy, data, state, 20, seeded()).x)
     z = method.base.latents(20, seeded())
     torch.testing.assert_close(frames[0].x, method.base.decode(z).detach())

@@ -46,6 +46,14 @@ def sample(
             "--class", help="The class, by number or name; default: as many of each, where given."
         ),
     ] = None,
+    stop_early: Annotated[
+        bool,
+        typer.Option(
+            "--stop-early",
+            help="Of a generalized model: judge its chains on their way, and stop where they are "
+            "best.",
+        ),
+    ] = False,
     device: Device = None,
     debug: Debug = False,
 ) -> None:
@@ -55,10 +63,27 @@ def sample(
         from ..train.run import open_run
 
         run = open_run(folder, device)
+        if stop_early:
+            steps = _turning_point(run, steps, seed)
         which = "" if label is None else "_" + "".join(c if c.isalnum() else "-" for c in label)
         path = out or run_folder(folder) / "samples" / f"samples{which}_seed{seed}.npz"
         for line in write_samples(run, path, n, steps, seed, noise, label):
             typer.echo(line)
+
+
+def _turning_point(run: Run, steps: int, seed: int) -> int:
+    """The steps after which latent chains are best; says how good they are on their way."""
+    from ..evaluation.turning import turning
+    from ..rng import generator
+
+    found = turning(run, generator(seed, "turning", 0, run.settings.device), steps)
+    typer.echo(found.text)
+    if not found.best:
+        raise ValueError(
+            "some step must make samples better than the base, got none; train the energy on, "
+            "learns=energy, lower kernel.step_size, or take the base alone, method.sample_steps=0"
+        )
+    return found.best
 
 
 @app.command()

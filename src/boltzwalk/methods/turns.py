@@ -258,12 +258,14 @@ class Turns(nn.Module):
             from_noise: All of them do: latent noise.
         """
         looks = [steps or self.settings.sample_steps]
-        return cat(*(self.trajectory(energy, size, looks, rng)[-1] for size, _ in parts(n)))
+        return cat(*(next(self.trajectory(energy, size, looks, rng)) for size, _ in parts(n)))
 
     def trajectory(
         self, energy: Energy, n: int, looks: Sequence[int], rng: torch.Generator
-    ) -> list[Walkers]:
-        r"""Draws n walkers and returns them, decoded, after each of so many steps.
+    ) -> Iterator[Walkers]:
+        r"""Draws n walkers and yields them, decoded, after each of so many steps.
+
+        Steps are made when their walkers are asked for, so that a chain can be left early.
 
         Arguments:
             energy: The network of the settings, which has learnt.
@@ -275,10 +277,8 @@ class Turns(nn.Module):
         base, relative = frozen(self.base), self.relative(_frozen(energy))
         z = base.latents(n, rng)  # as the base alone draws them, to be compared
         u = latent_energy(base, relative, own.kernel, own.inverse_temperature, rng)
-        return [
-            latent_walkers(base, relative, walkers)
-            for walkers in moved(own.kernel, own.decay, u, z, looks, rng)
-        ]
+        for walkers in moved(own.kernel, own.decay, u, z, looks, rng):
+            yield latent_walkers(base, relative, walkers)
 
     def population(self, energy: Energy, state: Turn) -> None:
         """Returns None: these walkers carry no weights."""
