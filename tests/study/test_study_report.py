@@ -15,6 +15,7 @@ from boltzwalk.cli import app
 from boltzwalk.report.figures import heat_map
 from boltzwalk.study.outcome import by_point, outcomes
 from boltzwalk.study.report import write_study_report
+from boltzwalk.study.spec import from_yaml
 
 TABLES = (
     "anatomy", "answers", "effects", "failures", "frontier", "importance", "interactions", "maps",
@@ -81,6 +82,23 @@ def test_the_page_and_the_tables_say_the_same_as_the_trials(finished):
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert not re.search(r"\bnan\b", re.sub(r"<svg.*?</svg>", "", page, flags=re.DOTALL).replace(
         "<td class=\"\">nan</td>", ""))  # fmt: skip
+
+
+def test_the_page_in_markdown_says_the_same(finished, tmp_path):
+    study, folder = finished
+    (path, *_) = write_study_report(folder, tmp_path / "report.md")
+    text = path.read_text()
+    for row in rows(tmp_path / "answers.csv"):
+        assert f"| {row['']} | {row['claim']} | {row['answer']} |" in text
+    for row in rows(tmp_path / "recommended.csv"):
+        assert f"```\n{row['command']}\n```" in text
+    for row in rows(tmp_path / "maps.csv"):
+        cell = row["survived"].replace(" of ", "/") + f": {row['quality']}"
+        assert cell in text
+    assert "learning_rate \\ method.steps" in text or "method.steps \\ learning_rate" in text
+    assert from_yaml(text.split("```yaml\n")[1].split("```")[0]) == study
+    with pytest.raises(ValueError, match=r"got 'report\.pdf'"):
+        write_study_report(folder, tmp_path / "report.pdf")
 
 
 def test_the_same_trials_make_the_same_page(finished, tmp_path):

@@ -54,7 +54,9 @@ def study(
     storage: Annotated[
         str, typer.Option(help="A database for Optuna's samplers, such as postgresql://...")
     ] = "",
-    out: Annotated[Path | None, typer.Option(help="report: the .html file to write.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="report: the .html or .md file to write.")
+    ] = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:

@@ -17,6 +17,7 @@ from .claims import four_claims
 from .effects import stability
 from .folder import open_study
 from .manage import count, summary
+from .markdown import as_markdown
 from .outcome import Outcome, members, outcomes
 from .recommend import frontier, recommended
 from .sheets import Sheet, answers_of, as_csv, lifetimes, number, sheets
@@ -45,12 +46,14 @@ def write_study_report(folder: Path, out: Path | None = None) -> list[Path]:
 
     Arguments:
         folder: The folder of the study.
-        out: The page; None for `report.html` in the folder. The tables lie beside it.
+        out: The page, .html or .md; None for `report.html` in the folder. The tables lie beside it.
 
     Raises:
         FileNotFoundError: If the folder holds no study.
-        ValueError: If no trial is over.
+        ValueError: If no trial is over, or the page is to be something else.
     """
+    if out is not None and out.suffix not in (".html", ".md"):
+        raise ValueError(f"a report is written to a .html or .md file, got {out.name!r}")
     study = open_study(folder)
     found = outcomes(study, folder)
     if not found:
@@ -61,9 +64,13 @@ def write_study_report(folder: Path, out: Path | None = None) -> list[Path]:
     for name, sheet in tables.items():
         written.append(path.with_name(f"{name}.csv"))
         write_atomically(written[-1], as_csv(sheet))
+    title, subtitle = folder.resolve().name, _subtitle(study, found, folder)
+    if path.suffix == ".md":
+        write_atomically(path, as_markdown(title, subtitle, study, found, tables).encode())
+        return written
     page = render(
-        folder.resolve().name,
-        _subtitle(study, found, folder),
+        title,
+        subtitle,
         [
             Verdict(f"claim {a.name}: {a.claim}", a.label, a.reason, TONES[a.label])
             for a in four_claims(study, found)
