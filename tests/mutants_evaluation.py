@@ -641,9 +641,15 @@ DIAGNOSTICS = {
         ),
         (
             "verdict: collapsed at any growth",
-            "middle < later < now and now > COLLAPSE * middle",
+            "middle < later < now and now > COLLAPSE * max(middle, seen.before)",
             "middle < later < now",
         ),
+        (
+            "verdict: collapsed as before",
+            "COLLAPSE * max(middle, seen.before)",
+            "COLLAPSE * middle",
+        ),
+        ("verdict: noise is no way", "way = distance + seen.noise", "way = distance"),
         (
             "verdict: collapsed with gaps of both signs",
             "seen.long_enough(LONG // 2) and seen.swing.positive < ONE_SIDED",
@@ -661,11 +667,13 @@ DIAGNOSTICS = {
         ),
         (
             "verdict: energy of drift without the square",
-            "taken = seen.drift * _median(seen.gradient) ** 2",
-            "taken = seen.drift * _median(seen.gradient)",
+            "taken = seen.drift * median(seen.gradient) ** 2",
+            "taken = seen.drift * median(seen.gradient)",
         ),
         ("verdict: any strong swing is a cycle", "if swing.acf1 < CYCLE and size", "if size"),
         ("verdict: a cycle of any size", "size > SWINGS * taken and", "size > 0 and"),
+    ),
+    "diagnostics/seen.py": (
         (
             "verdict: a single update is the present",
             "self.gradient[-max(5, PRESENT // self.every) :]",
@@ -1152,6 +1160,7 @@ TESTS = {  # where it is not tests/metrics/test_NAME.py, the best first
     "metrics/rows.py": ("metrics/test_mean_discrepancy.py", "metrics/test_[fn]*.py"),
     "diagnostics/oscillation.py": ("diagnostics/test_oscillation.py",),
     "diagnostics/verdict.py": ("diagnostics/test_verdict.py",),
+    "diagnostics/seen.py": ("diagnostics/test_verdict.py",),
     "diagnostics/long_run.py": ("diagnostics/test_long_run.py",),
     "evaluation/measure.py": ("evaluation/test_evaluation_measure.py",),
     "evaluation/cache.py": ("evaluation/test_evaluation_measure.py",),

@@ -10,7 +10,9 @@ from boltzwalk.data import Dataset, Digits
 from boltzwalk.diagnostics.verdict import CURES, anatomy, verdict
 from boltzwalk.energies import Multilayer, NetworkEnergy
 from boltzwalk.kernels import ULA, noise_temperature
+from boltzwalk.kernels import run as run_chain
 from boltzwalk.methods.contrastive import Contrastive
+from boltzwalk.methods.diagnosis import of_the_chain
 from boltzwalk.methods.starts import DataStart, NoiseStart, ReplayStart
 from boltzwalk.rng import generator
 from boltzwalk.train.execute import execute
@@ -19,6 +21,7 @@ from boltzwalk.train.loop import train
 from boltzwalk.train.optimizers import SGD, Adam
 from boltzwalk.train.settings import Output, Settings, resolve
 from boltzwalk.train.trace import Trace, read_trace
+from boltzwalk.walkers import evaluate
 
 NOTHING = Trace(np.zeros(0), np.zeros(0))
 DRIFT, DISTANCE = 50.0, 8.0  # 50 steps of size 1
@@ -205,6 +208,7 @@ def test_a_gap_that_stays_negative_has_not_collapsed():
         np.linspace(0, 0.02, n),  # grows on the other side
         -np.linspace(0, 0.02, n) + noise(n, 0.02),  # of both signs
         -np.interp(np.arange(n), [0, 500, 800, n], [0.01, 0.01, 0.04, 0.02]),  # turned back
+        -np.interp(np.arange(n), [0, 200, 300, 500, n], [0.1, 0.3, 0.3, 0.2, 0.36]),  # comes back
     ):
         assert verdict(*from_noise(d, v)).label == "healthy"
         assert verdict(*persistent(d, v)).label == "healthy"
@@ -399,3 +403,27 @@ def test_chains_from_a_single_point_collapse():
         rows.append({"update": done.update} | {k: float(v) for k, v in done.info.items()})
     trace = Trace(*(np.array([now[k] for now in rows]) for k in ("energy_gap", "gradient_mean")))
     assert set(labels(rows[9::10], trace)) == {"healthy", "collapsed"}
+
+
+@pytest.mark.parametrize("stiffness", [0.01, 0.5, 1.5])
+def test_walkers_at_rest_under_their_noise_have_not_exploded(stiffness, rng):
+    """Drift answers the noise of every step, however far that is in all: for any stable step."""
+    kernel, steps, x = ULA(1.0, temperature=0.5), 200, torch.zeros(64, 20)
+
+    def energy(y):
+        return stiffness * y.square().sum(1) / 2
+
+    for _ in range(3):  # the last chain begins at rest
+        walkers, chain = run_chain(kernel, energy, evaluate(energy, x), steps, rng)
+        x = walkers.x
+    found = {k: float(v) for k, v in of_the_chain(kernel, steps, x, x, chain).items()}
+    exact = steps * (stiffness * 0.5 * 20 / (1 - stiffness / 2)) ** 0.5  # v² = T λ D / (1 - ελ/2)
+    assert found["travel"] == pytest.approx(exact, rel=0.03)
+    assert found["noise_path"] == pytest.approx(steps * (2 * 0.5 * 20) ** 0.5)
+    v = np.full(1000, found["gradient_mean"])
+    rows = [found | {"update": 1000, "distance": 1.0}]
+    assert found["travel"] > 3
+    assert verdict(rows, Trace(noise(1000, 0.02), v)).label != "exploded"
+    far = verdict([row | {"travel": 10 * row["travel"] + 1e4} for row in rows], Trace(v, v))
+    assert far.label == "exploded"
+    assert f"the path {found['noise_path']:.3g} of its noise" in far.reason

@@ -7,14 +7,14 @@ about as long, whatever K is. So the scale of a run is known:
 
 =============  ==================================================================================
 nan            A value is not finite.
-exploded       The travel is more than 3 times the distance. Where walkers do not start from
-               noise: v is 100 times its median in the window, and the travel 100 times the first
-               displacement of a walker; or v is 100 times its first value, and walkers are out
-               of the range of the data.
+exploded       The travel is more than 3 times the distance and the path of the noise, which walkers
+               at rest answer by drift. Where walkers do not start from noise: v is 100 times its
+               median in the window, and the travel 100 times the first displacement of a walker;
+               or v is 100 times its first value, and walkers are out of the range of the data.
 stalled        The travel is less than 0.6 of the distance, grows no more, and the energy gap d is
                positive at less than 5 % of updates: walkers do not arrive.
-collapsed      Walkers arrive, but d is as one-sided and has grown by 1.6 since the middle of the
-               run: nothing bounds the energy of the data from below.
+collapsed      Walkers arrive, but d is as one-sided, has grown by 1.6 since the middle of the run,
+               and was never as large: nothing bounds the energy of the data from below.
 oscillating    d tends to change its side at every update, with swings that grow twofold; or it
                nearly always does, with swings of 5 % of the energy that drift takes from a
                walker that starts from noise, :math:`K \varepsilon v^2`.
@@ -37,25 +37,22 @@ walkers are kept in a box and do not start from noise, a collapse not where no t
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from ..train.trace import Trace
-from .oscillation import ONE_SIDED, WINDOW, Oscillation, oscillation, recent
+from .oscillation import ONE_SIDED, WINDOW
+from .seen import PRESENT, Row, Seen, look, median, series
 
 __all__ = ["Finding", "Verdict", "anatomy", "verdict"]
 
-Row = Mapping[str, float]
 Label = Literal["healthy", "nan", "exploded", "collapsed", "stalled", "oscillating"]
 
-PRESENT = 20
-"""Updates whose median is the present. An overshoot of a run that held was over after 6."""
-
 TOO_FAR = 3.0
-"""Travel over distance of an exploded run: 8x8 digits that held had 0.65 to 1.03, those that broke
-went through 3 within 10 to 60 updates, on to 1e3 and more."""
+"""Travel over distance and noise path of an exploded run: 8x8 digits that held had 0.65 to 1.03,
+those that broke went through 3 within 10 to 60 updates, on to 1e3 and more."""
 
 TOO_SHORT = 0.6
 """Travel over distance of a stalled run: 0.46 to 0.50 where a Lipschitz bound of 1 capped 8x8
@@ -70,7 +67,8 @@ OUTSIDE = 0.9
 
 COLLAPSE = 1.6
 """Growth of the gap over the second half of a run: 1.9 where each update adds the same, as it did
-for chains from a single point until they broke; 1.3 at most with spectral normalisation."""
+for chains from a single point until they broke. With spectral normalisation it has come to 1.65,
+but not beyond what the gap had been before."""
 
 ARRIVED = 0.5
 """Gap over the energy that drift takes from a walker, below which walkers come near the data: 15 to
@@ -127,31 +125,6 @@ class Finding(NamedTuple):
     meaning: str
 
 
-class _Seen(NamedTuple):
-    """What the rules look at: finite d and v of the window, and the scales that the log has."""
-
-    update: int
-    every: int  # updates for each value
-    gap: np.ndarray
-    gradient: np.ndarray
-    gaps: np.ndarray  # median of -d in the middle of the run, after 3/4, and now
-    slopes: np.ndarray  # median of v there
-    initial: float  # the first gradient size
-    drift: float  # travel over gradient size, K ε; NaN where not logged
-    distance: float  # NaN where walkers do not start from noise
-    first: Row
-    last: Row
-    swing: Oscillation
-
-    @property
-    def now(self) -> float:
-        """The gradient size at present."""
-        return _median(self.gradient[-max(5, PRESENT // self.every) :])
-
-    def long_enough(self, updates: int) -> bool:
-        return len(self.gap) >= max(PRESENT, updates // self.every)
-
-
 def verdict(rows: Sequence[Row], trace: Trace, failure: str = "", window: int = WINDOW) -> Verdict:
     """Returns what has become of a run, or of its beginning.
 
@@ -174,7 +147,7 @@ def verdict(rows: Sequence[Row], trace: Trace, failure: str = "", window: int = 
         >>> verdict(rows, trace._replace(gradient_mean=trace.gradient_mean * 10)).reason
         'travel 74.7 is 9.11 times the distance 8.2 (limit 3), d ... Halve the learning rate, ...'
     """
-    seen = _look(rows, trace, window)
+    seen = look(rows, trace, window)
     rules: dict[Label, str] = {"exploded": _exploded(seen)}
     broken = _not_finite(rows, trace, window)
     if failure or broken:
@@ -210,7 +183,7 @@ def anatomy(rows: Sequence[Row], trace: Trace, window: int = WINDOW) -> list[Fin
         energy gap = 0 ± 0.1
         gradient size = 2
     """
-    seen = _look(rows, trace, window)
+    seen = look(rows, trace, window)
     d, swing = seen.gap, seen.swing
     if not len(d):
         return []
@@ -223,7 +196,7 @@ def anatomy(rows: Sequence[Row], trace: Trace, window: int = WINDOW) -> list[Fin
     follows = "correlation; negative where a negative gap steepens the energy at once"
     found = [
         ("energy gap", f"{d.mean():.3g} ± {_rms(d):.3g}", f"mean ± root mean square {over}"),
-        ("gradient size", f"{_median(seen.gradient):.3g}", f"along the chains, median {over}"),
+        ("gradient size", f"{median(seen.gradient):.3g}", f"along the chains, median {over}"),
         ("positive gaps", f"{(d > 0).mean():.0%}", sides),
         ("oscillation", swing.kind, turns),
         ("gap and next change of gradient", f"{swing.follows:.2f}", follows),
@@ -248,50 +221,10 @@ def _temperature(value: float) -> Finding:
     return Finding("temperature", f"{value:.3g}", meaning)
 
 
-def _look(rows: Sequence[Row], trace: Trace, window: int) -> _Seen:
-    """Takes what the rules need from the end of the log, and the first row."""
-    trace, update, every = _series(rows, trace)
-    values = max(1, window // every)
-    gap, gradient = (x[np.isfinite(x)] for x in (recent(series, values) for series in trace))
-    logged = (row for row in reversed(rows) if 0 < row.get("gradient_mean", 0) < math.inf)
-    row = next(logged, {"gradient_mean": math.nan})
-    return _Seen(
-        update=update,
-        every=every,
-        gap=gap,
-        gradient=gradient,
-        gaps=-_stages(trace.energy_gap, values // 4),
-        slopes=_stages(trace.gradient_mean, values // 4),
-        initial=float(trace.gradient_mean[0]) if update else math.nan,
-        drift=row.get("travel", math.nan) / row["gradient_mean"],
-        distance=row.get("distance", math.nan),
-        first=rows[0] if rows else {},
-        last=rows[-1] if rows else {},
-        swing=oscillation(trace, values),
-    )
-
-
-def _series(rows: Sequence[Row], trace: Trace) -> tuple[Trace, int, int]:
-    """The trace, or that of the rows where there is none; its last update, updates a value."""
-    if len(trace.energy_gap) or not rows:
-        return trace, len(trace.energy_gap), 1
-    names, update = ("energy_gap", "gradient_mean"), int(rows[-1]["update"])
-    columns = (np.array([row.get(name, math.nan) for row in rows]) for name in names)
-    return Trace(*columns), update, max(1, update // len(rows))
-
-
-def _stages(x: np.ndarray, most: int) -> np.ndarray:
-    """The median of a series at the beginning, middle and end of the second half of a run."""
-    half = len(x) - len(x) // 2
-    n = max(1, min(most, half // 4))
-    starts = (len(x) - half, len(x) - (half + n) // 2, max(len(x) - n, 0))
-    return np.array([_median(x[start:][:n]) for start in starts])
-
-
 def _not_finite(rows: Sequence[Row], trace: Trace, window: int) -> tuple[str, int] | None:
     """What is not finite, and since when; a series that was never logged is all NaN."""
-    series, last, every = _series(rows, trace)
-    for name, values in zip(("energy gap", "gradient size"), series, strict=True):
+    columns, last, every = series(rows, trace)
+    for name, values in zip(("energy gap", "gradient size"), columns, strict=True):
         bad = ~np.isfinite(values[-window:])
         if bad.any() and not np.isnan(values[-window:]).all():
             update = last - every * (len(bad) - 1 - int(bad.argmax()))
@@ -304,13 +237,16 @@ def _not_finite(rows: Sequence[Row], trace: Trace, window: int) -> tuple[str, in
     return None
 
 
-def _exploded(seen: _Seen) -> str:
-    gap = f"d {_median(seen.gap[-max(5, PRESENT // seen.every) :]):.3g}"
+def _exploded(seen: Seen) -> str:
+    gap = f"d {median(seen.gap[-max(5, PRESENT // seen.every) :]):.3g}"
     now, travel, distance = seen.now, seen.drift * seen.now, seen.distance
     if not math.isnan(distance):
-        times = f"{travel / distance:.3g} times the distance {distance:.3g} (limit {TOO_FAR:g})"
-        return f"travel {travel:.3g} is {times}, {gap}" if travel > TOO_FAR * distance else ""
-    usual = _median(seen.gradient)
+        way = distance + seen.noise
+        times = f"{travel / way:.3g} times the distance {distance:.3g}"
+        rest = f" and the path {seen.noise:.3g} of its noise" if seen.noise > distance else ""
+        too_far = travel > TOO_FAR * way
+        return f"travel {travel:.3g} is {times}{rest} (limit {TOO_FAR:g}), {gap}" if too_far else ""
+    usual = median(seen.gradient)
     if not math.isnan(seen.drift) and "displacement" in seen.first:
         usual = max(usual, seen.first["displacement"] / seen.drift)
     if seen.long_enough(LEAST) and now > EXPLOSION * usual:
@@ -328,9 +264,9 @@ def _exploded(seen: _Seen) -> str:
     return ""
 
 
-def _stalled(seen: _Seen) -> str:
+def _stalled(seen: Seen) -> str:
     quarters = np.array_split(seen.gradient, 4)
-    before, travel = (seen.drift * _median(quarter) for quarter in quarters[2:])
+    before, travel = (seen.drift * median(quarter) for quarter in quarters[2:])
     short = travel < TOO_SHORT * seen.distance
     if not (short and travel < STILL_GROWING * before and seen.swing.positive < ONE_SIDED):
         return ""
@@ -341,7 +277,7 @@ def _stalled(seen: _Seen) -> str:
     )
 
 
-def _collapsed(seen: _Seen) -> str:
+def _collapsed(seen: Seen) -> str:
     middle, later, now = seen.gaps
     if not (seen.long_enough(LONG // 2) and seen.swing.positive < ONE_SIDED):
         return ""
@@ -349,7 +285,7 @@ def _collapsed(seen: _Seen) -> str:
     arrived = seen.gaps < ARRIVED * travel * seen.slopes
     if not math.isnan(seen.distance):
         arrived = travel >= TOO_SHORT * seen.distance
-    if not (arrived.all() and middle < later < now and now > COLLAPSE * middle):
+    if not (arrived.all() and middle < later < now and now > COLLAPSE * max(middle, seen.before)):
         return ""
     return (
         f"d {-now:.3g}, positive at {seen.swing.positive:.0%} of updates, is {now / middle:.3g} "
@@ -357,7 +293,7 @@ def _collapsed(seen: _Seen) -> str:
     )
 
 
-def _oscillating(seen: _Seen) -> str:
+def _oscillating(seen: Seen) -> str:
     swing, size = seen.swing, _rms(seen.gap)
     if swing.kind != "strong" or seen.every > 1:
         return ""
@@ -365,7 +301,7 @@ def _oscillating(seen: _Seen) -> str:
     before, now = (_rms(half) for half in np.array_split(seen.gap, 2))
     if now > SWINGS_GROW * before:
         return f"{what} with swings of {now:.3g} after {before:.3g} (limit {SWINGS_GROW:g} times)"
-    taken = seen.drift * _median(seen.gradient) ** 2
+    taken = seen.drift * median(seen.gradient) ** 2
     if swing.acf1 < CYCLE and size > SWINGS * taken and not math.isnan(seen.distance):
         return (
             f"{what} with swings of {size:.3g}, {size / taken:.0%} of the energy {taken:.3g} that "
@@ -374,7 +310,7 @@ def _oscillating(seen: _Seen) -> str:
     return ""
 
 
-def _described(seen: _Seen) -> str:
+def _described(seen: Seen) -> str:
     """What a healthy run looks like, in a sentence."""
     if not len(seen.gap):
         known = "nll" in seen.last  # log Z is known, and no walkers are drawn
@@ -390,10 +326,6 @@ def _described(seen: _Seen) -> str:
         f"d {seen.gap.mean():.3g} ± {_rms(seen.gap):.3g}, positive {(seen.gap > 0).mean():.0%}; "
         f"{way}{swing} (autocorrelation {seen.swing.acf1:.2f} at lag 1)"
     )
-
-
-def _median(values: np.ndarray) -> float:
-    return float(np.median(values)) if len(values) else math.nan
 
 
 def _rms(values: np.ndarray) -> float:

@@ -24,7 +24,9 @@ def of_the_chain(
 
     The travel :math:`K \varepsilon v`, with the mean gradient size :math:`v`, is how far the
     drift alone carries a walker; where the steps of a kernel do not grow with the gradient,
-    there is none.
+    there is none. The noise path :math:`K \sqrt{2 \varepsilon T D}`, in D dimensions, is that of
+    the noise alone, step by step: at rest under it, walkers drift as far or less where
+    :math:`\varepsilon` times the stiffness is below 1.
 
     Arguments:
         kernel: How the walkers moved.
@@ -43,6 +45,8 @@ def of_the_chain(
     }
     if not math.isnan(kernel.drift):
         found["travel"] = steps * kernel.drift * chain.gradient_mean
+        width = math.sqrt(2 * kernel.drift * kernel.temperature * x[0].numel())
+        found["noise_path"] = torch.as_tensor(steps * width)
     return found | {"out_of_range": out_of_range(data, x)}
 
 
