@@ -59,9 +59,9 @@ def plain_mnist() -> tuple[nn.Module, nn.Module]:
         *(nn.ConvTranspose2d(32, 1, 4, 2, 1), nn.Tanh()),
     )
     critic = nn.Sequential(
-        *(spectral_norm(nn.Conv2d(1, 16, 4, 2, 1)), nn.LeakyReLU(0.1)),
-        *(spectral_norm(nn.Conv2d(16, 32, 4, 2, 1)), nn.LeakyReLU(0.1)),
-        *(nn.Flatten(), spectral_norm(nn.Linear(1568, 1)), nn.Flatten(0)),
+        *(spectral_norm(nn.Conv2d(1, 32, 4, 2, 1)), nn.LeakyReLU(0.1)),
+        *(spectral_norm(nn.Conv2d(32, 64, 4, 2, 1)), nn.LeakyReLU(0.1)),
+        *(nn.Flatten(), spectral_norm(nn.Linear(3136, 1)), nn.Flatten(0)),
     )
     return generator.eval(), critic.eval()
 

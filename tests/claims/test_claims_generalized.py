@@ -25,6 +25,7 @@ from boltzwalk.train.execute import updates
 from boltzwalk.train.model import draw, proposals
 from boltzwalk.train.run import start
 from boltzwalk.train.settings import resolve
+from conftest import REAL
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -37,9 +38,14 @@ def trained(settings):
     return replace(run, state=done.state, update=done.update)
 
 
-@functools.cache
 def digits(seed=0, **changes):
-    settings = RECIPES["gebm_digits"]()
+    return learnt("gebm_digits", seed, **changes)
+
+
+@functools.cache
+def learnt(recipe, seed, **changes):
+    """A run of a recipe, its features, and the distance of samples to held-out rows."""
+    settings = RECIPES[recipe]()
     method = replace(settings.method, **changes)
     run = trained(replace(settings, method=method, seed=seed))
     features = features_for(run.dataset)
@@ -101,28 +107,51 @@ def test_a_generalized_model_has_the_masses_of_its_energy():
     assert found["model"] <= 0.6 * found["base"]
 
 
-SAMPLERS = {
-    "transport": (Transport(0.03), 100),
-    "proposals": (NormalProposals(), 100),
-    "langevin": (MALA(0.05), 100),
-}
+def order(run, distance, samplers, beta, n=CHAINS):
+    """The distances of the base and of each sampler after 100 steps, from the same noise."""
+    fd = {"base": distance(chains(run, ULA(1e-3), beta, [0], n=n)[0])}
+    for name, kernel in samplers.items():
+        fd[name] = distance(chains(run, kernel, beta, [100], n=n)[0])
+    print(f"\nseed {run.settings.seed}: classifier-FID", {k: round(v, 2) for k, v in fd.items()})
+    return fd
+
+
+def holds(fd):
+    """Langevin takes a tenth off the base or more, and the other samplers lie between."""
+    least = min(fd["proposals"], fd["transport"])
+    return fd["langevin"] <= 0.9 * fd["base"] and fd["base"] > least >= fd["langevin"]
 
 
 @pytest.mark.xfail(
     reason="one of three seeds: the bases have 2.9, 2.1, 2.3, and data themselves 1.9", strict=True
 )
-def test_latent_langevin_improves_the_base_most():
+def test_latent_langevin_improves_the_base_of_digits_most():
     """C6, in two of three seeds: base > proposals from the prior, transport > Langevin."""
-    held = []
+    samplers = {
+        "transport": Transport(0.03), "proposals": NormalProposals(), "langevin": MALA(0.05)
+    }  # fmt: skip
+    found = []
     for seed in range(3):
         run, _, distance = digits(seed)
-        fd = {"base": distance(chains(run, ULA(1e-3), 1.0, [0])[0])}
-        for name, (kernel, steps) in SAMPLERS.items():
-            fd[name] = distance(chains(run, kernel, 1.0, [steps])[0])
-        print(f"\nseed {seed}: classifier-FID", {k: round(v, 2) for k, v in fd.items()})
-        least = min(fd["proposals"], fd["transport"])
-        held.append(fd["langevin"] <= 0.9 * fd["base"] and fd["base"] > least >= fd["langevin"])
-    assert sum(held) >= 2
+        found.append(holds(order(run, distance, samplers, 1.0)))
+    assert sum(found) >= 2
+
+
+@pytest.mark.timeout(7200)
+def test_latent_langevin_improves_the_base_of_mnist_most(monkeypatch):
+    """C6 on MNIST, with the sampler and the inverse temperature of the recipe."""
+    if not (REAL / "MNIST").is_dir():
+        pytest.skip(f"no data in {REAL}; name their folder with BOLTZWALK_DATA")
+    monkeypatch.setenv("BOLTZWALK_DATA", str(REAL))
+    own = RECIPES["gebm_mnist"]().method
+    samplers = {
+        "transport": Transport(0.03), "proposals": NormalProposals(), "langevin": own.kernel
+    }  # fmt: skip
+    found = []
+    for seed in range(3):
+        run, _, distance = learnt("gebm_mnist", seed)
+        found.append(holds(order(run, distance, samplers, own.inverse_temperature, n=2000)))
+    assert sum(found) >= 2
 
 
 def test_constant_steps_blow_up_where_falling_ones_do_not():
