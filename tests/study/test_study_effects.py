@@ -168,7 +168,7 @@ def test_the_frontier_falls_and_its_points_have_every_seed():
 def test_what_failed_once_is_not_recommended_and_the_command_makes_the_trial():
     from boltzwalk.cli.typed import assigned, settings_of
 
-    study = tiny(TINY, "limit=1000")
+    study = tiny(TINY, "limit=1000", "learning_rate=1e-5")
     found = made_up(
         study,
         lambda s: 100 / s[STEPS],
@@ -178,6 +178,9 @@ def test_what_failed_once_is_not_recommended_and_the_command_makes_the_trial():
     assert best.outcome.settings[STEPS] == 2
     words = best.command(study).replace("'", "").split()
     assert words[:3] == ["boltzwalk", "train", "digits"]
+    assert [word for word in words if word.startswith("learning_rate=")] == [
+        f"learning_rate={best.outcome.levels['learning_rate']}"
+    ]
     made = settings_of(words[2], assigned(words[3:]))
     trial = best.outcome.trial.settings
     assert (made.method, made.optimizer, made.energy) == (

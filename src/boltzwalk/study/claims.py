@@ -200,7 +200,9 @@ def _stable(found: Sequence[Outcome]) -> Answer:
 
 
 def _pace(outcome: Outcome) -> float:
-    return outcome.result.seconds / max(1, outcome.result.update)
+    """The seconds of an update; nan of a trial that broke off, most of which is its start."""
+    whole = outcome.result.label == "finished"
+    return outcome.result.seconds / max(1, outcome.result.update) if whole else math.nan
 
 
 def _noise(found: Sequence[Outcome]) -> Answer:

@@ -47,9 +47,10 @@ class Best:
         Arguments:
             study: The study.
         """
-        own = [a for a in self.outcome.trial.assignments if not a.startswith("updates=")]
-        words = ["boltzwalk", "train", study.recipe, *own, f"updates={self.updates}"]
-        return shlex.join(words)
+        own = [*self.outcome.trial.assignments, f"updates={self.updates}"]
+        last = {assignment.partition("=")[0]: place for place, assignment in enumerate(own)}
+        kept = [own[place] for place in sorted(last.values())]  # of two with one key the later
+        return shlex.join(["boltzwalk", "train", study.recipe, *kept])
 
 
 def frontier(study: Study, found: Sequence[Outcome]) -> list[Best]:
