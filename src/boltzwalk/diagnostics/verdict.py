@@ -243,7 +243,7 @@ def _exploded(seen: Seen) -> str:
     if not math.isnan(distance):
         way = distance + seen.noise
         times = f"{travel / way:.3g} times the distance {distance:.3g}"
-        rest = f" and the path {seen.noise:.3g} of its noise" if seen.noise > distance else ""
+        rest = f" and the path {seen.noise:.3g} of its noise" if seen.noise else ""
         too_far = travel > TOO_FAR * way
         return f"travel {travel:.3g} is {times}{rest} (limit {TOO_FAR:g}), {gap}" if too_far else ""
     usual = median(seen.gradient)
