@@ -85,7 +85,7 @@ def gebm_mnist() -> Settings:
             log_partition_rate=1e-2,
             base_rate=5e-4,
             kernel=ULA(1e-3),
-            sample_steps=100,
+            sample_steps=200,
             inverse_temperature=10.0,
         ),
         optimizer=Adam(1e-3, beta1=0.5),
