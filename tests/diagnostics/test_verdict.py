@@ -208,7 +208,7 @@ def test_a_gap_that_stays_negative_has_not_collapsed():
         np.linspace(0, 0.02, n),  # grows on the other side
         -np.linspace(0, 0.02, n) + noise(n, 0.02),  # of both signs
         -np.interp(np.arange(n), [0, 500, 800, n], [0.01, 0.01, 0.04, 0.02]),  # turned back
-        -np.interp(np.arange(n), [0, 200, 300, 500, n], [0.1, 0.3, 0.3, 0.2, 0.36]),  # comes back
+        -np.interp(np.arange(n), [0, 200, 300, 500, n], [0.1, 0.3, 0.3, 0.15, 0.36]),  # comes back
     ):
         assert verdict(*from_noise(d, v)).label == "healthy"
         assert verdict(*persistent(d, v)).label == "healthy"
