@@ -300,6 +300,35 @@ def test_a_trajectory_is_what_samples_were_on_their_way():
     assert torch.equal(frames[1].x, method.sample(energy, data, state, 20, seeded(), steps=2).x)
 
 
+def test_the_turn_of_the_energy_leaves_the_base_alone():
+    """Where E = U + log b it depends on the base, which must get no gradient from it."""
+    method = Turns(Generalized(SMALL, relative=False, gradient_penalty=0.1), Affine())
+    energy, data = network(), drawn(10, 3)
+    loss, _, _ = method.step(energy, data, method.init(energy, data, seeded()), seeded())
+    loss.backward()
+    assert all(p.grad is None for p in method.base.parameters())
+    assert all(p.requires_grad for p in method.base.parameters())
+    assert any(p.grad is not None for p in energy.parameters())
+
+
+def test_samples_have_the_inverse_temperature_of_the_settings():
+    """At 0 the energy does nothing, at another value it does as much."""
+    base, data, energy = LINEAR.build((3,), 0), drawn(10, 3), network()
+    for beta in (0.0, 3.0):
+        settings = Generalized(SMALL, kernel=ULA(0.1), sample_steps=4, inverse_temperature=beta)
+        method = Turns(settings, base)
+        state = method.init(energy, data, seeded())
+        x = method.sample(energy, data, state, 5, seeded()).x
+        rng = seeded()
+        z = base.latents(5, rng)
+        for _ in range(4):
+            z = z.detach().requires_grad_()
+            u = (z.square().sum(1) / 2 + beta * energy(base.decode(z))).sum()
+            noise = torch.randn(z.shape, generator=rng)
+            z = z - 0.1 * torch.autograd.grad(u, z)[0] + 0.2**0.5 * noise
+        torch.testing.assert_close(x, base.decode(z).detach())
+
+
 # The last loss, c, sums of the energy's and of the base's parameters, float64; change only with a
 # reason.
 GOLDEN = {

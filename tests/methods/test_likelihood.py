@@ -10,9 +10,10 @@ from boltzwalk.bases.flow import Flow
 from boltzwalk.bases.flow_energy import FlowEnergy
 from boltzwalk.energies import Multilayer, NetworkEnergy
 from boltzwalk.energies.learnt_mixture import MixtureEnergy
-from boltzwalk.kernels import MALA
+from boltzwalk.kernels import MALA, run
 from boltzwalk.methods.likelihood import MaximumLikelihood
 from boltzwalk.train.loop import train
+from boltzwalk.walkers import evaluate
 from statistics_helpers import assert_mean
 
 METHOD = MaximumLikelihood()
@@ -100,3 +101,26 @@ def test_settings_that_make_no_sense_are_refused():
         MaximumLikelihood(data_noise=-1.0)
     with pytest.raises(ValueError, match=r"kernel\.temperature=1"):
         MaximumLikelihood(kernel=MALA(0.1, temperature=0.5))
+
+
+def test_the_noise_is_that_of_the_settings(energy):
+    x = torch.randn(30, 3, generator=torch.Generator().manual_seed(1))
+    method = MaximumLikelihood(data_noise=0.5)
+    loss, _, _ = method.step(energy, x, None, torch.Generator().manual_seed(2))
+    noise = torch.randn(30, 3, generator=torch.Generator().manual_seed(2))
+    expected = -energy.flow.log_density(x + 0.5 * noise).mean()
+    torch.testing.assert_close(loss.detach(), expected.detach())
+
+
+def test_samples_make_the_steps_of_the_call_or_of_the_settings(energy):
+    method = MaximumLikelihood(kernel=MALA(0.05), steps=2)
+
+    def moved(steps):
+        rng = torch.Generator().manual_seed(3)
+        walkers = evaluate(energy, energy.sample(6, rng))
+        return run(method.kernel, energy, walkers, steps, rng, diagnose=False)[0].x
+
+    for steps, made in ((0, 2), (5, 5)):
+        rng = torch.Generator().manual_seed(3)
+        found = method.sample(energy, torch.zeros(1, 3), None, 6, rng, steps=steps).x
+        assert torch.equal(found, moved(made))
