@@ -139,3 +139,24 @@ def test_events_that_do_not_fit_are_refused():
         flow.log_density(torch.zeros(5, 2))
     with pytest.raises(ValueError, match=r"takes z of shape \(N, 3\), got \(5, 2\)"):
         flow.decode(torch.zeros(5, 2))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "depend"),
+    [
+        ("realnvp", 4),  # two entries on the two others, which pass
+        ("maf", 6),  # each on all before it
+        ("nsf", 4),
+    ],
+)
+def test_an_entry_depends_on_those_that_its_architecture_says(architecture, depend):
+    """Of four entries and one map: how many pairs the Jacobian has beside its diagonal."""
+    options = SMALL | {"transforms": 1}
+    flow = Flow(architecture, **options).build((4,), 0)
+    with torch.no_grad():
+        for parameter in flow.parameters():
+            parameter += 0.4 * torch.randn(parameter.shape, generator=torch.Generator())
+    x = torch.linspace(-1, 1, 4)
+    jacobian = torch.autograd.functional.jacobian(lambda y: flow.encode(y[None])[0], x)
+    beside = jacobian - torch.diag(jacobian.diagonal())
+    assert int((beside.abs() > 1e-9).sum()) == depend

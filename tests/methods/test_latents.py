@@ -157,3 +157,11 @@ def test_transport_divides_by_the_steepest_slope(rng):
     steepest = slope.norm(dim=1).max()
     z = torch.randn(7, 1, generator=rng)
     torch.testing.assert_close(u(z), tilt(base.decode(z)) / steepest)
+
+
+def test_a_candidate_may_be_chosen_more_than_once():
+    u, rng = LatentEnergy(Curve(), tilt, 1.0), torch.Generator().manual_seed(0)
+    x, log_w = importance_resampled(u, 50, 5, rng)
+    assert x.shape == (50, 2)
+    assert log_w.shape == (5,)
+    assert len(x.unique(dim=0)) <= 5
