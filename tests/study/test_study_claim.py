@@ -34,6 +34,13 @@ def test_only_one_can_claim(tmp_path):
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
 
+def test_of_two_that_saw_nobody_the_first_has_it(tmp_path, monkeypatch):
+    """Both looked before either had written: only one file can be created."""
+    monkeypatch.setattr(claims, "claimed", lambda folder, name: (0, False))
+    assert claim(tmp_path, "a") is not None
+    assert claim(tmp_path, "a") is None
+
+
 def test_the_work_of_a_dead_process_is_taken_over_at_once(tmp_path):
     owned_by(tmp_path / "a.1", dead_process())
     held = claim(tmp_path, "a")

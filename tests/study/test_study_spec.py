@@ -13,6 +13,7 @@ from boltzwalk.study.manage import refuse
 from boltzwalk.study.plan import digest, gradients, planned
 from boltzwalk.study.shipped import STUDIES, thesis_digits
 from boltzwalk.study.spec import changed, from_yaml, to_yaml
+from boltzwalk.study.unused import uses
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -145,6 +146,20 @@ def test_a_setting_that_trials_do_not_use_is_refused():
     refuse(tiny(text.replace("equal: false", own % "false")))
     with pytest.raises(ValueError, match=r"method\.start\.noise\.scale is 1\.0, 2\.0 .* not use"):
         refuse(tiny(text.replace("equal: false", own % "true")))
+
+
+@pytest.mark.parametrize(
+    ("path", "used"),
+    [
+        ("energy.spectral_norm", True),  # whose truth alone is asked for
+        ("method.energy_penalty", True),
+        ("optimizer.learning_rate", True),
+        ("witness.steps", False),
+    ],
+)
+def test_what_a_run_uses(path, used):
+    settings = replace(digits(), updates=2, threads=1)
+    assert uses(settings, path) is used
 
 
 def test_methods_without_walkers_have_nothing_to_count():

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,14 +10,23 @@ import torch
 from study_cases import SMALL, TINY, content, run, tiny
 
 from boltzwalk.data import Digits
+from boltzwalk.diagnostics.verdict import Verdict
 from boltzwalk.evaluation.features import features_for
 from boltzwalk.evaluation.quality import held_out_rows
 from boltzwalk.metrics.frechet import frechet_distance
 from boltzwalk.rng import generator
+from boltzwalk.study import trial as trials
 from boltzwalk.study.folder import results, trial_folder
 from boltzwalk.study.measures import judge_for
 from boltzwalk.study.plan import gradients, planned
-from boltzwalk.study.result import Rung, add_rung, read_results, write_result
+from boltzwalk.study.result import (
+    BROKEN,
+    Result,
+    Rung,
+    add_rung,
+    read_results,
+    write_result,
+)
 from boltzwalk.study.trial import Work, run_trial
 from boltzwalk.train.folder import read_rows, read_settings
 from boltzwalk.train.model import draw
@@ -127,6 +137,8 @@ def test_a_stopped_trial_goes_on_to_the_same_result(tmp_path, data):
 
     assert run_trial(trial, tmp_path / "parts", work(data), None, After(15)) is None
     assert read_rows(tmp_path / "parts" / "trace.jsonl")[-1]["update"] < 40
+    # A killed worker had gone further than its last checkpoint.
+    add_rung(tmp_path / "parts", Rung(1.0, 40, 1, 1e9))
     parts = run_trial(trial, tmp_path / "parts", work(data), None, StopRequest())
     for one in (whole, parts):
         assert one.label == "finished"
@@ -172,6 +184,34 @@ def test_successive_halving_keeps_the_best_third(tmp_path, data):
     assert alone.label == "finished"
 
 
+def test_a_trial_is_compared_at_the_same_share_and_never_at_its_end(tmp_path, data):
+    trial, place = planned(tiny())[0], tmp_path / "rival"
+    place.mkdir()
+    add_rung(place, Rung(1.0, 40, 1, 1e-9))  # the best there can be, but not half way
+    add_rung(place, Rung(0.1, 4, 1, 1e-9))
+    options = {"halving": 3.0, "rivals": [place]}
+    found = run_trial(trial, tmp_path / "own", work(data, **options), None, StopRequest())
+    assert found.label == "finished"
+    assert [rung.share for rung in found.rungs] == [0.5, 1.0]
+
+
+@pytest.mark.parametrize("label", ["stalled", "collapsed"])
+def test_a_trial_stalls_when_two_rows_in_a_row_say_so(tmp_path, data, label, monkeypatch):
+    said = iter(["healthy", label, "healthy", label, label, "healthy"])
+    looks = []
+
+    def verdict(rows, trace):
+        looks.append(rows[-1]["update"])
+        return Verdict(next(said), "why", 0)
+
+    monkeypatch.setattr(trials, "verdict", verdict)
+    found = run_trial(planned(tiny())[0], tmp_path, work(data), None, StopRequest())
+    assert found.label == label
+    assert found.reason == "why"
+    assert len(looks) == 5
+    assert found.update == looks[-1]
+
+
 def test_a_study_says_which_of_its_settings_had_no_effect(tmp_path):
     """A bound that is never met is used, and changes nothing."""
     text = TINY.replace("learning_rate: [1e-4, 1e-3]", "clip_gradient: [0, 1e9]")
@@ -191,6 +231,14 @@ def test_a_result_is_written_once(tmp_path):
     assert not write_result(results(tmp_path), one)
     run(tiny(TINY, "seeds=[0]"), tmp_path)  # nothing is left to do
     assert content(tmp_path) == before
+
+
+@pytest.mark.parametrize("label", [*BROKEN, "pruned", "too long"])
+def test_what_did_not_finish_has_no_quality_whatever_it_had_reached(label):
+    rungs = (Rung(0.5, 20, 1, 3.0), Rung(1.0, 40, 2, 2.0))
+    whole = Result("a", "finished", "", 40, 40, 2, 2, 1.0, 0.0, rungs)
+    assert whole.quality == 2.0
+    assert replace(whole, label=label).quality == math.inf
 
 
 def test_a_damaged_result_is_named(tmp_path):
