@@ -52,7 +52,6 @@ PLANS = {
             "        return True\n    return False",
             "        return False\n    return False",
         ),
-        ("unused: no draw", "draw(run, 2, generator", "(lambda *a: None)(run, 2, generator"),
         (
             "unused: truth is no use",
             '    def __bool__(self) -> NoReturn:\n        raise TypeError("used")',
@@ -233,7 +232,11 @@ ANSWERS = {
         ("recommend: a seed is enough", "len(group) < len(study.seeds) or", ""),
         ("recommend: rungs of a schedule", "if scheduled and rung.share < 1:", "if False:"),
         ("recommend: no frontier", "if not best or point.quality < best[-1].quality:", "if True:"),
-        ("recommend: the recipe's updates", '*own, f"updates={self.updates}"]', "*own]"),
+        (
+            "recommend: the recipe's updates",
+            'trial.assignments, f"updates={self.updates}"]',
+            "trial.assignments]",
+        ),
     ),
 }
 

@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 from study_cases import made_up, tiny
 
-from boltzwalk.study.answers import fewer, log_ratio, matched
+from boltzwalk.study.answers import fewer, log_ratio, matched, seed_spread
 from boltzwalk.study.claims import four_claims, noise_pairs
 from boltzwalk.study.laws import checked_laws, smallest_stable_noise
+from boltzwalk.study.outcome import by_point
 from boltzwalk.study.rules import published_rules
 from boltzwalk.study.shipped import thesis_digits
 
@@ -134,6 +135,33 @@ def test_the_statistics_behind_the_answers():
     assert log_ratio([(1, math.inf)]) is None
 
 
+def test_the_spread_between_seeds_is_pooled_over_points():
+    study = tiny(GRID, "seeds=[0, 1]")
+    found = made_up(study, lambda s: math.exp(2 * s["seed"]))
+    expected = math.sqrt(2)  # of the logarithms 0 and 2, with one degree of freedom
+    assert seed_spread(by_point(found)) == pytest.approx(expected)
+
+
+def test_a_large_rate_that_hurts_many_steps_as_well_is_no_matter_of_few_steps():
+    study = tiny(GRID)
+    found = made_up(
+        study, lambda s: 10 * seedy(s), lambda s: "nan" if s[RATE] == 1e-3 else "finished"
+    )
+    assert answers(study, found)["2a"].label == "undecided"
+
+
+def test_more_steps_that_are_stable_but_not_slower_are_half_of_the_claim():
+    study = tiny(GRID)
+    found = made_up(
+        study,
+        lambda s: 10 * seedy(s),
+        lambda s: "nan" if s[STEPS] == 5 and s[RATE] == 1e-3 else "finished",
+    )
+    assert answers(study, found)["3"].label == "holds"
+    equal = [replace(o, result=replace(o.result, seconds=o.result.update)) for o in found]
+    assert answers(study, equal)["3"].label != "holds"
+
+
 def laws(found):
     return {a.name: a for a in checked_laws(found)}
 
@@ -154,6 +182,8 @@ def test_the_laws_come_out_both_ways():
     assert "rate 0.0001: 0.15 (K = 5), 0.03 (K = 50)" in said["data noise"].reason
     assert laws(made(lambda s: 0.1 * s[STEPS]))["travel"].label == "does not hold"
     assert laws(made(lambda s: 3.0))["travel"].label == "does not hold"  # constant, but too short
+    varies = laws(made(lambda s: 6.0 + 2 * (s[STEPS] == 50)))["travel"]  # long enough, not constant
+    assert varies.label == "does not hold"
 
 
 def test_the_smallest_stable_noise_is_that_from_which_on_nothing_fails():

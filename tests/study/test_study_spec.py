@@ -54,6 +54,26 @@ def test_one_at_a_time_varies_one_setting():
     assert sorted((s.method.steps, s.optimizer.learning_rate) for s in found) == [
         (2, 3e-4), (3, 1e-4), (3, 3e-4), (3, 1e-3), (4, 3e-4),
     ]  # fmt: skip
+    points = [dict(t.levels) for t in planned(tiny(text, "seeds=[0]"))]
+    varied = [[axis for axis, level in p.items() if level != "as it is"] for p in points]
+    assert sorted(map(len, varied)) == [0, 1, 1, 1, 1]
+
+
+def test_trials_of_a_seed_are_in_the_order_of_their_names():
+    """Which is mixed: a part of them is a fair sample, also for the time that is left."""
+    found = planned(tiny(TINY.replace("method.steps: [2, 4]", "method.steps: [2, 3, 4, 5, 6]")))
+    for seed in (0, 1):
+        names = [t.name for t in found if t.settings.seed == seed]
+        assert names == sorted(names)
+    assert [t.settings.seed for t in found] == [0] * 10 + [1] * 10
+
+
+def test_a_trial_of_two_blocks_has_the_measures_of_both():
+    text = TINY.replace("equal: false", "equal: false\n    measures: [longer]")
+    text += "  more:\n    equal: false\n    measures: [displacement, longer]\n"
+    text += "    settings: [learning_rate=1e-3]\n    axes: {method.steps: [4, 8]}\n"
+    measures = {t.measures for t in planned(tiny(text))}
+    assert measures == {("longer",), ("longer", "displacement"), ("displacement", "longer")}
 
 
 def test_random_points_are_within_their_range_and_the_same_again():

@@ -16,9 +16,10 @@ from boltzwalk.study import tune as tuning
 from boltzwalk.study.folder import prepare
 from boltzwalk.study.outcome import outcomes
 from boltzwalk.study.plan import as_it_is
-from boltzwalk.study.propose import WORST, propose, proposed, tell
+from boltzwalk.study.propose import WORST, _worth, propose, proposed, tell
 from boltzwalk.study.result import Result, Rung
 from boltzwalk.study.tune import seconds, space, tune, tuning_study
+from boltzwalk.study.worker import Job, _work
 from boltzwalk.train.run import open_run
 from boltzwalk.train.signals import StopRequest
 
@@ -130,6 +131,25 @@ def test_the_recipe_itself_is_never_pruned(tmp_path):
     assert found[base.name].label == "finished"
     assert base.settings.method.steps == 3
     assert "pruned" in {r.label for r in found.values()}  # of the others the best alone may go on
+
+
+def test_what_a_worker_is_told_of_the_recipe_and_of_the_others(tmp_path):
+    text = ADAPTIVE.replace("trials: 4", "trials: 4\n    halving: 3")
+    text = text.replace("method.steps: [2, 4]", "method.steps: {low: 2, high: 4}")
+    study = tiny(text, "seeds=[0]")
+    run(study, tmp_path)
+    base = as_it_is(study, study.block("grid"))[0]
+    told = {t.name: _work(study, Job(tmp_path), t).halving for t in proposed(study, tmp_path)}
+    assert told.pop(base.name) == 0
+    assert set(told.values()) == {3.0}
+
+
+def test_a_pruned_trial_is_worth_what_it_had_reached():
+    rungs = (Rung(0.1, 1, 1, 9.0), Rung(0.3, 3, 3, 7.0))
+    pruned = Result("a", "pruned", "", 3, 10, 3, 10, 1.0, 0.0, rungs)
+    assert _worth(pruned) == 7.0
+    assert _worth(replace(pruned, label="exploded")) == WORST
+    assert _worth(replace(pruned, label="finished")) == 7.0
 
 
 def test_times_are_read():

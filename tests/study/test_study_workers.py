@@ -11,11 +11,12 @@ from collections import Counter
 import pytest
 from study_cases import TINY, content, run, tiny
 
+from boltzwalk.study.claim import ATTEMPTS, _machine
 from boltzwalk.study.folder import prepare, results
 from boltzwalk.study.manage import conduct
 from boltzwalk.study.plan import planned
 from boltzwalk.study.result import read_results
-from boltzwalk.study.worker import Job
+from boltzwalk.study.worker import Job, work
 from boltzwalk.train.signals import StopRequest
 
 PROGRAM = """
@@ -128,6 +129,24 @@ def test_a_study_survives_the_killing_of_its_workers(tmp_path):
     assert set(read_results(results(folder))) == {trial.name for trial in planned(study)}
     run(study, tmp_path / "whole")
     assert content(folder) == content(tmp_path / "whole")
+
+
+def test_a_trial_that_kills_every_process_is_given_up_and_the_study_goes_on(tmp_path):
+    study = tiny(TINY, "seeds=[0]")
+    prepare(tmp_path, study)
+    trial = planned(study)[0]
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    (tmp_path / "claims").mkdir(exist_ok=True)
+    for number in range(1, ATTEMPTS + 1):
+        owner = {"machine": _machine(), "process": process.pid}
+        (tmp_path / "claims" / f"{trial.name}.{number}").write_text(json.dumps(owner))
+    work(Job(tmp_path, until=time.time() + 60), StopRequest())
+    found = read_results(results(tmp_path))
+    assert len(found) == 4
+    assert found[trial.name].label == "crashed"
+    assert f"killed {ATTEMPTS} times" in found[trial.name].reason
+    assert sum(r.label == "finished" for r in found.values()) == 3
 
 
 def test_a_worker_that_goes_wrong_ends_the_study(tmp_path):
