@@ -20,8 +20,8 @@ def gebm_manifold() -> Settings:
     """A curve in the plane with more mass at both ends, which has no density.
 
     Reached: places along the curve are 0.07 from those of the data (W1, of 5.2 in all), of the base
-    alone 0.24; mean distance to the curve 0.11 and 0.14; 8,000 samples of each, one seed, judged as
-    `tests/claims/test_claims_generalized.py` does (39 s of one core).
+    alone 0.23; mean distance to the curve 0.11 and 0.13; 20,000 samples of each, one seed, as
+    `tests/claims/test_claims_generalized.py` judges (39 s of one core).
     """
     network = DenseGenerator((32, 32), activation="silu", norm=False, output="none")
     return Settings(
