@@ -1,16 +1,18 @@
 """Where the quality of latent chains turns: as many steps as make samples better, and no more.
 
 Chains that go down an energy faster than they spread gain at first, and then leave the data: how
-many steps are best is not known before. A thousand chains from the base are looked at ten times,
-each time judged by rows that they were not trained on, and left when two looks in a row are worse
-than the best. Test rows take no part, so that what is chosen can be judged by them.
+many steps are best is not known before. A thousand chains from the base, ten thousand of small
+events, are looked at ten times, each time judged by rows that they were not trained on, and left
+when two looks in a row are worse than the best. Test rows take no part, so that what is chosen can
+be judged by them.
 
 Not guaranteed: that the best look is best for other chains as well; where all looks are within the
-noise of a thousand samples, any of them may be the best.
+noise of so many samples, any of them may be the best.
 """
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -21,7 +23,10 @@ from .features import distance_to, features_for
 
 __all__ = ["Turning", "turning"]
 
-LOOKS, CHAINS, ROWS = 10, 1000, 5000
+LOOKS, ROWS = 10, 5000
+
+FEWEST, MOST, ENTRIES = 1000, 10_000, 800_000
+"""Chains: as many as have so many entries in all, within these bounds."""
 
 PATIENCE = 2
 """Looks in a row that are worse than the best."""
@@ -62,14 +67,14 @@ class Turning(NamedTuple):
         )
 
 
-def turning(run: Run, rng: torch.Generator, steps: int = 0, chains: int = CHAINS) -> Turning:
+def turning(run: Run, rng: torch.Generator, steps: int = 0, chains: int = 0) -> Turning:
     """Returns how good samples of a generalized model are along its latent chains.
 
     Arguments:
         run: The run.
         rng: The source of the noise.
         steps: The most steps; 0 takes those of the settings.
-        chains: How many chains.
+        chains: How many chains; 0 takes a thousand, or more of small events.
 
     Raises:
         ValueError: If the run moves no latent variables, or samples by the base alone.
@@ -87,6 +92,7 @@ def turning(run: Run, rng: torch.Generator, steps: int = 0, chains: int = CHAINS
     if len(rows) < 2:
         rows, split = run.dataset.train, "training"
     name, distance = distance_to(rows[:: -(-len(rows) // ROWS)], features_for(run.dataset))
+    chains = chains or max(FEWEST, min(MOST, ENTRIES // math.prod(run.dataset.event_shape)))
     planned = sorted({0, *(round(most * share / LOOKS) for share in range(1, LOOKS + 1))})
     looks: list[int] = []
     quality: list[float] = []

@@ -21,7 +21,8 @@ def gebm_manifold() -> Settings:
 
     Reached: places along the curve are 0.07 from those of the data (W1, of 5.2 in all), of the base
     alone 0.23; mean distance to the curve 0.11 and 0.13; 20,000 samples of each, one seed, as
-    `tests/claims/test_claims_generalized.py` judges (39 s of one core).
+    `tests/claims/test_claims_generalized.py` judges. Energy distance to held-out rows 0.011, of the
+    base alone 0.029, by `boltzwalk evaluate` after `boltzwalk train gebm_manifold` (30 s).
     """
     network = DenseGenerator((32, 32), activation="silu", norm=False, output="none")
     return Settings(
