@@ -134,7 +134,9 @@ def toy_convergence() -> Study:
     Eight Gaussians in the plane with the network of the anatomy paper; the quality is KL(q || p) of
     the normalised density, which samples say nothing of: 36 trials, three seeds.
 
-    Reached: not run.
+    Reached: noise of 0.125 KL 0.11 (Adam), 0.19 and 0.78 nats (SGD), noise of 0.01 KL 17 to 98; the
+    noise has 95 % of the variance with its interactions, optimizer 6 %, start 3 %, by `boltzwalk
+    study toy_convergence` in 12 minutes on two cores that other work shared.
     """
     starts = {
         "noise": ["start=NoiseStart", "start.distribution=gaussian"],
