@@ -63,7 +63,7 @@ def look(rows: Sequence[Row], trace: Trace, window: int) -> Seen:
     """
     trace, update, every = series(rows, trace)
     values = max(1, window // every)
-    gap, gradient = (x[np.isfinite(x)] for x in (recent(series, values) for series in trace))
+    gap, gradient = (x[np.isfinite(x)] for x in (recent(column, values) for column in trace))
     logged = (row for row in reversed(rows) if 0 < row.get("gradient_mean", 0) < math.inf)
     row = next(logged, {"gradient_mean": math.nan})
     return Seen(
