@@ -96,7 +96,9 @@ def vae_teaching_ablation() -> Study:
     The questions of Tables 4 to 6 of variational MCMC teaching (Xie, Zheng, Li, 2021), on 8x8
     digits, where the published weight 2 corresponds to 0.02: 72 trials, three seeds.
 
-    Reached: not run.
+    Reached: one seed of three, 24 trials in 5 minutes on two cores, by `boltzwalk study
+    vae_teaching_ablation seeds=[0] --workers 2`: classifier-FID 75, 9.9, 6.0, 4.2 for 1, 5, 15, 30
+    steps; 4.2 at the weight 0.02, 8.3 at half of it, 86 at 2; best with 16 latent variables.
     """
     return Study(
         recipe="vae_teaching_digits",
