@@ -174,6 +174,9 @@ def test_what_failed_once_is_not_recommended_and_the_command_makes_the_trial():
         lambda s: 100 / s[STEPS],
         lambda s: "exploded" if s[STEPS] == 4 and s["seed"] == 1 else "finished",
     )
+    for point in frontier(study, found):  # the half of a trial has half of its updates
+        assert f"updates={point.updates}" in point.command(study).split()
+    assert {point.updates for point in frontier(study, found)} == {20, 40}
     best = recommended(study, found)[-1]
     assert best.outcome.settings[STEPS] == 2
     words = best.command(study).replace("'", "").split()
