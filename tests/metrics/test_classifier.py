@@ -21,7 +21,7 @@ from boltzwalk.metrics.classifier import (
     load_classifier,
     save_classifier,
 )
-from boltzwalk.train.checkpoint import load_checkpoint, save_checkpoint
+from boltzwalk.checkpoint import load_checkpoint, save_checkpoint
 
 SPLITS = ("train", "validation", "test")
 

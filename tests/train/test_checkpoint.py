@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from boltzwalk.methods.replay import Replay
-from boltzwalk.train.checkpoint import (
+from boltzwalk.checkpoint import (
     flatten,
     load_checkpoint,
     load_optimizer,

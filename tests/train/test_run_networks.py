@@ -17,7 +17,7 @@ from boltzwalk.settings.optimizers import SGD, Adam, Schedule
 from boltzwalk.settings.settings import Output, Settings, from_yaml, resolve, to_yaml
 from boltzwalk.smc.witness import Witness
 from boltzwalk.train import folder as run_folder
-from boltzwalk.train.checkpoint import load_checkpoint
+from boltzwalk.checkpoint import load_checkpoint
 from boltzwalk.train.execute import execute, updates
 from boltzwalk.train.folder import read_trace
 from boltzwalk.train.process import StopRequest

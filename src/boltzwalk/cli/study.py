@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..recipes.lookup import assigned, title
-from ..train.process import stop_on_signal
+from ..train.signals import stop_on_signal
+from .arguments import assigned, title
 from .errors import INTERRUPTED, Debug, Quiet, Runs, app, errors
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..checkpoint import write_atomically
 from ..evaluation.evaluate import evaluated
 from ..evaluation.measure import Measure, Part
-from ..train.checkpoint import write_atomically
 from ..train.folder import read_rows
-from ..train.run import open_run
+from ..train.run import open_model
 from .figures import Curve, curves
 from .page import Cell, Figure, Section, Table, image, render, training_figures
 
@@ -31,7 +31,7 @@ def write_comparison(folders: Sequence[Path], out: Path) -> Path:
     names = [folder.resolve().name for folder in folders]
     if len(set(names)) < len(names):
         raise ValueError(f"runs must have different names, got {', '.join(names)}")
-    parts = {name: evaluated(open_run(f), f) for name, f in zip(names, folders, strict=True)}
+    parts = {name: evaluated(open_model(f), f) for name, f in zip(names, folders, strict=True)}
     pictures = [
         Figure(image((folder / "samples.png").read_bytes()), name)
         for name, folder in zip(names, folders, strict=True)

@@ -3,7 +3,7 @@ r"""Curves and histograms as SVG that stands inside a page and takes its colours
 Each panel is a figure of its own, so that a narrow screen can put them below each other and the
 letters stay as large as those of the page.
 
-Pictures of chains as they run, and of samples beside the training rows nearest to them.
+Pictures of chains as they model, and of samples beside the training rows nearest to them.
 """
 
 from __future__ import annotations
@@ -25,12 +25,10 @@ import torch
 from torch import Tensor
 
 from ..data import Dataset
-from ..methods.condition import Unconditional, Visible, condition_of
 from ..metrics.neighbours import nearest
+from ..model import Model
 from ..rng import generator
 from ..train.pictures import image_png
-from ..train.run import Run
-from ..train.sampling import available, draw, move, moves_latents
 from ..walkers import evaluate
 
 __all__ = ["Curve", "bars", "curves", "film", "heat_map", "histograms", "neighbours", "panel"]
@@ -261,7 +259,7 @@ CHAINS, PAIRS = 5, 16
 SCATTERED = 500
 
 
-def film(run: Run, from_data: bool) -> tuple[bytes, str] | None:
+def film(model: Model, from_data: bool) -> tuple[bytes, str] | None:
     """Returns a PNG of chains at more and more steps, and what it shows; None for other rows.
 
     None as well for a model that is given something, which has no energy of x alone.
@@ -269,28 +267,28 @@ def film(run: Run, from_data: bool) -> tuple[bytes, str] | None:
     Images are one row a chain, points in the plane one panel a look.
 
     Arguments:
-        run: The run.
+        model: The model.
         from_data: Whether they start from held-out data instead of noise. Of a generalized model
             there are those from latent noise only.
     """
-    data, usual = run.dataset, run.settings.method.steps
+    data, usual = model.data, model.method.steps
     image, plane = len(data.event_shape) == 3, data.event_shape == (2,)
-    given = not isinstance(condition_of(run.method), Unconditional)
+    given = not model.method.condition.unconditional
     if given or not (image or plane):
         return None
-    rng = generator(run.settings.seed, "film", int(from_data), data.train.device)
+    rng = generator(model.settings.seed, "film", int(from_data), data.train.device)
     n = CHAINS if image else SCATTERED
     rows = data.test if len(data.test) >= n else data.train
     x = rows[:n] if from_data else data.noise(n, rng)
     looks = sorted({0, 1, usual // 4, usual // 2, usual, 2 * usual, 5 * usual, 10 * usual})
-    if moves_latents(run):
+    if model.method.latent:
         if from_data:  # whose latent variables are not known
             return None
-        frames = [walkers.x for walkers in run.method.trajectory(run.model, n, looks, rng)]
+        frames = [walkers.x for walkers in model.method.trajectory(model.module, n, looks, rng)]
     else:
-        chains, frames = evaluate(run.model, x), [x]
+        chains, frames = evaluate(model.module, x), [x]
         for before, after in pairwise(looks):
-            chains = move(run, chains, after - before, rng)
+            chains = model.move(chains, after - before, rng)
             frames.append(chains.x)
     said = f"after {', '.join(f'{look:,}' for look in looks)} steps, {usual} in training"
     frames = [frame.nan_to_num(0.0) for frame in frames]
@@ -299,17 +297,17 @@ def film(run: Run, from_data: bool) -> tuple[bytes, str] | None:
     return _scatters(frames, looks, data), said
 
 
-def neighbours(run: Run) -> bytes | None:
+def neighbours(model: Model) -> bytes | None:
     """Returns a PNG of samples, each with the nearest training row below it; None for other rows.
 
     Arguments:
-        run: The run.
+        model: The model.
     """
-    data = run.dataset
-    if len(data.event_shape) != 3 or isinstance(condition_of(run.method), Visible):
+    data = model.data
+    if len(data.event_shape) != 3 or model.method.condition.completes:
         return None
-    rng = generator(run.settings.seed, "neighbours", 0, data.train.device)
-    x = draw(run, available(run, PAIRS), rng).x
+    rng = generator(model.settings.seed, "neighbours", 0, data.train.device)
+    x = model.draw(model.available(PAIRS), rng).x
     x = x[x.flatten(1).isfinite().all(1)]
     if not len(x):
         return None

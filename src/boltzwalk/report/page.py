@@ -12,16 +12,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..checkpoint import write_atomically
 from ..diagnostics.oscillation import oscillation
 from ..evaluation.evaluate import PARTS, evaluated, refusal
 from ..evaluation.measure import Measure, Part
-from ..methods.condition import Classes, Visible, condition_of
+from ..model import Model
 from ..settings.settings import to_yaml
-from ..train.checkpoint import write_atomically
-from ..train.execute import unseen
 from ..train.folder import read_rows, read_trace
 from ..train.pictures import picture
-from ..train.run import Run
 from .figures import Curve, bars, curves, film, histograms, neighbours
 from .summary import Number
 
@@ -97,33 +95,33 @@ class Section:
 
 
 def write_report(
-    run: Run, folder: Path, numbers: Sequence[Number] = (), out: Path | None = None
+    model: Model, folder: Path, numbers: Sequence[Number] = (), out: Path | None = None
 ) -> Path:
     """Writes the report of a run and returns its path; what was evaluated is read, not computed.
 
     Arguments:
-        run: The run.
+        model: The model.
         folder: Its folder.
         numbers: The numbers that closed its training, shown where there is no evaluation.
         out: Where to; None for `report.html` in the folder.
     """
-    parts = evaluated(run, folder)
+    parts = evaluated(model, folder)
     verdicts = [
         Verdict(TITLES[name].lower(), part.label, part.reason, _tone(part.label))
         for name, part in parts.items()
         if part.label
     ]
-    missing = [name for name in PARTS if name not in parts and not refusal(run, name)]
+    missing = [name for name in PARTS if name not in parts and not refusal(model, name)]
     path = out or folder / "report.html"
     page = render(
         folder.resolve().name,
-        f"{run.update:,} updates of {run.settings.updates:,}; {run.dataset.source}",
+        f"{model.update:,} updates of {model.settings.updates:,}; {model.data.source}",
         verdicts,
         [
-            _pictures(run, folder),
+            _pictures(model, folder),
             *_evaluation(parts, missing, folder, numbers),
             _training(folder, parts.get("training")),
-            _cost(run, folder),
+            _cost(model, folder),
         ],
     )
     write_atomically(path, page.encode())
@@ -212,21 +210,21 @@ def _tone(label: str) -> str:
     return "good" if label in GOOD else "bad" if label in BAD else ""
 
 
-def _pictures(run: Run, folder: Path) -> Section:
+def _pictures(model: Model, folder: Path) -> Section:
     """Samples beside data, their nearest neighbours, and chains as they run."""
-    data = run.dataset
-    rows, split = unseen(data)
+    data = model.data
+    rows, split = data.test_rows()
     shown = 100 if len(data.event_shape) == 3 else 1000
     figures = [
-        Figure(image((folder / "samples.png").read_bytes()), _shown(run)),
+        Figure(image((folder / "samples.png").read_bytes()), _shown(model)),
         Figure(image(picture(rows[:shown], data)), f"{split} data"),
     ]
-    beside = neighbours(run)
+    beside = neighbours(model)
     if beside is not None:
         caption = "samples, and below each the training image nearest to it"
         figures.append(Figure(image(beside), caption, wide=True))
     for from_data in (False, True):
-        strip = film(run, from_data)
+        strip = film(model, from_data)
         if strip is not None:
             png, said = strip
             start = "held-out data" if from_data else "noise"
@@ -234,12 +232,11 @@ def _pictures(run: Run, folder: Path) -> Section:
     return Section("Samples", figures=figures)
 
 
-def _shown(run: Run) -> str:
+def _shown(model: Model) -> str:
     """What the picture of samples shows."""
-    if isinstance(condition_of(run.method), Visible):
-        return "pictures not learnt from: what is visible, filled in, the truth"
-    classes = isinstance(condition_of(run.method), Classes)
-    return "samples, a line for each class" if classes else "samples"
+    if model.method.condition.completes:
+        return "held-out images: observed pixels, completions, the images"
+    return "samples, a line for each class" if model.method.condition.classes else "samples"
 
 
 def _evaluation(
@@ -324,7 +321,7 @@ def _training(folder: Path, part: Part | None) -> Section:
     return Section("Training", figures=figures, tables=[Table(rows)] if rows else [])
 
 
-def _cost(run: Run, folder: Path) -> Section:
+def _cost(model: Model, folder: Path) -> Section:
     """What the run cost, its settings and where it ran."""
     costs = read_rows(folder / "cost.jsonl")
     rows = []
@@ -336,7 +333,7 @@ def _cost(run: Run, folder: Path) -> Section:
             [Cell("peak memory"), Cell(f"{last['peak_memory_mb']:,.0f} MB", "value"), Cell("")],
         ]
     environment = folder / "environment.yaml"
-    blocks = [{"title": "Settings", "text": to_yaml(run.settings), "open": False}]
+    blocks = [{"title": "Settings", "text": to_yaml(model.settings), "open": False}]
     if environment.is_file():
         blocks.append({"title": "Versions", "text": environment.read_text(), "open": False})
     return Section("Cost and settings", tables=[Table(rows)] if rows else [], blocks=blocks)

@@ -13,25 +13,14 @@ from ..completion import complete, judge, make_inputs
 from ..completion import held_out as held_out_inputs
 from ..completion.judge import standard_error
 from ..completion.variants import Plan, usual_mask
-from ..data import Toy
 from ..diagnostics.findings import latent_use, partition_finding
 from ..diagnostics.verdict import verdict
 from ..evaluation.modes import has_classes, mode_masses, target_shares
-from ..methods.condition import Unconditional, Visible, condition_of
 from ..metrics.classifier import classifier_for, judge_classes
 from ..metrics.quadrature import log_z_in_the_plane
+from ..model import Model
 from ..rng import generator
-from ..train.execute import unseen
 from ..train.folder import read_rows, read_trace
-from ..train.run import Run
-from ..train.sampling import (
-    available,
-    density_temperature,
-    draw,
-    moves_latents,
-    own_energy,
-    weighted_walkers,
-)
 from ..walkers import effective_sample_size
 
 __all__ = ["Number", "summarise"]
@@ -54,33 +43,33 @@ class Number(NamedTuple):
     meaning: str
 
 
-def summarise(run: Run, folder: Path) -> list[Number]:
+def summarise(model: Model, folder: Path) -> list[Number]:
     """Returns the numbers that close a finished run.
 
     Arguments:
-        run: The run as it was saved last.
+        model: The model.
         folder: Its folder, for the log and the cost.
     """
     rows, costs = read_rows(folder / "log.jsonl"), read_rows(folder / "cost.jsonl")
-    n = available(run, SAMPLES)
-    rng = generator(run.settings.seed, "summary", 0, run.settings.device)
-    x = draw(run, n, rng).x
-    held_out, split = unseen(run.dataset)
-    numbers, condition = [], condition_of(run.method)
+    n = model.available(SAMPLES)
+    rng = generator(model.settings.seed, "summary", 0, model.settings.device)
+    x = model.draw(n, rng).x
+    held_out, split = model.data.test_rows()
+    numbers, condition = [], model.method.condition
     if not bool(x.isfinite().all()):
         share = 1 - float(x.isfinite().flatten(1).all(1).float().mean())
         numbers.append(Number("samples", "not finite", f"{share:.0%} of {n}: the model is broken"))
-    elif isinstance(condition, Visible):
-        numbers += _completions(run, rng)
-    elif has_classes(run.dataset):
-        numbers += _classes(run, x)
-    if isinstance(condition, Unconditional):
-        numbers += _energies(run, x, held_out, split)
+    elif condition.completes:
+        numbers += _completions(model, rng)
+    elif has_classes(model.data):
+        numbers += _classes(model, x)
+    if condition.unconditional:
+        numbers += _energies(model, x, held_out, split)
     if rows:
         found = verdict(rows, read_trace(folder))
         numbers.append(Number("training", found.label, found.reason))
         numbers += [Number(*finding) for finding in (*latent_use(rows), *partition_finding(rows))]
-        numbers += _weights(rows[-1], run.dataset.log_volume) + _chain(rows[-1])
+        numbers += _weights(rows[-1], model.data.log_volume) + _chain(rows[-1])
     if costs:
         cost = costs[-1]
         text = f"{cost['seconds']:.0f} s, {cost['peak_memory_mb']:.0f} MB"
@@ -88,24 +77,24 @@ def summarise(run: Run, folder: Path) -> list[Number]:
     return numbers
 
 
-def _energies(run: Run, x: Tensor, held_out: Tensor, split: str) -> list[Number]:
+def _energies(model: Model, x: Tensor, held_out: Tensor, split: str) -> list[Number]:
     """What a density of x alone says of rows: masses, a likelihood where there is one, energies."""
-    numbers = _masses(run)
-    if run.dataset.event_shape == (2,) and density_temperature(run) > 0:
-        numbers.append(_likelihood(run, held_out, split))
+    numbers = _masses(model)
+    if model.data.event_shape == (2,) and model.temperature > 0:
+        numbers.append(_likelihood(model, held_out, split))
     with torch.no_grad():
-        seen, drawn = run.model(held_out[: len(x)]).mean(), run.model(x).mean()
+        seen, drawn = model.module(held_out[: len(x)]).mean(), model.module(x).mean()
     text = f"{seen:.3g} / {drawn:.3g}"
-    what = ", relative to the base" if moves_latents(run) else ""
+    what = ", relative to the base" if model.method.latent else ""
     return [*numbers, Number("energy", text, f"mean of {split} data / of samples{what}")]
 
 
-def _completions(run: Run, rng: torch.Generator) -> list[Number]:
+def _completions(model: Model, rng: torch.Generator) -> list[Number]:
     """How far completions of rows that were not learnt from are from the truth."""
-    original, rows = held_out_inputs(run.dataset, COMPLETED)
-    mask = usual_mask(run, original)
-    inputs = make_inputs(run.dataset, original, mask, None)
-    found = judge(run, inputs, complete(run, inputs, Plan(n=4), rng))
+    original, rows = held_out_inputs(model.data, COMPLETED)
+    mask = usual_mask(model, original)
+    inputs = make_inputs(model.data, original, mask, None)
+    found = judge(model, inputs, complete(model, inputs, Plan(n=4), rng))
     return [
         Number(
             f"error, {one.name}",
@@ -151,53 +140,53 @@ def _chain(row: dict[str, float]) -> list[Number]:
 
 
 @torch.no_grad()
-def _likelihood(run: Run, rows: Tensor, split: str) -> Number:
+def _likelihood(model: Model, rows: Tensor, split: str) -> Number:
     """The likelihood of rows in the plane, where log Z is a sum over a grid."""
-    data, temperature = run.dataset, density_temperature(run)
+    data, temperature = model.data, model.temperature
     name = f"{split} nll"
     try:
-        model = own_energy(run)
+        energy = model.density_energy()
     except ValueError as reason:
         return Number(name, "unknown", str(reason))
     log_z, finer = (
-        log_z_in_the_plane(model, data.train, temperature, points) for points in (400, 475)
+        log_z_in_the_plane(energy, data.train, temperature, points) for points in (400, 475)
     )
     if not abs(log_z - finer) < GRIDS_AGREE:
         why = (
             f"log Z of two grids differs by {abs(log_z - finer):.2g}: too sharp at this temperature"
         )
         return Number(name, "unknown", why)
-    nats = model(rows).cpu().double() / temperature + finer + data.log_volume
+    nats = energy(rows).cpu().double() / temperature + finer + data.log_volume
     error = 1.96 * float(nats.std()) / math.sqrt(len(nats))
     truth = ""
-    if isinstance(run.settings.data, Toy) and run.settings.data.has_density:
-        exact = -run.settings.data.density().log_density(rows.cpu().double()).mean()
+    if (log_density := getattr(model.settings.data, "true_log_density", None)) is not None:
+        exact = -log_density(rows.cpu().double()).mean()
         truth = f"; the true density has {float(exact):.3f}"
     text = f"{float(nats.mean()):.3f} ± {error:.3f} nats"
     return Number(name, text, f"a row, in the units of the data, by quadrature{truth}")
 
 
-def _masses(run: Run) -> list[Number]:
+def _masses(model: Model) -> list[Number]:
     """The masses of the modes of a mixture, exact, beside those of the data."""
-    found, target = mode_masses(run), target_shares(run.dataset)
+    found, target = mode_masses(model), target_shares(model.data)
     if found is None:
         return []
     text, wanted = (" / ".join(f"{v:.4f}" for v in s.values()) for s in (found, target))
     return [Number("mode masses", text, f"of {' / '.join(found)}, exact; the data have {wanted}")]
 
 
-def _classes(run: Run, x: Tensor) -> list[Number]:
+def _classes(model: Model, x: Tensor) -> list[Number]:
     """What a small classifier fitted on the same data says of the samples, or of the walkers."""
-    classifier, walkers = classifier_for(run.dataset), weighted_walkers(run)
+    classifier, walkers = classifier_for(model.data), model.weighted_walkers()
     log_w = None
     if walkers is not None and bool(walkers.x.isfinite().all()):
         x, log_w = walkers.x, walkers.log_w
-    judged = judge_classes(classifier, x, run.dataset, log_w)
-    names = run.dataset.class_names
+    judged = judge_classes(classifier, x, model.data, log_w)
+    names = model.data.class_names
     shares = " ".join(f"{names[label]}:{share:.0%}" for label, share in judged.shares.items())
     numbers = []
     if log_w is not None:
-        target = target_shares(run.dataset)
+        target = target_shares(model.data)
         wanted = " ".join(f"{name}:{share:.0%}" for name, share in target.items())
         pairs = zip(judged.shares.values(), target.values(), strict=True)
         off = sum(abs(found - share) for found, share in pairs) / 2

@@ -25,16 +25,13 @@ from statistics import mean, stdev
 import torch
 from torch import Tensor
 
-from ..data import Modes
-from ..energies.learnt_mixture import LearntMixture
-from ..evaluation.modes import class_shares, has_classes, target_shares
+from ..evaluation.modes import class_shares, has_classes, mode_masses, target_shares
 from ..evaluation.partition import partition
 from ..metrics.classifier import classifier_for
+from ..model import Model
 from ..rng import generator
-from ..train.execute import unseen
 from ..train.folder import checkpoints, read_rows
-from ..train.run import Run, open_run
-from ..train.sampling import known_log_z
+from ..train.run import open_model
 
 __all__ = ["aligned", "interval", "table_beside", "table_of_densities"]
 
@@ -48,15 +45,15 @@ def table_beside(folders: Sequence[Path]) -> str:
     Raises:
         ValueError: If a folder holds no run.
     """
-    runs = [open_run(folder) for folder in folders]
-    data, target = runs[0].dataset, target_shares(runs[0].dataset)
+    models = [open_model(folder) for folder in folders]
+    data, target = models[0].data, target_shares(models[0].data)
     classifier = classifier_for(data) if has_classes(data) else None
-    rows = [["", *target, f"{unseen(data)[1]} nll", "KL from the data", "time an update"]]
-    rows.append(["data", *map(_share, target.values()), *_truth(runs[0])])
-    for folder, run in zip(folders, runs, strict=True):
-        shares = class_shares(run, classifier) or {}
+    rows = [["", *target, f"{data.test_rows()[1]} nll", "KL from the data", "time an update"]]
+    rows.append(["data", *map(_share, target.values()), *_truth(models[0])])
+    for folder, model in zip(folders, models, strict=True):
+        shares = class_shares(model, classifier) or {}
         masses = [_share(shares[name]) if name in shares else "" for name in target]
-        rows.append([folder.name, *masses, *_likelihood(run), _pace(folder)])
+        rows.append([folder.name, *masses, *_likelihood(model), _pace(folder)])
     return aligned(rows)
 
 
@@ -64,30 +61,30 @@ def _share(share: float) -> str:
     return f"{share:.4f}"
 
 
-def _truth(run: Run) -> list[str]:
+def _truth(model: Model) -> list[str]:
     """The cross-entropy of the true density, its divergence from itself, and no time."""
-    nats = _true_nats(run)
+    nats = _true_nats(model)
     return ["", "", ""] if nats is None else [interval(nats, 2), "0", ""]
 
 
 @torch.no_grad()
-def _likelihood(run: Run) -> list[str]:
+def _likelihood(model: Model) -> list[str]:
     """The cross-entropy of a run and its divergence, where they are exact."""
-    model, truth = run.model, _true_nats(run)
-    if not isinstance(model, LearntMixture) or run.settings.method.kernel.temperature != 1:
+    log_z, truth = model.known_log_z(), _true_nats(model)
+    if log_z is None or mode_masses(model) is None:
         return ["", ""]
-    rows = unseen(run.dataset)[0]
-    nats = model(rows).cpu().double() + model.log_z + run.dataset.log_volume
+    rows = model.data.test_rows()[0]
+    nats = model.module(rows).cpu().double() + log_z + model.data.log_volume
     return [interval(nats, 2), "" if truth is None else interval(nats - truth, 4)]
 
 
-def _true_nats(run: Run) -> Tensor | None:
+def _true_nats(model: Model) -> Tensor | None:
     """The surprise of each held-out row under the density that the rows are drawn from."""
-    data = run.settings.data
-    if not isinstance(data, Modes):
+    log_density = getattr(model.settings.data, "true_log_density", None)
+    if log_density is None:
         return None
-    density = data.density()
-    return density(unseen(run.dataset)[0].cpu().double()) + density.log_z
+    nats: Tensor = -log_density(model.data.test_rows()[0].cpu().double())
+    return nats
 
 
 def interval(values: Tensor, digits: int) -> str:
@@ -129,9 +126,9 @@ def table_of_densities(groups: Sequence[Sequence[Path]]) -> str:
         groups: The run folders.
 
     Raises:
-        ValueError: If a folder holds no run, or the log Z of one is not known.
+        ValueError: If a folder holds no model, or the log Z of one is not known.
     """
-    split = unseen(open_run(groups[0][0]).dataset)[1]
+    split = open_model(groups[0][0]).data.test_rows()[1]
     head = ["", f"{split} nll", "update", "at the end", "c", "log mean weight", "log Z", "ESS", "s"]
     rows = [head]
     for group in groups:
@@ -144,13 +141,13 @@ def _row(group: Sequence[Path]) -> list[str]:
     """The cells of the runs of one group."""
     taken, ends, updates, seconds, partitions = [], [], [], [], []
     for folder in group:
-        run, last = open_run(folder), open_run(checkpoints(folder)[0])
-        taken.append(_nats(run))
+        model, last = open_model(folder), open_model(checkpoints(folder)[0])
+        taken.append(_nats(model))
         ends.append(float(_nats(last).mean()))
-        updates.append(str(run.update))
+        updates.append(str(model.update))
         seconds.append(read_rows(folder / "cost.jsonl")[-1]["seconds"])
-        rng = generator(run.settings.seed, "table", 0, run.settings.device)
-        partitions.append(partition(run, rng))
+        rng = generator(model.settings.seed, "table", 0, model.settings.device)
+        partitions.append(partition(model, rng))
     means = [float(nats.mean()) for nats in taken]
     nll = interval(taken[0], 2) if len(taken) == 1 else _spread(means, 2)
     shares = [p.effective / p.samples if p.samples else math.nan for p in partitions]
@@ -167,16 +164,16 @@ def _row(group: Sequence[Path]) -> list[str]:
 
 
 @torch.no_grad()
-def _nats(run: Run) -> Tensor:
+def _nats(model: Model) -> Tensor:
     """The surprise of each held-out row, in model units."""
-    known = known_log_z(run)
+    known = model.known_log_z()
     if known is None:
         raise ValueError(
             "densities are compared where log Z is known, got a "
-            f"{type(run.settings.energy).__name__}; judge it by `boltzwalk evaluate`"
+            f"{type(model.settings.energy).__name__}; judge it by `boltzwalk evaluate`"
         )
-    rows = unseen(run.dataset)[0]
-    energies: Tensor = run.model(rows)
+    rows = model.data.test_rows()[0]
+    energies: Tensor = model.module(rows)
     return energies.cpu().double() + known
 
 

@@ -1,11 +1,9 @@
-r"""The work of a run: updates, and all that its folder gets between them.
-
-What a run says of rows that it does not learn from, while it learns.
+r"""The training driver: updates, log, checkpoints, pictures, and metrics of validation rows.
 
 With :math:`\log Z` from weighted walkers, the mean of :math:`U(x) / T + \log Z` over held-out rows
-is the cross-entropy in nats, in model units; what original units add is
-:attr:`~boltzwalk.data.Dataset.log_volume`. Of an energy that knows its :math:`\log Z` it is exact,
-and says which update to keep.
+is the cross-entropy in nats, in model units; original units add
+:attr:`~boltzwalk.data.Dataset.log_volume`. For an energy that knows its :math:`\log Z` it is exact,
+and decides which update is kept.
 """
 
 from __future__ import annotations
@@ -20,22 +18,25 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import nn
 
+from ..checkpoint import write_atomically
 from ..data import Dataset
-from ..methods.condition import Classes, Unconditional, Visible, condition_of
+from ..data.rows import Batch
+from ..model import Model
 from ..rng import generator
 from ..settings.settings import Settings
 from . import folder as run_folder
-from .checkpoint import write_atomically
+from .code import write_code
+from .description import write_description
 from .folder import NLL, Recorder
-from .loop import Update, train
+from .loop import Update, train_loop
 from .pictures import image_png, picture, picture_of_classes
-from .process import StopRequest, only_process, peak_memory
+from .process import only_process, peak_memory
 from .run import Run, restore_newest, save, start
-from .sampling import available, density_temperature, draw, known_log_z
+from .signals import StopRequest
 
-__all__ = ["Progress", "draw_picture", "execute", "held_out", "unseen", "updates"]
+__all__ = ["Progress", "draw_picture", "execute", "updates", "validation_metrics"]
 
 
 PICTURED = 100
@@ -56,6 +57,7 @@ def execute(
     stop: StopRequest | None = None,
     dataset: Dataset | None = None,
     events: bool = True,
+    energy: nn.Module | None = None,
 ) -> Iterator[Progress]:
     """Trains a run in its folder, from where it stopped, one update for each item asked for.
 
@@ -65,17 +67,20 @@ def execute(
         stop: A request to stop, looked at after each update. What was learnt is saved first.
         dataset: The data on the device of the run, where they were loaded before.
         events: Whether TensorBoard gets the log as well, where it is installed.
+        energy: The module that learns, where it was given in Python; None builds it.
 
     Raises:
         ValueError: If the folder holds another run, or the settings do not fit each other.
         FloatingPointError: If the loss or its gradient is not finite.
         OSError: If the folder cannot be written.
     """
-    fresh = start(settings, dataset)
+    fresh = start(settings, dataset, energy)
     run_folder.prepare(folder, settings)
     with only_process(folder):
-        found = run_folder.checkpoints(folder)
-        now = restore_newest(fresh, found) if found else fresh
+        saved = run_folder.checkpoints(folder)
+        now = restore_newest(fresh, saved) if saved else fresh
+        write_description(folder, now.dataset)
+        write_code(folder, settings)
         run_folder.remove_temporaries(folder)
         for name in run_folder.ROWS:
             run_folder.truncate_rows(folder / name, now.update)
@@ -100,14 +105,14 @@ def _trained(
         if last or done.update % output.log_every == 0:
             trace.write(done.update)
             row = {"update": done.update} | {k: float(v) for k, v in done.info.items()}
-            row |= held_out(now, row)
+            row |= validation_metrics(now, row)
             run_folder.append_row(folder / "log.jsonl", row)
             run_folder.append_row(folder / "cost.jsonl", clock.row(now))
             for key, value in row.items() if events else ():
                 events.add_scalar(key, value, done.update)
         stopping = stop is not None and stop.asked
         if last or (output.picture_every and done.update % output.picture_every == 0):
-            draw_picture(now, folder)
+            draw_picture(now.model(folder), folder)
         if last or stopping or done.update % output.save_every == 0:
             trace.write(done.update)
             run_folder.flush_rows(folder)  # a checkpoint must not know more than the log
@@ -133,8 +138,8 @@ def _traced(done: Iterator[Update[Any]], trace: Recorder, update: int) -> Iterat
 
 def updates(run: Run) -> Iterator[Update[Any]]:
     """Returns the updates that a run has left, each made when it is asked for."""
-    settings, condition = run.settings, condition_of(run.method)
-    return train(
+    settings, condition = run.settings, run.method.condition
+    return train_loop(
         run.energy,
         run.method,
         lambda rng: condition.batch(run.dataset, settings.batch, rng),
@@ -147,7 +152,7 @@ def updates(run: Run) -> Iterator[Update[Any]]:
         clip=settings.clip_gradient,
         average=run.average,
         bfloat16=settings.precision == "bf16",
-        watch=partial(settings.witness.step, settings.method.kernel),
+        watch=partial(settings.witness.step, run.method.kernel),
         witness=run.witness,
     )
 
@@ -168,27 +173,26 @@ def _named(progress: Iterator[Progress], folder: Path) -> Iterator[Progress]:
         raise FloatingPointError(f"{error}. {where}") from error
 
 
-def draw_picture(run: Run, folder: Path) -> None:
+def draw_picture(model: Model, folder: Path) -> None:
     """Draws samples into the folder, under the number of the update and as samples.png.
 
-    A model of classes has a line for each; one that is given the visible part of a picture fills in
-    pictures it has not learnt from: what is visible above, the truth below.
+    A model of classes has a line for each; one that completes images has three lines: the observed
+    pixels of held-out images, their completions, and the images.
     """
-    data, condition = run.dataset, condition_of(run.method)
-    rng = generator(run.settings.seed, "picture", run.update, run.settings.device)
-    n = available(run, PICTURED if len(data.event_shape) == 3 else 1000)
-    if isinstance(condition, Visible):
-        rows = unseen(data)[0][:COMPLETED]
-        c = condition.of(rows, rng)
-        x = draw(run, len(rows), rng, c=c).x
+    data, condition = model.data, model.method.condition
+    rng = generator(model.settings.seed, "picture", model.update, model.device)
+    n = model.available(PICTURED if len(data.event_shape) == 3 else 1000)
+    if condition.completes:
+        rows = data.test_rows()[0][:COMPLETED]
+        c = condition.of(Batch(rows), rng)
+        assert c is not None
+        x = model.draw(len(rows), rng, c=c).x
         png = image_png(torch.cat([c[:, :-1], x, rows]), data, len(rows))
-    elif isinstance(condition, Classes):
-        labels = condition.evenly(data.labelled(), n)
-        x = draw(run, n, rng, c=condition.asked(labels)).x
-        png = picture_of_classes(x, labels, data)
     else:
-        png = picture(draw(run, n, rng).x, data)
-    write_atomically(folder / "samples" / f"update_{run.update:08d}.png", png)
+        labels = condition.labels(data, n)
+        x = model.draw(n, rng, c=condition.of_labels(labels)).x
+        png = picture(x, data) if labels is None else picture_of_classes(x, labels, data)
+    write_atomically(folder / "samples" / f"update_{model.update:08d}.png", png)
     write_atomically(folder / "samples.png", png)
 
 
@@ -223,22 +227,14 @@ ROWS = 1000
 """The rows whose energies are taken at every row of the log, at most."""
 
 
-def unseen(dataset: Dataset) -> tuple[Tensor, str]:
-    """Returns rows that were not trained on, and their split; training rows if there are none."""
-    for rows, name in ((dataset.test, "test"), (dataset.validation, "validation")):
-        if len(rows):
-            return rows, name
-    return dataset.train, "training"
-
-
 @torch.no_grad()
-def held_out(run: Run, row: dict[str, float]) -> dict[str, float]:
-    """Returns what the log gets beside the numbers of an update.
+def validation_metrics(run: Run, row: dict[str, float]) -> dict[str, float]:
+    """Returns the metrics of validation rows to log beside the numbers of an update.
 
-    The mean energy of validation rows; where the energy knows its log Z, this and the exact mean of
-    -log p; where walkers carry log Z, the cross-entropy with it; and where a witness does, the same
-    with the half-width of its 95 % interval, which has both the error of log Z and that of the mean
-    over the rows.
+    The mean energy; where the energy knows its log Z, this and the exact mean of -log p; where
+    walkers carry log Z, the cross-entropy with it; and where a witness does, the same with the
+    half-width of its 95 % interval, which has both the error of log Z and that of the mean over the
+    rows.
 
     Arguments:
         run: The run after an update.
@@ -246,22 +242,22 @@ def held_out(run: Run, row: dict[str, float]) -> dict[str, float]:
     """
     rows = run.dataset.validation
     rows = rows[:: -(-len(rows) // ROWS) or 1]  # spread over all of them, which may be sorted
-    temperature = density_temperature(run)
-    given = not isinstance(condition_of(run.method), Unconditional)
-    if len(rows) < 2 or not temperature > 0 or given:  # energies given different c say nothing
+    model = run.judged_on(run.dataset)
+    temperature, unconditional = model.temperature, model.method.condition.unconditional
+    if len(rows) < 2 or not temperature > 0 or not unconditional:
         return {}
     u = run.energy(rows).cpu().double() / temperature
-    found = {"energy_validation": float(u.mean()) * temperature}
+    metrics = {"energy_validation": float(u.mean()) * temperature}
     if "log_z" in row:
-        found["cross_entropy_validation"] = float(u.mean()) + row["log_z"]
-    log_z = known_log_z(run)
+        metrics["cross_entropy_validation"] = float(u.mean()) + row["log_z"]
+    log_z = model.known_log_z()
     if run.average is not None and (log_z is not None or "witness_log_z" in row):
-        u = run.model(rows).cpu().double() / temperature
+        u = model.module(rows).cpu().double() / temperature
     if log_z is not None and temperature == 1:
-        found[NLL] = float(u.mean()) + log_z
-        found["log_z_exact"] = log_z
+        metrics[NLL] = float(u.mean()) + log_z
+        metrics["log_z_exact"] = log_z
     if "witness_log_z" in row:
         error = 1.96 * float(u.std()) / math.sqrt(len(u))
-        found["witness_cross_entropy"] = float(u.mean()) + row["witness_log_z"]
-        found["witness_cross_entropy_half_width"] = math.hypot(error, row["witness_half_width"])
-    return found
+        metrics["witness_cross_entropy"] = float(u.mean()) + row["witness_log_z"]
+        metrics["witness_cross_entropy_half_width"] = math.hypot(error, row["witness_half_width"])
+    return metrics

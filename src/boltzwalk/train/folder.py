@@ -37,9 +37,9 @@ import torch
 import yaml
 from torch import Tensor
 
+from ..checkpoint import write_atomically
 from ..settings.settings import Settings, carries_weights, from_yaml, to_yaml
 from ..settings.tree import differences, to_tree
-from .checkpoint import write_atomically
 
 __all__ = [
     "FAILURE",
@@ -53,6 +53,7 @@ __all__ = [
     "checkpoint_path",
     "checkpoints",
     "flush_rows",
+    "folder_of",
     "prepare",
     "prune",
     "read_rows",
@@ -87,6 +88,9 @@ FIXED = (
     "witness.replicates",
 )
 """The settings that a run cannot change when it goes on."""
+
+MOVABLE = ("data.path", "data.root")
+"""The settings of where data lie: their digest proves that they are the same."""
 
 WEIGHTED = ("method.kernel.temperature",)
 """Nor these, where walkers carry weights: they are those of one density."""
@@ -130,7 +134,7 @@ def change(folder: Path, settings: Settings) -> None:
     dropped = f"witness.walkers: {before.witness.walkers}, now 0"  # it may leave, but not come in
     fixed = FIXED + WEIGHTED if carries_weights(before) else FIXED
     for line in changed:
-        if line.startswith(fixed) and line != dropped:
+        if line.startswith(fixed) and not line.startswith(MOVABLE) and line != dropped:
             raise ValueError(
                 f"a run cannot go on with another {line.split(':')[0]} ({line}); train a new one"
             )
@@ -144,7 +148,9 @@ def change(folder: Path, settings: Settings) -> None:
 def _fixed(settings: Settings) -> dict[str, Any]:
     """The settings that the same command must repeat."""
     free = ("device", "threads", "precision", "output")
-    return {key: value for key, value in to_tree(settings).items() if key not in free}
+    tree = {key: value for key, value in to_tree(settings).items() if key not in free}
+    tree["data"] = {k: v for k, v in tree["data"].items() if f"data.{k}" not in MOVABLE}
+    return tree
 
 
 def read_settings(folder: Path) -> Settings:
@@ -160,6 +166,11 @@ def read_settings(folder: Path) -> Settings:
             "runs are made by `boltzwalk train`"
         )
     return from_yaml(path.read_text(), path)
+
+
+def folder_of(path: Path) -> Path:
+    """Returns the run folder of a path: a run folder, or one of its checkpoints."""
+    return path.parent.parent if path.is_file() else path
 
 
 def checkpoint_path(folder: Path, update: int) -> Path:

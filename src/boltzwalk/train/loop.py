@@ -4,42 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from ..data.rows import Batch
+from ..method import Method
 from ..networks.spectral import power_iteration
 from ..rng import generator
 from ..walkers import Walkers
 
-__all__ = ["Method", "Update", "Watch", "train"]
+__all__ = ["Update", "Watch", "train_loop"]
 
 State = TypeVar("State")
 
 Watch: TypeAlias = Callable[
     [nn.Module, Walkers, torch.Generator], tuple[Walkers, dict[str, Tensor]]
 ]
-"""Moves walkers that watch after an update of the energy, and says what they saw."""
-
-
-class Method(Protocol[State]):
-    """How an energy learns; the gradient of the loss of a step is the update."""
-
-    def step(
-        self,
-        energy: nn.Module,
-        data: Any,  # noqa: ANN401  # rows, with what the method asks for beside them
-        state: State,
-        rng: torch.Generator,
-    ) -> tuple[Tensor, State, dict[str, Tensor]]:
-        """Returns the loss, the next state and what to log."""
-        ...
+"""Moves the witness after an update of the energy, and returns its metrics."""
 
 
 class Update(NamedTuple, Generic[State]):
-    """What one update leaves behind."""
+    """The result of one update."""
 
     update: int  # how many have been done
     state: State
@@ -47,10 +35,10 @@ class Update(NamedTuple, Generic[State]):
     witness: Walkers | None = None
 
 
-def train(
+def train_loop(
     energy: nn.Module,
     method: Method[State],
-    batch: Callable[[torch.Generator], Any],
+    batch: Callable[[torch.Generator], Batch],
     optimizer: torch.optim.Optimizer,
     *,
     state: State,
@@ -69,11 +57,10 @@ def train(
     Arguments:
         energy: The energy that learns.
         method: How it learns.
-        batch: Draws a batch of data, shape (B, *event), from a generator; with what the method
-            asks for beside it.
+        batch: Draws a batch of data from a generator.
         optimizer: The optimizer of the parameters.
         state: The state of the method before the first update.
-        updates: The number of updates of the whole run.
+        updates: The number of updates of the run.
         first: How many of them have been done.
         seed: The numbers of update t depend on the seed and t only, so a run can go on anywhere.
         factor: The factor on the learning rate at (update, updates).
@@ -92,9 +79,9 @@ def train(
         >>> from boltzwalk.methods.contrastive import Contrastive
         >>> energy = nn.Sequential(nn.Linear(2, 8), nn.SiLU(), nn.Linear(8, 1), nn.Flatten(0))
         >>> method = Contrastive(kernel=ULA(step_size=0.1), steps=5)
-        >>> draw = lambda rng: torch.randn(16, 2, generator=rng)
+        >>> draw = lambda rng: Batch(torch.randn(16, 2, generator=rng))
         >>> optimizer = torch.optim.Adam(energy.parameters())
-        >>> for done in train(energy, method, draw, optimizer, state=None, updates=3):
+        >>> for done in train_loop(energy, method, draw, optimizer, state=None, updates=3):
         ...     print(done.update, done.info["energy_gap"].shape)
         1 torch.Size([])
         2 torch.Size([])
@@ -137,8 +124,8 @@ def train(
         if watch is not None and witness is not None:
             model = energy if average is None else average.module
             with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-                witness, seen = watch(model, witness, generator(seed, "witness", update, device))
-            info |= seen
+                witness, metrics = watch(model, witness, generator(seed, "witness", update, device))
+            info |= metrics
         yield Update(update + 1, state, info, witness)
 
 

@@ -1,4 +1,4 @@
-"""A run in memory: from settings, or from what a checkpoint kept of it."""
+"""A run in memory: from settings, or from a checkpoint."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import functools
 import hashlib
 import json
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ..data import Dataset
-from ..energy import refuse_coupled_layers
-from ..methods.condition import build_energy, condition_of
-from ..methods.replay import Replay
-from ..rng import generator
-from ..settings.settings import Settings, carries_weights, from_yaml, resolve, to_yaml
-from ..settings.tree import differences, to_tree
-from ..walkers import Walkers
-from . import folder as run_folder
-from .checkpoint import (
+from ..checkpoint import (
     flatten,
     load_checkpoint,
     load_optimizer,
@@ -31,11 +23,23 @@ from .checkpoint import (
     save_checkpoint,
     unflatten,
 )
+from ..data import Dataset
+from ..energy import refuse_coupled_layers
+from ..method import Method, learned_module, with_defaults
+from ..model import Model
+from ..rng import generator
+from ..settings.settings import Settings, carries_weights, from_yaml, resolve_auto, to_yaml
+from ..settings.tree import differences, from_tree, override, to_tree
+from ..walkers import Walkers
+from . import folder as run_folder
+from .code import code_needed
+from .description import read_description
 from .process import keep_freed_memory
 
 __all__ = [
     "Run",
     "content",
+    "open_model",
     "open_run",
     "restore",
     "restore_newest",
@@ -50,40 +54,49 @@ class Run:
 
     Attributes:
         settings: What determines it.
-        dataset: The data, on the device of the run.
+        dataset: The data, or the sample of a run folder, on the device of the run.
         energy: The energy that learns.
         method: How it learns; a network itself where it learns something beside the energy.
         average: The running average of its parameters, if there is one.
         optimizer: The optimizer of its parameters.
         state: The state of the method.
-        witness: The walkers that watch, if there are any.
-        fingerprint: The digest of the data, which tells whether they have changed.
+        witness: The witness, if there is one.
         update: How many updates have been done.
     """
 
     settings: Settings
     dataset: Dataset
     energy: nn.Module
-    method: Any  # each has a type of its own
+    method: Method[Any]
     average: AveragedModel | None
     optimizer: torch.optim.Optimizer
-    state: Any  # each method has a type of its own
+    state: Any  # of the type that the method returns
     witness: Walkers | None
-    fingerprint: str
     update: int = 0
 
-    @property
-    def model(self) -> nn.Module:
-        """The energy that draws samples: the running average where there is one."""
-        return self.energy if self.average is None else self.average.module
+    def model(self, folder: Path | None = None) -> Model:
+        """Returns the model, with a sample of the data.
 
-    def arithmetic(self) -> torch.autocast:
-        """Returns the precision that it was trained in, a context for its networks to work in."""
-        kind = torch.device(self.settings.device).type
-        return torch.autocast(kind, torch.bfloat16, enabled=self.settings.precision == "bf16")
+        Arguments:
+            folder: The run folder; None for a run that is not kept.
+        """
+        return self.judged_on(self.dataset.sample(), folder)
+
+    def judged_on(self, data: Dataset, folder: Path | None = None) -> Model:
+        """Returns the model with other rows of its data, such as all of them.
+
+        Arguments:
+            data: The rows.
+            folder: The run folder; None for a run that is not kept.
+        """
+        module = self.energy if self.average is None else self.average.module
+        digest = functools.partial(content, self)
+        return Model(
+            module, self.method, self.state, data, self.settings, self.update, digest, folder
+        )
 
     def tensors(self) -> dict[str, Tensor]:
-        """Returns all that a checkpoint holds, by dotted name."""
+        """Returns the tensors of a checkpoint, by dotted name."""
         networks = {
             f"{name}.{key}": tensor
             for name, network in _networks(self).items()
@@ -94,12 +107,15 @@ class Run:
         return networks | averages | walkers
 
 
-def start(settings: Settings, dataset: Dataset | None = None) -> Run:
+def start(
+    settings: Settings, dataset: Dataset | None = None, energy: nn.Module | None = None
+) -> Run:
     """Returns a run before its first update, from resolved settings.
 
     Arguments:
         settings: The settings.
         dataset: Their data on their device, where they were loaded before; None loads them.
+        energy: The module that learns, where it was given in Python; None builds it.
 
     Raises:
         ValueError: If the data, the network, the walkers and the batch do not fit each other.
@@ -107,44 +123,43 @@ def start(settings: Settings, dataset: Dataset | None = None) -> Run:
     keep_freed_memory()
     torch.set_num_threads(settings.threads or torch.get_num_threads())
     dataset = dataset or settings.data.load().to(settings.device)
-    if settings.batch > len(dataset.train):
+    most = len(dataset.train) if dataset.full is None else dataset.full.train
+    if settings.batch > most:
         raise ValueError(
-            f"batch must be at most the {len(dataset.train)} rows of training data, "
-            f"got {settings.batch}; write batch={len(dataset.train)}"
+            f"batch must be at most the {most} rows of training data, got {settings.batch}; write "
+            f"batch={most}"
         )
-    rows: Any = condition_of(settings.method).rows(dataset)  # each method takes its own
-    method: Any = settings.method.build(
-        dataset.event_shape, generator(settings.seed, "method network").initial_seed(), rows
-    )
-    weights = generator(settings.seed, "network").initial_seed()
-    energy = build_energy(
-        condition_of(method), settings.energy, dataset.event_shape, weights, dataset.train
-    ).to(settings.device, dataset.train.dtype)
-    refuse_coupled_layers(energy)
+    rows = with_defaults(settings.method).condition.rows(dataset)
+    seed = generator(settings.seed, "method network").initial_seed()
+    method = with_defaults(with_defaults(settings.method).build(dataset.event_shape, seed, rows))
+    method.check_batch(settings.batch)
+    network = energy or _network(settings, method, dataset)
+    network = network.to(settings.device, dataset.train.dtype)
+    refuse_coupled_layers(network)
     average = None
     if settings.average:
-        average = AveragedModel(energy, multi_avg_fn=get_ema_multi_avg_fn(settings.average))
+        average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.average))
         average.requires_grad_(requires_grad=False)
+    groups: list[dict[str, Any]] = [{"params": list(network.parameters())}]
+    module = learned_module(method)
+    if module is not None:
+        module.to(settings.device, dataset.train.dtype)
+        groups += method.parameter_groups()
     rng = generator(settings.seed, "init", 0, settings.device)
-    groups: list[dict[str, Any]] = [{"params": list(energy.parameters())}]
-    learns = isinstance(method, nn.Module)
-    if learns:
-        method.to(settings.device, dataset.train.dtype)
-        groups += method.groups()
-    state = method.init(energy, rows, rng)
-    needed = getattr(settings.method, "walkers", 0) or settings.batch
-    if isinstance(state, Replay) and len(state) < needed:
-        raise ValueError(
-            f"start.size must be at least the {needed} walkers of one update, got {len(state)}; "
-            f"write start.size={needed} or more"
-        )
+    state = method.init(network, rows, rng)
     witness = None
     if settings.witness.walkers:
         rng = generator(settings.seed, "witness init", 0, settings.device)
-        witness = settings.witness.init(settings.method.kernel, energy, dataset.train, rng)
+        witness = settings.witness.init(method.kernel, network, dataset.train, rng)
     optimizer = settings.optimizer.build(groups)
-    digest = _digest(dataset)
-    return Run(settings, dataset, energy, method, average, optimizer, state, witness, digest)
+    return Run(settings, dataset, network, method, average, optimizer, state, witness)
+
+
+def _network(settings: Settings, method: Method[Any], dataset: Dataset) -> nn.Module:
+    """The energy of the settings, with its first parameters."""
+    seed = generator(settings.seed, "network").initial_seed()
+    shape, rows = dataset.event_shape, dataset.train
+    return method.condition.build_energy(settings.energy, shape, seed, rows)
 
 
 def save(run: Run, path: Path) -> None:
@@ -157,7 +172,7 @@ def save(run: Run, path: Path) -> None:
     text = {
         "settings": to_yaml(run.settings),
         "update": str(run.update),
-        "data": run.fingerprint,
+        "data": run.dataset.digest,
     }
     save_checkpoint(path, run.tensors(), text)
 
@@ -172,17 +187,18 @@ def restore(run: Run, path: Path) -> Run:
     tensors, text = load_checkpoint(path)
     if not {"settings", "update", "data"} <= text.keys():
         raise ValueError(f"{path} must be a checkpoint of boltzwalk; its header has no settings")
-    theirs, ours = (_what_is_kept(s) for s in (from_yaml(text["settings"], path), run.settings))
+    saved = _compatibility_key(from_yaml(text["settings"], path))
+    current = _compatibility_key(run.settings)
     if run.witness is None:  # which may leave at any time, but not come in
-        theirs["witness"] = ours["witness"]
+        saved["witness"] = current["witness"]
         if not carries_weights(run.settings):
-            theirs["temperature"] = None
-    changed = differences(theirs, ours)
+            saved["temperature"] = None
+    changed = differences(saved, current)
     if changed:
         raise ValueError(
             f"{path} was written by a run with other settings ({'; '.join(changed[:4])})"
         )
-    if text["data"] != run.fingerprint:
+    if text["data"] != run.dataset.digest:
         raise ValueError(
             f"the data are not those that {path} was trained on; put the old file back, or train "
             "the new one under another --name"
@@ -211,41 +227,82 @@ def restore_newest(fresh: Run, candidates: list[Path]) -> Run:
     problem = ValueError("there is no checkpoint")
     for path in candidates:
         try:
-            found = restore(fresh, path)
+            restored = restore(fresh, path)
         except ValueError as error:
             problem = error
             continue
         if path != candidates[0]:
             warnings.warn(f"{candidates[0]} is damaged, went back to {path}", stacklevel=2)
-        return found
+        return restored
     raise problem
 
 
-def open_run(path: Path, device: str | None = None, dataset: Dataset | None = None) -> Run:
+def open_run(
+    path: Path,
+    device: str | None = None,
+    dataset: Dataset | None = None,
+    energy: nn.Module | None = None,
+    changes: Sequence[str] = (),
+) -> Run:
     """Returns the run of a folder, as it was saved last or best, or of one of its checkpoints.
 
     Arguments:
         path: A run folder, or a checkpoint file.
-        device: Where to put it; None takes the device it was trained on.
+        device: The device; None takes the one it was trained on.
         dataset: Its data on that device, where they were loaded before; None loads them.
+        energy: The module that learns, where it was given in Python; None builds it.
+        changes: Where the data are now, such as ``data.path=FILE``.
 
     Raises:
         FileNotFoundError: If there is no run, or nothing was saved yet.
-        ValueError: If no checkpoint can be read, or the device does not exist here.
+        ValueError: If no checkpoint can be read, the device does not exist here, or code of the
+            user's is needed.
     """
-    if path.is_file():
-        _, text = load_checkpoint(path)
-        settings, candidates = from_yaml(text.get("settings", ""), path), [path]
-    else:
+    settings, candidates = _saved(path)
+    with code_needed(path):
+        tree = override(Settings, to_tree(settings), changes) if changes else to_tree(settings)
+        settings = from_tree(Settings, tree)
+        here = resolve_auto(replace(settings, device=device or settings.device))
+        return restore_newest(start(here, dataset, energy), candidates)
+
+
+def open_model(path: Path, device: str | None = None, energy: nn.Module | None = None) -> Model:
+    """Returns the model of a run folder, or of one of its checkpoints, without its training data.
+
+    Folders of version 0.1.0 hold no description of their data: these are loaded once more.
+
+    Arguments:
+        path: A run folder, or a checkpoint file.
+        device: The device; None takes the one it was trained on.
+        energy: The module that learnt, where it was given in Python; None builds it.
+
+    Raises:
+        FileNotFoundError: If there is no run, or nothing was saved yet.
+        ValueError: If no checkpoint can be read, the device does not exist here, or code of the
+            user's is needed.
+    """
+    folder = run_folder.folder_of(path)
+    data = read_description(folder)
+    if data is not None:
+        settings, _ = _saved(path)
+        data = data.to(resolve_auto(replace(settings, device=device or settings.device)).device)
+    return open_run(path, device, data, energy).model(folder)
+
+
+def _saved(path: Path) -> tuple[Settings, list[Path]]:
+    """The settings of a run, and its checkpoints in the order in which they are tried."""
+    with code_needed(path):
+        if path.is_file():
+            _, text = load_checkpoint(path)
+            return from_yaml(text.get("settings", ""), path), [path]
         settings, candidates = run_folder.read_settings(path), run_folder.checkpoints(path)
-        best = run_folder.best_checkpoint(path) if settings.output.best else None
-        candidates.sort(key=lambda candidate: candidate != best)  # the others stay in their order
+    best = run_folder.best_checkpoint(path) if settings.output.best else None
+    candidates.sort(key=lambda candidate: candidate != best)  # the others stay in their order
     if not candidates:
         raise FileNotFoundError(
             f"{path} holds no checkpoint yet; `boltzwalk resume {path}` goes on"
         )
-    here = resolve(replace(settings, device=device or settings.device))
-    return restore_newest(start(here, dataset), candidates)
+    return settings, candidates
 
 
 def content(run: Run) -> str:
@@ -254,8 +311,10 @@ def content(run: Run) -> str:
     Arguments:
         run: The run.
     """
-    kept = {key: value for key, value in to_tree(run.settings).items() if key != "output"}
-    digest = hashlib.sha256(json.dumps([kept, run.fingerprint, run.update]).encode())
+    free = ("output", "data")  # the rows count, wherever they lie
+    settings = {key: value for key, value in to_tree(run.settings).items() if key not in free}
+    state = [settings, run.dataset.digest, run.update]
+    digest = hashlib.sha256(json.dumps(state).encode())
     for name, tensor in sorted(run.tensors().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
@@ -264,13 +323,14 @@ def content(run: Run) -> str:
 
 def _networks(run: Run) -> dict[str, nn.Module]:
     """The networks of a run by the name that they have in a checkpoint."""
-    parts = {"energy": run.energy, "average": run.average, "method": run.method}
-    return {name: part for name, part in parts.items() if isinstance(part, nn.Module)}
+    parts = {"energy": run.energy, "average": run.average, "method": learned_module(run.method)}
+    return {name: part for name, part in parts.items() if part is not None}
 
 
-def _what_is_kept(settings: Settings) -> dict[str, Any]:
-    """The settings that give the tensors of a checkpoint their meaning."""
+def _compatibility_key(settings: Settings) -> dict[str, Any]:
+    """Settings that must agree before a checkpoint is restored."""
     tree = to_tree(settings)
+    temperature = with_defaults(settings.method).temperature
     return {
         "energy": tree["energy"],
         "method": tree["method"]["kind"],
@@ -279,16 +339,7 @@ def _what_is_kept(settings: Settings) -> dict[str, Any]:
             for k in ("start", "generator", "vae", "condition", "base", "relative")
         },
         "witness": {key: tree["witness"][key] for key in ("walkers", "replicates")},
-        "temperature": settings.method.kernel.temperature if carries_weights(settings) else None,
+        "temperature": temperature if carries_weights(settings) else None,
         "optimizer": tree["optimizer"]["kind"],
         "average": bool(tree["average"]),
     }
-
-
-@functools.lru_cache(maxsize=4)  # the same object is the same data: they are immutable
-def _digest(dataset: Dataset) -> str:
-    """A digest of the training rows and of what turns them into original units."""
-    digest = hashlib.sha256()
-    for tensor in (dataset.train, dataset.shift, dataset.scale):
-        digest.update(tensor.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
