@@ -21,10 +21,10 @@ import torch
 from machine import describe
 
 from boltzwalk.study.measures import judge_for
-from boltzwalk.study.plan import Trial, gradients, planned
+from boltzwalk.study.plan import Trial, gradients_per_update, planned_trials
 from boltzwalk.study.shipped import thesis_digits
-from boltzwalk.study.spec import changed
-from boltzwalk.study.trial import Work, run_trial
+from boltzwalk.study.spec import with_changes
+from boltzwalk.study.trial import TrialContext, run_trial
 from boltzwalk.train.execute import updates
 from boltzwalk.train.run import start
 from boltzwalk.train.settings import resolve
@@ -33,7 +33,7 @@ from boltzwalk.train.signals import StopRequest
 ROUNDS, SHARE = 3, 10
 
 
-def plain(trial: Trial, work: Work) -> float:
+def plain(trial: Trial, work: TrialContext) -> float:
     """The processor time of the updates alone."""
     run = start(resolve(trial.settings), work.dataset)
     began = time.process_time()
@@ -42,7 +42,7 @@ def plain(trial: Trial, work: Work) -> float:
     return time.process_time() - began
 
 
-def whole(trial: Trial, work: Work) -> tuple[float, str]:
+def whole(trial: Trial, work: TrialContext) -> tuple[float, str]:
     """The processor time of the trial."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.process_time()
@@ -63,16 +63,16 @@ def main() -> None:
     """Prints the share beside training for few and for many steps."""
     torch.set_num_threads(1)
     study = thesis_digits()
-    study = changed(study, [f"budget={study.budget // SHARE}", "seeds=[0]"])
-    data = study and planned(study)[0].settings.data
+    study = with_changes(study, [f"budget={study.budget // SHARE}", "seeds=[0]"])
+    data = study and planned_trials(study)[0].settings.data
     dataset = data.load()
-    work = Work(judge_for(dataset, study.quality, study.samples, data), dataset, study.rungs)
+    work = TrialContext(judge_for(dataset, study.quality, study.samples, data), dataset, study.rungs)
     print(describe(ROUNDS))
     print(f"importing, once a worker    {importing():.1f} s")
     for steps in (5, 25, 50):
         trial = next(
             t
-            for t in planned(study)
+            for t in planned_trials(study)
             if t.block == "grid"
             and t.settings.method.steps == steps
             and t.settings.method.data_noise == 0.15
@@ -88,7 +88,7 @@ def main() -> None:
         alone, together = (statistics.median(part[i] for part in parts) for i in (0, 1))
         beside = (together - alone) / SHARE  # what is beside does not grow with the budget
         full = SHARE * alone
-        spent = trial.settings.updates * gradients(trial.settings)
+        spent = trial.settings.updates * gradients_per_update(trial.settings)
         print(
             f"K = {steps:<3} {spent:>9,} gradients  {alone:6.2f} s alone  {together:6.2f} s as a "
             f"trial  {together / alone - 1:.1%} beside; a whole trial about {full:.0f} s and "
