@@ -156,9 +156,7 @@ def test_a_study_without_an_analysis_prints_its_effects_and_nothing_else(tmp_pat
     (tmp_path / "mine.yaml").write_text(FOUR)
     code, output = invoke(tmp_path, monkeypatch, "study", "mine.yaml", "--quiet")
     assert code == 0, output
-    head, effects, _, best, command, _, tables, report = output.splitlines()[0:1] + [
-        line for line in output.splitlines()[2:]
-    ]
+    head, effects, best, command, tables, report = filter(None, output.splitlines())
     assert head == "4 trials: 4 finished"
     assert re.fullmatch(r"mine  method.steps   2: \S+ \(2/2\)   4: \S+ \(2/2\)", effects)
     assert best.startswith("best     quality")

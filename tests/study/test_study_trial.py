@@ -29,9 +29,9 @@ from boltzwalk.study.storage import (
 )
 from boltzwalk.study.trial import TrialContext, add_rung, run_trial
 from boltzwalk.train.folder import read_rows, read_settings
-from boltzwalk.train.model import draw
+from boltzwalk.train.process import StopRequest
 from boltzwalk.train.run import open_run
-from boltzwalk.train.signals import StopRequest
+from boltzwalk.train.sampling import draw
 
 PLANTED = f"""
 recipe: digits

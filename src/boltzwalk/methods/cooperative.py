@@ -39,7 +39,7 @@ from ..data.dataset import Labelled
 from ..kernels import HMC, MALA, ULA, AdamDescent, Descent, KineticLangevin, run
 from ..walkers import evaluate
 from .condition import Classes, Unconditional, Visible, build_base
-from .teaching import Teaching
+from .proposal_training import Teaching
 
 __all__ = ["Cooperative"]
 
@@ -117,6 +117,10 @@ class Cooperative:
         x = data.x if isinstance(data, Labelled) else data
         base = build_base(settings.condition, self.generator, event_shape, seed, x)
         return Teaching(settings, base)
+
+    def gradients(self, batch: int) -> int:
+        """Returns the input gradients of the energy in one update: K + 1 a walker for ULA."""
+        return (self.walkers or batch) * (1 + self.steps * self.kernel.gradients)
 
     def lesson(
         self,

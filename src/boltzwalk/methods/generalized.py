@@ -31,9 +31,9 @@ from torch import Tensor
 
 from ..bases import Flow, Generator
 from ..kernels import ULA, Transport
-from .bounds import Objective
+from .alternation import Turns
 from .latents import LatentKernel, StepDecay
-from .turns import Turns
+from .objectives import Objective
 
 __all__ = ["Generalized"]
 
@@ -132,6 +132,18 @@ class Generalized:
     def steps(self) -> int:
         """The steps of a sample, under the name that they have for other methods."""
         return self.sample_steps
+
+    def gradients(self, batch: int) -> int:
+        """Returns the input gradients of the energy in one update, mean over a cycle, rounded up.
+
+        Each step of the base has as many as it has samples, one of the energy as many as it has
+        data where the gradient is penalised.
+        """
+        of_energy = batch if self.gradient_penalty else 0
+        of_base = batch * self.noise_factor
+        if self.learns != "both":
+            return of_base if self.learns == "base" else of_energy
+        return -(-(self.energy_steps * of_energy + of_base) // (self.energy_steps + 1))
 
     def build(self, event_shape: tuple[int, ...], seed: int, data: Tensor) -> Turns:
         r"""Returns the method with its base and its c.

@@ -38,7 +38,7 @@ from ..bases.conditional import GivenBase
 from ..data.dataset import Labelled
 from ..kernels import HMC, MALA, ULA, AdamDescent, Descent, KineticLangevin
 from .condition import Classes, Unconditional, Visible, build_base
-from .teaching import Teaching
+from .proposal_training import Teaching
 
 __all__ = ["Variational"]
 
@@ -109,6 +109,10 @@ class Variational:
         settings = replace(self, condition=condition, gamma=self.gamma or default_gamma(unknown))
         x = data.x if isinstance(data, Labelled) else data
         return Teaching(settings, build_base(condition, self.vae, event_shape, seed, x))
+
+    def gradients(self, batch: int) -> int:
+        """Returns the input gradients of the energy in one update: K + 1 a walker for ULA."""
+        return (self.walkers or batch) * (1 + self.steps * self.kernel.gradients)
 
     def lesson(
         self,

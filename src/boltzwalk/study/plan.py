@@ -16,10 +16,10 @@ from typing import Any, TypeAlias
 
 import torch
 
-from ..recipes.chosen import chosen
+from ..recipes.lookup import chosen
 from ..rng import generator
-from ..train.settings import Output, Settings
-from ..train.tree import to_tree
+from ..settings.settings import Output, Settings
+from ..settings.tree import to_tree
 from .spec import BASELINE, Axis, Block, Level, Study, TrialMeasure
 
 __all__ = [

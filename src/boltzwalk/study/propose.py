@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..recipes.chosen import chosen
+from ..recipes.lookup import chosen
 from ..train.checkpoint import write_atomically
 from .levels import leaves, level_of, value_at
 from .plan import Trial, planned_trials, trials_of

@@ -39,7 +39,7 @@ from typing import Any, Literal
 
 import yaml
 
-from ..train.tree import differences, from_tree
+from ..settings.tree import differences, from_tree
 
 __all__ = [
     "BASELINE",

@@ -21,9 +21,8 @@ from pathlib import Path
 import torch
 
 from ..data import Dataset
-from ..train.process import keep_freed_memory
-from ..train.settings import resolve
-from ..train.signals import StopRequest
+from ..settings.settings import resolve
+from ..train.process import StopRequest, keep_freed_memory
 from .measures import Judge, judge_for
 from .plan import (
     Trial,
