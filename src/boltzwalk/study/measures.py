@@ -1,4 +1,4 @@
-"""What is measured of a trial: its quality at every rung, and more of a finished one.
+"""Measures of a trial: its quality at every rung, and more of a finished one.
 
 ==============  =================================================================================
 quality         Of samples drawn as in training, or of the density in the plane.
@@ -7,12 +7,12 @@ class_entropy   Of the mean class probabilities of these samples, in nats; ln C 
 neighbours      Their median distance to the nearest training row, over that of held-out rows: well
                 below 1 for copies, above 1 for samples that are off.
 longer          The quality of samples after ten times the steps of training.
-displacement    How far walkers are from held-out rows after 2,000 steps that began there.
-proposals       The quality of what a network proposes, before any walker moves.
+displacement    The distance of walkers from held-out rows after 2,000 steps that began there.
+proposals       The quality of the proposals of a base, before any walker moves.
 ==============  =================================================================================
 
-All of it is against the same held-out rows and with as many samples, so that trials compare. The
-first three are taken of every finished trial.
+All use the same held-out rows and the same number of samples, so that trials compare. The first
+three are measured on every finished trial.
 """
 
 from __future__ import annotations
@@ -35,21 +35,23 @@ from ..train.execute import unseen
 from ..train.run import Run
 from ..train.sampling import available, draw, move, proposals
 from ..walkers import evaluate
-from .spec import Measure
+from .spec import TrialMeasure
 
-__all__ = ["Judge", "Look", "judge_for"]
+__all__ = ["Judge", "QualityCheck", "judge_for"]
 
-LONGER = 10
-"""Times the steps of training."""
+LONG_FACTOR = 10
+"""Factor on the steps of training."""
 
-STEPS, WALKERS = 2000, 64
-"""Of the walkers that start at held-out rows."""
+DISPLACEMENT_STEPS, DISPLACEMENT_WALKERS = 2000, 64
+"""Steps and number of the walkers that start at held-out rows."""
 
 
-class Look(NamedTuple):
-    """The quality of a run as it is, inf where it is not a number, and the samples that have it.
+class QualityCheck(NamedTuple):
+    """The quality of a run at its present update; inf where it is not finite.
 
-    Of a density there are no samples.
+    Attributes:
+        quality: The quality.
+        samples: The samples that it was measured on; None for that of a density.
     """
 
     quality: float
@@ -61,11 +63,11 @@ class Judge:
     """Measures runs on the same data.
 
     Attributes:
-        name: What the quality is called; lower is better.
-        distance: How far samples, shape (N, *event), are from held-out rows.
-        samples: How many are drawn.
+        name: The name of the quality; lower is better.
+        distance: The distance of samples, shape (N, *event), from held-out rows.
+        samples: The number of samples.
         density: Whether the quality is that of the density.
-        describe: More numbers of samples, by name.
+        describe: Further measures of samples, by name.
     """
 
     name: str
@@ -74,33 +76,35 @@ class Judge:
     density: bool = False
     describe: Callable[[Tensor], dict[str, float]] = lambda x: {}
 
-    def look(self, run: Run) -> Look:
-        """Returns the quality of a run as it is."""
+    def check(self, run: Run) -> QualityCheck:
+        """Returns the quality of a run at its present update."""
         if self.density:
-            return Look(self._density(run), None)
-        x = self._drawn(run)
-        return Look(self._finite(x), x)
+            return QualityCheck(self._density(run), None)
+        x = self._samples(run)
+        return QualityCheck(self._finite(x), x)
 
-    def measure(self, run: Run, wanted: Sequence[Measure], x: Tensor | None) -> dict[str, float]:
-        """Returns more numbers of a finished run, by name.
+    def measure(
+        self, run: Run, measures: Sequence[TrialMeasure], x: Tensor | None
+    ) -> dict[str, float]:
+        """Returns further measures of a finished run, by name.
 
         Arguments:
             run: The run.
-            wanted: What is taken beside what always is.
-            x: The samples of the last look at it, where there are some.
+            measures: The measures in addition to those of every trial.
+            x: The samples of the last check, shape (N, *event); None where there are none.
         """
-        found = {} if x is None or not bool(x.isfinite().all()) else self.describe(x)
-        if "longer" in wanted:
-            steps = LONGER * run.settings.method.steps
-            found["longer"] = self._finite(self._drawn(run, steps))
-        if "displacement" in wanted:
-            found["displacement"] = self._displacement(run)
-        if "proposals" in wanted:
+        values = {} if x is None or not bool(x.isfinite().all()) else self.describe(x)
+        if "longer" in measures:
+            steps = LONG_FACTOR * run.settings.method.steps
+            values["longer"] = self._finite(self._samples(run, steps))
+        if "displacement" in measures:
+            values["displacement"] = self._displacement(run)
+        if "proposals" in measures:
             x = proposals(run, self.samples, self._rng(run, "proposals"))
-            found["proposals"] = math.nan if x is None else self._finite(x)
-        return found
+            values["proposals"] = math.nan if x is None else self._finite(x)
+        return values
 
-    def _drawn(self, run: Run, steps: int = 0) -> Tensor:
+    def _samples(self, run: Run, steps: int = 0) -> Tensor:
         return draw(run, available(run, self.samples), self._rng(run, "quality"), steps).x
 
     def _finite(self, x: Tensor) -> float:
@@ -108,7 +112,7 @@ class Judge:
             return math.inf
         try:
             value = self.distance(x)
-        except ValueError:  # no distance to so few samples, or samples so far off
+        except ValueError:  # too few samples, or samples too far off
             return math.inf
         return value if math.isfinite(value) else math.inf
 
@@ -118,28 +122,30 @@ class Judge:
         kernel = settings.method.kernel
         if not kernel.temperature > 0:
             return math.inf  # no density without noise
-        found = divergences_in_the_plane(
+        divergences = divergences_in_the_plane(
             run.model, settings.data.density().log_density, data.train, kernel.temperature
         )
-        return found.kl if math.isfinite(found.kl) else math.inf
+        return divergences.kl if math.isfinite(divergences.kl) else math.inf
 
     def _displacement(self, run: Run) -> float:
-        rows = unseen(run.dataset)[0][:WALKERS]
-        moved = move(run, evaluate(run.model, rows), STEPS, self._rng(run, "displacement")).x
-        found = float((moved - rows).flatten(1).norm(dim=1).mean())
-        return found if math.isfinite(found) else math.inf
+        rows = unseen(run.dataset)[0][:DISPLACEMENT_WALKERS]
+        final = move(
+            run, evaluate(run.model, rows), DISPLACEMENT_STEPS, self._rng(run, "displacement")
+        ).x
+        distance = float((final - rows).flatten(1).norm(dim=1).mean())
+        return distance if math.isfinite(distance) else math.inf
 
     def _rng(self, run: Run, purpose: str) -> torch.Generator:
         return generator(run.settings.seed, f"study {purpose}", run.update, run.settings.device)
 
 
 def judge_for(dataset: Dataset, quality: str, samples: int, data: object) -> Judge:
-    """Returns what measures runs on this data.
+    """Returns the judge of runs on a data set.
 
     Arguments:
         dataset: The data.
         quality: "samples" or "density", as in a study.
-        samples: How many samples are judged.
+        samples: The number of samples.
         data: The settings of the data.
 
     Raises:
@@ -155,23 +161,23 @@ def judge_for(dataset: Dataset, quality: str, samples: int, data: object) -> Jud
     reference, _ = held_out_rows(dataset)
     features = features_for(dataset)
     name, distance = distance_to(reference, features)
-    distance(reference[: min(samples, len(reference))])  # refuses too few of either, at once
+    distance(reference[: min(samples, len(reference))])  # refuses too few of either at once
     return Judge(name, distance, samples, describe=_describe(dataset, reference, features))
 
 
 def _describe(
     dataset: Dataset, reference: Tensor, features: Features
 ) -> Callable[[Tensor], dict[str, float]]:
-    """The numbers of every finished trial."""
+    """The measures of every finished trial."""
     training = dataset.train.flatten(1)
-    usual = float(nearest(reference.flatten(1), training)[0].median())
+    held_out = float(nearest(reference.flatten(1), training)[0].median())
 
     def describe(x: Tensor) -> dict[str, float]:
-        found = {}
+        values = {}
         if features.classes is not None:
-            found["class_entropy"] = float(torch.special.entr(features.classes(x).mean(0)).sum())
-        if usual > 0:
-            found["neighbours"] = float(nearest(x.flatten(1), training)[0].median()) / usual
-        return found
+            values["class_entropy"] = float(torch.special.entr(features.classes(x).mean(0)).sum())
+        if held_out > 0:
+            values["neighbours"] = float(nearest(x.flatten(1), training)[0].median()) / held_out
+        return values
 
     return describe

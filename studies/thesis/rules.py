@@ -26,9 +26,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .answers import Answer, holds, undecided
+from boltzwalk.study.answers import Answer, answer
+from boltzwalk.study.outcome import Outcome
+
 from .claims import DIVERGED, has_noise, kernel_steps, rate
-from .outcome import Outcome
 
 __all__ = ["published_rules"]
 
@@ -46,13 +47,13 @@ CLAIMS = {
 }
 
 
-def published_rules(found: Sequence[Outcome]) -> list[Answer]:
-    """Returns the answers to claims R2 to R8; undecided where the study lacks their trials.
+def published_rules(outcomes: Sequence[Outcome]) -> list[Answer]:
+    """Returns the answers to claims R2 to R8; undecided without the trials of their set-ups.
 
     Arguments:
-        found: The trials that are over.
+        outcomes: The outcomes of a study.
     """
-    short = [o for o in found if _is_short_run(o)]
+    short = [o for o in outcomes if _is_short_run(o)]
     ladder = {
         k: [o for o in _plain(short, k, noise) if rate(o) == 1e-4] for k, noise in LADDER.items()
     }
@@ -62,13 +63,13 @@ def published_rules(found: Sequence[Outcome]) -> list[Answer]:
         _r4(short),
         _r5(short),
         _r6(short, ladder),
-        _r7(found, ladder),
+        _r7(outcomes, ladder),
         _r8(short),
     ]
 
 
 def _is_short_run(o: Outcome) -> bool:
-    """Whether a trial has the set-up of the rules, whatever varies in them."""
+    """Whether a trial has the set-up that the rules share."""
     fixed: Mapping[str, object] = {
         "method.start.kind": "NoiseStart",
         "method.start.distribution": "uniform",
@@ -80,7 +81,7 @@ def _is_short_run(o: Outcome) -> bool:
         "average": 0.0,
         "updates": UPDATES,
     }
-    return o.known and all(o.settings.get(key) == value for key, value in fixed.items())
+    return o.conclusive and all(o.settings.get(key) == value for key, value in fixed.items())
 
 
 def _plain(short: Sequence[Outcome], steps: int, data_noise: float) -> list[Outcome]:
@@ -98,22 +99,22 @@ def _plain(short: Sequence[Outcome], steps: int, data_noise: float) -> list[Outc
 
 def _r2(ladder: Mapping[int, Sequence[Outcome]]) -> Answer:
     if not all(ladder.values()):
-        return _lacks("R2")
+        return _missing("R2")
     travel = {k: _mean([o.measure("travel") for o in group]) for k, group in ladder.items()}
     distance = _mean([o.measure("distance") for group in ladder.values() for o in group])
     middle = _mean(list(travel.values()))
     reason = f"K v {_listed(travel)}; mean {middle:.3g}; distance {distance:.3g}"
     constant = all(abs(value / middle - 1) <= 0.1 for value in travel.values())
     reaches = all(0.7 <= value / distance <= 1 for value in travel.values())
-    return holds("R2", CLAIMS["R2"], constant and reaches, reason)
+    return answer("R2", CLAIMS["R2"], constant and reaches, reason)
 
 
 def _r3(ladder: Mapping[int, Sequence[Outcome]]) -> Answer:
     if not all(ladder.values()):
-        return _lacks("R3")
+        return _missing("R3")
     fd = {k: _mean([o.quality for o in group]) for k, group in ladder.items()}
     passes = fd[5] > fd[10] > fd[25] and abs(fd[50] / fd[25] - 1) <= 0.2
-    return holds("R3", CLAIMS["R3"], passes, f"mean FD {_listed(fd)}")
+    return answer("R3", CLAIMS["R3"], passes, f"mean FD {_listed(fd)}")
 
 
 def _r4(short: Sequence[Outcome]) -> Answer:
@@ -121,27 +122,27 @@ def _r4(short: Sequence[Outcome]) -> Answer:
         [o for o in _plain(short, 5, noise) if rate(o) in (1e-4, 1e-3)] for noise in (0.15, 0.03)
     )
     if min(len(much), len(little)) < 6:
-        return _lacks("R4")
+        return _missing("R4")
     worst = max(o.quality for o in much)
     limit = much[0].limit
     bad = (sum(o.failed for o in much), sum(o.failed for o in little))
     reason = (
         f"data noise 0.15: {bad[0]}/{len(much)} fail, worst FD {worst:.3g}; 0.03: {bad[1]}/"
-        f"{len(little)} fail ({', '.join(sorted(o.how for o in little if o.failed)) or 'none'})"
+        f"{len(little)} fail ({', '.join(sorted(o.ending for o in little if o.failed)) or 'none'})"
     )
     passes = not bad[0] and worst < 0.6 * limit and bad[1] >= len(little) / 3
-    return holds("R4", CLAIMS["R4"], passes, reason)
+    return answer("R4", CLAIMS["R4"], passes, reason)
 
 
 def _r5(short: Sequence[Outcome]) -> Answer:
     both = _plain(short, 50, 0.03)
     low, high = ([o for o in both if rate(o) == r] for r in (1e-4, 1e-3))
     if not low or not high:
-        return _lacks("R5")
+        return _missing("R5")
     a, b = (_mean([o.quality for o in group]) for group in (low, high))
     bad = sum(o.failed for o in (*low, *high))
     reason = f"mean FD {a:.3g} at rate 1e-4, {b:.3g} at 1e-3; {bad}/{len(low) + len(high)} fail"
-    return holds("R5", CLAIMS["R5"], not bad and abs(b / a - 1) <= 0.25, reason)
+    return answer("R5", CLAIMS["R5"], not bad and abs(b / a - 1) <= 0.25, reason)
 
 
 def _r6(short: Sequence[Outcome], ladder: Mapping[int, Sequence[Outcome]]) -> Answer:
@@ -157,17 +158,17 @@ def _r6(short: Sequence[Outcome], ladder: Mapping[int, Sequence[Outcome]]) -> An
             and not o.settings["energy.spectral_norm"]
         ]
         if not quiet or not ladder[k]:
-            return _lacks("R6")
+            return _missing("R6")
         with_noise, without = (_mean([o.quality for o in g]) for g in (ladder[k], quiet))
         ratios[k] = without / with_noise
     reason = f"FD without noise over that with it, means over seeds: {_listed(ratios)}"
-    return holds("R6", CLAIMS["R6"], all(abs(r - 1) <= 0.1 for r in ratios.values()), reason)
+    return answer("R6", CLAIMS["R6"], all(abs(r - 1) <= 0.1 for r in ratios.values()), reason)
 
 
-def _r7(found: Sequence[Outcome], ladder: Mapping[int, Sequence[Outcome]]) -> Answer:
-    kept = [
+def _r7(outcomes: Sequence[Outcome], ladder: Mapping[int, Sequence[Outcome]]) -> Answer:
+    persistent = [
         o.measure("displacement")
-        for o in found
+        for o in outcomes
         if o.settings.get("method.start.kind") == "ReplayStart"
         and math.isfinite(o.measure("displacement"))
     ]
@@ -175,18 +176,18 @@ def _r7(found: Sequence[Outcome], ladder: Mapping[int, Sequence[Outcome]]) -> An
         k: [o for o in group if math.isfinite(o.quality) and not math.isnan(o.measure("longer"))]
         for k, group in ladder.items()
     }
-    if not all(measured.values()) or not kept:
-        return _lacks("R7")
+    if not all(measured.values()) or not persistent:
+        return _missing("R7")
     worse = {k: _mean([o.measure("longer") / o.quality for o in g]) for k, g in measured.items()}
     far = {k: _mean([o.measure("displacement") for o in g]) for k, g in measured.items()}
     reason = (
         f"FD after 10 K steps over that after K: {_listed(worse)}; displacement {_listed(far)}, "
-        f"with persistent walkers {_mean(kept):.3g}"
+        f"with persistent walkers {_mean(persistent):.3g}"
     )
     passes = all(r >= 1.8 for r in worse.values()) and all(
-        value >= 5 * _mean(kept) for value in far.values()
+        value >= 5 * _mean(persistent) for value in far.values()
     )
-    return holds("R7", CLAIMS["R7"], passes, reason)
+    return answer("R7", CLAIMS["R7"], passes, reason)
 
 
 def _r8(short: Sequence[Outcome]) -> Answer:
@@ -199,11 +200,11 @@ def _r8(short: Sequence[Outcome]) -> Answer:
     far = [o for o in normed if _reach(o) >= 15]
     plain = [o for o in _plain(short, 5, 0.03) if rate(o) in (1e-4, 1e-3)]
     if not near or not far or not plain:
-        return _lacks("R8")
+        return _missing("R8")
     limit = far[0].limit
-    capped = sum(o.failed and o.how not in DIVERGED for o in near)
+    capped = sum(o.failed and o.ending not in DIVERGED for o in near)
     worst = max(o.quality for o in far)
-    diverged = sum(o.how in DIVERGED for o in (*near, *far))
+    diverged = sum(o.ending in DIVERGED for o in (*near, *far))
     bad = sum(o.failed for o in plain)
     reason = (
         f"reach 5: {capped}/{len(near)} stall or stay beyond FD {limit:g}; reach 15 and more: "
@@ -211,16 +212,16 @@ def _r8(short: Sequence[Outcome]) -> Answer:
         "fail at K = 5"
     )
     passes = capped == len(near) and worst < 0.7 * limit and not diverged and bad >= len(plain) / 2
-    return holds("R8", CLAIMS["R8"], passes, reason)
+    return answer("R8", CLAIMS["R8"], passes, reason)
 
 
 def _reach(outcome: Outcome) -> float:
-    """How far a slope of one carries a walker."""
+    """The distance that a unit gradient moves a walker."""
     return kernel_steps(outcome) * float(outcome.settings["method.kernel.step_size"])
 
 
-def _lacks(name: str) -> Answer:
-    return undecided(name, CLAIMS[name], "the trials of its set-up are not there")
+def _missing(name: str) -> Answer:
+    return answer(name, CLAIMS[name], None, "the trials of its set-up are not there")
 
 
 def _mean(values: Sequence[float]) -> float:
