@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -18,9 +18,10 @@ from .completion.variants import complete as complete_rows
 from .data.dataset import Dataset
 from .data.in_memory import InMemory
 from .evaluation.cache import lines
-from .evaluation.evaluate import PARTS, Part
+from .evaluation.evaluate import PARTS
 from .evaluation.evaluate import Plan as EvaluationPlan
 from .evaluation.evaluate import evaluate as evaluate_parts
+from .evaluation.measure import Part
 from .method import with_defaults
 from .model import Model
 from .report.page import write_report
@@ -252,15 +253,25 @@ def load(folder: str | Path, energy: nn.Module | None = None, device: str | None
     return open_model(Path(folder), device, energy)
 
 
-class Evaluation(dict[str, Part]):
-    """The sections of an evaluation by name; it prints as their numbers."""
+@dataclass(frozen=True)
+class Evaluation:
+    """The sections of an evaluation by name; it prints as their numbers.
+
+    Attributes:
+        sections: The sections.
+    """
+
+    sections: dict[str, Part]
+
+    def __getitem__(self, name: str) -> Part:
+        return self.sections[name]
 
     def __str__(self) -> str:
-        sections = (
+        texts = (
             f"{name.replace('_', ' ')}\n" + "\n".join(f"  {line}" for line in lines(part))
-            for name, part in self.items()
+            for name, part in self.sections.items()
         )
-        return "\n\n".join(sections)
+        return "\n\n".join(texts)
 
 
 def evaluate(
@@ -290,7 +301,7 @@ def evaluate(
     judged = replace(model, data=rows.to(model.device))
     with tempfile.TemporaryDirectory() as scratch:
         folder = model.folder or Path(scratch)
-        return Evaluation(evaluate_parts(judged, folder, plan))
+        return Evaluation(dict(evaluate_parts(judged, folder, plan)))
 
 
 def report(model: Model, out: str | Path | None = None) -> Path:

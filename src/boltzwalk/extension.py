@@ -1,7 +1,7 @@
 """Marks of the settings that take a user's class, and the contract of each.
 
-A declared type such as ``Annotated[ULA | MALA, KERNEL]`` takes the classes of the union by name, and
-any class of a user by reference, ``FILE.py:NAME``.
+A declared type such as ``Annotated[ULA | MALA, KERNEL]`` takes the classes of the union by name,
+and any class of a user by reference, ``FILE.py:NAME``.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ themselves reads that.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 import torch
@@ -96,6 +96,11 @@ class Method(Protocol[State]):
 
     def log_z(self, energy: nn.Module) -> float | None:
         r"""Returns :math:`\log Z` where it is known exactly. Default: ``energy.log_z``, or None."""
+
+    def trajectory(
+        self, energy: nn.Module, n: int, steps: Sequence[int], rng: torch.Generator
+    ) -> Iterator[Walkers]:
+        """Yields n samples after each number of kernel steps; only of methods that are latent."""
 
     @property
     def kernel(self) -> Kernel | None:
@@ -307,6 +312,16 @@ def _nothing(self: Any, *arguments: Any) -> None:  # noqa: ANN401
     return None
 
 
+def _trajectory(
+    self: Any,  # noqa: ANN401
+    energy: nn.Module,
+    n: int,
+    steps: Sequence[int],
+    rng: torch.Generator,
+) -> Iterator[Walkers]:
+    raise ValueError(f"{type(self.method).__name__} moves no latent variables of a base")
+
+
 def _same_energy(self: Any, energy: nn.Module) -> nn.Module:  # noqa: ANN401
     return energy
 
@@ -332,6 +347,7 @@ DEFAULTS: dict[str, Any] = {
     "density_energy": _same_energy,
     "relative_energy": _same_energy,
     "log_z": _log_z,
+    "trajectory": _trajectory,
     "kernel": None,
     "steps": 0,
     "walkers": 0,

@@ -224,9 +224,9 @@ def _conclude(recipe: str, fixed: Sequence[str], result: TuningResult) -> None:
     """Evaluates and reports the model of a tuning."""
     from ..report.page import write_report
     from ..report.summary import summarise
-    from ..train.run import open_run
+    from ..train.run import open_model
 
-    run = open_run(result.folder)
+    run = open_model(result.folder)
     numbers = summarise(run, result.folder)
     report = write_report(run, result.folder, numbers)
     for number in numbers:

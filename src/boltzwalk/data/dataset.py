@@ -160,10 +160,14 @@ class Dataset:
             shift = parts[0].x.double().mean(0).float()
             deviation = parts[0].x.double().std(0, correction=0).float()
             scale = torch.where(deviation > 0, deviation, 1.0)
-        x = [affine.to_model(part.x, shift, scale) for part in parts]
+        train, validation, test = (affine.to_model(part.x, shift, scale) for part in parts)
         return Dataset(
-            *x,
-            *(part.labels for part in parts),
+            train,
+            validation,
+            test,
+            parts[0].labels,
+            parts[1].labels,
+            parts[2].labels,
             class_names=rows.class_names,
             columns=rows.columns,
             shift=shift,
@@ -196,7 +200,7 @@ class Dataset:
     def sample(self) -> Dataset:
         """Returns a sample of the rows, for a run folder: equal to the data where they are few.
 
-        Of each split at most 10,000 rows and 4 MiB are taken, at random and the same each time,
+        Of each split at most 10,000 rows and 2 MiB are taken, at random and the same each time,
         with one row of every class at least.
         """
         if self.full is not None:
@@ -234,6 +238,7 @@ class Dataset:
         """
         x, labels = self.labelled()
         rows = self._drawn(n, rng)
+        assert labels is not None
         return Batch(self.dequantised(x[rows], rng), labels[rows])
 
     def labelled(self) -> Batch:

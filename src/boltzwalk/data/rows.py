@@ -11,7 +11,7 @@ from torch import Tensor
 __all__ = ["Batch", "FullData", "kept_rows"]
 
 KEPT_ROWS = 10_000
-KEPT_BYTES = 4 * 2**20
+KEPT_BYTES = 2 * 2**20
 """The rows of a split, and their size, that a run folder keeps at most."""
 
 

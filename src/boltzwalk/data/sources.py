@@ -71,7 +71,8 @@ def _checked(values: Tensor, labels: object, columns: tuple[str, ...]) -> Source
             f"every value must be finite, got {int(bad.sum())} rows with nan or infinity, the "
             f"first is row {first}; drop them, such as x[np.isfinite(x).all(1)]"
         )
-    numbers, names = None, ()
+    numbers: Tensor | None = None
+    names: tuple[str, ...] = ()
     if labels is not None:
         numbers, names, problem = _labels(labels, len(values) if values.ndim else 0)
         problems += [problem] if problem else []

@@ -19,12 +19,13 @@ from ..diagnostics.findings import latent_use, partition_finding
 from ..diagnostics.verdict import anatomy, verdict
 from ..model import Model
 from ..rng import generator
+from ..smc.from_samples import Effort
 from ..train.folder import FAILURE, read_rows, read_trace
 from .anomalies import anomalies, stamp
 from .cache import recall, remembered
 from .features import Features, distance_to, features_for
 from .goodness import goodness
-from .likelihood import Effort, as_part, likelihood
+from .likelihood import as_part, likelihood
 from .long_run import LongRun, run_long
 from .measure import Measure, Part, refused
 from .modes import modes

@@ -207,7 +207,8 @@ def squared_slopes(
     e = energy(points)
     with torch.autocast(x.device.type, enabled=False):
         (slope,) = torch.autograd.grad(e.sum(), points, create_graph=True)
-    return torch.linalg.vector_norm(slope.flatten(1), dim=1).square().mean()
+    norms: Tensor = torch.linalg.vector_norm(slope.flatten(1), dim=1)
+    return norms.square().mean()
 
 
 @torch.no_grad()

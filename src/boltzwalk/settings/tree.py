@@ -221,7 +221,7 @@ def _chosen(schema: Any, tree: Any, path: str) -> tuple[type, Tree]:  # noqa: AN
         raise ValueError(f"{path or 'the file'} must hold settings (key: value), got {tree!r}")
     if "kind" not in body and len(names) != 1:
         raise ValueError(f"{_join(path, 'kind')} must be given, one of {', '.join(names)}")
-    kind = body.get("kind", names[0] if names else "")
+    kind = str(body.get("kind", names[0] if names else ""))
     kind = RENAMED_KINDS.get(kind, kind)
     if not _takes_kind(schema, kind):
         raise ValueError(_unknown_kind(schema, path, kind))

@@ -138,7 +138,7 @@ def _traced(done: Iterator[Update[Any]], trace: Recorder, update: int) -> Iterat
 
 def updates(run: Run) -> Iterator[Update[Any]]:
     """Returns the updates that a run has left, each made when it is asked for."""
-    settings, condition = run.settings, run.method.condition
+    settings, condition, kernel = run.settings, run.method.condition, run.method.kernel
     return train_loop(
         run.energy,
         run.method,
@@ -152,7 +152,7 @@ def updates(run: Run) -> Iterator[Update[Any]]:
         clip=settings.clip_gradient,
         average=run.average,
         bfloat16=settings.precision == "bf16",
-        watch=partial(settings.witness.step, run.method.kernel),
+        watch=None if kernel is None else partial(settings.witness.step, kernel),
         witness=run.witness,
     )
 

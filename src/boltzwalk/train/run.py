@@ -149,6 +149,7 @@ def start(
     state = method.init(network, rows, rng)
     witness = None
     if settings.witness.walkers:
+        assert method.kernel is not None
         rng = generator(settings.seed, "witness init", 0, settings.device)
         witness = settings.witness.init(method.kernel, network, dataset.train, rng)
     optimizer = settings.optimizer.build(groups)
