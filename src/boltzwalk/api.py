@@ -24,15 +24,15 @@ from .evaluation.evaluate import evaluate as evaluate_parts
 from .evaluation.measure import Part
 from .method import with_defaults
 from .model import Model
-from .report.page import write_report
+from .reporting.page import write_report
 from .rng import generator
 from .settings.given import given_energy
 from .settings.optimizers import SGD, Adam, Schedule
 from .settings.settings import Output, Settings, resolve_auto
-from .train.execute import execute
-from .train.progress import shown
-from .train.run import open_model, open_run
-from .train.signals import stop_on_signal
+from .training.execute import execute
+from .training.progress import shown
+from .training.run import open_model, open_run
+from .training.signals import stop_on_signal
 
 __all__ = ["Evaluation", "complete", "evaluate", "load", "report", "train"]
 

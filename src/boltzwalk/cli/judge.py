@@ -80,7 +80,7 @@ def evaluate(
         from ..evaluation.long_run import LongRun
         from ..smc.from_samples import Effort
         from ..smc.log_z import Annealing
-        from ..train.run import open_run
+        from ..training.run import open_run
 
         def report(text: str) -> None:
             if not quiet:
@@ -126,9 +126,9 @@ def report(
     """Show a run, or several side by side, on one page that needs no network."""
     with errors(debug):
         import_code(imports)
-        from ..report.compare import write_comparison
-        from ..report.page import write_report
-        from ..train.run import open_model
+        from ..reporting.compare import write_comparison
+        from ..reporting.page import write_report
+        from ..training.run import open_model
 
         if (folders[0] / "study.yaml").is_file():
             from ..study.report import write_study_report

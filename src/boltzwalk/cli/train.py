@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..train.progress import shown
-from ..train.signals import StopRequest, stop_on_signal
+from ..training.progress import shown
+from ..training.signals import StopRequest, stop_on_signal
 from .arguments import assigned, title
 from .errors import (
     INTERRUPTED,
@@ -120,8 +120,8 @@ def resume(
         import_code(imports)
         from ..settings.settings import Settings, resolve_auto
         from ..settings.tree import from_tree, override, to_tree
-        from ..train.code import code_needed
-        from ..train.folder import change, read_settings
+        from ..training.code import code_needed
+        from ..training.folder import change, read_settings
 
         given = [] if device is None else [f"device={device}"]
         with code_needed(folder):
@@ -154,7 +154,7 @@ def _train_all(groups: list[list[tuple[Settings, Path]]], quiet: bool, stop: Sto
 def _table(groups: list[list[tuple[Settings, Path]]]) -> str:
     """The table of finished runs that suits what they learnt."""
     from ..bases.flow_energy import FlowEnergy
-    from ..report.tables import table_beside, table_of_densities
+    from ..reporting.tables import table_beside, table_of_densities
 
     if isinstance(groups[0][0][0].energy, FlowEnergy):
         return table_of_densities([[folder for _, folder in group] for group in groups])
@@ -165,8 +165,8 @@ def _train(
     settings: Settings, folder: Path, quiet: bool, stop: StopRequest, again: str = ""
 ) -> None:
     """Trains, shows progress, and ends with numbers, picture and report."""
-    from ..train.execute import execute
-    from ..train.run import open_model
+    from ..training.execute import execute
+    from ..training.run import open_model
 
     last = 0
     for done in shown(execute(settings, folder, stop), settings, folder.name, quiet):
@@ -182,9 +182,9 @@ def _train(
 
 def _conclude(finished: Model, folder: Path) -> None:
     """Judges the samples of a finished run and writes its report."""
-    from ..report.page import write_report
-    from ..report.summary import summarise
-    from ..train.execute import draw_picture
+    from ..reporting.page import write_report
+    from ..reporting.summary import summarise
+    from ..training.execute import draw_picture
 
     is_last = finished.update == finished.settings.updates
     if not (is_last and (folder / "samples.png").exists()):
@@ -239,7 +239,7 @@ def _with_seeds(settings: Settings, folder: Path, times: int) -> list[tuple[Sett
     """
     from dataclasses import replace
 
-    from ..train.folder import prepare
+    from ..training.folder import prepare
 
     found = [(settings, folder)]
     if times > 1:
@@ -259,7 +259,7 @@ def _begun_with(folder: Path) -> list[str]:
     there = [place for place in candidates if (place / "settings.yaml").exists()]
     if not there:
         return []
-    from ..train.folder import read_settings
+    from ..training.folder import read_settings
 
     begun = read_settings(there[0])
     return [f"{key}={getattr(begun, key)}" for key in ("device", "precision", "threads")]

@@ -71,8 +71,8 @@ def sample(
     """Draw samples from a trained model, by the sampler it was trained with."""
     with errors(debug):
         import_code(imports)
-        from ..train.pictures import write_samples
-        from ..train.run import open_model
+        from ..training.pictures import write_samples
+        from ..training.run import open_model
 
         model = open_model(folder, device)
         if stop_early:
@@ -127,7 +127,7 @@ def score(
         import_code(imports)
         from ..evaluation.score import read_for, score_rows, write_scores
         from ..rng import generator
-        from ..train.run import open_model
+        from ..training.run import open_model
 
         model = open_model(folder, device)
         model.require_unconditional("a score")
@@ -198,7 +198,7 @@ def complete(
         from ..completion.variants import complete as completed
         from ..completion.write import said_of, table_of, write_completions
         from ..rng import generator
-        from ..train.run import open_model
+        from ..training.run import open_model
 
         plan = Plan(variant, n, steps, start)  # type: ignore[arg-type]  # it refuses others
         model = open_model(folder, device)
@@ -293,7 +293,7 @@ def _coded(
     """The model, its codes, full rows in model units, the source of noise, and the rows' name."""
     from ..completion import codes_of, held_out, read_partial
     from ..rng import generator
-    from ..train.run import open_model
+    from ..training.run import open_model
 
     model = open_model(folder, device)
     rows, source = held_out(model.data) if file is None else (None, str(file))

@@ -16,7 +16,7 @@ from torch import Tensor
 from ..checkpoint import write_atomically
 from ..data import Dataset
 from ..model import Model
-from ..train.pictures import image_png
+from ..training.pictures import image_png
 from .inputs import Inputs
 from .judge import Judged, diversity, judge, standard_error
 from .variants import Completed, Plan, steps_of

@@ -197,6 +197,12 @@ class Dataset:
         """The digest of the training rows and of their units, also of those that are not here."""
         return self.full.digest if self.full is not None else _digest(self)
 
+    @property
+    def complete(self) -> bool:
+        """Whether all rows are here: the data themselves, or a sample that left none out."""
+        sizes = (len(self.train), len(self.validation), len(self.test))
+        return self.full is None or self.full[1:] == sizes
+
     def sample(self) -> Dataset:
         """Returns a sample of the rows, for a run folder: equal to the data where they are few.
 

@@ -20,7 +20,7 @@ from ..diagnostics.verdict import anatomy, verdict
 from ..model import Model
 from ..rng import generator
 from ..smc.from_samples import Effort
-from ..train.folder import FAILURE, read_rows, read_trace
+from ..training.folder import FAILURE, read_rows, read_trace
 from .anomalies import anomalies, stamp
 from .cache import recall, remembered
 from .features import Features, distance_to, features_for

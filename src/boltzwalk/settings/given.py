@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -25,6 +25,8 @@ class GivenEnergy:
     reference: str
     architecture: dict[str, Any] = field(default_factory=dict)
     reason: str = ""
+
+    from_python: ClassVar[bool] = True
 
     def build(
         self, event_shape: tuple[int, ...], seed: int, data: Tensor | None = None

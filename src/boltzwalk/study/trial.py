@@ -30,12 +30,12 @@ from ..diagnostics.oscillation import oscillation, recent
 from ..diagnostics.verdict import Verdict, verdict
 from ..model import Model
 from ..settings.settings import Settings, resolve_auto
-from ..train import folder as run_folder
-from ..train.execute import Progress, execute
-from ..train.folder import Trace, read_trace
-from ..train.process import is_held
-from ..train.run import Run, open_run
-from ..train.signals import StopRequest
+from ..training import folder as run_folder
+from ..training.execute import Progress, execute
+from ..training.folder import Trace, read_trace
+from ..training.process import is_held
+from ..training.run import Run, open_run
+from ..training.signals import StopRequest
 from .measures import Judge
 from .plan import Trial, gradients_per_update
 from .storage import Claim, ResultLabel, Rung, TrialResult

@@ -24,8 +24,8 @@ from ..data import Dataset
 from ..model import Model
 from ..recipes.lookup import settings_from
 from ..settings.settings import Settings
-from ..train.run import open_run
-from ..train.signals import StopRequest
+from ..training.run import open_run
+from ..training.signals import StopRequest
 from .levels import leaves
 from .measures import judge_for
 from .outcome import Outcome, read_outcomes

@@ -17,8 +17,8 @@ from typing import Any, NoReturn
 from ..data import Dataset
 from ..rng import generator
 from ..settings.settings import Settings, resolve_auto
-from ..train.execute import updates
-from ..train.run import start
+from ..training.execute import updates
+from ..training.run import start
 from .levels import leaves
 from .plan import Trial, describe_point
 

@@ -22,8 +22,8 @@ import torch
 
 from ..data import Dataset
 from ..settings.settings import resolve_auto
-from ..train.process import keep_freed_memory
-from ..train.signals import StopRequest
+from ..training.process import keep_freed_memory
+from ..training.signals import StopRequest
 from .measures import Judge, judge_for
 from .plan import (
     Trial,

@@ -8,7 +8,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.rng import generator
-from boltzwalk.train.loop import train
+from boltzwalk.training.loop import train
 
 
 class Line(nn.Module):

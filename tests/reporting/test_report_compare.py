@@ -15,11 +15,11 @@ from boltzwalk.evaluation.evaluate import VERSION
 from boltzwalk.evaluation.measure import Measure, Part, refused
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
-from boltzwalk.report import compare
-from boltzwalk.report.compare import _best, write_comparison
+from boltzwalk.reporting import compare
+from boltzwalk.reporting.compare import _best, write_comparison
 from boltzwalk.settings.settings import Output, Settings, resolve
-from boltzwalk.train.execute import execute
-from boltzwalk.train.run import content, open_run
+from boltzwalk.training.execute import execute
+from boltzwalk.training.run import content, open_run
 
 NAN = math.nan
 

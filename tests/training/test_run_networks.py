@@ -5,8 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from boltzwalk.training.sampling import draw
 
 from boltzwalk.bases import DenseEncoder, DenseGenerator, Generator, Vae, default_gamma
+from boltzwalk.checkpoint import load_checkpoint
 from boltzwalk.data import Digits, Table, Toy
 from boltzwalk.energies import Multilayer, NetworkEnergy
 from boltzwalk.kernels import ULA, Descent
@@ -16,13 +18,11 @@ from boltzwalk.rng import generator
 from boltzwalk.settings.optimizers import SGD, Adam, Schedule
 from boltzwalk.settings.settings import Output, Settings, from_yaml, resolve, to_yaml
 from boltzwalk.smc.witness import Witness
-from boltzwalk.train import folder as run_folder
-from boltzwalk.checkpoint import load_checkpoint
-from boltzwalk.train.execute import execute, updates
-from boltzwalk.train.folder import read_trace
-from boltzwalk.train.process import StopRequest
-from boltzwalk.train.run import open_run, start
-from boltzwalk.train.sampling import draw
+from boltzwalk.training import folder as run_folder
+from boltzwalk.training.execute import execute, updates
+from boltzwalk.training.folder import read_trace
+from boltzwalk.training.process import StopRequest
+from boltzwalk.training.run import open_run, start
 
 COOPERATIVE = Cooperative(
     Generator(DenseGenerator((12,)), 3),

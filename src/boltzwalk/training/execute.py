@@ -28,7 +28,7 @@ from ..rng import generator
 from ..settings.settings import Settings
 from . import folder as run_folder
 from .code import write_code
-from .description import write_description
+from .description import training_data, write_description
 from .folder import NLL, Recorder
 from .loop import Update, train_loop
 from .pictures import image_png, picture, picture_of_classes
@@ -74,10 +74,16 @@ def execute(
         FloatingPointError: If the loss or its gradient is not finite.
         OSError: If the folder cannot be written.
     """
-    fresh = start(settings, dataset, energy)
+    rows = dataset or training_data(settings, folder).to(settings.device)
+    fresh = start(settings, rows, energy)
     run_folder.prepare(folder, settings)
     with only_process(folder):
         saved = run_folder.checkpoints(folder)
+        if not saved and energy is None and getattr(settings.energy, "from_python", False):
+            raise ValueError(
+                f"{folder} has no checkpoint yet, and its energy was given in Python; begin again "
+                "with the same boltzwalk.train"
+            )
         now = restore_newest(fresh, saved) if saved else fresh
         write_description(folder, now.dataset)
         write_code(folder, settings)

@@ -15,8 +15,9 @@ from torch import Tensor
 from ..checkpoint import load_checkpoint, save_checkpoint
 from ..data import Dataset
 from ..data.rows import FullData
+from ..settings.settings import Settings
 
-__all__ = ["read_description", "write_description"]
+__all__ = ["read_description", "training_data", "write_description"]
 
 NAME = "data.safetensors"
 
@@ -61,6 +62,26 @@ def write_description(folder: Path, dataset: Dataset) -> None:
         "values": json.dumps(values),
     }
     save_checkpoint(path, present, text)
+
+
+def training_data(settings: Settings, folder: Path) -> Dataset:
+    """Returns the data of a run: loaded, or from its folder where that has every row.
+
+    Arguments:
+        settings: The settings of the run.
+        folder: The run folder.
+
+    Raises:
+        ValueError: If the data cannot be loaded, and the folder has a sample of the rows only.
+        FileNotFoundError: If there is no such file.
+    """
+    try:
+        return settings.data.load()
+    except (FileNotFoundError, ValueError):
+        description = read_description(folder)
+        if description is None or not description.complete:
+            raise
+        return description
 
 
 def read_description(folder: Path) -> Dataset | None:

@@ -33,7 +33,7 @@ from ..settings.tree import differences, from_tree, override, to_tree
 from ..walkers import Walkers
 from . import folder as run_folder
 from .code import code_needed
-from .description import read_description
+from .description import read_description, training_data
 from .process import keep_freed_memory
 
 __all__ = [
@@ -264,6 +264,8 @@ def open_run(
         tree = override(Settings, to_tree(settings), changes) if changes else to_tree(settings)
         settings = from_tree(Settings, tree)
         here = resolve_auto(replace(settings, device=device or settings.device))
+        if dataset is None:
+            dataset = training_data(here, run_folder.folder_of(path)).to(here.device)
         return restore_newest(start(here, dataset, energy), candidates)
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from ..checkpoint import write_atomically
 from ..evaluation.evaluate import evaluated
 from ..evaluation.measure import Measure, Part
-from ..train.folder import read_rows
-from ..train.run import open_model
+from ..training.folder import read_rows
+from ..training.run import open_model
 from .figures import Curve, curves
 from .page import Cell, Figure, Section, Table, image, render, training_figures
 

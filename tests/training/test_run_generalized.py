@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from boltzwalk.training.sampling import draw, proposals
 
 from boltzwalk.bases import DenseGenerator, Generator
+from boltzwalk.checkpoint import load_checkpoint
 from boltzwalk.data import Digits, Toy
 from boltzwalk.energies import Multilayer, NetworkEnergy
 from boltzwalk.kernels import ULA
@@ -14,14 +16,12 @@ from boltzwalk.rng import generator
 from boltzwalk.settings.optimizers import Adam, Schedule
 from boltzwalk.settings.settings import Output, Settings, from_yaml, resolve, to_yaml
 from boltzwalk.smc.witness import Witness
-from boltzwalk.train import folder as run_folder
-from boltzwalk.checkpoint import load_checkpoint
-from boltzwalk.train.execute import execute
-from boltzwalk.train.folder import read_trace
-from boltzwalk.train.pictures import write_samples
-from boltzwalk.train.process import StopRequest
-from boltzwalk.train.run import open_run, start
-from boltzwalk.train.sampling import draw, proposals
+from boltzwalk.training import folder as run_folder
+from boltzwalk.training.execute import execute
+from boltzwalk.training.folder import read_trace
+from boltzwalk.training.pictures import write_samples
+from boltzwalk.training.process import StopRequest
+from boltzwalk.training.run import open_run, start
 
 METHOD = Generalized(
     Generator(DenseGenerator((12,)), 3),

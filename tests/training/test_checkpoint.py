@@ -7,7 +7,6 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from boltzwalk.methods.replay import Replay
 from boltzwalk.checkpoint import (
     flatten,
     load_checkpoint,
@@ -17,6 +16,7 @@ from boltzwalk.checkpoint import (
     unflatten,
     write_atomically,
 )
+from boltzwalk.methods.replay import Replay
 from boltzwalk.walkers import Walkers
 
 

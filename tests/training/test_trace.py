@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from boltzwalk.train.folder import Recorder, read_rows, read_trace
+from boltzwalk.training.folder import Recorder, read_rows, read_trace
 
 
 def info(gap, **more):

@@ -20,7 +20,7 @@ from ..metrics.classifier import classifier_for, judge_classes
 from ..metrics.quadrature import log_z_in_the_plane
 from ..model import Model
 from ..rng import generator
-from ..train.folder import read_rows, read_trace
+from ..training.folder import read_rows, read_trace
 from ..walkers import effective_sample_size
 
 __all__ = ["Number", "summarise"]

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from boltzwalk.training.sampling import available, move, weighted_walkers
 
 from boltzwalk.data import Modes, Toy
 from boltzwalk.energies import Multilayer, NetworkEnergy
@@ -15,11 +16,10 @@ from boltzwalk.methods.jarzynski import ExactStart, Jarzynski
 from boltzwalk.methods.starts import NoiseStart, ReplayStart
 from boltzwalk.rng import generator
 from boltzwalk.settings.settings import Output, Settings, resolve
-from boltzwalk.train import execute as executing
-from boltzwalk.train.execute import execute
-from boltzwalk.train.folder import FAILURE, checkpoints, read_rows, read_trace
-from boltzwalk.train.run import content, open_run, start
-from boltzwalk.train.sampling import available, move, weighted_walkers
+from boltzwalk.training import execute as executing
+from boltzwalk.training.execute import execute
+from boltzwalk.training.folder import FAILURE, checkpoints, read_rows, read_trace
+from boltzwalk.training.run import content, open_run, start
 from boltzwalk.walkers import evaluate
 
 SMALL = resolve(

@@ -14,10 +14,10 @@ from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.maximum_likelihood import MaximumLikelihood
 from boltzwalk.settings.optimizers import Adam
 from boltzwalk.settings.settings import Output, Settings, resolve
-from boltzwalk.train.execute import execute
-from boltzwalk.train.folder import NLL, best_checkpoint, checkpoints, read_rows
-from boltzwalk.train.process import StopRequest
-from boltzwalk.train.run import open_run
+from boltzwalk.training.execute import execute
+from boltzwalk.training.folder import NLL, best_checkpoint, checkpoints, read_rows
+from boltzwalk.training.process import StopRequest
+from boltzwalk.training.run import open_run
 
 # A rate at which few rows are learnt by heart within some updates.
 SETTINGS = resolve(

@@ -12,7 +12,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from boltzwalk.training.sampling import draw
 
+from boltzwalk.checkpoint import load_checkpoint, save_checkpoint
 from boltzwalk.data import Digits, Table, Toy
 from boltzwalk.energies import Convolutional, Multilayer, NetworkEnergy
 from boltzwalk.kernels import ULA
@@ -23,13 +25,11 @@ from boltzwalk.rng import generator
 from boltzwalk.settings.optimizers import SGD, Adam, Schedule
 from boltzwalk.settings.settings import Output, Settings, resolve, to_yaml
 from boltzwalk.smc.witness import Witness
-from boltzwalk.train import folder as run_folder
-from boltzwalk.checkpoint import load_checkpoint, save_checkpoint
-from boltzwalk.train.execute import execute
-from boltzwalk.train.folder import read_trace
-from boltzwalk.train.process import StopRequest
-from boltzwalk.train.run import open_run
-from boltzwalk.train.sampling import draw
+from boltzwalk.training import folder as run_folder
+from boltzwalk.training.execute import execute
+from boltzwalk.training.folder import read_trace
+from boltzwalk.training.process import StopRequest
+from boltzwalk.training.run import open_run
 
 SMALL = resolve(
     Settings(
@@ -116,7 +116,7 @@ def test_killed_ten_times_it_ends_the_same(tmp_path):
     path.write_text(to_yaml(settings))
     program = (
         "import sys; from pathlib import Path\n"
-        "from boltzwalk.train.execute import execute\n"
+        "from boltzwalk.training.execute import execute\n"
         "from boltzwalk.settings.settings import from_yaml\n"
         "settings, folder = from_yaml(Path(sys.argv[1]).read_text()), Path(sys.argv[2])\n"
         "for done in execute(settings, folder): pass"

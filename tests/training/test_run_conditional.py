@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from boltzwalk.training.sampling import draw, proposals
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -23,11 +24,10 @@ from boltzwalk.networks.convolutional import Convolution
 from boltzwalk.rng import generator
 from boltzwalk.settings.optimizers import Adam
 from boltzwalk.settings.settings import Output, Settings, from_yaml, resolve, to_yaml
-from boltzwalk.train import folder as run_folder
-from boltzwalk.train.execute import execute
-from boltzwalk.train.process import StopRequest
-from boltzwalk.train.run import open_run, start
-from boltzwalk.train.sampling import draw, proposals
+from boltzwalk.training import folder as run_folder
+from boltzwalk.training.execute import execute
+from boltzwalk.training.process import StopRequest
+from boltzwalk.training.run import open_run, start
 
 VAE = Vae(DenseEncoder((12,)), DenseGenerator((12,)), 3)
 SUMMARY = ConvolutionalEncoder((Convolution(4),))

@@ -28,7 +28,7 @@ from ..data import Dataset
 from ..metrics.neighbours import nearest
 from ..model import Model
 from ..rng import generator
-from ..train.pictures import image_png
+from ..training.pictures import image_png
 from ..walkers import evaluate
 
 __all__ = ["Curve", "bars", "curves", "film", "heat_map", "histograms", "neighbours", "panel"]

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from boltzwalk.training.sampling import draw
 from PIL import Image
 
 from boltzwalk.data import Digits, Table
@@ -15,10 +16,9 @@ from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import DataStart, NoiseStart
 from boltzwalk.rng import generator
 from boltzwalk.settings.settings import Settings, resolve
-from boltzwalk.train import pictures as export
-from boltzwalk.train.pictures import write_samples
-from boltzwalk.train.run import start
-from boltzwalk.train.sampling import draw
+from boltzwalk.training import pictures as export
+from boltzwalk.training.pictures import write_samples
+from boltzwalk.training.run import start
 
 COLUMNS = ("a", "b,c", 'd "e"')
 CENTRES = np.array([0.0, 5000.0, -2e-4])

@@ -30,8 +30,8 @@ from ..evaluation.partition import partition
 from ..metrics.classifier import classifier_for
 from ..model import Model
 from ..rng import generator
-from ..train.folder import checkpoints, read_rows
-from ..train.run import open_model
+from ..training.folder import checkpoints, read_rows
+from ..training.run import open_model
 
 __all__ = ["aligned", "interval", "table_beside", "table_of_densities"]
 

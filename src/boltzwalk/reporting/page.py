@@ -18,8 +18,8 @@ from ..evaluation.evaluate import PARTS, evaluated, refusal
 from ..evaluation.measure import Measure, Part
 from ..model import Model
 from ..settings.settings import to_yaml
-from ..train.folder import read_rows, read_trace
-from ..train.pictures import picture
+from ..training.folder import read_rows, read_trace
+from ..training.pictures import picture
 from .figures import Curve, bars, curves, film, histograms, neighbours
 from .summary import Number
 
