@@ -74,6 +74,7 @@ def evaluate(
     What was judged before is not computed again. `boltzwalk report` shows it.
     """
     with errors(debug):
+        import_code(imports)
         from ..evaluation.cache import lines, write_evaluation
         from ..evaluation.evaluate import PARTS, Plan, evaluated
         from ..evaluation.evaluate import evaluate as judged

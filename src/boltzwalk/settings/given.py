@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from ..networks.architecture import describe, rebuild
+from .outside import MissingCodeError
 
 __all__ = ["GivenEnergy", "given_energy"]
 
@@ -40,14 +41,17 @@ class GivenEnergy:
 
         Raises:
             ValueError: If it cannot be described.
-            LookupError: If its code is not imported.
+            MissingCodeError: If its code is not imported.
         """
         if not self.architecture:
             raise ValueError(
                 f"the energy {self.reference} was given in Python and cannot be built again "
                 f"({self.reason}); write bw.load(folder, energy=...)"
             )
-        return rebuild(self.architecture)
+        try:
+            return rebuild(self.architecture)
+        except LookupError as error:
+            raise MissingCodeError(self.reference, str(error)) from error
 
 
 def given_energy(module: nn.Module, reference: str) -> GivenEnergy:

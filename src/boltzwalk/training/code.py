@@ -55,9 +55,9 @@ def code_needed(path: Path) -> Iterator[None]:
         _warn_of_changes(entry)
     try:
         yield
-    except (MissingCodeError, LookupError) as error:
-        reference = getattr(error, "reference", "") or str(error)
-        known = next((e for e in entries if e["reference"] in reference), {})
+    except MissingCodeError as error:
+        reference = error.reference
+        known = next((e for e in entries if e["reference"] == reference), {})
         file = known.get("file") or "FILE.py"
         digest = f" (sha256 {known['sha256'][:12]})" if known.get("sha256") else ""
         raise ValueError(
