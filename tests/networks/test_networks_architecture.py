@@ -187,7 +187,7 @@ def test_a_rebuilt_network_has_the_same_bits(name):
     network = build()
     dtype = next(network.parameters()).dtype
     for file in (in_json, in_yaml):
-        x = torch.randn(64, *event, dtype=dtype, requires_grad=True)
+        x = torch.randn(4, *event, dtype=dtype, requires_grad=True)
         other = through(network, file)
         assert describe(other) == describe(network)
         y, z = network(x), other(x)
