@@ -31,7 +31,7 @@ def folder(request, tmp_path, monkeypatch):
     """A copy of a run folder, the table that some were trained on below the root of the data."""
     monkeypatch.setenv("BOLTZWALK_DATA", str(HERE))
     threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)  # in which the data of the runs were generated
+    torch.set_default_dtype(torch.float32)
     yield Path(shutil.copytree(request.param, tmp_path / request.param.name))
     torch.set_default_dtype(dtype)
     torch.set_num_threads(threads)

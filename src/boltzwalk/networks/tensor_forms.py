@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedTensorMixin
 
 from .attributes import decode_dtype, decode_value, encode_value, integers
 
@@ -79,8 +78,6 @@ def describe_buffer(
 
 def _require_plain_tensor(tensor: Tensor, kind: type, path: str) -> None:
     """Raises where shape and type do not determine a tensor but for its values."""
-    if isinstance(tensor, UninitializedTensorMixin):
-        raise ValueError(f"{path} has no shape yet; call the module once on a batch of data")
     if type(tensor) is not kind or tensor.layout != torch.strided or tensor.is_quantized:
         raise ValueError(
             f"{path} cannot be described: it is a {type(tensor).__name__} of layout "
