@@ -144,7 +144,7 @@ def _attributes(module: nn.Module, cls: type[nn.Module], path: str) -> dict[str,
 
 def _require_describable(module: nn.Module, path: str) -> None:
     """Raises where a module has hooks, but for PyTorch's own, or parameters without a shape."""
-    if nn.parameter.is_lazy(next(iter(module.parameters(recurse=False)), None)):
+    if any(nn.parameter.is_lazy(parameter) for parameter in module.parameters(recurse=False)):
         raise ValueError(
             f"{_subject(path)} cannot be described: its parameters have no shape yet; call the "
             "network once on a batch of data"
