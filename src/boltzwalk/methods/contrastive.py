@@ -91,7 +91,7 @@ class Contrastive:
         """
         needed = self.walkers or batch
         size = getattr(self.start, "size", needed)
-        if size < needed:
+        if 0 < size < needed:  # 0 stores one walker for each row
             raise ValueError(
                 f"start.size must be at least the {needed} walkers of one update, got {size}; "
                 f"write start.size={needed} or more"

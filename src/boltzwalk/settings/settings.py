@@ -26,6 +26,7 @@ from ..methods.variational import Variational
 from ..smc.witness import Witness
 from .given import GivenEnergy
 from .optimizers import SGD, Adam, Schedule
+from .outside import MissingCodeError
 from .tree import from_tree, to_tree
 
 __all__ = ["Output", "Settings", "carries_weights", "from_yaml", "resolve_auto", "to_yaml"]
@@ -194,5 +195,7 @@ def from_yaml(text: str, source: Path | str = "the text") -> Settings:
         raise ValueError(f"{source} must be YAML: {error}") from error
     try:
         return from_tree(Settings, tree)
+    except MissingCodeError:
+        raise
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
