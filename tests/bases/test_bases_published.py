@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from boltzwalk.networks import published_bases as published
+from boltzwalk.bases import published
 from boltzwalk.networks.residual import ResidualGenerator
 from boltzwalk.settings.tree import from_tree, to_tree
 
@@ -146,7 +146,7 @@ def test_shapes(name, rng):
 
 
 def test_table_is_unbounded(rng):
-    vae = published.table().build((5,), 0)
+    vae = published.table_vae().build((5,), 0)
     assert vae.latent == 8
     x = vae.decode(1e3 * vae.latents(50, rng))
     assert x.shape == (50, 5)
@@ -219,7 +219,7 @@ def test_settings_survive_a_file(name):
 
 def test_the_published_generators_of_generalized_models():
     """3.6 million parameters beside 5.9 of the energy, with the layers of the published code."""
-    convnet = published.spectral_gan().build((3, 32, 32), 0)
+    convnet = published.spectral_gan_generator().build((3, 32, 32), 0)
     counted = 100 * 8192 + 8192 + 2 * 512
     for inputs, outputs in ((512, 256), (256, 128), (128, 64)):
         counted += inputs * outputs * 16 + outputs + 2 * outputs
@@ -228,7 +228,7 @@ def test_the_published_generators_of_generalized_models():
     kinds = [type(layer).__name__ for layer in convnet.trunk]
     up = ["ConvTranspose2d", "BatchNorm2d", "ReLU"]
     assert kinds == ["Dense", "Unflatten", *up[1:], *(3 * up), "ConvTranspose2d", "Tanh"]
-    residual = published.spectral_gan_residual().build((3, 32, 32), 0)
+    residual = published.spectral_gan_residual_generator().build((3, 32, 32), 0)
     block = 2 * (128 * 128 * 9 + 128) + 2 * 2 * 128
     counted = 100 * 2048 + 2048 + 3 * block + 2 * 128 + 128 * 3 * 9 + 3
     assert sum(p.numel() for p in residual.parameters()) == counted == 1_097_603

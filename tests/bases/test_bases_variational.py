@@ -13,11 +13,11 @@ from boltzwalk.bases import (
     active_dimensions,
     default_gamma,
     elbo,
+    published,
     vae_loss,
 )
 from boltzwalk.data.cifar import Cifar10
 from boltzwalk.data.digits import Digits
-from boltzwalk.networks import published_bases as published
 from statistics_helpers import BOUND, assert_mean
 
 
@@ -91,7 +91,7 @@ def test_gradients_against_autograd_of_the_expectation(rng):
 
 def test_the_encoder_learns_from_the_reconstruction(rng):
     """One published port regresses on events that were not encoded, and its encoder dies."""
-    vae = published.digits(4).build((1, 8, 8), 0)
+    vae = published.digits_vae(4).build((1, 8, 8), 0)
     loss, _ = vae_loss(vae, torch.randn(16, 1, 8, 8, generator=rng), 0.0, rng)
     loss.backward()
     assert all(parameter.grad.abs().sum() > 0 for parameter in vae.encoder.parameters())

@@ -23,7 +23,7 @@ from boltzwalk.methods.starts import NoiseStart, ReplayStart
 from boltzwalk.rng import generator
 from boltzwalk.settings.settings import Settings, resolve
 from boltzwalk.train.run import start
-from boltzwalk.walkers import evaluate
+from boltzwalk.walkers import walkers_at
 
 STEPS = 5
 NORMAL = Modes(2, (0.0,), (1.0,), rows=400)
@@ -126,7 +126,7 @@ def weighted(x, log_w, steps=STEPS):
     """A run whose walkers are these, under a standard normal."""
     run = ready(NORMAL, Jarzynski(ExactStart(len(x)), ULA(0.1), steps=steps))
     run = replace(run, energy=LearntMixture(torch.zeros(1, x.shape[1])))
-    walkers = evaluate(run.energy, x, log_w)
+    walkers = walkers_at(run.energy, x, log_w)
     return replace(run, state=Weighted(walkers, torch.zeros((), dtype=torch.int64)))
 
 

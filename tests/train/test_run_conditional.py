@@ -150,7 +150,7 @@ def test_completion_is_that_of_the_conditional_energy(name, mask, rng):
     c = torch.cat([torch.where(inputs.hidden, 0.0, inputs.x), inputs.hidden.float()], 1)
     energy = run.model(found.x[:, 0], c)
     torch.testing.assert_close(found.energy[:, 0], energy)
-    base = run.method.base.given(c.repeat_interleave(3, 0))
+    base = run.method.base.conditioned_on(c.repeat_interleave(3, 0))
     first = base.decode(base.latents(15, torch.Generator().manual_seed(0)))
     torch.testing.assert_close(found.proposed.flatten(0, 1), first)
     names = [one.name for one in judge(run, inputs, found)]

@@ -9,7 +9,7 @@
 ``networks``          what they build: `Decoder`, `Encoder`, `VariationalAutoencoder`
 ``conditional``       the same networks given a class, or the visible part of a picture
 ``flow``              `Flow`: a base whose density is known, and what it builds
-``learning``          the one place where batch statistics and dropout are on
+``batch_statistics``          the one place where batch statistics and dropout are on
 ``variational``       the loss of an autoencoder, its bound, its active dimensions
 ``posterior``         the posterior of the latent variables, as an energy
 ``latent``            the energy of latent variables under a model relative to a base
@@ -18,7 +18,7 @@
 ====================  =========================================================================
 """
 
-from ..networks.batch_statistics import learning
+from ..networks.batch_statistics import batch_statistics
 from ..networks.convolutional import (
     Convolution,
     ConvolutionalEncoder,
@@ -26,18 +26,19 @@ from ..networks.convolutional import (
     TransposedConvolution,
 )
 from ..networks.dense import DenseEncoder, DenseGenerator
-from ..networks.frozen import frozen
+from ..networks.fusion import fuse_for_inference
 from ..networks.network import Decoder, Encoder, VariationalAutoencoder
 from ..networks.residual import ResidualGenerator
-from .conditional import ConditionalBase, GivenBase
+from .conditional import ConditionalBase, ConditionedBase
 from .flow import Flow, NormalizingFlow
 from .generator import Base, Generator, Vae
-from .latent import HasDensity, LatentEnergy, Shifted, posterior_energy, require_density
+from .latent import HasDensity, LatentEnergy, ShiftedEnergy, posterior_energy, require_density
 from .vae_loss import VaeParts, active_dimensions, default_gamma, elbo, vae_loss
 
 __all__ = [
     "Base",
     "ConditionalBase",
+    "ConditionedBase",
     "Convolution",
     "ConvolutionalEncoder",
     "ConvolutionalGenerator",
@@ -47,21 +48,20 @@ __all__ = [
     "Encoder",
     "Flow",
     "Generator",
-    "GivenBase",
     "HasDensity",
     "LatentEnergy",
     "NormalizingFlow",
     "ResidualGenerator",
-    "Shifted",
+    "ShiftedEnergy",
     "TransposedConvolution",
     "Vae",
     "VaeParts",
     "VariationalAutoencoder",
     "active_dimensions",
+    "batch_statistics",
     "default_gamma",
     "elbo",
-    "frozen",
-    "learning",
+    "fuse_for_inference",
     "posterior_energy",
     "require_density",
     "vae_loss",

@@ -15,12 +15,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..energies.conditional import held, joined, joined_shape
+from ..energies.conditional import clamp_observed, concat_condition, concat_condition_shape
 from ..networks.dense import DenseEncoder
-from ..networks.network import Decoder, Encoder, reparametrised
+from ..networks.network import Decoder, Encoder, reparametrise
 from .generator import EncoderSettings, Generator, Vae
 
-__all__ = ["ConditionalBase", "GivenBase", "build_conditional"]
+__all__ = ["ConditionalBase", "ConditionedBase", "build_conditional"]
 
 
 class ConditionalBase(nn.Module):
@@ -35,7 +35,7 @@ class ConditionalBase(nn.Module):
 
     Example:
         >>> base = ConditionalBase(Decoder((1,), 3, nn.Linear(3, 1), bounded=False), latent=1)
-        >>> rows = base.given(torch.eye(2))
+        >>> rows = base.conditioned_on(torch.eye(2))
         >>> rows.decode(rows.latents(2, torch.Generator())).shape
         torch.Size([2, 1])
     """
@@ -57,20 +57,20 @@ class ConditionalBase(nn.Module):
         self.event_shape = decoder.event_shape
         self.eval()
 
-    def given(self, c: Float[Tensor, "N ..."]) -> GivenBase:
+    def conditioned_on(self, c: Float[Tensor, "N ..."]) -> ConditionedBase:
         """Returns the networks given one condition for each row.
 
         Arguments:
             c: The conditions.
         """
-        return GivenBase(self, c)
+        return ConditionedBase(self, c)
 
     def train(self, mode: bool = True) -> ConditionalBase:
         """Stays in evaluation mode whatever ``mode`` says."""
         return super().train(False)
 
 
-class GivenBase(nn.Module):
+class ConditionedBase(nn.Module):
     r"""What can be drawn from given one condition for each row: a base like any other.
 
     Arguments:
@@ -89,7 +89,7 @@ class GivenBase(nn.Module):
     def forward(self, z: Float[Tensor, "N d"]) -> Float[Tensor, "N *event"]:
         r"""Returns :math:`g(z, f(c))`, shape (N, \*event), with the visible entries of c."""
         x: Tensor = self.base.decoder(torch.cat([z, self.base.summary(self.c)], 1))
-        return held(x, self.c)
+        return clamp_observed(x, self.c)
 
     def decode(self, z: Float[Tensor, "N d"]) -> Float[Tensor, "N *event"]:
         r"""Returns :math:`g(z, f(c))`, shape (N, \*event): the same as a call."""
@@ -102,14 +102,14 @@ class GivenBase(nn.Module):
         r"""Returns :math:`\mu(x, c)` and :math:`s(x, c)`, each of shape (N, d)."""
         encoder = self.base.encoder
         assert encoder is not None
-        mean, log_std = encoder(joined(held(x, self.c), self.c, self.base.flat))
+        mean, log_std = encoder(concat_condition(clamp_observed(x, self.c), self.c, self.base.flat))
         return mean, log_std
 
     def reparametrise(
         self, mean: Float[Tensor, "N d"], log_std: Float[Tensor, "N d"], rng: torch.Generator
     ) -> Float[Tensor, "N d"]:
         r"""Draws :math:`z = \mu + e^s \xi` with :math:`\xi \sim N(0, I)`, differentiable."""
-        return reparametrised(mean, log_std, rng)
+        return reparametrise(mean, log_std, rng)
 
     def latents(self, n: int, rng: torch.Generator) -> Float[Tensor, "n d"]:
         """Draws n latent rows from N(0, I), of the type and on the device of the parameters."""
@@ -144,8 +144,8 @@ def build_conditional(
             the decoder.
 
     Example:
-        >>> from boltzwalk.networks.published_bases import digits
-        >>> base = build_conditional(digits(latent=4), (10,), None, 10, (1, 8, 8), 0)
+        >>> from boltzwalk.bases.published import digits_vae
+        >>> base = build_conditional(digits_vae(latent=4), (10,), None, 10, (1, 8, 8), 0)
         >>> base.latent, base.decoder.latent, base.encoder.event_shape
         (4, 14, (74,))
     """
@@ -157,7 +157,7 @@ def build_conditional(
         torch.default_generator.manual_seed(rng_seed + 1)
         if isinstance(settings, Vae):
             flat = isinstance(settings.encoder, DenseEncoder)
-            shape = joined_shape(event_shape, c_shape, flat)
+            shape = concat_condition_shape(event_shape, c_shape, flat)
             encoder = settings.encoder.build(shape, settings.latent)
         if summary is not None:
             built = summary.build(c_shape, features)

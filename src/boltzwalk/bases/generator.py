@@ -13,7 +13,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from ..networks.batch_statistics import settle
+from ..networks.batch_statistics import calibrate_batch_norm
 from ..networks.convolutional import ConvolutionalEncoder, ConvolutionalGenerator
 from ..networks.dense import DenseEncoder, DenseGenerator
 from ..networks.network import Decoder, VariationalAutoencoder, require_latent
@@ -145,5 +145,5 @@ def _settled(decoder: Decoder, rng_seed: int, data: Tensor | None) -> Decoder:
                 "network, or scale the data"
             )
     rng = torch.Generator().manual_seed(rng_seed)
-    settle(decoder, decoder.latents(ROWS, rng), rng)
+    calibrate_batch_norm(decoder, decoder.latents(ROWS, rng), rng)
     return decoder

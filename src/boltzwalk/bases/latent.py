@@ -36,7 +36,7 @@ __all__ = [
     "Decodes",
     "HasDensity",
     "LatentEnergy",
-    "Shifted",
+    "ShiftedEnergy",
     "posterior_energy",
     "require_density",
 ]
@@ -113,7 +113,7 @@ class HasDensity(Protocol):
         """Returns log b(x), shape (N,)."""
 
 
-class Shifted(nn.Module):
+class ShiftedEnergy(nn.Module):
     r"""The energy :math:`f(x) + s \log b(x)`.
 
     With :math:`s = 1` it is relative to the base where f is not, with :math:`s = -1` the reverse.

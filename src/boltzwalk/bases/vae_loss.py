@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..networks.network import VariationalAutoencoder
-from .conditional import GivenBase
+from .conditional import ConditionedBase
 
 __all__ = ["VaeParts", "active_dimensions", "default_gamma", "elbo", "vae_loss"]
 
@@ -51,7 +51,7 @@ class VaeParts(NamedTuple):
 
 
 def vae_loss(
-    vae: VariationalAutoencoder | GivenBase,
+    vae: VariationalAutoencoder | ConditionedBase,
     x: Float[Tensor, "N *event"],
     gamma: float,
     rng: torch.Generator,

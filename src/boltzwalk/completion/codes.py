@@ -49,7 +49,7 @@ from ..methods.contrastive import Contrastive
 from ..methods.starts import NoiseStart
 from ..train.run import Run
 from ..train.sampling import move
-from ..walkers import evaluate
+from ..walkers import walkers_at
 from .latent import Encodes, Generates, infer_latents, pixel_deviation
 
 __all__ = ["Codes", "ShortRun", "codes_of", "infer_noise", "interpolate", "reconstruct", "revised"]
@@ -165,7 +165,7 @@ def revised(run: Run, x: Float[Tensor, "N *event"], steps: int, rng: torch.Gener
         steps: The number of steps; 0 takes those of training.
         rng: The source of the noise.
     """
-    return move(run, evaluate(run.model, x), steps or run.settings.method.steps, rng).x
+    return move(run, walkers_at(run.model, x), steps or run.settings.method.steps, rng).x
 
 
 def _arc(a: Tensor, b: Tensor, n: int) -> Tensor:

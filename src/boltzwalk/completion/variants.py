@@ -32,14 +32,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..bases import ConditionalBase, GivenBase
-from ..energies.conditional import given
+from ..bases import ConditionalBase, ConditionedBase
+from ..energies.conditional import conditioned_on
 from ..methods.condition import Classes, Visible, condition_of
 from ..methods.contrastive import Contrastive
 from ..methods.proposal_training import Teaching
 from ..train.run import Run
 from ..train.sampling import move, moves_latents
-from ..walkers import evaluate
+from ..walkers import walkers_at
 from .conditional import Conditional, Free, free_part
 from .inputs import Inputs
 from .latent import (
@@ -168,7 +168,7 @@ def complete(run: Run, inputs: Inputs, plan: Plan, rng: torch.Generator) -> Comp
             begun.append(_started(told, x, free, plan, rng))
             moved = _moved(told, begun[-1], free, plan, rng)
         found.append(free.event(free.coordinates(moved)))
-        energies.append(evaluate(told.model, found[-1]).energy)
+        energies.append(walkers_at(told.model, found[-1]).energy)
     x, energy = torch.cat(found), torch.cat(energies)
     finite = x.flatten(1).isfinite().all(1)
     if not bool(finite.all()):
@@ -243,7 +243,7 @@ def _conditional(run: Run, x: Tensor, free: Free, plan: Plan, rng: torch.Generat
 def _moved(run: Run, begun: Tensor, free: Free, plan: Plan, rng: torch.Generator) -> Tensor:
     """Rows after K steps on their hidden entries."""
     energy = Conditional(run.model, free)
-    walkers = evaluate(energy, free.coordinates(begun))
+    walkers = walkers_at(energy, free.coordinates(begun))
     # The run's own kernel and arithmetic, on another energy.
     moved = move(replace(run, energy=energy, average=None), walkers, steps_of(run, plan), rng)
     return free.event(moved.x)
@@ -254,12 +254,12 @@ def _encode(run: Run, x: Tensor, free: Free, plan: Plan, rng: torch.Generator) -
     base = encoder_of(run, "the variant encode")
     with torch.no_grad():
         decoded = base.decode(base.reparametrise(*base.encode(free.fixed), rng))
-    return move(run, evaluate(run.model, decoded), steps_of(run, plan), rng).x
+    return move(run, walkers_at(run.model, decoded), steps_of(run, plan), rng).x
 
 
 def _kernel(run: Run, x: Tensor, free: Free, plan: Plan, rng: torch.Generator) -> Tensor:
     """The second published variant; without noise in the kernel all completions are the same."""
-    return move(run, evaluate(run.model, free.fixed), steps_of(run, plan), rng).x
+    return move(run, walkers_at(run.model, free.fixed), steps_of(run, plan), rng).x
 
 
 def _latent(run: Run, x: Tensor, free: Free, plan: Plan, rng: torch.Generator) -> Tensor:
@@ -267,7 +267,7 @@ def _latent(run: Run, x: Tensor, free: Free, plan: Plan, rng: torch.Generator) -
     made = _generated(run, x, free, plan, rng)
     if moves_latents(run):
         return made
-    return move(run, evaluate(run.model, made), steps_of(run, plan), rng).x
+    return move(run, walkers_at(run.model, made), steps_of(run, plan), rng).x
 
 
 def _started(run: Run, x: Tensor, free: Free, plan: Plan, rng: torch.Generator) -> Tensor:
@@ -288,7 +288,7 @@ def _generated(run: Run, x: Tensor, free: Free, plan: Plan, rng: torch.Generator
     base = generator_of(run, what)
     sigma = pixel_deviation(run)
     with torch.no_grad():
-        if isinstance(base, GivenBase):  # which knows the visible entries
+        if isinstance(base, ConditionedBase):  # which knows the visible entries
             return base.decode(base.latents(len(x), rng))
         energy, factor = None, 1.0
         if moves_latents(run):
@@ -309,8 +309,8 @@ def _told(run: Run, x: Tensor, hidden: Tensor) -> Run:
     if not isinstance(condition, Visible):
         return run
     c = condition.masked(x, hidden)
-    method = Teaching(run.method.settings, run.method.base.given(c))
-    return replace(run, energy=given(run.model, c), average=None, method=method)
+    method = Teaching(run.method.settings, run.method.base.conditioned_on(c))
+    return replace(run, energy=conditioned_on(run.model, c), average=None, method=method)
 
 
 def _refuse_misfit(run: Run, inputs: Inputs, plan: Plan) -> None:

@@ -29,10 +29,18 @@ from torch import Tensor, nn
 
 from ..energy import Energy
 
-__all__ = ["ConditionalEnergy", "given", "held", "joined", "joined_shape"]
+__all__ = [
+    "ConditionalEnergy",
+    "clamp_observed",
+    "concat_condition",
+    "concat_condition_shape",
+    "conditioned_on",
+]
 
 
-def held(x: Float[Tensor, "N *event"], c: Float[Tensor, "N ..."]) -> Float[Tensor, "N *event"]:
+def clamp_observed(
+    x: Float[Tensor, "N *event"], c: Float[Tensor, "N ..."]
+) -> Float[Tensor, "N *event"]:
     r"""Returns events whose visible entries are those of their condition, shape (N, \*event).
 
     Arguments:
@@ -41,13 +49,13 @@ def held(x: Float[Tensor, "N *event"], c: Float[Tensor, "N ..."]) -> Float[Tenso
 
     Example:
         >>> c = torch.tensor([[[[5.0, 0.0]], [[0.0, 1.0]]]])
-        >>> held(torch.tensor([[[[1.0, 2.0]]]]), c)
+        >>> clamp_observed(torch.tensor([[[[1.0, 2.0]]]]), c)
         tensor([[[[5., 2.]]]])
     """
     return x if c.ndim == 2 else torch.where(c[:, -1:] > 0, x, c[:, :-1])
 
 
-def joined(
+def concat_condition(
     x: Float[Tensor, "N *event"], c: Float[Tensor, "N ..."], flat: bool
 ) -> Float[Tensor, "N *both"]:
     r"""Returns what a network is given: the event, and the condition behind it.
@@ -58,7 +66,7 @@ def joined(
         flat: Whether as one row, for networks of dense layers; else as channels of an image.
 
     Example:
-        >>> joined(torch.zeros(1, 1, 2, 2), torch.tensor([[0.0, 1.0]]), flat=True)
+        >>> concat_condition(torch.zeros(1, 1, 2, 2), torch.tensor([[0.0, 1.0]]), flat=True)
         tensor([[0., 0., 0., 0., 0., 1.]])
     """
     if flat:
@@ -68,7 +76,7 @@ def joined(
     return torch.cat([x, c], 1)
 
 
-def joined_shape(
+def concat_condition_shape(
     event_shape: tuple[int, ...], c_shape: tuple[int, ...], flat: bool
 ) -> tuple[int, ...]:
     """Returns the shape of one event with its condition.
@@ -82,7 +90,7 @@ def joined_shape(
         ValueError: If channels are wanted of events that are no images.
 
     Example:
-        >>> joined_shape((1, 8, 8), (10,), flat=True), joined_shape((1, 8, 8), (10,), flat=False)
+        >>> concat_condition_shape((1, 8, 8), (10,), flat=True), concat_condition_shape((1, 8, 8), (10,), flat=False)
         ((74,), (11, 8, 8))
     """
     if flat:
@@ -95,14 +103,14 @@ def joined_shape(
     return (event_shape[0] + c_shape[0], *event_shape[1:])
 
 
-def given(network: Any, c: Tensor | None) -> Any:  # noqa: ANN401
+def conditioned_on(network: Any, c: Tensor | None) -> Any:  # noqa: ANN401
     """Returns an energy, or a network that proposes, given one condition for each row.
 
     Arguments:
-        network: What has ``given(c)``; or, where nothing is given, anything.
+        network: What has ``conditioned_on(c)``; or, where nothing is given, anything.
         c: The conditions; None where nothing is given.
     """
-    return network if c is None else network.given(c)
+    return network if c is None else network.conditioned_on(c)
 
 
 class ConditionalEnergy(nn.Module):
@@ -114,7 +122,7 @@ class ConditionalEnergy(nn.Module):
 
     Example:
         >>> energy = ConditionalEnergy(lambda both: both.square().sum(1), flat=True)
-        >>> energy.given(torch.tensor([[0.0, 1.0]]))(torch.tensor([[2.0]])).item()
+        >>> energy.conditioned_on(torch.tensor([[0.0, 1.0]]))(torch.tensor([[2.0]])).item()
         5.0
     """
 
@@ -132,9 +140,9 @@ class ConditionalEnergy(nn.Module):
                 f"each event needs one condition, got {len(x)} events and {len(c)} conditions; "
                 "give c[i] for x[i]"
             )
-        return self.network(joined(held(x, c), c, self.flat))
+        return self.network(concat_condition(clamp_observed(x, c), c, self.flat))
 
-    def given(self, c: Float[Tensor, "N ..."]) -> Energy:
+    def conditioned_on(self, c: Float[Tensor, "N ..."]) -> Energy:
         r"""Returns :math:`U(\cdot \mid c)`, which takes one event for each condition.
 
         Arguments:

@@ -24,14 +24,13 @@ from torch import Tensor, nn
 
 from ..energies.composed import Tempered
 from ..energy import Energy
-from ..kernels import HMC, adapt_step_size
-from ..kernels import run as run_chain
+from ..kernels import HMC, adapt_step_size, run_chain
 from ..smc.intervals import unbounded_rays
 from ..smc.log_z import Annealing, LogZ, estimate_log_z
 from ..train.execute import unseen
 from ..train.run import Run
 from ..train.sampling import available, density_temperature, draw, own_energy
-from ..walkers import evaluate
+from ..walkers import walkers_at
 from .measure import Measure, Part, refused
 
 __all__ = ["Effort", "Likelihood", "as_part", "likelihood"]
@@ -239,7 +238,7 @@ def _long_chains(
     began = time.monotonic()
     spread = float(x.flatten(1).std(0).square().mean().sqrt())
     first = HMC(0.1 * max(spread, 1e-6) / x[0].numel() ** 0.25)
-    kernel, walkers = adapt_step_size(first, energy, evaluate(energy, x), WARM_UP, rng)
+    kernel, walkers = adapt_step_size(first, energy, walkers_at(energy, x), WARM_UP, rng)
     seconds = (time.monotonic() - began) * effort.steps / WARM_UP
     if seconds > effort.seconds:
         return walkers.x, seconds

@@ -48,7 +48,7 @@ from ..train.checkpoint import load_checkpoint, save_checkpoint
 from ..train.execute import unseen
 from ..train.run import Run, content
 from ..train.sampling import available, draw, move, moves_latents
-from ..walkers import Walkers, evaluate
+from ..walkers import Walkers, walkers_at
 
 __all__ = ["Label", "LongRun", "label", "looks", "run_long"]
 
@@ -162,7 +162,7 @@ def run_long(
             break
         since = time.monotonic()
         # Evaluated anew, as they are by a call that goes on: the numbers are the same then.
-        chains = evaluate(run.model, x)
+        chains = walkers_at(run.model, x)
         chains, energies = _moved(run, chains, steps, generator(seed, "long run", goal, x.device))
         x = chains.x
         past["pace"] = (time.monotonic() - since) / steps

@@ -16,10 +16,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ..bases import learning
-from ..bases.latent import Shifted, require_density
+from ..bases import batch_statistics
+from ..bases.latent import ShiftedEnergy, require_density
 from ..energy import Energy
-from ..networks.frozen import frozen
+from ..networks.fusion import fuse_for_inference
 from ..walkers import Walkers, cat, effective_sample_size
 from . import objectives as bounds
 from .latents import latent_energy, latent_walkers, moved
@@ -97,7 +97,7 @@ class Turns(nn.Module):
             energy: The network.
         """
         own = self.settings
-        e = energy if own.relative else Shifted(energy, self.base, 1)
+        e = energy if own.relative else ShiftedEnergy(energy, self.base, 1)
         if own.floor is None:
             return e
         low = own.floor
@@ -114,7 +114,7 @@ class Turns(nn.Module):
         """
         if not self.settings.relative and self.settings.floor is None:
             return energy
-        return Shifted(self.relative(energy), self.base, -1)
+        return ShiftedEnergy(self.relative(energy), self.base, -1)
 
     def step(
         self,
@@ -201,7 +201,7 @@ class Turns(nn.Module):
         """The loss of the base."""
         own = self.settings
         z = self.base.latents(len(data) * own.noise_factor, rng)
-        with learning(self.base, rng):
+        with batch_statistics(self.base, rng):
             y = self.base.decode(z)
         if own.relative:
             at_base = bounds.generator_gradient(self.relative(energy), y)
@@ -274,7 +274,7 @@ class Turns(nn.Module):
             rng: The source of the noise.
         """
         own = self.settings
-        base, relative = frozen(self.base), self.relative(_frozen(energy))
+        base, relative = fuse_for_inference(self.base), self.relative(_frozen(energy))
         z = base.latents(n, rng)  # as the base alone draws them, to be compared
         u = latent_energy(base, relative, own.kernel, own.inverse_temperature, rng)
         for walkers in moved(own.kernel, own.decay, u, z, looks, rng):
@@ -299,7 +299,7 @@ class Turns(nn.Module):
 
 def _frozen(energy: Energy) -> Energy:
     """The energy as it is used when nothing learns, where it is a network."""
-    return frozen(energy) if isinstance(energy, nn.Module) else energy
+    return fuse_for_inference(energy) if isinstance(energy, nn.Module) else energy
 
 
 def _squashed(loss: Tensor, parameters: list[nn.Parameter]) -> Tensor:

@@ -23,7 +23,7 @@ from ..bases.generator import EncoderSettings, Generator, Vae
 from ..data.dataset import Dataset, Labelled
 from ..data.masks import NAMES, box, boxes_only, random_boxes
 from ..energies import Multilayer, NetworkEnergy
-from ..energies.conditional import ConditionalEnergy, joined_shape
+from ..energies.conditional import ConditionalEnergy, concat_condition_shape
 from ..energies.learnt_mixture import MixtureEnergy
 from ..networks.convolutional import Convolution, ConvolutionalEncoder
 
@@ -334,5 +334,5 @@ def build_energy(
             "energy=NetworkEnergy and reference_fit=null"
         )
     flat = isinstance(settings.network, Multilayer)
-    shape = joined_shape(event_shape, condition.shape(event_shape), flat)
+    shape = concat_condition_shape(event_shape, condition.shape(event_shape), flat)
     return ConditionalEnergy(settings.build(shape, rng_seed), flat)

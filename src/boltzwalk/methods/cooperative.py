@@ -33,11 +33,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..bases import Decoder, Generator, learning, posterior_energy
-from ..bases.conditional import GivenBase
+from ..bases import Decoder, Generator, batch_statistics, posterior_energy
+from ..bases.conditional import ConditionedBase
 from ..data.dataset import Labelled
-from ..kernels import HMC, MALA, ULA, AdamDescent, Descent, KineticLangevin, run
-from ..walkers import evaluate
+from ..kernels import HMC, MALA, ULA, AdamDescent, Descent, KineticLangevin, run_chain
+from ..walkers import walkers_at
 from .condition import Classes, Unconditional, Visible, build_base
 from .proposal_training import Teaching
 
@@ -120,7 +120,7 @@ class Cooperative:
 
     def lesson(
         self,
-        base: Decoder | GivenBase,
+        base: Decoder | ConditionedBase,
         x: Float[Tensor, "n *event"],
         z: Float[Tensor, "n d"],
         rng: torch.Generator,
@@ -135,9 +135,9 @@ class Cooperative:
         """
         if self.latent_steps:
             posterior = posterior_energy(base.decode, x, self.sigma)
-            kernel, walkers = ULA(self.latent_step_size), evaluate(posterior, z)
-            z = run(kernel, posterior, walkers, self.latent_steps, rng, diagnose=False)[0].x
-        with learning(base, rng):
+            kernel, walkers = ULA(self.latent_step_size), walkers_at(posterior, z)
+            z = run_chain(kernel, posterior, walkers, self.latent_steps, rng, diagnose=False)[0].x
+        with batch_statistics(base, rng):
             made = base(z)
         misfit = (x - made).flatten(1).square().sum(1).mean()
         return misfit / (2 * self.sigma**2), {"reconstruction": misfit.detach()}

@@ -27,11 +27,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..data.dataset import Labelled
-from ..energies.conditional import given, held
+from ..energies.conditional import clamp_observed, conditioned_on
 from ..energy import Energy
-from ..kernels import ChainInfo, Kernel, run
-from ..kernels.chain import of_the_chain
-from ..walkers import Walkers, cat, evaluate
+from ..kernels import ChainInfo, Kernel, run_chain
+from ..kernels.chain import chain_metrics
+from ..walkers import Walkers, cat, walkers_at
 from .condition import Condition
 
 __all__ = [
@@ -90,10 +90,13 @@ class Teaching(nn.Module):
         revision = revise(self.base, own.kernel, energy, n, own.steps, rng, theirs)
         noise = torch.randn(x.shape, generator=rng, dtype=x.dtype, device=x.device)
         noisy = x + own.data_noise * noise
-        u_data, u_walkers = given(energy, c)(noisy), given(energy, theirs)(revision.walkers.x)
+        u_data, u_walkers = (
+            conditioned_on(energy, c)(noisy),
+            conditioned_on(energy, theirs)(revision.walkers.x),
+        )
         gap, info = energy_gap(u_data, u_walkers, noisy, revision, own.kernel, own.steps)
         told, taught = (c, x) if own.teacher == "data" else (theirs, revision.walkers.x)
-        loss, said = own.lesson(given(self.base, told), taught, revision.z, rng)
+        loss, said = own.lesson(conditioned_on(self.base, told), taught, revision.z, rng)
         return gap + loss, None, info | said
 
     def sample(
@@ -229,13 +232,13 @@ def revise(
         rng: The source of all noise.
         c: One condition for each walker; None where nothing is given.
     """
-    proposes, u = given(base, c), given(energy, c)
+    proposes, u = conditioned_on(base, c), conditioned_on(energy, c)
     with torch.no_grad():
         z = proposes.latents(n, rng)
         proposed = proposes.decode(z)
-    walkers, chain = run(kernel, u, evaluate(u, proposed), steps, rng)
+    walkers, chain = run_chain(kernel, u, walkers_at(u, proposed), steps, rng)
     if c is not None:  # noise moves visible entries as well, to no effect
-        walkers = replace(walkers, x=held(walkers.x, c))
+        walkers = replace(walkers, x=clamp_observed(walkers.x, c))
         way = (walkers.x - proposed).flatten(1).norm(dim=1).mean()
         chain = chain._replace(displacement=way)
     return Revision(z, proposed, walkers, chain)
@@ -304,5 +307,5 @@ def energy_gap(
         "energy_gap": gap.detach(),
         "energy_data": u_data.detach().mean(),
         "energy_walkers": u_walkers.detach().mean(),
-        **of_the_chain(kernel, steps, data, revision.walkers.x, revision.chain),
+        **chain_metrics(kernel, steps, data, revision.walkers.x, revision.chain),
     }

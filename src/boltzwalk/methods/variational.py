@@ -33,8 +33,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..bases import Vae, VariationalAutoencoder, default_gamma, learning, vae_loss
-from ..bases.conditional import GivenBase
+from ..bases import Vae, VariationalAutoencoder, batch_statistics, default_gamma, vae_loss
+from ..bases.conditional import ConditionedBase
 from ..data.dataset import Labelled
 from ..kernels import HMC, MALA, ULA, AdamDescent, Descent, KineticLangevin
 from .condition import Classes, Unconditional, Visible, build_base
@@ -112,7 +112,7 @@ class Variational:
 
     def lesson(
         self,
-        base: VariationalAutoencoder | GivenBase,
+        base: VariationalAutoencoder | ConditionedBase,
         x: Float[Tensor, "n *event"],
         z: Float[Tensor, "m d"],
         rng: torch.Generator,
@@ -125,6 +125,6 @@ class Variational:
             z: What the revised walkers were proposed from; a VAE infers its own.
             rng: The source of the noise.
         """
-        with learning(base, rng):
+        with batch_statistics(base, rng):
             loss, parts = vae_loss(base, x, self.gamma, rng)
         return loss, parts._asdict()

@@ -3,7 +3,7 @@
 Batch normalisation by the statistics of a batch makes one row depend on the others. Chains that are
 drawn, decoded or moved through such a layer would be coupled, and none would have the distribution
 it is said to have. The networks of this room therefore stay in evaluation mode, where running
-statistics normalise and nothing is dropped, except within :func:`learning`.
+statistics normalise and nothing is dropped, except within :func:`batch_statistics`.
 
 The published codes of cooperative learning do otherwise: theirs normalise by the batch at all
 times, also when they sample, and the encoder for MNIST drops a fifth of its features even at test.
@@ -19,13 +19,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-__all__ = ["Dropout", "learning", "settle"]
+__all__ = ["Dropout", "batch_statistics", "calibrate_batch_norm"]
 
 
 class Dropout(nn.Module):
     r"""Sets features to zero at random and scales the others by :math:`1 / (1 - p)`.
 
-    It does so within :func:`learning` only, with the numbers of the generator given there.
+    It does so within :func:`batch_statistics` only, with the numbers of the generator given there.
 
     Arguments:
         p: The probability with which a feature is dropped, in [0, 1).
@@ -35,7 +35,7 @@ class Dropout(nn.Module):
 
     Example:
         >>> layer, x = Dropout(0.5), torch.ones(1000)
-        >>> with learning(layer, torch.Generator().manual_seed(0)):
+        >>> with batch_statistics(layer, torch.Generator().manual_seed(0)):
         ...     sorted(set(layer(x).tolist()))
         [0.0, 2.0]
         >>> bool((layer(x) == x).all())
@@ -62,7 +62,7 @@ class Dropout(nn.Module):
 
 
 @contextmanager
-def learning(network: nn.Module, rng: torch.Generator) -> Iterator[None]:
+def batch_statistics(network: nn.Module, rng: torch.Generator) -> Iterator[None]:
     """Switches batch statistics and dropout on within the block, for one forward pass.
 
     Every pass in the block moves the running statistics, by a tenth of the way. On leaving, also by
@@ -75,7 +75,7 @@ def learning(network: nn.Module, rng: torch.Generator) -> Iterator[None]:
     Example:
         >>> layer = nn.BatchNorm1d(1).eval()
         >>> x = torch.tensor([[0.0], [2.0]])
-        >>> with learning(layer, torch.Generator()):
+        >>> with batch_statistics(layer, torch.Generator()):
         ...     inside = layer(x).mean().item()
         >>> round(inside, 4), layer.training, round(layer.running_mean.item(), 4)
         (0.0, False, 0.1)
@@ -96,7 +96,9 @@ def learning(network: nn.Module, rng: torch.Generator) -> Iterator[None]:
 
 
 @torch.no_grad()
-def settle(network: nn.Module, inputs: Float[Tensor, "N ..."], rng: torch.Generator) -> None:
+def calibrate_batch_norm(
+    network: nn.Module, inputs: Float[Tensor, "N ..."], rng: torch.Generator
+) -> None:
     """Sets the running statistics to those of one batch, in place.
 
     Otherwise a network of small weights that has not learnt yet gives one and the same event for
@@ -109,7 +111,7 @@ def settle(network: nn.Module, inputs: Float[Tensor, "N ..."], rng: torch.Genera
 
     Example:
         >>> layer = nn.BatchNorm1d(1)
-        >>> settle(layer, torch.tensor([[0.0], [2.0]]), torch.Generator())
+        >>> calibrate_batch_norm(layer, torch.tensor([[0.0], [2.0]]), torch.Generator())
         >>> layer.running_mean.item(), layer.running_var.item()
         (1.0, 2.0)
     """
@@ -119,7 +121,7 @@ def settle(network: nn.Module, inputs: Float[Tensor, "N ..."], rng: torch.Genera
         for layer in layers:
             layer.reset_running_stats()
             layer.momentum = None  # an average over all batches, of which there is one
-        with learning(network, rng):
+        with batch_statistics(network, rng):
             network(inputs)
     finally:
         for layer, momentum in zip(layers, before, strict=True):

@@ -27,7 +27,7 @@ from torch import nn
 from . import layers
 from .batch_statistics import Dropout
 from .dense import Output, is_bounded
-from .layers import Activation, Dense, Initial, activation_layer, initialise
+from .layers import Activation, FastLinear, WeightInit, activation_layer, initialise
 from .network import Decoder, Encoder, Network, initialise_all, require_latent, require_widths
 from .spectral import add_spectral_norm
 
@@ -74,7 +74,7 @@ class Convolutional:
     activation: Activation = "leaky_relu"
     leak: float = 0.2
     normalise: bool = False
-    initial: Initial = "default"
+    initial: WeightInit = "default"
 
     def build(self, event_shape: tuple[int, ...]) -> Network:
         """Returns the network for images of a shape.
@@ -91,12 +91,12 @@ class Convolutional:
         for (inputs, outputs), (_, kernel, stride, padding) in zip(
             pairwise(channels), self.layers, strict=True
         ):
-            trunk.append(layers.Convolution(inputs, outputs, kernel, stride, padding))
+            trunk.append(layers.FastConv2d(inputs, outputs, kernel, stride, padding))
             trunk.append(activation_layer(self.activation, self.leak))
-        trunk.append(layers.Flatten())
+        trunk.append(layers.FastFlatten())
         widths = [channels[-1] * height * width, *self.hidden]
         for inputs, outputs in pairwise(widths):
-            trunk.append(layers.Dense(inputs, outputs))
+            trunk.append(layers.FastLinear(inputs, outputs))
             trunk.append(activation_layer(self.activation, self.leak))
         network = Network(event_shape, trunk, nn.Linear(widths[-1], self.outputs))
         initialise(network, self.initial)
@@ -185,8 +185,8 @@ class ConvolutionalEncoder:
     activation: Activation = "leaky_relu"
     leak: float = 0.2
     dropout: float = 0.0
-    initial: Initial = 0.02
-    initial_dense: Initial = "xavier"
+    initial: WeightInit = 0.02
+    initial_dense: WeightInit = "xavier"
 
     def __post_init__(self) -> None:
         Dropout(self.dropout)  # which checks it
@@ -303,7 +303,7 @@ class ConvolutionalGenerator:
     layers: tuple[TransposedConvolution, ...] = (TransposedConvolution(32),)
     last: tuple[int, int, int, int] = (4, 2, 1, 0)
     output: Output = "auto"
-    initial: Initial = 0.02
+    initial: WeightInit = 0.02
 
     def __post_init__(self) -> None:
         if self.start is not None:
@@ -333,7 +333,7 @@ class ConvolutionalGenerator:
             channels = latent
         else:
             channels, height, width = self.start
-            trunk.append(Dense(latent, channels * height * width))
+            trunk.append(FastLinear(latent, channels * height * width))
             trunk.append(nn.Unflatten(1, self.start))
             _finish(trunk, channels, self.layers[0])
         for layer in self.layers:

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 from torch import nn
 
 from .batch_statistics import Dropout
-from .layers import Activation, Dense, Initial, activation_layer
+from .layers import Activation, FastLinear, WeightInit, activation_layer
 from .network import Decoder, Encoder, Network, Skip, initialise_all, require_latent, require_widths
 
 __all__ = ["DenseEncoder", "DenseGenerator", "Multilayer", "Output", "is_bounded"]
@@ -60,7 +60,7 @@ class Multilayer:
         layers: list[nn.Module] = [nn.Flatten()] if len(event_shape) != 1 else []
         for width, following in pairwise(widths):
             layer = nn.Sequential(
-                Dense(width, following), activation_layer(self.activation, self.leak)
+                FastLinear(width, following), activation_layer(self.activation, self.leak)
             )
             layers.append(Skip(layer) if self.residual and width == following else layer)
         return Network(event_shape, nn.Sequential(*layers), nn.Linear(widths[-1], 1))
@@ -104,7 +104,7 @@ class DenseGenerator:
     leak: float = 0.2
     norm: bool = True
     output: Output = "auto"
-    initial: Initial = "default"
+    initial: WeightInit = "default"
 
     def __post_init__(self) -> None:
         require_widths("widths", self.widths)
@@ -124,11 +124,11 @@ class DenseGenerator:
         trunk = nn.Sequential()
         widths = (latent, *self.widths)
         for width, following in pairwise(widths):
-            trunk.append(Dense(width, following))
+            trunk.append(FastLinear(width, following))
             if self.norm:
                 trunk.append(nn.BatchNorm1d(following))
             trunk.append(activation_layer(self.activation, self.leak))
-        trunk.append(Dense(widths[-1], math.prod(event_shape)))
+        trunk.append(FastLinear(widths[-1], math.prod(event_shape)))
         if len(event_shape) > 1:
             trunk.append(nn.Unflatten(1, event_shape))
         bounded = is_bounded(self.output, event_shape)
@@ -162,7 +162,7 @@ class DenseEncoder:
     activation: Activation = "leaky_relu"
     leak: float = 0.2
     dropout: float = 0.0
-    initial: Initial = "default"
+    initial: WeightInit = "default"
 
     def __post_init__(self) -> None:
         require_widths("widths", self.widths)
@@ -183,7 +183,7 @@ class DenseEncoder:
         trunk = nn.Sequential(nn.Flatten())
         widths = (math.prod(event_shape), *self.widths)
         for width, following in pairwise(widths):
-            trunk.append(Dense(width, following))
+            trunk.append(FastLinear(width, following))
             trunk.append(activation_layer(self.activation, self.leak))
             if self.dropout:
                 trunk.append(Dropout(self.dropout))

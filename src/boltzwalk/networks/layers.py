@@ -35,10 +35,10 @@ from torch.nn import functional
 
 __all__ = [
     "Activation",
-    "Convolution",
-    "Dense",
-    "Flatten",
-    "Initial",
+    "FastConv2d",
+    "FastFlatten",
+    "FastLinear",
+    "WeightInit",
     "activation_layer",
     "initialise",
 ]
@@ -54,11 +54,11 @@ FEW_PIXELS = 16
 """Channels times sub-pixels up to which they fill one vector, and are better off together."""
 
 
-class Dense(nn.Linear):
+class FastLinear(nn.Linear):
     """Maps (N, inputs) to (N, outputs), linearly.
 
     Example:
-        >>> layer, x = Dense(64, 64), torch.randn(2048, 64)
+        >>> layer, x = FastLinear(64, 64), torch.randn(2048, 64)
         >>> torch.testing.assert_close(layer(x), nn.functional.linear(x, layer.weight, layer.bias))
     """
 
@@ -90,7 +90,7 @@ def _images(rows: int) -> int:
     return next((images for images in range(16, 33) if rows % images == 0), 0)
 
 
-class Convolution(nn.Conv2d):
+class FastConv2d(nn.Conv2d):
     """A convolution with a square kernel.
 
     Arguments:
@@ -101,7 +101,7 @@ class Convolution(nn.Conv2d):
         padding: The zeros on each side.
 
     Example:
-        >>> layer, x = Convolution(1, 8, 5, stride=2, padding=4), torch.randn(3, 1, 28, 28)
+        >>> layer, x = FastConv2d(1, 8, 5, stride=2, padding=4), torch.randn(3, 1, 28, 28)
         >>> layer(x).shape
         torch.Size([3, 8, 16, 16])
     """
@@ -199,7 +199,7 @@ def _weave(pixels: Float[Tensor, "N subpixels h w"], stride: int) -> Float[Tenso
     return fine.reshape(n, channels, h * stride, w * stride)
 
 
-class Flatten(nn.Module):
+class FastFlatten(nn.Module):
     """Flattens images, (N, C, H, W) to (N, C * H * W), in PyTorch's order whatever their layout.
 
     The gradient of the rows is channels first, and would meet an activation that is channels last.
@@ -254,12 +254,12 @@ def activation_layer(activation: Activation, leak: float) -> nn.Module:
     return _LAYERS[activation]()
 
 
-Initial: TypeAlias = float | Literal["default", "xavier"]
+WeightInit: TypeAlias = float | Literal["default", "xavier"]
 """A number is the standard deviation of normal weights; "xavier" is uniform with the variance
 2 / (fan_in + fan_out); "default" leaves PyTorch's, uniform within 1 / sqrt(fan_in)."""
 
 
-def initialise(module: nn.Module, initial: Initial) -> None:
+def initialise(module: nn.Module, initial: WeightInit) -> None:
     """Draws the weights of every linear and convolution layer anew, in place.
 
     Biases become zero, except under "default", which changes nothing.

@@ -23,7 +23,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..energy import require_event_shape
-from .layers import Initial, initialise
+from .layers import WeightInit, initialise
 
 __all__ = [
     "Decoder",
@@ -32,7 +32,7 @@ __all__ = [
     "Skip",
     "VariationalAutoencoder",
     "initialise_all",
-    "reparametrised",
+    "reparametrise",
     "require_latent",
     "require_shape",
     "require_widths",
@@ -198,7 +198,7 @@ class Encoder(nn.Module):
         return super().train(False)
 
 
-def reparametrised(
+def reparametrise(
     mean: Float[Tensor, "N d"], log_std: Float[Tensor, "N d"], rng: torch.Generator
 ) -> Float[Tensor, "N d"]:
     r"""Draws :math:`z = \mu + e^s \xi` with :math:`\xi \sim N(0, I)`, differentiable.
@@ -246,7 +246,7 @@ class VariationalAutoencoder(nn.Module):
         self, mean: Float[Tensor, "N d"], log_std: Float[Tensor, "N d"], rng: torch.Generator
     ) -> Float[Tensor, "N d"]:
         r"""Draws :math:`z = \mu + e^s \xi` with :math:`\xi \sim N(0, I)`, differentiable."""
-        return reparametrised(mean, log_std, rng)
+        return reparametrise(mean, log_std, rng)
 
     def decode(self, z: Float[Tensor, "N d"]) -> Float[Tensor, "N *event"]:
         r"""Returns :math:`g(z)`, shape (N, \*event)."""
@@ -318,7 +318,7 @@ def require_shape(
         raise ValueError(f"{what} takes {rows} of shape ({shape}), got {got}; {remedy}")
 
 
-def initialise_all(network: nn.Module, initial: Initial) -> None:
+def initialise_all(network: nn.Module, initial: WeightInit) -> None:
     """Draws the weights of all linear, convolution and transposed layers anew, in place.
 
     The numbers are those of PyTorch's generator, which :class:`.Generator` and :class:`.Vae` seed

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from .dense import Output, is_bounded
-from .layers import Activation, Dense, Initial, activation_layer, initialise
+from .layers import Activation, FastLinear, WeightInit, activation_layer, initialise
 from .network import Decoder, Network, Skip, initialise_all, require_latent, require_widths
 from .spectral import add_spectral_norm
 
@@ -51,7 +51,7 @@ class Residual:
     activation: Activation = "relu"
     leak: float = 0.2
     normalise: bool = True
-    initial: Initial = "xavier"
+    initial: WeightInit = "xavier"
 
     def build(self, event_shape: tuple[int, ...]) -> Network:
         """Returns the network for images of a shape.
@@ -125,7 +125,7 @@ class ResidualGenerator:
     side: int = 4
     doublings: int = 3
     output: Output = "auto"
-    initial: Initial = "xavier"
+    initial: WeightInit = "xavier"
 
     def __post_init__(self) -> None:
         require_widths("width, side and doublings", (self.width, self.side, self.doublings))
@@ -149,7 +149,7 @@ class ResidualGenerator:
                 "shape"
             )
         start = (self.width, self.side, self.side)
-        trunk = nn.Sequential(Dense(latent, self.width * self.side**2), nn.Unflatten(1, start))
+        trunk = nn.Sequential(FastLinear(latent, self.width * self.side**2), nn.Unflatten(1, start))
         for _ in range(self.doublings):
             trunk.append(_block(self.width))
         trunk.append(nn.BatchNorm2d(self.width))

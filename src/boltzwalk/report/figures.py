@@ -31,7 +31,7 @@ from ..rng import generator
 from ..train.pictures import image_png
 from ..train.run import Run
 from ..train.sampling import available, draw, move, moves_latents
-from ..walkers import evaluate
+from ..walkers import walkers_at
 
 __all__ = ["Curve", "bars", "curves", "film", "heat_map", "histograms", "neighbours", "panel"]
 
@@ -288,7 +288,7 @@ def film(run: Run, from_data: bool) -> tuple[bytes, str] | None:
             return None
         frames = [walkers.x for walkers in run.method.trajectory(run.model, n, looks, rng)]
     else:
-        chains, frames = evaluate(run.model, x), [x]
+        chains, frames = walkers_at(run.model, x), [x]
         for before, after in pairwise(looks):
             chains = move(run, chains, after - before, rng)
             frames.append(chains.x)

@@ -13,7 +13,7 @@ from ..bases.flow_energy import FlowEnergy
 from ..data import Cifar10, Digits, FashionMnist, Images, Mnist, Modes, Table, Toy, Uci
 from ..energies import NetworkEnergy
 from ..energies.learnt_mixture import MixtureEnergy
-from ..kernels import refuse_weights
+from ..kernels import require_weighable
 from ..methods.condition import Unconditional, condition_of
 from ..methods.contrastive import Contrastive
 from ..methods.cooperative import Cooperative
@@ -114,7 +114,7 @@ class Settings:
                     "a witness watches the density of an energy in the space of events, and a "
                     "generalized model moves latent variables; write witness.walkers=0"
                 )
-            refuse_weights(self.method.kernel)
+            require_weighable(self.method.kernel)
             if not isinstance(condition_of(self.method), Unconditional):
                 raise ValueError(
                     "a witness weighs a model of p(x), got a method that is given "

@@ -41,7 +41,15 @@ from ..kernels import HMC
 from ..walkers import Walkers, cat, effective_sample_size
 from .resampling import resample_below
 
-__all__ = ["Annealed", "Between", "Ends", "Path", "Schedule", "Stage", "anneal"]
+__all__ = [
+    "AnnealingResult",
+    "AnnealingSchedule",
+    "AnnealingStage",
+    "EnergyPath",
+    "InterpolatedEnergy",
+    "PathEnergies",
+    "anneal",
+]
 
 
 # Walkers and their gradients then stay in the cache of a core: twice as fast in 100 dimensions.
@@ -50,7 +58,7 @@ ELSEWHERE = 2**22
 
 
 @dataclass(frozen=True, eq=False)
-class Stage:
+class AnnealingStage:
     r"""One energy of the path and the steps that are made there.
 
     A stage makes one HMC step for each of its step sizes, in the coordinates x / scale.
@@ -73,7 +81,7 @@ class Stage:
         return self.leapfrog_steps * len(self.step_sizes)
 
 
-class Ends(NamedTuple):
+class PathEnergies(NamedTuple):
     """The energies of walkers and their gradients, at both ends of the path."""
 
     u0: Float[Tensor, " N"]
@@ -86,13 +94,13 @@ class Ends(NamedTuple):
         """:math:`U_0(x) - U_1(x)` in float64, what log-weights gain for a whole unit of β."""
         return self.u0.double() - self.u1.double()
 
-    def mixed(self, x: Tensor, log_w: Tensor, beta: float) -> Walkers:
+    def interpolate(self, x: Tensor, log_w: Tensor, beta: float) -> Walkers:
         r"""Returns the walkers x as evaluated at :math:`\beta`."""
         return Walkers(x, _mixed(self.u0, self.u1, beta), _mixed(self.g0, self.g1, beta), log_w)
 
 
 @dataclass(frozen=True, eq=False)
-class Path:
+class EnergyPath:
     r"""The path from one energy to another.
 
     Attributes:
@@ -101,8 +109,8 @@ class Path:
         batch: How many walkers are evaluated at once; as many as suit the device by default.
 
     Example:
-        >>> path = Path(lambda x: x.square().sum(1) / 2, lambda x: 3 * x.square().sum(1) / 2)
-        >>> path.ends(torch.ones(1, 2)).mixed(torch.ones(1, 2), torch.zeros(1), beta=0.5).energy
+        >>> path = EnergyPath(lambda x: x.square().sum(1) / 2, lambda x: 3 * x.square().sum(1) / 2)
+        >>> path.energies_at(torch.ones(1, 2)).interpolate(torch.ones(1, 2), torch.zeros(1), beta=0.5).energy
         tensor([2.])
     """
 
@@ -110,7 +118,7 @@ class Path:
     end: Energy
     batch: int | None = None
 
-    def ends(self, x: Float[Tensor, "N *event"]) -> Ends:
+    def energies_at(self, x: Float[Tensor, "N *event"]) -> PathEnergies:
         r"""Evaluates both ends at x.
 
         Arguments:
@@ -123,7 +131,7 @@ class Path:
             (*energy_and_grad(self.start, part), *energy_and_grad(self.end, part))
             for part in x.split(self._batch(x))
         ]
-        ends = Ends(*(torch.cat(fields) for fields in zip(*parts, strict=True)))
+        ends = PathEnergies(*(torch.cat(fields) for fields in zip(*parts, strict=True)))
         for name, u in (("reference", ends.u0), ("energy", ends.u1)):
             bad = u.isnan() | (u == -torch.inf)
             if bool(bad.any()):
@@ -136,7 +144,7 @@ class Path:
         return ends
 
     def move(
-        self, walkers: Walkers, stage: Stage, rng: torch.Generator
+        self, walkers: Walkers, stage: AnnealingStage, rng: torch.Generator
     ) -> tuple[Walkers, Float[Tensor, " steps"]]:
         r"""Makes the steps of a stage; returns the walkers and the mean acceptance of every step.
 
@@ -146,7 +154,7 @@ class Path:
             rng: The source of the noise.
         """
         scale = stage.scale
-        energy = _Scaled(Between(self.start, self.end, stage.beta), scale)
+        energy = _Scaled(InterpolatedEnergy(self.start, self.end, stage.beta), scale)
         accepted = walkers.energy.new_zeros(len(stage.step_sizes))
         moved, batch = [], self._batch(walkers.x)
         for first in range(0, len(walkers), batch):
@@ -166,7 +174,7 @@ class Path:
 
 
 @dataclass(frozen=True, eq=False)
-class Between:
+class InterpolatedEnergy:
     r"""The energy :math:`(1 - \beta) U_0 + \beta U_1`.
 
     Attributes:
@@ -176,7 +184,7 @@ class Between:
 
     Example:
         >>> half = lambda x: x.square().sum(1) / 2
-        >>> Between(half, lambda x: 3 * half(x), beta=0.5)(torch.ones(1, 2)).item()
+        >>> InterpolatedEnergy(half, lambda x: 3 * half(x), beta=0.5)(torch.ones(1, 2)).item()
         2.0
     """
 
@@ -221,7 +229,7 @@ def _mixed(a: Tensor, b: Tensor, beta: float) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Schedule:
+class AnnealingSchedule:
     r"""A path that is fixed: what every stage does, from the start to the end.
 
     Walkers start as samples of the first stage, which is otherwise not visited.
@@ -233,7 +241,7 @@ class Schedule:
         ValueError: If there are fewer than two.
     """
 
-    stages: tuple[Stage, ...]
+    stages: tuple[AnnealingStage, ...]
 
     def __post_init__(self) -> None:
         if len(self.stages) < 2:
@@ -247,12 +255,12 @@ class Schedule:
         r"""The :math:`\beta_t`."""
         return tuple(stage.beta for stage in self.stages)
 
-    def reversed(self) -> Schedule:
+    def reversed(self) -> AnnealingSchedule:
         """The same stages in the opposite order."""
-        return Schedule(self.stages[::-1])
+        return AnnealingSchedule(self.stages[::-1])
 
 
-class Annealed(NamedTuple):
+class AnnealingResult(NamedTuple):
     r"""Walkers at the end of a schedule.
 
     Attributes:
@@ -270,13 +278,13 @@ class Annealed(NamedTuple):
 
 
 def anneal(
-    path: Path,
+    path: EnergyPath,
     x: Float[Tensor, "N *event"],
-    schedule: Schedule,
+    schedule: AnnealingSchedule,
     rng: torch.Generator,
     replicates: int = 1,
     threshold: float | None = 0.5,
-) -> Annealed:
+) -> AnnealingResult:
     r"""Carries walkers along a fixed schedule and weighs them.
 
     Arguments:
@@ -302,8 +310,8 @@ def anneal(
         >>> from boltzwalk.energies.analytic import Gaussian
         >>> rng = torch.Generator().manual_seed(0)
         >>> wide, narrow = Gaussian(1), Gaussian(1, scale=0.5)
-        >>> schedule = Schedule(tuple(Stage(b / 5, (1.0,), torch.ones(1)) for b in range(6)))
-        >>> annealed = anneal(Path(wide, narrow), wide.sample(2000, rng), schedule, rng)
+        >>> schedule = AnnealingSchedule(tuple(AnnealingStage(b / 5, (1.0,), torch.ones(1)) for b in range(6)))
+        >>> annealed = anneal(EnergyPath(wide, narrow), wide.sample(2000, rng), schedule, rng)
         >>> round(annealed.walkers.log_w.exp().mean().item(), 1)
         0.5
     """
@@ -314,7 +322,7 @@ def anneal(
         )
     log_w, share, acceptance = x.new_zeros(len(x), dtype=torch.float64), 1.0, []
     for old, new in zip(schedule.stages, schedule.stages[1:], strict=False):
-        ends = path.ends(x)
+        ends = path.energies_at(x)
         log_w = log_w + (new.beta - old.beta) * ends.difference
         blocks = log_w.reshape(replicates, -1)
         least = float(effective_sample_size(blocks).min()) / blocks.shape[1]
@@ -324,11 +332,11 @@ def anneal(
                 "start from a reference that lies where the energy is finite"
             )
         share = min(share, least)
-        walkers = ends.mixed(x, log_w, new.beta)
+        walkers = ends.interpolate(x, log_w, new.beta)
         if threshold is not None:
             walkers, _ = resample_below(walkers, threshold, rng, replicates=replicates)
         walkers, accepted = path.move(walkers, new, rng)
         x, log_w = walkers.x, walkers.log_w
         acceptance.append(accepted)
     evaluations = len(x) * sum(1 + stage.gradients for stage in schedule.stages[1:])
-    return Annealed(walkers, share, tuple(a.tolist() for a in acceptance), evaluations)
+    return AnnealingResult(walkers, share, tuple(a.tolist() for a in acceptance), evaluations)

@@ -1,13 +1,13 @@
 r"""Coordinates in which a density is close to a standard normal one.
 
-A transport is a smooth bijection :math:`x = T(z)`. An energy :math:`U` of x becomes, in z,
+A bijection is a smooth bijection :math:`x = T(z)`. An energy :math:`U` of x becomes, in z,
 
 .. math:: V(z) = U(T(z)) - \log |\det J_T(z)| , \qquad \int e^{-V(z)} dz = \int e^{-U(x)} dx ,
 
 so that log Z is the same number in both. Where T was fitted to samples, :math:`\mathcal N(0, I)`
 in z lies over them: a reference whose log Z is known, and a scale for the steps of a kernel.
 
-The transport fitted here is a Gaussian, :math:`T(z) = m + L z` with the mean m of the samples and
+The bijection fitted here is a Gaussian, :math:`T(z) = m + L z` with the mean m of the samples and
 the Cholesky factor L of their covariance, shrunk towards its diagonal,
 
 .. math:: \Sigma = (1 - a) S + a \operatorname{diag} S , \qquad a = \frac{d}{d + n} ,
@@ -28,7 +28,7 @@ from torch import Tensor
 
 from ..energy import Energy, energy_and_grad
 
-__all__ = ["Affine", "PulledBack", "Transport", "fit_affine"]
+__all__ = ["AffineMap", "Bijection", "PulledBackEnergy", "fit_affine"]
 
 # Beyond, a factor of d² numbers costs more than the energy.
 LARGEST_FACTOR = 512
@@ -38,7 +38,7 @@ CONSTANT, NARROWEST = 1e-5, 1e-2
 
 
 @runtime_checkable
-class Transport(Protocol):
+class Bijection(Protocol):
     r"""A bijection :math:`x = T(z)` of z, shape (N, d), to x, shape (N, \*event)."""
 
     def to_x(self, z: Tensor, /) -> tuple[Tensor, Tensor]:
@@ -52,8 +52,8 @@ class Transport(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Affine:
-    r"""The transport :math:`T(z) = m + L z`.
+class AffineMap:
+    r"""The bijection :math:`T(z) = m + L z`.
 
     Attributes:
         location: m, of the shape of an event.
@@ -61,7 +61,7 @@ class Affine:
             diagonal one, shape (d,).
 
     Example:
-        >>> double = Affine(torch.ones(2), torch.full((2,), 2.0))
+        >>> double = AffineMap(torch.ones(2), torch.full((2,), 2.0))
         >>> double.to_x(torch.ones(1, 2))
         (tensor([[3., 3.]]), tensor([1.3863]))
     """
@@ -101,36 +101,36 @@ class Affine:
 
 
 @dataclass(frozen=True, eq=False)
-class PulledBack:
+class PulledBackEnergy:
     r"""The energy :math:`V(z) = U(T(z)) - \log |\det J_T(z)|`.
 
     Attributes:
         energy: The energy :math:`U`.
-        transport: The transport :math:`T`.
+        bijection: The bijection :math:`T`.
 
     Example:
         >>> from boltzwalk.energies.analytic import Gaussian
         >>> wide = Gaussian(dim=1, scale=3.0)
-        >>> PulledBack(wide, Affine(torch.zeros(1), torch.tensor([3.0])))(torch.ones(1, 1))
+        >>> PulledBackEnergy(wide, AffineMap(torch.zeros(1), torch.tensor([3.0])))(torch.ones(1, 1))
         tensor([-0.5986])
     """
 
     energy: Energy
-    transport: Transport
+    bijection: Bijection
 
     def __call__(self, z: Float[Tensor, "N d"]) -> Float[Tensor, " N"]:
         r"""Returns :math:`V(z)`, shape (N,)."""
-        x, log_det = self.transport.to_x(z)
+        x, log_det = self.bijection.to_x(z)
         return self.energy(x) - log_det
 
     def energy_and_grad(
         self, z: Float[Tensor, "N d"]
     ) -> tuple[Float[Tensor, " N"], Float[Tensor, "N d"]]:
         r"""Returns :math:`V(z)`, shape (N,), and :math:`\nabla V(z)`, shape (N, d)."""
-        return self.transport.pull_back(self.energy, z)
+        return self.bijection.pull_back(self.energy, z)
 
 
-def fit_affine(like: Float[Tensor, "N *event"]) -> Affine:
+def fit_affine(like: Float[Tensor, "N *event"]) -> AffineMap:
     r"""Fits a Gaussian to samples: :math:`\mathcal N(0, I)` in z has their mean and covariance.
 
     A coordinate in which all samples agree gets a hundredth of the typical standard deviation.
@@ -167,7 +167,7 @@ def fit_affine(like: Float[Tensor, "N *event"]) -> Affine:
     location = rows.mean(0).reshape(like.shape[1:])
     deviation = torch.where(deviation > CONSTANT * typical, deviation, NARROWEST * typical)
     if d == 1 or d > LARGEST_FACTOR or n < 5 * d:
-        return Affine(location, deviation)
+        return AffineMap(location, deviation)
     covariance = torch.cov(rows.t()) * (n / (n + d))
     covariance.diagonal().copy_(deviation.square())
-    return Affine(location, torch.linalg.cholesky(covariance))
+    return AffineMap(location, torch.linalg.cholesky(covariance))

@@ -58,18 +58,18 @@ from torch import Tensor
 
 from ..energy import Energy
 from ..walkers import Walkers
-from .annealing import Path, Stage
+from .annealing import AnnealingStage, EnergyPath
 
 __all__ = [
     "DOUBLINGS",
+    "DirectionResult",
     "Interval",
-    "Walked",
-    "combine",
-    "distrust",
-    "drift",
-    "sandwich",
+    "combine_directions",
+    "combine_replicates",
+    "escape_reason",
+    "refusal_reason",
+    "student_t_interval",
     "unbounded_rays",
-    "widened",
 ]
 
 
@@ -77,7 +77,7 @@ LEAST_SHARE = 0.05
 """Replicates whose effective sample size falls below this share have lost the pilot's path."""
 
 
-class Walked(NamedTuple):
+class DirectionResult(NamedTuple):
     """What the replicates of one direction say of log Z.
 
     Attributes:
@@ -93,7 +93,7 @@ class Walked(NamedTuple):
     evaluations: int
 
 
-def widened(log_z: Float[Tensor, " R"]) -> Interval:
+def student_t_interval(log_z: Float[Tensor, " R"]) -> Interval:
     """Returns the logarithm of the mean of R unbiased estimates, with Student's t at 97 %.
 
     Arguments:
@@ -101,15 +101,15 @@ def widened(log_z: Float[Tensor, " R"]) -> Interval:
 
     Example:
         >>> import torch
-        >>> widened(torch.tensor([1.0, 1.1, 0.9, 1.0]))
+        >>> student_t_interval(torch.tensor([1.0, 1.1, 0.9, 1.0]))
         Interval(estimate=1.002..., half_width=0.15...)
     """
-    estimate, half_width = combine(log_z)
+    estimate, half_width = combine_replicates(log_z)
     usual, wide = stats.t.ppf([0.975, 0.985], len(log_z) - 1)
     return Interval(estimate, half_width * float(wide / usual))
 
 
-def sandwich(forward: Interval, reverse: Interval | None) -> Interval:
+def combine_directions(forward: Interval, reverse: Interval | None) -> Interval:
     """Returns the mean of both directions, weighted by precision, and what spans both intervals.
 
     Arguments:
@@ -117,7 +117,7 @@ def sandwich(forward: Interval, reverse: Interval | None) -> Interval:
         reverse: That of the way back, if there is one.
 
     Example:
-        >>> sandwich(Interval(0.0, 0.5), Interval(0.25, 0.5))
+        >>> combine_directions(Interval(0.0, 0.5), Interval(0.25, 0.5))
         Interval(estimate=0.125, half_width=0.625)
     """
     if reverse is None:
@@ -130,7 +130,9 @@ def sandwich(forward: Interval, reverse: Interval | None) -> Interval:
     return Interval(estimate, max(reach))
 
 
-def distrust(forward: Walked, reverse: Walked | None, tolerance: float) -> str:
+def refusal_reason(
+    forward: DirectionResult, reverse: DirectionResult | None, tolerance: float
+) -> str:
     """Returns why an estimate that was made is not given, or nothing.
 
     Arguments:
@@ -178,7 +180,7 @@ class Interval(NamedTuple):
     half_width: float
 
 
-def combine(log_z: Float[Tensor, " R"]) -> Interval:
+def combine_replicates(log_z: Float[Tensor, " R"]) -> Interval:
     """Returns the logarithm of the mean of R independent unbiased estimates, with its interval.
 
     Arguments:
@@ -188,7 +190,7 @@ def combine(log_z: Float[Tensor, " R"]) -> Interval:
         ValueError: If there is one replicate only, from which no error can be told.
 
     Example:
-        >>> combine(torch.tensor([1.0, 1.1, 0.9, 1.0]))
+        >>> combine_replicates(torch.tensor([1.0, 1.1, 0.9, 1.0]))
         Interval(estimate=1.002..., half_width=0.12...)
     """
     r = len(log_z)
@@ -253,7 +255,9 @@ def unbounded_rays(energy: Energy, x: Float[Tensor, "N *event"]) -> str:
     )
 
 
-def drift(path: Path, walkers: Walkers, stage: Stage, rng: torch.Generator) -> tuple[str, int]:
+def escape_reason(
+    path: EnergyPath, walkers: Walkers, stage: AnnealingStage, rng: torch.Generator
+) -> tuple[str, int]:
     r"""Returns whether walkers leave for infinity, and how many evaluations that took to see.
 
     Walkers at the end of an annealing make the steps of its last stage a few times more. If they

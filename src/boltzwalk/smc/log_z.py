@@ -30,21 +30,21 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..energies.analytic import Gaussian
-from ..energy import Energy, refuse_coupled_layers, require_event_shape
+from ..energy import Energy, require_event_shape, require_rowwise_energy
 from ..walkers import log_mean_weight
-from .annealing import Path, Schedule, anneal
-from .coordinates import PulledBack, Transport, fit_affine
+from .annealing import AnnealingSchedule, EnergyPath, anneal
+from .coordinates import Bijection, PulledBackEnergy, fit_affine
 from .intervals import (
     DOUBLINGS,
+    DirectionResult,
     Interval,
-    Walked,
-    distrust,
-    drift,
-    sandwich,
+    combine_directions,
+    escape_reason,
+    refusal_reason,
+    student_t_interval,
     unbounded_rays,
-    widened,
 )
-from .pilot import Explored, Pilot
+from .pilot import Pilot, PilotResult
 
 __all__ = ["Annealing", "LogZ", "Reference", "estimate_log_z"]
 
@@ -154,7 +154,7 @@ def estimate_log_z(
     settings: Annealing | None = None,
     *,
     reference: Reference | None = None,
-    transport: Transport | None = None,
+    bijection: Bijection | None = None,
     samples: Float[Tensor, "S ..."] | None = None,
 ) -> LogZ:
     r"""Estimates :math:`\log Z = \log \int e^{-U(x)} dx`, or says why it cannot.
@@ -168,13 +168,13 @@ def estimate_log_z(
         rng: The source of the noise.
         settings: How much is spent.
         reference: An energy with known log Z and exact samples, from which to start instead.
-        transport: Coordinates in which the reference is N(0, I), instead of the fitted Gaussian.
+        bijection: Coordinates in which the reference is N(0, I), instead of the fitted Gaussian.
         samples: Exact samples of the density, or a long chain of its states in order, shape
             (S, \*event), for the way back: the check that sees what no forward walker found.
             Others than `like`: a reference looks too good to those that it was fitted to.
 
     Raises:
-        ValueError: If there are too few samples, shapes disagree, both a reference and a transport
+        ValueError: If there are too few samples, shapes disagree, both a reference and a bijection
             are given, or the energy has layers that couple walkers.
 
     References:
@@ -191,11 +191,11 @@ def estimate_log_z(
         (True, '')
     """
     settings = Annealing() if settings is None else settings
-    refuse_coupled_layers(energy)
-    if reference is not None and transport is not None:
+    require_rowwise_energy(energy)
+    if reference is not None and bijection is not None:
         raise ValueError(
-            "a path starts from one reference, got a reference and a transport; leave out the "
-            "reference to start from N(0, I) in the coordinates of the transport"
+            "a path starts from one reference, got a reference and a bijection; leave out the "
+            "reference to start from N(0, I) in the coordinates of the bijection"
         )
     if samples is not None:
         require_event_shape(samples, tuple(like.shape[1:]))
@@ -204,20 +204,20 @@ def estimate_log_z(
                 f"the way back needs 2 samples for each of the {settings.replicates} replicates, "
                 f"got {len(samples)}; leave out samples to do without"
             )
-    ways = _ways(energy, like, reference, transport, settings.batch)
+    setup = _make_setup(energy, like, reference, bijection, settings.batch)
     try:
-        return _estimate(ways, samples, settings, rng)
+        return _estimate(setup, samples, settings, rng)
     except FloatingPointError as error:
         return _refused(str(error))
 
 
 @dataclass(frozen=True, eq=False)
-class _Ways:
+class _Setup:
     """The path, where it starts, and the coordinates in which it is walked."""
 
-    path: Path
+    path: EnergyPath
     reference: Reference
-    transport: Transport | None
+    bijection: Bijection | None
     like: Float[Tensor, "M *coordinates"]
 
     def draw(self, n: int, rng: torch.Generator) -> Float[Tensor, "n *coordinates"]:
@@ -226,50 +226,52 @@ class _Ways:
 
     def inside(self, x: Float[Tensor, "N *event"]) -> Float[Tensor, "N *coordinates"]:
         """Positions in the coordinates of the path."""
-        return x if self.transport is None else self.transport.to_z(x)
+        return x if self.bijection is None else self.bijection.to_z(x)
 
 
-def _ways(
+def _make_setup(
     energy: Energy,
     like: Tensor,
     reference: Reference | None,
-    transport: Transport | None,
+    bijection: Bijection | None,
     batch: int | None,
-) -> _Ways:
+) -> _Setup:
     """From a reference where it is, or from N(0, I) in coordinates fitted to samples."""
     if reference is not None:
-        return _Ways(Path(reference, energy, batch), reference, None, like)
-    transport = fit_affine(like) if transport is None else transport
-    z = transport.to_z(like)
+        return _Setup(EnergyPath(reference, energy, batch), reference, None, like)
+    bijection = fit_affine(like) if bijection is None else bijection
+    z = bijection.to_z(like)
     normal = Gaussian(z.shape[1])
-    return _Ways(Path(normal, PulledBack(energy, transport), batch), normal, transport, z)
+    return _Setup(
+        EnergyPath(normal, PulledBackEnergy(energy, bijection), batch), normal, bijection, z
+    )
 
 
 def _estimate(
-    ways: _Ways, samples: Tensor | None, settings: Annealing, rng: torch.Generator
+    setup: _Setup, samples: Tensor | None, settings: Annealing, rng: torch.Generator
 ) -> LogZ:
     """Looks before, explores, looks after, walks there and, with samples, back."""
-    refusal, evaluations = _before(ways, rng)
+    refusal, evaluations = _before(setup, rng)
     if refusal:
         return _refused(refusal, evaluations=evaluations)
     n, replicates = settings.walkers, settings.replicates
-    explored = settings.pilot.explore(ways.path, ways.draw(n, rng), rng)
+    explored = settings.pilot.find_schedule(setup.path, setup.draw(n, rng), rng)
     schedule = explored.schedule
-    refusal, spent = _after(ways, explored, rng)
+    refusal, spent = _after(setup, explored, rng)
     evaluations += explored.evaluations + spent
     if refusal:
         return _refused(refusal, stages=len(schedule.stages) - 1, evaluations=evaluations)
-    forward = _walk(ways, ways.draw(n * replicates, rng), schedule, settings, rng)
+    forward = _walk(setup, setup.draw(n * replicates, rng), schedule, settings, rng)
     evaluations += forward.evaluations
     reverse = None
     if samples is not None:
         count = min(len(samples) // replicates, n) * replicates
-        x = ways.inside(_some(samples, count))
-        reverse = _walk(ways, x, schedule.reversed(), settings, rng)
+        x = setup.inside(_some(samples, count))
+        reverse = _walk(setup, x, schedule.reversed(), settings, rng)
         evaluations += reverse.evaluations
     back = None if reverse is None else reverse.interval
-    refusal = distrust(forward, reverse, settings.tolerance)
-    estimate, half_width = sandwich(forward.interval, back)
+    refusal = refusal_reason(forward, reverse, settings.tolerance)
+    estimate, half_width = combine_directions(forward.interval, back)
     return LogZ(
         estimate=math.nan if refusal else estimate,
         half_width=math.nan if refusal else half_width,
@@ -282,35 +284,35 @@ def _estimate(
     )
 
 
-def _before(ways: _Ways, rng: torch.Generator) -> tuple[str, int]:
+def _before(setup: _Setup, rng: torch.Generator) -> tuple[str, int]:
     """Why there can be no log Z, from rays through the samples and the reference."""
-    x = torch.cat([_some(ways.like, RAYS), ways.draw(RAYS, rng)])
-    ways.path.ends(x)
-    return unbounded_rays(ways.path.end, x), len(x) * (2 + DOUBLINGS)
+    x = torch.cat([_some(setup.like, RAYS), setup.draw(RAYS, rng)])
+    setup.path.energies_at(x)
+    return unbounded_rays(setup.path.end, x), len(x) * (2 + DOUBLINGS)
 
 
-def _after(ways: _Ways, explored: Explored, rng: torch.Generator) -> tuple[str, int]:
+def _after(setup: _Setup, explored: PilotResult, rng: torch.Generator) -> tuple[str, int]:
     """Why there can be no log Z, from where the pilot's walkers are and go."""
     x = _some(explored.walkers.x, RAYS)
-    refusal = unbounded_rays(ways.path.end, x)
+    refusal = unbounded_rays(setup.path.end, x)
     last = explored.schedule.stages[-1]
-    leaving, evaluations = drift(ways.path, explored.walkers, last, rng)
+    leaving, evaluations = escape_reason(setup.path, explored.walkers, last, rng)
     return refusal or leaving, evaluations + len(x) * (1 + DOUBLINGS)
 
 
 def _walk(
-    ways: _Ways, x: Tensor, schedule: Schedule, settings: Annealing, rng: torch.Generator
-) -> Walked:
+    setup: _Setup, x: Tensor, schedule: AnnealingSchedule, settings: Annealing, rng: torch.Generator
+) -> DirectionResult:
     """Carries replicates along the schedule, in either direction."""
     threshold = settings.pilot.threshold
-    annealed = anneal(ways.path, x, schedule, rng, settings.replicates, threshold)
+    annealed = anneal(setup.path, x, schedule, rng, settings.replicates, threshold)
     blocks = annealed.walkers.log_w.reshape(settings.replicates, -1)
     sign = 1 if schedule.stages[0].beta == 0 else -1
     ratio = log_mean_weight(blocks)
-    estimate, half_width = widened(ratio)
-    return Walked(
-        Interval(ways.reference.log_z + sign * estimate, half_width),
-        tuple((ways.reference.log_z + sign * ratio).tolist()),
+    estimate, half_width = student_t_interval(ratio)
+    return DirectionResult(
+        Interval(setup.reference.log_z + sign * estimate, half_width),
+        tuple((setup.reference.log_z + sign * ratio).tolist()),
         annealed.share,
         annealed.evaluations,
     )

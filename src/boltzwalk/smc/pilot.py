@@ -29,16 +29,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..walkers import Walkers
-from .annealing import Path, Schedule, Stage
-from .resampling import require_threshold, resample_below
+from .annealing import AnnealingSchedule, AnnealingStage, EnergyPath
+from .resampling import require_ess_threshold, resample_below
 
-__all__ = ["Explored", "Pilot", "next_beta"]
+__all__ = ["Pilot", "PilotResult", "next_beta"]
 
 TRIALS = 5
 """Steps at most that a stage tries before its step size is taken for good."""
 
 
-class Explored(NamedTuple):
+class PilotResult(NamedTuple):
     """What the pilot found.
 
     Attributes:
@@ -47,7 +47,7 @@ class Explored(NamedTuple):
         evaluations: How often the energy of a walker was taken.
     """
 
-    schedule: Schedule
+    schedule: AnnealingSchedule
     walkers: Walkers
     evaluations: int
 
@@ -80,7 +80,7 @@ class Pilot:
         >>> rng = torch.Generator().manual_seed(0)
         >>> wide, narrow = Gaussian(2), Gaussian(2, scale=0.1)
         >>> x = wide.sample(500, rng)
-        >>> Pilot(conditional_ess=0.9).explore(Path(wide, narrow), x, rng).schedule.betas
+        >>> Pilot(conditional_ess=0.9).find_schedule(EnergyPath(wide, narrow), x, rng).schedule.betas
         (0.0, 0.00..., ..., 1.0)
     """
 
@@ -93,7 +93,7 @@ class Pilot:
 
     def __post_init__(self) -> None:
         if self.threshold is not None:
-            require_threshold(self.threshold)
+            require_ess_threshold(self.threshold)
         for name in ("conditional_ess", "target_acceptance"):
             if not 0 < getattr(self, name) < 1:
                 usual = getattr(Pilot, name)
@@ -111,7 +111,9 @@ class Pilot:
                 "multiples=(1.0,) for steps of one size"
             )
 
-    def explore(self, path: Path, x: Float[Tensor, "N *event"], rng: torch.Generator) -> Explored:
+    def find_schedule(
+        self, path: EnergyPath, x: Float[Tensor, "N *event"], rng: torch.Generator
+    ) -> PilotResult:
         r"""Carries walkers from one energy to the other and notes the way.
 
         Arguments:
@@ -125,7 +127,7 @@ class Pilot:
         """
         log_w = x.new_zeros(len(x), dtype=torch.float64)
         step_size = 1.0 / max(1, x[0].numel()) ** 0.25
-        stages = [Stage(0.0, (), torch.ones_like(x[0]), self.leapfrog_steps)]
+        stages = [AnnealingStage(0.0, (), torch.ones_like(x[0]), self.leapfrog_steps)]
         evaluations = 0
         while stages[-1].beta < 1:
             if len(stages) > self.max_stages:
@@ -135,24 +137,24 @@ class Pilot:
                     "bound from below; give samples that look like the density, or a wider "
                     "reference"
                 )
-            ends = path.ends(x)
+            ends = path.energies_at(x)
             beta = next_beta(log_w, ends.difference, stages[-1].beta, self.conditional_ess)
             log_w = log_w + (beta - stages[-1].beta) * ends.difference
             scale = _width(x, log_w)
-            walkers = ends.mixed(x, log_w, beta)
+            walkers = ends.interpolate(x, log_w, beta)
             if self.threshold is not None:
                 walkers, _ = resample_below(walkers, self.threshold, rng)
-            stage = Stage(beta, (step_size,), scale, self.leapfrog_steps)
+            stage = AnnealingStage(beta, (step_size,), scale, self.leapfrog_steps)
             walkers, step_size, trials = self._tune(path, walkers, stage, rng)
             sizes = tuple(step_size * multiple for multiple in self.multiples)
             stages.append(dataclasses.replace(stage, step_sizes=sizes))
             walkers, _ = path.move(walkers, stages[-1], rng)
             x, log_w = walkers.x, walkers.log_w
             evaluations += len(x) * (1 + trials * self.leapfrog_steps + stages[-1].gradients)
-        return Explored(Schedule(tuple(stages)), walkers, evaluations)
+        return PilotResult(AnnealingSchedule(tuple(stages)), walkers, evaluations)
 
     def _tune(
-        self, path: Path, walkers: Walkers, stage: Stage, rng: torch.Generator
+        self, path: EnergyPath, walkers: Walkers, stage: AnnealingStage, rng: torch.Generator
     ) -> tuple[Walkers, float, int]:
         """Tries steps until they are accepted as they should; their size and how many it took."""
         (step_size,) = stage.step_sizes

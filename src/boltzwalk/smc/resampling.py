@@ -28,14 +28,14 @@ from torch import Tensor
 
 from ..walkers import Walkers, effective_sample_size, log_mean_weight
 
-__all__ = ["Scheme", "ancestors", "require_threshold", "resample", "resample_below"]
+__all__ = ["ResamplingScheme", "ancestors", "require_ess_threshold", "resample", "resample_below"]
 
-Scheme: TypeAlias = Literal["systematic", "stratified", "residual", "multinomial"]
+ResamplingScheme: TypeAlias = Literal["systematic", "stratified", "residual", "multinomial"]
 """The names of the schemes."""
 
 
 def ancestors(
-    log_w: Float[Tensor, " N"], rng: torch.Generator, scheme: Scheme = "systematic"
+    log_w: Float[Tensor, " N"], rng: torch.Generator, scheme: ResamplingScheme = "systematic"
 ) -> Int[Tensor, " N"]:
     r"""Draws the ancestor of each of N walkers, shape (N,), in ascending order.
 
@@ -76,7 +76,9 @@ def ancestors(
     return _at(shares, points)
 
 
-def resample(walkers: Walkers, rng: torch.Generator, scheme: Scheme = "systematic") -> Walkers:
+def resample(
+    walkers: Walkers, rng: torch.Generator, scheme: ResamplingScheme = "systematic"
+) -> Walkers:
     """Returns N walkers of equal weight, each a copy of its ancestor in every field.
 
     The mean weight is that of before: :func:`~boltzwalk.walkers.log_mean_weight` is unchanged.
@@ -98,7 +100,7 @@ def resample_below(
     walkers: Walkers,
     threshold: float,
     rng: torch.Generator,
-    scheme: Scheme = "systematic",
+    scheme: ResamplingScheme = "systematic",
     replicates: int = 1,
 ) -> tuple[Walkers, int]:
     """Resamples each replicate whose effective sample size is below its threshold.
@@ -132,7 +134,7 @@ def resample_below(
     return dataclasses.replace(walkers[index.flatten()], log_w=log_w.flatten()), len(chosen)
 
 
-def require_threshold(threshold: float) -> None:
+def require_ess_threshold(threshold: float) -> None:
     """Raises unless a threshold of the effective sample size is in (0, 1].
 
     Raises:

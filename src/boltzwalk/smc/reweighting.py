@@ -36,17 +36,23 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..energy import Energy, attached_energy_and_grad, energy_and_grad
-from ..kernels import ULA, Kernel, refuse_weights
-from ..kernels.langevin import log_ratio, propose
-from ..walkers import Walkers, evaluate
+from ..kernels import ULA, Kernel, require_weighable
+from ..kernels.langevin import langevin_log_ratio, langevin_proposal
+from ..walkers import Walkers, walkers_at
 
-__all__ = ["Followed", "follow", "follow_attached", "noise_floor", "reweight"]
+__all__ = [
+    "ReweightedWalkers",
+    "move_and_reweight",
+    "move_and_reweight_attached",
+    "reweight",
+    "weight_noise_floor",
+]
 
 PROBES = 256
 """Walkers whose curvature is measured."""
 
 
-class Followed(NamedTuple):
+class ReweightedWalkers(NamedTuple):
     """Walkers that have followed an energy.
 
     Attributes:
@@ -67,22 +73,22 @@ def reweight(energy: Energy, walkers: Walkers, temperature: float = 1.0) -> Walk
         temperature: The temperature :math:`T`.
 
     Example:
-        >>> walkers = evaluate(lambda x: x.square().sum(-1) / 2, torch.ones(4, 2))
+        >>> walkers = walkers_at(lambda x: x.square().sum(-1) / 2, torch.ones(4, 2))
         >>> reweight(lambda x: x.square().sum(-1), walkers).log_w
         tensor([-1., -1., -1., -1.])
     """
-    new = evaluate(energy, walkers.x, walkers.log_w, walkers.memory)
+    new = walkers_at(energy, walkers.x, walkers.log_w, walkers.memory)
     return _paid(new, walkers.log_w + (walkers.energy - new.energy) / temperature)
 
 
-def follow(
+def move_and_reweight(
     kernel: Kernel,
     energy: Energy,
     walkers: Walkers,
     steps: int,
     rng: torch.Generator,
     update_first: bool = False,
-) -> Followed:
+) -> ReweightedWalkers:
     """Moves walkers of the old energy by steps of a kernel and weighs them for the new energy.
 
     ULA takes its first step with the drift under the old energy, which costs no evaluation. With
@@ -103,34 +109,34 @@ def follow(
     Example:
         >>> rng = torch.Generator().manual_seed(0)
         >>> wide, narrow = lambda x: x.square().sum(-1) / 2, lambda x: x.square().sum(-1)
-        >>> walkers = evaluate(wide, torch.randn(4000, 1, generator=rng))
-        >>> walkers = follow(ULA(0.1), narrow, walkers, 5, rng).walkers
+        >>> walkers = walkers_at(wide, torch.randn(4000, 1, generator=rng))
+        >>> walkers = move_and_reweight(ULA(0.1), narrow, walkers, 5, rng).walkers
         >>> share = torch.softmax(walkers.log_w, 0)
         >>> round(float(share @ walkers.x[:, 0].square()), 1)  # the variance of the narrow one
         0.5
     """
-    refuse_weights(kernel)
+    require_weighable(kernel)
     if kernel.invariant or update_first or steps == 0:
         walkers = reweight(energy, walkers, kernel.temperature)
     acceptance = torch.zeros_like(walkers.energy)
     for _ in range(steps):
         moved, info = kernel.step(energy, walkers, rng)
         if isinstance(kernel, ULA):
-            gain = log_ratio(walkers, moved, kernel.step_size, kernel.temperature)
+            gain = langevin_log_ratio(walkers, moved, kernel.step_size, kernel.temperature)
             moved = _paid(moved, walkers.log_w + gain)
         walkers, acceptance = moved, acceptance + info.acceptance
-    return Followed(walkers, acceptance.mean() / max(steps, 1))
+    return ReweightedWalkers(walkers, acceptance.mean() / max(steps, 1))
 
 
-def follow_attached(
+def move_and_reweight_attached(
     kernel: Kernel,
     energy: Energy,
     walkers: Walkers,
     steps: int,
     rng: torch.Generator,
     update_first: bool = False,
-) -> tuple[Followed, Float[Tensor, " N"]]:
-    """Does what `follow` does, and returns the last energies with the graph of the parameters.
+) -> tuple[ReweightedWalkers, Float[Tensor, " N"]]:
+    """Does what `move_and_reweight` does, and returns the last energies with the graph of the parameters.
 
     For ULA the graph is that of the evaluation that the last step needs anyway.
 
@@ -145,22 +151,22 @@ def follow_attached(
     Raises:
         ValueError: If the kernel clips or clamps: such moves have no weights.
     """
-    refuse_weights(kernel)
+    require_weighable(kernel)
     if not isinstance(kernel, ULA):
-        followed = follow(kernel, energy, walkers, steps, rng)
+        followed = move_and_reweight(kernel, energy, walkers, steps, rng)
         return followed, energy(followed.walkers.x)
     old = walkers
     if steps > 1 or update_first:
-        old = follow(kernel, energy, walkers, steps - 1, rng, update_first).walkers
-    x = propose(old, kernel.step_size, kernel.temperature, rng)
+        old = move_and_reweight(kernel, energy, walkers, steps - 1, rng, update_first).walkers
+    x = langevin_proposal(old, kernel.step_size, kernel.temperature, rng)
     u, grad = attached_energy_and_grad(energy, x)
     new = Walkers(x, u.detach(), grad, old.log_w)
-    gain = log_ratio(old, new, kernel.step_size, kernel.temperature)
-    return Followed(_paid(new, old.log_w + gain), torch.ones_like(u[0].detach())), u
+    gain = langevin_log_ratio(old, new, kernel.step_size, kernel.temperature)
+    return ReweightedWalkers(_paid(new, old.log_w + gain), torch.ones_like(u[0].detach())), u
 
 
 @torch.no_grad()
-def noise_floor(
+def weight_noise_floor(
     kernel: Kernel, energy: Energy, walkers: Walkers, rng: torch.Generator
 ) -> Float[Tensor, ""]:
     r"""Returns the variance below which log-weights never fall, though the energy stands still.

@@ -23,11 +23,11 @@ from torch import Tensor
 
 from ..energies.exact import exact_samples
 from ..energy import Energy
-from ..kernels import Kernel, refuse_weights
-from ..walkers import Walkers, cat, effective_sample_size, evaluate, log_mean_weight
-from .intervals import combine
-from .resampling import Scheme, require_threshold, resample_below
-from .reweighting import follow
+from ..kernels import Kernel, require_weighable
+from ..walkers import Walkers, cat, effective_sample_size, log_mean_weight, walkers_at
+from .intervals import combine_replicates
+from .resampling import ResamplingScheme, require_ess_threshold, resample_below
+from .reweighting import move_and_reweight
 
 __all__ = ["Witness"]
 
@@ -68,10 +68,10 @@ class Witness:
     replicates: int = 8
     steps: int = 1
     threshold: float = 0.5
-    resampling: Scheme = "systematic"
+    resampling: ResamplingScheme = "systematic"
 
     def __post_init__(self) -> None:
-        require_threshold(self.threshold)
+        require_ess_threshold(self.threshold)
         if self.replicates < 2:
             raise ValueError(f"replicates must be >= 2, got {self.replicates}; 8 are usual")
         if self.steps < 0:
@@ -100,10 +100,10 @@ class Witness:
         Raises:
             ValueError: If log Z of the energy is not known, or the kernel has no weights.
         """
-        refuse_weights(kernel)
+        require_weighable(kernel)
         x, log_z = exact_samples(energy, self.walkers, data, rng, kernel.temperature)
         parts = x.split(AT_ONCE)
-        return cat(*(evaluate(energy, part, x.new_full((len(part),), log_z)) for part in parts))
+        return cat(*(walkers_at(energy, part, x.new_full((len(part),), log_z)) for part in parts))
 
     def step(
         self, kernel: Kernel, energy: Energy, walkers: Walkers, rng: torch.Generator
@@ -119,9 +119,9 @@ class Witness:
         Raises:
             FloatingPointError: If no walker of a replicate has a finite weight any more.
         """
-        walkers = follow(kernel, energy, walkers, self.steps, rng).walkers
+        walkers = move_and_reweight(kernel, energy, walkers, self.steps, rng).walkers
         blocks = walkers.log_w.reshape(self.replicates, -1)
-        interval = combine(log_mean_weight(blocks))
+        interval = combine_replicates(log_mean_weight(blocks))
         info = {
             "witness_log_z": torch.as_tensor(interval.estimate),
             "witness_half_width": torch.as_tensor(interval.half_width),

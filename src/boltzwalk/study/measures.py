@@ -34,7 +34,7 @@ from ..rng import generator
 from ..train.execute import unseen
 from ..train.run import Run
 from ..train.sampling import available, draw, move, proposals
-from ..walkers import evaluate
+from ..walkers import walkers_at
 from .spec import Measure
 
 __all__ = ["Judge", "Look", "judge_for"]
@@ -125,7 +125,7 @@ class Judge:
 
     def _displacement(self, run: Run) -> float:
         rows = unseen(run.dataset)[0][:WALKERS]
-        moved = move(run, evaluate(run.model, rows), STEPS, self._rng(run, "displacement")).x
+        moved = move(run, walkers_at(run.model, rows), STEPS, self._rng(run, "displacement")).x
         found = float((moved - rows).flatten(1).norm(dim=1).mean())
         return found if math.isfinite(found) else math.inf
 

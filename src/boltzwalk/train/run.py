@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..data import Dataset
-from ..energy import refuse_coupled_layers
+from ..energy import require_rowwise_energy
 from ..methods.condition import build_energy, condition_of
 from ..methods.replay import Replay
 from ..rng import generator
@@ -120,7 +120,7 @@ def start(settings: Settings, dataset: Dataset | None = None) -> Run:
     energy = build_energy(
         condition_of(method), settings.energy, dataset.event_shape, weights, dataset.train
     ).to(settings.device, dataset.train.dtype)
-    refuse_coupled_layers(energy)
+    require_rowwise_energy(energy)
     average = None
     if settings.average:
         average = AveragedModel(energy, multi_avg_fn=get_ema_multi_avg_fn(settings.average))

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..energies.conditional import given
-from ..kernels import run as run_chain
+from ..energies.conditional import conditioned_on
+from ..kernels import run_chain
 from ..methods.condition import Unconditional, condition_of
 from ..methods.generalized import Generalized
 from ..methods.proposal_training import parts
@@ -79,7 +79,7 @@ def proposals(run: Run, n: int, rng: torch.Generator, c: Tensor | None = None) -
     condition: Any = condition_of(run.method)
     c = condition.drawn(condition.rows(run.dataset), n, rng) if c is None else c
     with run.arithmetic():
-        each = ((given(base, part), size) for size, part in parts(n, c))
+        each = ((conditioned_on(base, part), size) for size, part in parts(n, c))
         return torch.cat([own.decode(own.latents(size, rng)) for own, size in each]).float()
 
 

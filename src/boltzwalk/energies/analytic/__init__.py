@@ -21,7 +21,7 @@ from .funnel import Funnel
 from .gaussian import Gaussian
 from .gumbel import GumbelProduct
 from .mixture import GaussianMixture
-from .rings import Rings
+from .rings import GaussianRings
 from .rosenbrock import Rosenbrock
 
 __all__ = [
@@ -30,7 +30,7 @@ __all__ = [
     "Funnel",
     "Gaussian",
     "GaussianMixture",
+    "GaussianRings",
     "GumbelProduct",
-    "Rings",
     "Rosenbrock",
 ]

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-__all__ = ["frozen"]
+__all__ = ["fuse_for_inference"]
 
 Network = TypeVar("Network", bound=nn.Module)
 
 
 @torch.no_grad()
-def frozen(network: Network) -> Network:
+def fuse_for_inference(network: Network) -> Network:
     """Returns a copy that cannot learn, equal up to rounding.
 
     Arguments:
@@ -29,7 +29,7 @@ def frozen(network: Network) -> Network:
 
     Example:
         >>> network = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)).eval()
-        >>> fast, x = frozen(network), torch.randn(5, 2)
+        >>> fast, x = fuse_for_inference(network), torch.randn(5, 2)
         >>> len(fast), torch.allclose(fast(x), network(x), atol=1e-6)
         (1, True)
     """
