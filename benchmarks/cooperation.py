@@ -21,10 +21,11 @@ from machine import describe
 from torch import nn
 from turns import answer, take_turns
 
-from boltzwalk.bases import batch_statistics, published, vae_loss
+from boltzwalk.bases import published, vae_loss
 from boltzwalk.energies import NetworkEnergy
 from boltzwalk.kernels import Descent, run_chain
 from boltzwalk.methods.variational import Variational
+from boltzwalk.networks import batch_statistics
 from boltzwalk.networks.published import short_run_network
 from boltzwalk.train.process import keep_freed_memory
 from boltzwalk.walkers import walkers_at

@@ -80,11 +80,11 @@ def _start(case: Case) -> Tensor:
 
 def _boltzwalk(case_name: str, algorithm: str, training_steps: int, bfloat16: bool) -> Job:
     """Our own kernels, as a training run drives them."""
-    from boltzwalk.energies import Multilayer
     from boltzwalk.energies.analytic import GaussianMixture
     from boltzwalk.kernels import HMC, MALA, ULA, run_chain
     from boltzwalk.methods.contrastive import Contrastive
     from boltzwalk.methods.starts import NoiseStart
+    from boltzwalk.networks import Multilayer
     from boltzwalk.networks.published import jarzynski_mnist_network, short_run_network
     from boltzwalk.train.loop import train
     from boltzwalk.train.process import keep_freed_memory

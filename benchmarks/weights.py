@@ -23,13 +23,14 @@ from machine import describe
 from torch import Tensor, nn
 
 from boltzwalk.data import Modes
-from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.energies.analytic import Gaussian
 from boltzwalk.energies.learnt_mixture import MixtureEnergy
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.jarzynski import ExactStart, Jarzynski
 from boltzwalk.methods.starts import ReplayStart
+from boltzwalk.networks import Multilayer
 from boltzwalk.networks.published import jarzynski_mnist_network
 from boltzwalk.rng import generator
 from boltzwalk.smc.log_z import estimate_log_z

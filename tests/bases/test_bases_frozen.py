@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from boltzwalk.bases import DenseGenerator, Generator, batch_statistics, published
-from boltzwalk.energies import Multilayer, NetworkEnergy, Residual
+from boltzwalk.bases import Generator, published
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.energy import energy_and_grad
+from boltzwalk.networks import DenseGenerator, Multilayer, Residual, batch_statistics
 from boltzwalk.networks.fusion import fuse_for_inference
 from boltzwalk.networks.published import spectral_gan_network as critic
 from boltzwalk.networks.residual import ResidualGenerator

@@ -5,18 +5,15 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from boltzwalk.bases import (
+from boltzwalk.bases import Generator, Vae, published, vae_loss
+from boltzwalk.networks import (
     ConvolutionalGenerator,
     DenseEncoder,
     DenseGenerator,
-    Generator,
     TransposedConvolution,
-    Vae,
     batch_statistics,
-    published,
-    vae_loss,
 )
-from boltzwalk.networks.batch_statistics import Dropout, calibrate_batch_norm
+from boltzwalk.networks.batch_norm import Dropout, calibrate_batch_norm
 
 LAYERS = (TransposedConvolution(4, 4, 1, 0), TransposedConvolution(4))
 NETWORKS = {

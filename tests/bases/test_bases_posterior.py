@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch.distributions import Normal
 
-from boltzwalk.bases import DenseGenerator, Generator, posterior_energy, published
+from boltzwalk.bases import Generator, posterior_energy, published
 from boltzwalk.energy import energy_and_grad
 from boltzwalk.kernels import MALA
+from boltzwalk.networks import DenseGenerator
 from boltzwalk.walkers import walkers_at
 from statistics_helpers import assert_mean
 

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from boltzwalk.data import Dataset, Digits
-from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.kernels import ULA, Descent, noise_temperature, run_chain
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import DataStart, NoiseStart, ReplayStart
 from boltzwalk.metrics.classifier import Classifier, fit_classifier
 from boltzwalk.metrics.frechet import frechet_distance
+from boltzwalk.networks import Multilayer
 from boltzwalk.rng import generator
 from boltzwalk.settings.optimizers import Adam
 from boltzwalk.train.loop import train

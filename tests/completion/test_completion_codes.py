@@ -11,11 +11,12 @@ from test_completion_runs import METHODS, SMALL, command, digits, float64, ready
 
 from boltzwalk.completion import ShortRun, codes_of, infer_noise, interpolate, reconstruct, revised
 from boltzwalk.data import Digits
-from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.kernels import HMC, MALA, ULA, Descent, run_chain
 from boltzwalk.methods.condition import Classes
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import NoiseStart, ReplayStart
+from boltzwalk.networks import Multilayer
 from boltzwalk.walkers import walkers_at
 
 STIFFNESS = torch.tensor([0.5, 2.0])

@@ -8,11 +8,12 @@ import torch
 
 from boltzwalk.data import Dataset, Digits
 from boltzwalk.diagnostics.verdict import CURES, anatomy, verdict
-from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.kernels import ULA, noise_temperature, run_chain
 from boltzwalk.kernels.chain import chain_metrics
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import DataStart, NoiseStart, ReplayStart
+from boltzwalk.networks import Multilayer
 from boltzwalk.rng import generator
 from boltzwalk.settings.optimizers import SGD, Adam
 from boltzwalk.settings.settings import Output, Settings, resolve

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from boltzwalk.energies import Convolutional, Multilayer
 from boltzwalk.energy import energy_and_grad, require_rowwise_energy
+from boltzwalk.networks import Convolutional, Multilayer
 
 
 class Counting(nn.Module):

@@ -7,9 +7,8 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from boltzwalk.energies import Convolutional
 from boltzwalk.energy import energy_and_grad
-from boltzwalk.networks import published
+from boltzwalk.networks import Convolutional, published
 from boltzwalk.networks.layers import LARGE, FastConv2d, FastFlatten, FastLinear
 
 CHANNELS_LAST = torch.channels_last
@@ -90,7 +89,7 @@ def test_the_input_gradient_of_few_channels(channels, stride, rng):
         for padding in range(kernel):
             height = max(1, kernel - 2 * padding) + remainder
             ours = FastConv2d(channels, 5, kernel, stride, padding)
-            assert ours.together
+            assert ours.joint_subpixels
             theirs = nn.Conv2d(channels, 5, kernel, stride, padding)
             x = torch.randn(2, channels, height, height + 2, generator=rng)
             for layout in (torch.contiguous_format, CHANNELS_LAST):
@@ -100,7 +99,7 @@ def test_the_input_gradient_of_few_channels(channels, stride, rng):
 @pytest.mark.parametrize("shape", [(3, 4, 3, 1, 1), (1, 4, 3, 1, 1), (5, 4, 3, 2, 1)])
 def test_other_convolutions_are_left_alone(shape, rng):
     ours = FastConv2d(*shape)
-    assert not ours.together
+    assert not ours.joint_subpixels
     x = torch.randn(2, shape[0], 8, 8, generator=rng).requires_grad_()
     assert_same(ours, nn.Conv2d(*shape), x)
 

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from boltzwalk.energies import Convolutional, Multilayer, NetworkEnergy, NonLocal, Residual
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.energies.exact import exact_samples
 from boltzwalk.energy import energy_and_grad, require_rowwise_energy
-from boltzwalk.networks import published
+from boltzwalk.networks import Convolutional, Multilayer, NonLocal, Residual, published
 
 NETWORKS = {
     "multilayer": (Multilayer((8, 8)), (3,)),

@@ -5,10 +5,9 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from boltzwalk.energies import Multilayer, NonLocal, Residual
 from boltzwalk.energies.composed import GaussianReference
 from boltzwalk.energy import energy_and_grad
-from boltzwalk.networks import published
+from boltzwalk.networks import Multilayer, NonLocal, Residual, published
 from boltzwalk.networks.spectral import add_spectral_norm, power_iteration
 
 

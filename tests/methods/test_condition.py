@@ -8,19 +8,11 @@ import torch
 from torch import nn
 from torch.distributions import Normal, kl_divergence
 
-from boltzwalk.bases import (
-    ConvolutionalEncoder,
-    DenseEncoder,
-    DenseGenerator,
-    Generator,
-    Vae,
-    default_gamma,
-    vae_loss,
-)
+from boltzwalk.bases import Generator, Vae, default_gamma, vae_loss
 from boltzwalk.bases.conditional import ConditionalBase, build_conditional
 from boltzwalk.completion.conditional import conditional
 from boltzwalk.data import Dataset, Digits, Labelled, Toy
-from boltzwalk.energies import Convolutional, Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.energies.conditional import ConditionalEnergy
 from boltzwalk.energies.learnt_mixture import MixtureEnergy
 from boltzwalk.energy import energy_and_grad
@@ -37,6 +29,13 @@ from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.cooperative import Cooperative
 from boltzwalk.methods.proposal_training import parts, revise
 from boltzwalk.methods.variational import Variational
+from boltzwalk.networks import (
+    Convolutional,
+    ConvolutionalEncoder,
+    DenseEncoder,
+    DenseGenerator,
+    Multilayer,
+)
 from boltzwalk.networks.convolutional import Convolution
 from boltzwalk.networks.network import Decoder, Encoder
 from boltzwalk.settings.settings import Settings

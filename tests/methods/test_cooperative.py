@@ -8,9 +8,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from boltzwalk.bases import DenseGenerator, Generator, batch_statistics
+from boltzwalk.bases import Generator
 from boltzwalk.kernels import ULA, Descent
 from boltzwalk.methods.cooperative import Cooperative
+from boltzwalk.networks import DenseGenerator, batch_statistics
 from statistics_helpers import assert_mean
 
 LINEAR = Generator(DenseGenerator((), output="none"), 2)

@@ -17,10 +17,11 @@ from weighted_cases import (
     weighted,
 )
 
-from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.kernels import MALA, ULA, run_chain
 from boltzwalk.methods.jarzynski import ExactStart, Jarzynski, RelaxedStart, Weighted
 from boltzwalk.methods.starts import NoiseStart
+from boltzwalk.networks import Multilayer
 from boltzwalk.smc.resampling import ancestors
 from boltzwalk.walkers import effective_sample_size, log_mean_weight, walkers_at
 from statistics_helpers import assert_mean, assert_same_walkers

@@ -11,9 +11,10 @@ import torch
 from torch import nn
 from weighted_cases import RARELY, Counted, Net, Normal, each_kernel, relaxed, start, step_and_grad
 
-from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.kernels import HMC, MALA, ULA
 from boltzwalk.methods.jarzynski import ExactStart, Jarzynski
+from boltzwalk.networks import Multilayer
 from boltzwalk.smc.resampling import resample
 from boltzwalk.smc.reweighting import move_and_reweight
 from boltzwalk.walkers import cat, log_mean_weight, walkers_at

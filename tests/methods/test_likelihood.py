@@ -8,10 +8,11 @@ from torch.distributions import Normal
 
 from boltzwalk.bases.flow import Flow
 from boltzwalk.bases.flow_energy import FlowEnergy
-from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.energies.learnt_mixture import MixtureEnergy
 from boltzwalk.kernels import MALA, run_chain
 from boltzwalk.methods.maximum_likelihood import MaximumLikelihood
+from boltzwalk.networks import Multilayer
 from boltzwalk.train.loop import train
 from boltzwalk.walkers import walkers_at
 from statistics_helpers import assert_mean

@@ -7,17 +7,10 @@ import torch
 from torch import nn
 from torch.distributions import Normal, kl_divergence
 
-from boltzwalk.bases import (
-    DenseEncoder,
-    DenseGenerator,
-    Vae,
-    active_dimensions,
-    batch_statistics,
-    default_gamma,
-    vae_loss,
-)
+from boltzwalk.bases import Vae, active_dimensions, default_gamma, vae_loss
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.variational import Variational
+from boltzwalk.networks import DenseEncoder, DenseGenerator, batch_statistics
 from statistics_helpers import assert_mean
 
 SMALL = Vae(DenseEncoder((8,)), DenseGenerator((8,)), 2)

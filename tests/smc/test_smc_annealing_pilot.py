@@ -8,7 +8,7 @@ import torch
 
 from boltzwalk.energies.analytic import Gaussian, GaussianMixture
 from boltzwalk.smc.annealing import EnergyPath, anneal
-from boltzwalk.smc.pilot import Pilot, _width, next_beta
+from boltzwalk.smc.pilot import Pilot, _scale, next_beta
 from boltzwalk.walkers import effective_sample_size
 from statistics_helpers import Counting
 
@@ -53,9 +53,9 @@ def test_the_width_is_the_weighted_deviation(rng):
     log_w = torch.randn(50, generator=rng)
     w = torch.softmax(log_w, 0)
     centred = x[:, :, 0] - w @ x[:, :, 0]
-    torch.testing.assert_close(_width(x, log_w), (w @ centred.square()).sqrt()[:, None])
+    torch.testing.assert_close(_scale(x, log_w), (w @ centred.square()).sqrt()[:, None])
     x[:, 1] = 5.0
-    assert _width(x, log_w)[1] > 0
+    assert _scale(x, log_w)[1] > 0
 
 
 def find_schedule(pilot, rng, target=None, n=400):

@@ -8,17 +8,18 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from boltzwalk.bases import ConvolutionalEncoder, DenseEncoder, DenseGenerator, Vae
+from boltzwalk.bases import Vae
 from boltzwalk.cli import app
 from boltzwalk.completion import Plan, complete, held_out, judge, make_inputs
 from boltzwalk.data import Digits, Modes, Toy
-from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.evaluation.evaluate import PARTS, evaluate
 from boltzwalk.evaluation.evaluate import Plan as Judging
 from boltzwalk.evaluation.samples import draw_many
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.condition import Classes, Unconditional, Visible
 from boltzwalk.methods.variational import Variational
+from boltzwalk.networks import ConvolutionalEncoder, DenseEncoder, DenseGenerator, Multilayer
 from boltzwalk.networks.convolutional import Convolution
 from boltzwalk.rng import generator
 from boltzwalk.settings.optimizers import Adam

@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from boltzwalk.data import Modes, Toy
-from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.energies.learnt_mixture import LearntMixture, MixtureEnergy
 from boltzwalk.kernels import MALA, ULA, run_chain
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.jarzynski import ExactStart, Jarzynski
 from boltzwalk.methods.starts import NoiseStart, ReplayStart
+from boltzwalk.networks import Multilayer
 from boltzwalk.rng import generator
 from boltzwalk.settings.settings import Output, Settings, resolve
 from boltzwalk.train import execute as executing

@@ -1,7 +1,7 @@
-"""The generators and autoencoders of the literature, as settings, and small ones of our own.
+"""Published generators and autoencoders, and small ones for tests and starts, as settings.
 
-Each function returns a :class:`.Generator` or a :class:`.Vae` for the size of events it names.
-Parameter counts are for 100 latent variables unless said otherwise. Batch normalisation learns a
+Each function returns a :class:`.Generator` or a :class:`.Vae` for the stated size of events.
+Parameter counts are for 100 latent variables unless stated otherwise. Batch normalisation learns a
 scale here; TensorFlow's did not, and the next layer can undo it.
 """
 
@@ -144,12 +144,12 @@ def spectral_gan_residual_generator(latent: int = 100) -> Generator:
 
 
 def digits_vae(latent: int = 16) -> Vae:
-    """An autoencoder of our own for 1 x 8 x 8: 28,960 parameters to encode, 27,456 to decode."""
+    """A small autoencoder for 1 x 8 x 8: 28,960 parameters to encode, 27,456 to decode."""
     return Vae(DenseEncoder((128, 128)), DenseGenerator((128, 128)), latent)
 
 
 def mnist_small_vae(latent: int = 32) -> Vae:
-    """An autoencoder of our own for 1 x 28 x 28 on two CPU cores, with 32 latent variables.
+    """A small autoencoder for 1 x 28 x 28 on two CPU cores, with 32 latent variables.
 
     The encoder has 135,904 parameters, the decoder 136,993.
     """
@@ -159,6 +159,6 @@ def mnist_small_vae(latent: int = 32) -> Vae:
 
 
 def table_vae(latent: int = 8) -> Vae:
-    """An autoencoder of our own for tables, smooth, with a linear output."""
+    """A small autoencoder for tables, smooth, with a linear output."""
     encoder = DenseEncoder((128, 128), activation="silu")
     return Vae(encoder, DenseGenerator((128, 128), activation="silu", output="none"), latent)

@@ -16,9 +16,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ..bases import batch_statistics
 from ..bases.latent import ShiftedEnergy, require_density
 from ..energy import Energy
+from ..networks import batch_statistics
 from ..networks.fusion import fuse_for_inference
 from ..walkers import Walkers, cat, effective_sample_size
 from . import objectives as bounds

@@ -22,9 +22,10 @@ from ..bases.flow_energy import FlowEnergy
 from ..bases.generator import EncoderSettings, Generator, Vae
 from ..data.dataset import Dataset, Labelled
 from ..data.masks import NAMES, box, boxes_only, random_boxes
-from ..energies import Multilayer, NetworkEnergy
+from ..energies import NetworkEnergy
 from ..energies.conditional import ConditionalEnergy, concat_condition_shape
 from ..energies.learnt_mixture import MixtureEnergy
+from ..networks import Multilayer
 from ..networks.convolutional import Convolution, ConvolutionalEncoder
 
 __all__ = [

@@ -33,10 +33,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..bases import Decoder, Generator, batch_statistics, posterior_energy
+from ..bases import Generator, posterior_energy
 from ..bases.conditional import ConditionedBase
 from ..data.dataset import Labelled
 from ..kernels import HMC, MALA, ULA, AdamDescent, Descent, KineticLangevin, run_chain
+from ..networks import Decoder, batch_statistics
 from ..walkers import walkers_at
 from .condition import Classes, Unconditional, Visible, build_base
 from .proposal_training import Teaching

@@ -169,7 +169,8 @@ class Jarzynski:
         | and Vanden-Eijnden, 2023), https://arxiv.org/abs/2305.19414
 
     Example:
-        >>> from boltzwalk.energies import Multilayer, NetworkEnergy
+        >>> from boltzwalk.energies import NetworkEnergy
+        >>> from boltzwalk.networks import Multilayer
         >>> settings = NetworkEnergy(Multilayer((8,)), reference_scale=1.0, zero_start=True)
         >>> energy, rng = settings.build((2,), 0), torch.Generator().manual_seed(0)
         >>> method, data = Jarzynski(ExactStart(100), ULA(0.1)), torch.ones(8, 2)

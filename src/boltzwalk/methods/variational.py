@@ -33,10 +33,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..bases import Vae, VariationalAutoencoder, batch_statistics, default_gamma, vae_loss
+from ..bases import Vae, default_gamma, vae_loss
 from ..bases.conditional import ConditionedBase
 from ..data.dataset import Labelled
 from ..kernels import HMC, MALA, ULA, AdamDescent, Descent, KineticLangevin
+from ..networks import VariationalAutoencoder, batch_statistics
 from .condition import Classes, Unconditional, Visible, build_base
 from .proposal_training import Teaching
 

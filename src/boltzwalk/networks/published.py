@@ -1,8 +1,8 @@
-"""The convolutional energies of the literature, as settings, with their parameter counts.
+"""Published energy networks, as settings, with their parameter counts.
 
-Each function returns a :class:`.Convolutional` that builds the published network for the published
-image size, and a network of the same table for other sizes. TensorFlow pads an odd total one pixel
-more at the end; here padding is symmetric.
+Each function returns the :class:`.Convolutional` or :class:`.Multilayer` settings of a published
+network, which build it for the published size of images, and a network of the same layers for other
+sizes. TensorFlow pads an odd total one pixel more at the end; here padding is symmetric.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ __all__ = [
     "cooperative_scenes_network",
     "jarzynski_mnist_network",
     "short_run_network",
-    "small_images_network",
     "spectral_gan_network",
     "teaching_cifar_network",
     "teaching_mnist_network",
@@ -138,13 +137,3 @@ def spectral_gan_network(width: int = 64) -> Convolutional:
         normalise=True,
         initial="xavier",
     )
-
-
-def small_images_network(width: int = 32) -> Convolutional:
-    """A network of our own for 1 x 28 x 28 on two CPU cores: 109,281 parameters.
-
-    It halves the image from the first layer on, where most of the cost of the others is, and is
-    smooth.
-    """
-    layers = ((1, 4, 2, 1), (2, 4, 2, 1), (4, 3, 2, 1))
-    return Convolutional(width=width, layers=layers, activation="silu")

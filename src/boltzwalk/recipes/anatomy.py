@@ -19,10 +19,11 @@ at temperature 5e-5.
 from dataclasses import replace
 
 from ..data import Cifar10, Mnist, Toy
-from ..energies import NetworkEnergy, NonLocal
+from ..energies import NetworkEnergy
 from ..kernels import ULA, noise_temperature
 from ..methods.contrastive import Contrastive
 from ..methods.starts import NoiseStart, ReplayStart
+from ..networks import NonLocal
 from ..networks.published import anatomy_network, anatomy_toy_network, short_run_network
 from ..settings.optimizers import SGD, Adam
 from ..settings.settings import Output, Settings

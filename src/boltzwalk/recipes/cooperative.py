@@ -15,21 +15,23 @@ Models that are given something: the class of a digit, the visible part of a fac
 
 from dataclasses import replace
 
-from ..bases import (
-    Convolution,
-    ConvolutionalEncoder,
-    ConvolutionalGenerator,
-    TransposedConvolution,
-    Vae,
-)
+from ..bases import Vae
 from ..bases import published as bases
 from ..data import Cifar10, Digits, FashionMnist, Images, Mnist
-from ..energies import Convolutional, Multilayer, NetworkEnergy
+from ..energies import NetworkEnergy
 from ..kernels import ULA, Descent, noise_temperature
 from ..methods.condition import Classes, Visible
 from ..methods.cooperative import Cooperative
 from ..methods.variational import Variational
-from ..networks import published
+from ..networks import (
+    Convolution,
+    Convolutional,
+    ConvolutionalEncoder,
+    ConvolutionalGenerator,
+    Multilayer,
+    TransposedConvolution,
+    published,
+)
 from ..settings.optimizers import Adam, Schedule
 from ..settings.settings import Output, Settings
 

@@ -3,14 +3,14 @@
 | Generalized energy based models (Arbel, Zhou and Gretton, 2021), https://arxiv.org/abs/2003.05033
 """
 
-from ..bases import DenseGenerator, Generator
+from ..bases import Generator
 from ..bases import published as bases
 from ..data import Cifar10, Digits, Mnist, Toy
-from ..energies import Convolutional, Multilayer, NetworkEnergy
+from ..energies import NetworkEnergy
 from ..kernels import MALA, ULA, KineticLangevin
 from ..methods.generalized import Generalized
 from ..methods.latents import StepDecay
-from ..networks import published
+from ..networks import Convolutional, DenseGenerator, Multilayer, published
 from ..settings.optimizers import Adam, Schedule
 from ..settings.settings import Output, Settings
 

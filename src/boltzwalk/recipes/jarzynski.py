@@ -22,12 +22,13 @@ freely, and they start as samples of a Gaussian fitted to the data, so that log 
 from dataclasses import replace
 
 from ..data import Cifar10, Digits, Mnist, Modes
-from ..energies import Multilayer, NetworkEnergy
+from ..energies import NetworkEnergy
 from ..energies.learnt_mixture import MixtureEnergy
 from ..kernels import MALA, ULA
 from ..methods.contrastive import Contrastive
 from ..methods.jarzynski import ExactStart, Jarzynski
 from ..methods.starts import DataStart, ReplayStart
+from ..networks import Multilayer
 from ..networks.published import jarzynski_mnist_network, short_run_network
 from ..settings.optimizers import SGD, Adam, Schedule
 from ..settings.settings import Output, Settings

@@ -8,10 +8,11 @@ MNIST and Fashion-MNIST in minutes on two processor cores, by persistent walkers
 from dataclasses import replace
 
 from ..data import Digits, FashionMnist, Images, Mnist, Table, Toy
-from ..energies import Multilayer, NetworkEnergy
+from ..energies import NetworkEnergy
 from ..kernels import MALA, ULA, noise_temperature
 from ..methods.contrastive import Contrastive
 from ..methods.starts import NoiseStart, ReplayStart
+from ..networks import Multilayer
 from ..networks.published import short_run_network
 from ..settings.optimizers import Adam, Schedule
 from ..settings.settings import Output, Settings

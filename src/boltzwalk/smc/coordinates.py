@@ -1,20 +1,21 @@
 r"""Coordinates in which a density is close to a standard normal one.
 
-A bijection is a smooth bijection :math:`x = T(z)`. An energy :math:`U` of x becomes, in z,
+A smooth bijection :math:`x = T(z)` turns an energy :math:`U` of x into one of z,
 
 .. math:: V(z) = U(T(z)) - \log |\det J_T(z)| , \qquad \int e^{-V(z)} dz = \int e^{-U(x)} dx ,
 
-so that log Z is the same number in both. Where T was fitted to samples, :math:`\mathcal N(0, I)`
-in z lies over them: a reference whose log Z is known, and a scale for the steps of a kernel.
+so that log Z is the same for both. If T was fitted to samples, they are close to
+:math:`\mathcal N(0, I)` in z: a reference whose log Z is known, and a scale for the steps of a
+kernel.
 
-The bijection fitted here is a Gaussian, :math:`T(z) = m + L z` with the mean m of the samples and
-the Cholesky factor L of their covariance, shrunk towards its diagonal,
+The bijection fitted here is affine, :math:`T(z) = m + L z`, with the mean m of the samples and the
+Cholesky factor L of their covariance S, shrunk towards its diagonal,
 
 .. math:: \Sigma = (1 - a) S + a \operatorname{diag} S , \qquad a = \frac{d}{d + n} ,
 
-or the standard deviations alone where the samples are fewer than 5 a dimension.
+or with the standard deviations alone where there are fewer than 5 samples per dimension.
 
-Not guaranteed: that the Gaussian covers the density. What no sample showed, it does not know of.
+Not guaranteed: that the fitted Gaussian covers the density. It covers only regions with samples.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ from ..energy import Energy, energy_and_grad
 
 __all__ = ["AffineMap", "Bijection", "PulledBackEnergy", "fit_affine"]
 
-# Beyond, a factor of d² numbers costs more than the energy.
+# In more dimensions a factor of d² numbers costs more than the energy.
 LARGEST_FACTOR = 512
-# A coordinate narrower than CONSTANT of the typical width is thought to be constant, and gets the
-# share NARROWEST of it.
+# A coordinate narrower than the share CONSTANT of the typical width counts as constant, and gets
+# the share NARROWEST of the typical width.
 CONSTANT, NARROWEST = 1e-5, 1e-2
 
 
@@ -53,16 +54,16 @@ class Bijection(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class AffineMap:
-    r"""The bijection :math:`T(z) = m + L z`.
+    r"""The affine bijection :math:`T(z) = m + L z`.
 
     Attributes:
-        location: m, of the shape of an event.
+        location: m, with the shape of an event.
         factor: L, lower triangular with a positive diagonal, shape (d, d); or the diagonal of a
-            diagonal one, shape (d,).
+            diagonal matrix, shape (d,).
 
     Example:
-        >>> double = AffineMap(torch.ones(2), torch.full((2,), 2.0))
-        >>> double.to_x(torch.ones(1, 2))
+        >>> doubling = AffineMap(torch.ones(2), torch.full((2,), 2.0))
+        >>> doubling.to_x(torch.ones(1, 2))
         (tensor([[3., 3.]]), tensor([1.3863]))
     """
 
@@ -73,8 +74,8 @@ class AffineMap:
         self, z: Float[Tensor, "N d"]
     ) -> tuple[Float[Tensor, "N *event"], Float[Tensor, " N"]]:
         r"""Returns :math:`m + L z`, shape (N, \*event), and :math:`\log \det L`, shape (N,)."""
-        moved = z * self.factor if self.factor.ndim == 1 else z @ self.factor.t()
-        x = moved.reshape(-1, *self.location.shape) + self.location
+        scaled = z * self.factor if self.factor.ndim == 1 else z @ self.factor.t()
+        x = scaled.reshape(-1, *self.location.shape) + self.location
         return x, self._log_det.expand(len(z))
 
     def to_z(self, x: Float[Tensor, "N *event"]) -> Float[Tensor, "N d"]:
@@ -133,7 +134,8 @@ class PulledBackEnergy:
 def fit_affine(like: Float[Tensor, "N *event"]) -> AffineMap:
     r"""Fits a Gaussian to samples: :math:`\mathcal N(0, I)` in z has their mean and covariance.
 
-    A coordinate in which all samples agree gets a hundredth of the typical standard deviation.
+    A coordinate that is constant over the samples gets a hundredth of the typical standard
+    deviation.
 
     Arguments:
         like: The samples, shape (N, \*event), two or more.
