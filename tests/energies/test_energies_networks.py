@@ -312,7 +312,7 @@ def test_the_smallest_image_is_where_the_message_says(side):
 @pytest.mark.parametrize(
     ("build", "words"),
     [
-        (lambda: Multilayer((8, 0)).build((2,)), r"widths must be positive, got \(8, 0\)"),
+        (lambda: Multilayer((8, 0)).build((2,)), r"widths must be at least 1 each, got \(8, 0\)"),
         (lambda: Convolutional().build((2,)), r"\(channels, height, width\).*got .*\(2,\)"),
         (lambda: Convolutional().build((28, 28)), "Multilayer"),
         (lambda: NonLocal().build((1, 7, 9)), "at least 8"),
