@@ -58,7 +58,7 @@ def test_the_width_is_the_weighted_deviation(rng):
     assert _scale(x, log_w)[1] > 0
 
 
-def find_schedule(pilot, rng, target=None, n=400):
+def explore(pilot, rng, target=None, n=400):
     target = Gaussian(5, 1.0, (0.05, 0.2, 1.0, 1.0, 0.5)) if target is None else target
     energy = Counting(target)
     path = EnergyPath(Gaussian(5), energy)

@@ -37,6 +37,7 @@ class NetworkEnergy:
             :math:`\log Z` is that of the reference (:func:`.exact_samples`).
 
     Example:
+        >>> import torch
         >>> settings = NetworkEnergy(Multilayer(widths=(16,)), reference_scale=1.0, zero_start=True)
         >>> energy = settings.build((2,), rng_seed=0)
         >>> energy(torch.tensor([[3.0, 4.0]])).item()
