@@ -21,13 +21,14 @@ from machine import describe
 from torch import nn
 from turns import answer, take_turns
 
-from boltzwalk.bases import published, vae_loss
+from boltzwalk.bases import published as published
+from boltzwalk.bases import vae_loss
 from boltzwalk.energies import NetworkEnergy
 from boltzwalk.kernels import Descent, run_chain
 from boltzwalk.methods.variational import Variational
 from boltzwalk.networks import batch_statistics
 from boltzwalk.networks.published import short_run_network
-from boltzwalk.train.process import keep_freed_memory
+from boltzwalk.training.process import keep_freed_memory
 from boltzwalk.walkers import walkers_at
 
 ROUNDS, EACH, STEPS, CHAINS, EVENT, LATENT = 5, 3, 15, 64, (1, 28, 28), 32

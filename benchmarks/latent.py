@@ -29,7 +29,7 @@ from boltzwalk.kernels import ULA, run_chain
 from boltzwalk.networks import published as energies
 from boltzwalk.networks.fusion import fuse_for_inference
 from boltzwalk.recipes import RECIPES
-from boltzwalk.train.process import keep_freed_memory
+from boltzwalk.training.process import keep_freed_memory
 from boltzwalk.walkers import walkers_at
 
 ROUNDS, CHAINS, STEP = 5, 64, 1e-4

@@ -75,7 +75,7 @@ def memory_of_chain(steps: int, chains: int = 16) -> float:
     """Runs one chain of the short-run network in this process; returns its peak memory in MB."""
     from boltzwalk.kernels import ULA, run_chain
     from boltzwalk.networks.published import short_run_network
-    from boltzwalk.train.process import keep_freed_memory, peak_memory
+    from boltzwalk.training.process import keep_freed_memory, peak_memory
     from boltzwalk.walkers import walkers_at
 
     torch.set_num_threads(1)

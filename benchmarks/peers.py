@@ -86,8 +86,8 @@ def _boltzwalk(case_name: str, algorithm: str, training_steps: int, bfloat16: bo
     from boltzwalk.methods.starts import NoiseStart
     from boltzwalk.networks import Multilayer
     from boltzwalk.networks.published import jarzynski_mnist_network, short_run_network
-    from boltzwalk.train.loop import train
-    from boltzwalk.train.process import keep_freed_memory
+    from boltzwalk.training.loop import train
+    from boltzwalk.training.process import keep_freed_memory
     from boltzwalk.walkers import walkers_at
 
     keep_freed_memory()

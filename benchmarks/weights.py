@@ -34,8 +34,8 @@ from boltzwalk.networks import Multilayer
 from boltzwalk.networks.published import jarzynski_mnist_network
 from boltzwalk.rng import generator
 from boltzwalk.smc.log_z import estimate_log_z
-from boltzwalk.train.loop import train
-from boltzwalk.train.process import keep_freed_memory
+from boltzwalk.training.loop import train
+from boltzwalk.training.process import keep_freed_memory
 
 
 class Case(NamedTuple):

@@ -18,7 +18,7 @@ from boltzwalk.metrics.frechet import frechet_distance
 from boltzwalk.networks import Multilayer
 from boltzwalk.rng import generator
 from boltzwalk.settings.optimizers import Adam
-from boltzwalk.train.loop import train
+from boltzwalk.training.loop import train
 from boltzwalk.walkers import walkers_at
 
 

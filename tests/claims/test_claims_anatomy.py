@@ -15,7 +15,7 @@ from boltzwalk.methods.starts import NoiseStart, ReplayStart
 from boltzwalk.networks.published import anatomy_toy_network
 from boltzwalk.rng import generator
 from boltzwalk.settings.optimizers import SGD, Adam
-from boltzwalk.train.loop import train
+from boltzwalk.training.loop import train
 from boltzwalk.walkers import walkers_at
 
 

@@ -23,7 +23,7 @@ from boltzwalk.methods.starts import NoiseStart, ReplayStart
 from boltzwalk.networks import Multilayer
 from boltzwalk.rng import generator
 from boltzwalk.settings.settings import Settings, resolve
-from boltzwalk.train.run import start
+from boltzwalk.training.run import start
 from boltzwalk.walkers import walkers_at
 
 STEPS = 5

@@ -25,7 +25,7 @@ from boltzwalk.methods.starts import NoiseStart
 from boltzwalk.networks import Multilayer
 from boltzwalk.settings.settings import Settings, resolve
 from boltzwalk.smc.log_z import LogZ
-from boltzwalk.train.run import content, start
+from boltzwalk.training.run import content, start
 
 
 class Normal(nn.Module):

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from boltzwalk.methods.alternation import Turns
 from torch import nn
 
 from boltzwalk.bases import Generator
 from boltzwalk.kernels import MALA, ULA
-from boltzwalk.methods.alternation import Turns
 from boltzwalk.methods.generalized import Generalized
 from boltzwalk.methods.objectives import log_partition
 from boltzwalk.networks import DenseGenerator, Multilayer

@@ -13,7 +13,7 @@ from boltzwalk.energies.learnt_mixture import MixtureEnergy
 from boltzwalk.kernels import MALA, run_chain
 from boltzwalk.methods.maximum_likelihood import MaximumLikelihood
 from boltzwalk.networks import Multilayer
-from boltzwalk.train.loop import train
+from boltzwalk.training.loop import train
 from boltzwalk.walkers import walkers_at
 from statistics_helpers import assert_mean
 

@@ -16,7 +16,7 @@ from .conditional import ConditionalBase, ConditionedBase
 from .flow import Flow, NormalizingFlow
 from .flow_energy import FlowEnergy, LearntFlow
 from .generator import BaseSettings, Generator, Vae
-from .latent import HasDensity, LatentEnergy, ShiftedEnergy, posterior_energy, require_density
+from .latent import LatentEnergy, ShiftedEnergy, posterior_energy
 from .vae_loss import VaeParts, active_dimensions, default_gamma, vae_loss
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     "Flow",
     "FlowEnergy",
     "Generator",
-    "HasDensity",
     "LatentEnergy",
     "LearntFlow",
     "NormalizingFlow",
@@ -36,6 +35,5 @@ __all__ = [
     "active_dimensions",
     "default_gamma",
     "posterior_energy",
-    "require_density",
     "vae_loss",
 ]

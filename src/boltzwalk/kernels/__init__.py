@@ -19,8 +19,9 @@ Each has ``step(energy, walkers, rng) -> (walkers, info)`` and the target :math:
 :data:`TrainingKernel` is the type of the kernels that may train a model.
 """
 
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
+from ..extension import KERNEL
 from ..kernel import Kernel, StepInfo, accept, require_weighable
 from .adaptation import adapt_step_size
 from .chain import ChainInfo, run_chain
@@ -30,6 +31,11 @@ from .independence import Independence, NormalProposals
 from .kinetic import KineticLangevin
 from .langevin import MALA, ULA, langevin_log_ratio, langevin_proposal, noise_temperature
 from .transport import Transport
+
+TrainingKernel: TypeAlias = Annotated[
+    ULA | MALA | HMC | KineticLangevin | Descent | AdamDescent, KERNEL
+]
+"""The kernels that may move the walkers of a training method."""
 
 __all__ = [
     "HMC",
@@ -54,6 +60,3 @@ __all__ = [
     "require_weighable",
     "run_chain",
 ]
-
-TrainingKernel: TypeAlias = ULA | MALA | HMC | KineticLangevin | Descent | AdamDescent
-"""The kernels that may move the walkers of a training method."""

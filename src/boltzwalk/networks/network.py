@@ -17,6 +17,8 @@ itself.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -39,6 +41,7 @@ __all__ = [
     "require_shape",
     "require_widths",
     "standard_normal",
+    "without_gradient",
 ]
 
 
@@ -331,3 +334,20 @@ def require_shape(
     if not got or got[1:] != expected:
         shape = ", ".join(["N", *map(str, expected)])
         raise ValueError(f"{network} takes {rows} of shape ({shape}), got {got}; {instead}")
+
+
+@contextmanager
+def without_gradient(network: nn.Module) -> Iterator[None]:
+    """Disables the gradients of the parameters of a network within a ``with`` block.
+
+    Arguments:
+        network: The network.
+    """
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    try:
+        for parameter in parameters:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
