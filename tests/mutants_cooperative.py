@@ -49,14 +49,6 @@ BASES = {
             "(errors + gamma * divergences)",
             "(gamma * errors + divergences)",
         ),
-        ("elbo: z without its deviation", "log_std.exp() * noise", "noise"),
-        ("elbo: sigma without the square", "error / (2 * sigma**2)", "error / (2 * sigma)"),
-        (
-            "elbo: the entropy has another sign",
-            "noise.square() - z.square()",
-            "-noise.square() - z.square()",
-        ),
-        ("elbo: one sample", "return constant + total / samples", "return constant + total"),
         (
             "active: the first rows alone",
             "for part in x.split(CHUNK)",
@@ -71,12 +63,12 @@ METHODS = {
     "methods/revision.py": (
         (
             "revision: nothing is revised",
-            "run(kernel, u, evaluate(u, proposed), steps, rng)",
-            "run(kernel, u, evaluate(u, proposed), 1, rng)",
+            "run_chain(kernel, u, walkers_at(u, proposed), steps, rng)",
+            "run_chain(kernel, u, walkers_at(u, proposed), 1, rng)",
         ),
         (
             "revision: visible entries wander",
-            "walkers = replace(walkers, x=held(walkers.x, c))",
+            "walkers = replace(walkers, x=clamp_observed(walkers.x, c))",
             "pass",
         ),
         ("revision: conditions of the first part", "c[begun : begun + size]", "c[:size]"),
@@ -99,8 +91,9 @@ METHODS = {
         ),
         (
             "teaching: data are told of walkers' rows",
-            "given(energy, c)(noisy), given(energy, theirs)",
-            "given(energy, c.roll(1, 0) if c is not None else c)(noisy), given(energy, theirs)",
+            "conditioned_on(energy, c)(noisy), conditioned_on(energy, theirs)",
+            "conditioned_on(energy, None if c is None else c.roll(1, 0))(noisy), "
+            "conditioned_on(energy, theirs)",
         ),
         ("teaching: data teach at all times", 'if own.teacher == "data"', "if True"),
         ("teaching: data never teach", 'if own.teacher == "data"', "if False"),
@@ -133,7 +126,7 @@ METHODS = {
             ".flatten(1).square().sum(1).mean()",
             ".flatten(1).square().mean(1).mean()",
         ),
-        ("cooperative: running statistics", "with learning(base, rng):", "if True:"),
+        ("cooperative: running statistics", "with batch_statistics(base, rng):", "if True:"),
     ),
     "methods/variational.py": (
         (
@@ -146,7 +139,7 @@ METHODS = {
             "self.gamma or default_gamma(unknown)",
             "default_gamma(unknown)",
         ),
-        ("variational: running statistics", "with learning(base, rng):", "if True:"),
+        ("variational: running statistics", "with batch_statistics(base, rng):", "if True:"),
         (
             "variational: gamma of all entries",
             "given.resolved(data), given.unknown(data)",
@@ -161,8 +154,8 @@ METHODS = {
         ),
         (
             "conditional: nothing is held",
-            "self.network(joined(held(x, c), c, self.flat))",
-            "self.network(joined(x, c, self.flat))",
+            "self.network(concat_condition(clamp_observed(x, c), c, self.flat))",
+            "self.network(concat_condition(x, c, self.flat))",
         ),
         ("conditional: one condition for all", "if len(c) != len(x):", "if False:"),
         (
@@ -177,11 +170,15 @@ METHODS = {
             "torch.cat([z, self.base.summary(self.c)], 1)",
             "torch.cat([z, 0 * self.base.summary(self.c)], 1)",
         ),
-        ("conditional base: visible entries are made up", "return held(x, self.c)", "return x"),
+        (
+            "conditional base: visible entries are made up",
+            "return clamp_observed(x, self.c)",
+            "return x",
+        ),
         (
             "conditional base: the encoder sees hidden ones only",
-            "joined(held(x, self.c), self.c, self.base.flat)",
-            "joined(x, self.c, self.base.flat)",
+            "concat_condition(clamp_observed(x, self.c), self.c, self.base.flat)",
+            "concat_condition(x, self.c, self.base.flat)",
         ),
     ),
 }
@@ -250,7 +247,7 @@ CODES = {
         ("codes: chains that go on", "isinstance(settings.start, NoiseStart)", "True"),
         (
             "codes: nothing is revised",
-            "return move(run, evaluate(run.model, x), steps or run.settings.method.steps, rng).x",
+            "return move(run, walkers_at(run.model, x), steps or run.settings.method.steps, rng).x",
             "return x",
         ),
     ),

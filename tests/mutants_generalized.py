@@ -91,12 +91,12 @@ OBJECTIVES = {
         ("turns: no floor", "torch.relu(e(x) - low) + low", "e(x)"),
         (
             "turns: relative is not relative",
-            "Shifted(energy, self.base, 1)",
-            "Shifted(energy, self.base, -1)",
+            "ShiftedEnergy(energy, self.base, 1)",
+            "ShiftedEnergy(energy, self.base, -1)",
         ),
         (
             "turns: the own energy is the relative one",
-            "return Shifted(self.relative(energy), self.base, -1)",
+            "return ShiftedEnergy(self.relative(energy), self.base, -1)",
             "return self.relative(energy)",
         ),
         (
@@ -169,7 +169,7 @@ BASES = {
     "bases/flow.py": (
         ("flow: the map the other way", "self.flow.transform().inv(z)", "self.flow.transform()(z)"),
         ("flow: a seed for all", "manual_seed(rng_seed)", "manual_seed(0)"),
-        ("flow: events of any size", "1 <= entries <= ENTRIES", "True"),
+        ("flow: events of any size", "1 <= entries <= MAX_ENTRIES", "True"),
         ("flow: maf is realnvp", "zuko.flows.MAF(entries", "zuko.flows.RealNVP(entries"),
         ("flow: spline passes", "passes=2", "passes=1"),
     ),
@@ -213,12 +213,12 @@ CHAINS = {
         ("transport: forgets its start", "memory=(start,)", "memory=(walkers.x,)"),
         (
             "transport: the way is free",
-            "slope = walkers.grad + way / _each(event_sum(way.square()).sqrt(), way)",
-            "slope = walkers.grad",
+            "grad = walkers.grad + offset / _per_event(event_sum(offset.square()).sqrt(), offset)",
+            "grad = walkers.grad",
         ),
         (
             "transport: the way is not a direction",
-            "way / _each(event_sum(way.square()).sqrt(), way)",
+            "offset / _per_event(event_sum(offset.square()).sqrt(), offset)",
             "way",
         ),
         ("transport: leaves its sphere", "if self.sphere:", "if False:"),

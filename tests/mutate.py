@@ -207,23 +207,23 @@ LANGEVIN = mutants(
     ),
     (
         "mala: gradient cache goes stale",
-        "return accept(walkers, proposal, ratio, rng)",
+        "return accept(walkers, proposal, log_ratio, rng)",
         "new, info = accept(walkers, proposal, ratio, rng); return dataclasses.replace(new, grad=walkers.grad), info",
     ),
     (
         "mala: energy cache goes stale",
-        "return accept(walkers, proposal, ratio, rng)",
+        "return accept(walkers, proposal, log_ratio, rng)",
         "new, info = accept(walkers, proposal, ratio, rng); return dataclasses.replace(new, energy=walkers.energy), info",
     ),
     (
         "mala forgets the weights",
-        "proposal = evaluate(energy, y, walkers.log_w)",
-        "proposal = evaluate(energy, y)",
+        "proposal = walkers_at(energy, y, walkers.log_w)",
+        "proposal = walkers_at(energy, y)",
     ),
     (
         "ula forgets the weights",
-        "return evaluate(energy, y, walkers.log_w), always(walkers)",
-        "return evaluate(energy, y), always(walkers)",
+        "return walkers_at(energy, y, walkers.log_w), unadjusted_info(walkers)",
+        "return walkers_at(energy, y), unadjusted_info(walkers)",
     ),
     (
         "clip from above only",
@@ -309,7 +309,7 @@ HAMILTONIAN = mutants(
         "+ walkers.energy - proposal.energy",
         "- walkers.energy + proposal.energy",
     ),
-    ("hmc: accepts without the temperature", "lost / self.temperature", "lost"),
+    ("hmc: accepts without the temperature", "log_ratio / self.temperature", "log_ratio"),
     ("hmc: momentum without the temperature", "start *= math.sqrt(self.temperature)", "start *= 1"),
     ("hmc: variance squared", "start *= math.sqrt(self.temperature)", "start *= self.temperature"),
     (
@@ -324,13 +324,13 @@ HAMILTONIAN = mutants(
     ),
     (
         "hmc: gradient of the proposal kept",
-        "return accept(walkers, proposal, lost / self.temperature, rng)",
-        "new, info = accept(walkers, proposal, lost / self.temperature, rng); object.__setattr__(new, 'grad', proposal.grad); return new, info",
+        "return accept(walkers, proposal, log_ratio / self.temperature, rng)",
+        "new, info = accept(walkers, proposal, log_ratio / self.temperature, rng); object.__setattr__(new, 'grad', proposal.grad); return new, info",
     ),
     (
         "hmc: forgets the weights",
-        "walkers = evaluate(energy, x, walkers.log_w)",
-        "walkers = evaluate(energy, x)",
+        "walkers = walkers_at(energy, x, walkers.log_w)",
+        "walkers = walkers_at(energy, x)",
     ),
     ("hmc: no leapfrog step allowed", "if self.leapfrog_steps < 1:", "if self.leapfrog_steps < 0:"),
     (
@@ -374,17 +374,17 @@ KINETIC = mutants(
     ),
     (
         "kinetic: noise without the temperature",
-        "math.sqrt(self.inverse_mass * self.temperature * spread)",
+        "math.sqrt(self.inverse_mass * self.temperature * variance)",
         "math.sqrt(self.inverse_mass * spread)",
     ),
     (
         "kinetic: noise without the mass",
-        "math.sqrt(self.inverse_mass * self.temperature * spread)",
-        "math.sqrt(self.temperature * spread)",
+        "math.sqrt(self.inverse_mass * self.temperature * variance)",
+        "math.sqrt(self.temperature * variance)",
     ),
     (
         "kinetic: noise not rooted",
-        "math.sqrt(self.inverse_mass * self.temperature * spread)",
+        "math.sqrt(self.inverse_mass * self.temperature * variance)",
         "self.inverse_mass * self.temperature * spread",
     ),
     (
@@ -397,7 +397,7 @@ KINETIC = mutants(
     ("kinetic: second kick left out", "v = v.add_(grad, alpha=kick)", "v = v"),
     (
         "kinetic: first kick after the friction",
-        "v = torch.add(v, grad, alpha=kick).mul_(keep)",
+        "v = torch.add(v, grad, alpha=kick).mul_(decay)",
         "v = torch.mul(v, keep).add_(grad, alpha=kick)",
     ),
     ("kinetic: velocity forgotten", "walkers.log_w, memory=(v,))", "walkers.log_w)"),
@@ -436,8 +436,8 @@ KINETIC = mutants(
     ),
     (
         "kinetic: cache of the middle",
-        "return evaluate(energy, x, walkers.log_w, memory=(v,)), always(walkers)",
-        "new = evaluate(energy, x, walkers.log_w, memory=(v,)); object.__setattr__(new, 'grad', grad); return new, always(walkers)",
+        "return walkers_at(energy, x, walkers.log_w, memory=(v,)), unadjusted_info(walkers)",
+        "new = walkers_at(energy, x, walkers.log_w, memory=(v,)); object.__setattr__(new, 'grad', grad); return new, unadjusted_info(walkers)",
     ),
 )
 
@@ -492,22 +492,30 @@ INDEPENDENCE = mutants(
         "(walkers.energy - new.energy)",
         "(new.energy - walkers.energy)",
     ),
-    ("independence: proposal ignored", "/ self.temperature + towards", "/ self.temperature"),
+    (
+        "independence: proposal ignored",
+        "/ self.temperature + proposal_log_ratio",
+        "/ self.temperature",
+    ),
     (
         "independence: proposal reversed",
-        "/ self.temperature + towards",
-        "/ self.temperature - towards",
+        "/ self.temperature + proposal_log_ratio",
+        "/ self.temperature - proposal_log_ratio",
     ),
-    ("independence: temperature ignored", "/ self.temperature + towards", "+ towards"),
+    (
+        "independence: temperature ignored",
+        "/ self.temperature + proposal_log_ratio",
+        "+ proposal_log_ratio",
+    ),
     (
         "independence: proposal tempered too",
-        "(walkers.energy - new.energy) / self.temperature + towards",
-        "(walkers.energy - new.energy + towards) / self.temperature",
+        "(walkers.energy - new.energy) / self.temperature + proposal_log_ratio",
+        "(walkers.energy - new.energy + proposal_log_ratio) / self.temperature",
     ),
     (
         "independence: forgets the weights",
-        "new = evaluate(energy, y, walkers.log_w)",
-        "new = evaluate(energy, y)",
+        "new = walkers_at(energy, y, walkers.log_w)",
+        "new = walkers_at(energy, y)",
     ),
     ("independence: any shape", "if y.shape != walkers.x.shape:", "if False:"),
 )
@@ -521,17 +529,21 @@ ADAPTATION = mutants(
     ),
     (
         "adaptation: target ignored",
-        "target = usual if target is None else target",
+        "target = default if target is None else target",
         "target = usual",
     ),
     ("adaptation: gain does not fall", "4 * t**-0.6", "4"),
-    ("adaptation: average of all", "late = tried[steps // 2 :]", "late = tried"),
+    (
+        "adaptation: average of all",
+        "second_half = log_steps[steps // 2 :]",
+        "second_half = log_steps",
+    ),
     (
         "adaptation: step size kept",
         "kernel = dataclasses.replace(kernel, step_size=math.exp(log_step))",
         "pass",
     ),
-    ("adaptation: last step size", "math.exp(sum(late) / len(late))", "math.exp(late[-1])"),
+    ("adaptation: last step size", "math.exp(mean)", "math.exp(second_half[-1])"),
     (
         "adaptation: walkers stay",
         "walkers, info = kernel.step(energy, walkers, rng)",
@@ -541,7 +553,7 @@ ADAPTATION = mutants(
     ("adaptation: no steps", "if steps < 1:", "if steps < 0:"),
     (
         "adaptation: kernels without accept step",
-        "if usual is None or first is None:",
+        "if default is None or initial is None:",
         "if first is None:",
     ),
 )
@@ -555,11 +567,15 @@ CHAIN = mutants(
         "acceptance += info.acceptance",
         "acceptance = info.acceptance * steps",
     ),
-    ("chain: gradient summed", "gradient_mean=size.mean() / steps", "gradient_mean=size.mean()"),
+    (
+        "chain: gradient summed",
+        "gradient_mean=gradient_sum.mean() / steps",
+        "gradient_mean=gradient_sum.mean()",
+    ),
     (
         "chain: gradient after the step",
-        "        if diagnose:\n            size += _norm(walkers.grad)\n        walkers, info = kernel.step(energy, walkers, rng)",
-        "        walkers, info = kernel.step(energy, walkers, rng)\n        if diagnose:\n            size += _norm(walkers.grad)",
+        "        if diagnose:\n            gradient_sum += _norm(walkers.grad)\n        walkers, info = kernel.step(energy, walkers, rng)",
+        "        walkers, info = kernel.step(energy, walkers, rng)\n        if diagnose:\n            gradient_sum += _norm(walkers.grad)",
     ),
     ("chain: first gradient is the last", "_norm(start.grad)", "_norm(walkers.grad)"),
     (
@@ -586,7 +602,7 @@ CHAIN = mutants(
     ),
     (
         "chain: diagnosis made up",
-        "torch.full_like(accepted, math.nan)",
+        "torch.full_like(mean_acceptance, math.nan)",
         "torch.zeros_like(accepted)",
     ),
 )
@@ -664,12 +680,20 @@ RESAMPLING = mutants(
     ("threshold of zero", "if not 0 < threshold <= 1:", "if not 0 <= threshold <= 1:"),
     ("threshold above one", "if not 0 < threshold <= 1:", "if not 0 < threshold:"),
     ("threshold of nan", "if not 0 < threshold <= 1:", "if threshold <= 0 or threshold > 1:"),
-    ("residual: whole parts rounded away", "(expected + 1e-9).floor()", "expected.floor()"),
-    ("residual: rest of all", "left = (expected - whole).clamp(min=0)", "left = expected"),
+    (
+        "residual: whole parts rounded away",
+        "integer_part = (expected + 1e-9).floor()",
+        "integer_part = expected.floor()",
+    ),
+    (
+        "residual: rest of all",
+        "remainder = (expected - integer_part).clamp(min=0)",
+        "remainder = expected",
+    ),
     (
         "residual: rest of none",
-        "left = (expected - whole).clamp(min=0)",
-        "left = torch.ones_like(expected)",
+        "remainder = (expected - integer_part).clamp(min=0)",
+        "remainder = torch.ones_like(expected)",
     ),
     ("residual out of order", "points)]).sort().values", "points)])"),
 )
@@ -719,8 +743,8 @@ REWEIGHTING = mutants(
     ("follow: reversed", "log_ratio(walkers, moved,", "log_ratio(moved, walkers,"),
     (
         "follow: last step only",
-        "_paid(moved, walkers.log_w + gain)",
-        "_paid(moved, gain)",
+        "dataclasses.replace(moved, log_w=walkers.log_w + increment)",
+        "dataclasses.replace(moved, log_w=increment)",
     ),
     (
         "follow: acceptance of the last step",
@@ -730,12 +754,12 @@ REWEIGHTING = mutants(
     ("follow: acceptance summed", "acceptance.mean() / max(steps, 1)", "acceptance.mean()"),
     (
         "follow: clip and box allowed",
-        "    refuse_weights(kernel)\n    if kernel.invariant",
+        "    require_weighable(kernel)\n    if kernel.invariant",
         "    if kernel.invariant",
     ),
     (
         "attached: clip and box allowed",
-        "    refuse_weights(kernel)\n    if not isinstance",
+        "    require_weighable(kernel)\n    if not isinstance",
         "    if not isinstance",
     ),
     (
@@ -746,19 +770,23 @@ REWEIGHTING = mutants(
     ("attached: update first ignored", "if steps > 1 or update_first:", "if steps > 1:"),
     (
         "attached: moved at temperature one",
-        "propose(old, kernel.step_size, kernel.temperature, rng)",
-        "propose(old, kernel.step_size, 1.0, rng)",
+        "langevin_proposal(old, kernel.step_size, kernel.temperature, rng)",
+        "langevin_proposal(old, kernel.step_size, 1.0, rng)",
     ),
     (
         "attached: paid at temperature one",
         "log_ratio(old, new, kernel.step_size, kernel.temperature)",
         "log_ratio(old, new, kernel.step_size)",
     ),
-    ("attached: forgets the weights", "_paid(new, old.log_w + gain)", "_paid(new, gain)"),
+    (
+        "attached: forgets the weights",
+        "dataclasses.replace(new, log_w=old.log_w + increment)",
+        "dataclasses.replace(new, log_w=increment)",
+    ),
     ("attached: walkers keep the graph", "Walkers(x, u.detach(),", "Walkers(x, u,"),
     (
         "attached: mala without a graph",
-        "return followed, energy(followed.walkers.x)",
+        "return result, energy(result.walkers.x)",
         "return followed, followed.walkers.energy",
     ),
     ("floor: without the temperature", "/ (8 * kernel.temperature)", "/ 8"),
@@ -903,14 +931,14 @@ JARZYNSKI = mutants(
     ("jarzynski: samples from noise", "if from_noise:", "if False:"),
     ("jarzynski: more samples than walkers", "if n > len(state):", "if False:"),
     ("jarzynski: more walkers than there are", "if self.walkers > self.start.size:", "if False:"),
-    ("jarzynski: clip and box allowed", "refuse_weights(self.kernel)", "pass"),
-    ("jarzynski: any threshold", "require_threshold(self.threshold)", "pass"),
+    ("jarzynski: clip and box allowed", "require_weighable(self.kernel)", "pass"),
+    ("jarzynski: any threshold", "require_ess_threshold(self.threshold)", "pass"),
 )
 
 EXACT = mutants(
     "energies/exact.py",
     ("exact: trained network", "bool((constant == constant[0]).all())", "True"),
-    ("exact: one sample is enough", "several = max(n, 16)", "several = n"),
+    ("exact: one sample is enough", "rows = max(n, 16)", "rows = n"),
     ("exact: infinite constant", " and bool(constant[0].isfinite())", ""),
     ("exact: constant ignored", "log_z - float(constant[0]) / temperature", "log_z"),
     ("exact: constant reversed", "log_z - float(constant[0])", "log_z + float(constant[0])"),

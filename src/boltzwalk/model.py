@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from .data.dataset import Dataset
 from .data.rows import Batch
 from .energies.composed import Tempered
-from .energies.conditional import given
+from .energies.conditional import conditioned_on
 from .energy import Energy
-from .kernels import run as run_chain
+from .kernels import run_chain
 from .method import Method
 from .methods.proposal_training import chunk_sizes
 from .metrics.anomaly import percentile, threshold
@@ -239,7 +239,7 @@ class Model:
             return None
         c = self.method.condition.sample(self.rows(), n, rng) if c is None else c
         with self.arithmetic():
-            bases = ((given(base, part), size) for size, part in chunk_sizes(n, c))
+            bases = ((conditioned_on(base, part), size) for size, part in chunk_sizes(n, c))
             return torch.cat([g.decode(g.latents(size, rng)) for g, size in bases]).float()
 
     def available(self, n: int) -> int:

@@ -13,10 +13,11 @@ from boltzwalk.data.dataset import Dataset
 from boltzwalk.data.external import from_grey, read_rows, through, to_grey
 from boltzwalk.data.images import image_dataset
 from boltzwalk.data.splits import Part
-from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import NoiseStart
+from boltzwalk.networks import Multilayer
 from boltzwalk.rng import generator
 from boltzwalk.settings.settings import Settings, resolve
 from boltzwalk.training.pictures import write_samples

@@ -8,19 +8,19 @@ import torch
 
 from boltzwalk.data import Dataset, Digits
 from boltzwalk.diagnostics.verdict import CURES, anatomy, verdict
-from boltzwalk.energies import Multilayer, NetworkEnergy
-from boltzwalk.kernels import ULA, noise_temperature
-from boltzwalk.kernels import run as run_chain
-from boltzwalk.kernels.chain import of_the_chain
+from boltzwalk.energies import NetworkEnergy
+from boltzwalk.kernels import ULA, noise_temperature, run_chain
+from boltzwalk.kernels.chain import chain_metrics
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import DataStart, NoiseStart, ReplayStart
+from boltzwalk.networks import Multilayer
 from boltzwalk.rng import generator
 from boltzwalk.settings.optimizers import SGD, Adam
 from boltzwalk.settings.settings import Output, Settings, resolve
 from boltzwalk.training.execute import execute
 from boltzwalk.training.folder import Trace, read_rows, read_trace
 from boltzwalk.training.loop import train
-from boltzwalk.walkers import evaluate
+from boltzwalk.walkers import walkers_at
 
 NOTHING = Trace(np.zeros(0), np.zeros(0))
 DRIFT, DISTANCE = 50.0, 8.0  # 50 steps of size 1
@@ -413,9 +413,9 @@ def test_walkers_at_rest_under_their_noise_have_not_exploded(stiffness, rng):
         return stiffness * y.square().sum(1) / 2
 
     for _ in range(3):  # the last chain begins at rest
-        walkers, chain = run_chain(kernel, energy, evaluate(energy, x), steps, rng)
+        walkers, chain = run_chain(kernel, energy, walkers_at(energy, x), steps, rng)
         x = walkers.x
-    found = {k: float(v) for k, v in of_the_chain(kernel, steps, x, x, chain).items()}
+    found = {k: float(v) for k, v in chain_metrics(kernel, steps, x, x, chain).items()}
     exact = steps * (stiffness * 0.5 * 20 / (1 - stiffness / 2)) ** 0.5  # v² = T λ D / (1 - ελ/2)
     assert found["travel"] == pytest.approx(exact, rel=0.03)
     assert found["noise_path"] == pytest.approx(steps * (2 * 0.5 * 20) ** 0.5)

@@ -14,7 +14,7 @@ from boltzwalk.data.dataset import Dataset
 from boltzwalk.data.external import to_grey
 from boltzwalk.data.images import fit_picture, image_dataset
 from boltzwalk.data.splits import Part as Split
-from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.evaluation import anomalies as judged
 from boltzwalk.evaluation.anomalies import KNOWN, anomalies, scores
 from boltzwalk.evaluation.quality import held_out_rows
@@ -22,6 +22,7 @@ from boltzwalk.evaluation.samples import Drawn
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import NoiseStart
+from boltzwalk.networks import Multilayer
 from boltzwalk.settings.settings import Settings, resolve
 from boltzwalk.training.run import start
 

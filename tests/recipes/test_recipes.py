@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from boltzwalk.energies import Multilayer
 from boltzwalk.energies.learnt_mixture import MixtureEnergy
+from boltzwalk.networks import Multilayer
 from boltzwalk.recipes import BESIDE, RECIPES
 from boltzwalk.settings.settings import Settings, from_yaml, to_yaml
 from boltzwalk.settings.tree import from_tree, override, to_tree

@@ -22,8 +22,9 @@ from ..condition import NoCondition
 from ..data.dataset import Dataset
 from ..data.masks import NAMES, box, boxes_only, random_boxes
 from ..data.rows import Batch
-from ..energies import Multilayer, NetworkEnergy
-from ..energies.conditional import ConditionalEnergy, joined_shape
+from ..energies import NetworkEnergy
+from ..energies.conditional import ConditionalEnergy, concat_condition_shape
+from ..networks import Multilayer
 from ..networks.convolutional import Convolution, ConvolutionalEncoder
 
 __all__ = ["ClassConditional", "ConditionSettings", "ObservedPixels"]
@@ -398,5 +399,5 @@ def _conditional_energy(
             "write energy=NetworkEnergy and reference_fit=null"
         )
     flat = isinstance(settings.network, Multilayer)
-    shape = joined_shape(event_shape, c_shape, flat)
+    shape = concat_condition_shape(event_shape, c_shape, flat)
     return ConditionalEnergy(settings.build(shape, seed), flat)

@@ -19,11 +19,12 @@ at temperature 5e-5.
 from dataclasses import replace
 
 from ..data import Cifar10, Mnist, Toy
-from ..energies import NetworkEnergy, NonLocal
+from ..energies import NetworkEnergy
 from ..kernels import ULA, noise_temperature
 from ..methods.contrastive import Contrastive
 from ..methods.starts import NoiseStart, ReplayStart
-from ..networks.published_energies import anatomy, anatomy_toy, short_run
+from ..networks import NonLocal
+from ..networks.published import anatomy_network, anatomy_toy_network, short_run_network
 from ..settings.optimizers import SGD, Adam
 from ..settings.settings import Output, Settings
 
@@ -66,7 +67,7 @@ def anatomy_nonconvergent() -> Settings:
     return replace(
         anatomy_convergent(),
         data=Cifar10(),
-        energy=NetworkEnergy(anatomy()),
+        energy=NetworkEnergy(anatomy_network()),
         method=Contrastive(
             start=NoiseStart("uniform"),
             kernel=ULA(step_size=1.0, temperature=noise_temperature(1.0, 1e-2)),
@@ -86,7 +87,7 @@ def anatomy_toy_convergent() -> Settings:
     """
     return Settings(
         data=Toy("eight_gaussians"),
-        energy=NetworkEnergy(anatomy_toy()),
+        energy=NetworkEnergy(anatomy_toy_network()),
         method=Contrastive(
             start=ReplayStart(size=10_000),
             kernel=ULA(step_size=1.0, temperature=noise_temperature(1.0, 0.125)),
@@ -128,7 +129,7 @@ def cifar10_short_run() -> Settings:
     """
     return Settings(
         data=Cifar10(),
-        energy=NetworkEnergy(short_run(width=64)),
+        energy=NetworkEnergy(short_run_network(width=64)),
         method=Contrastive(
             start=NoiseStart("uniform"),
             kernel=ULA(step_size=1.0, temperature=noise_temperature(1.0, 0.01)),
@@ -150,6 +151,6 @@ def mnist_short_run() -> Settings:
     return replace(
         cifar10_short_run(),
         data=Mnist(pad=2),
-        energy=NetworkEnergy(short_run(width=32)),
+        energy=NetworkEnergy(short_run_network(width=32)),
         updates=10_000,
     )

@@ -15,21 +15,23 @@ Models that are given something: the class of a digit, the visible part of a fac
 
 from dataclasses import replace
 
-from ..bases import (
-    Convolution,
-    ConvolutionalEncoder,
-    ConvolutionalGenerator,
-    TransposedConvolution,
-    Vae,
-)
+from ..bases import Vae
+from ..bases import published as bases
 from ..data import Cifar10, Digits, FashionMnist, Images, Mnist
-from ..energies import Convolutional, Multilayer, NetworkEnergy
+from ..energies import NetworkEnergy
 from ..kernels import ULA, Descent, noise_temperature
 from ..methods.condition import ClassConditional, ObservedPixels
 from ..methods.cooperative import Cooperative
 from ..methods.variational import Variational
-from ..networks import published_bases as bases
-from ..networks import published_energies as published
+from ..networks import (
+    Convolution,
+    Convolutional,
+    ConvolutionalEncoder,
+    ConvolutionalGenerator,
+    Multilayer,
+    TransposedConvolution,
+    published,
+)
 from ..settings.optimizers import Adam, Schedule
 from ..settings.settings import Output, Settings
 
@@ -57,7 +59,7 @@ def vae_teaching_digits() -> Settings:
         data=Digits(),
         energy=NetworkEnergy(Multilayer((256, 256, 256), activation="leaky_relu")),
         method=Variational(
-            vae=bases.digits(), kernel=Descent(0.005), steps=15, walkers=100, base_rate=1e-3
+            vae=bases.digits_vae(), kernel=Descent(0.005), steps=15, walkers=100, base_rate=1e-3
         ),
         optimizer=Adam(1e-3, beta1=0.5),
         schedule=Schedule(anneal=0.3),
@@ -78,7 +80,7 @@ def coopnets_digits() -> Settings:
     return replace(
         vae_teaching_digits(),
         method=Cooperative(
-            generator=bases.digits().generator(),
+            generator=bases.digits_vae().generator(),
             kernel=Descent(0.005),
             steps=15,
             walkers=100,
@@ -102,9 +104,9 @@ def vae_teaching_mnist() -> Settings:
     """
     return Settings(
         data=Mnist(),
-        energy=NetworkEnergy(published.short_run(width=16)),
+        energy=NetworkEnergy(published.short_run_network(width=16)),
         method=Variational(
-            vae=bases.mnist_small(),
+            vae=bases.mnist_small_vae(),
             kernel=REVISION,
             steps=15,
             walkers=64,
@@ -131,7 +133,7 @@ def coopnets_mnist() -> Settings:
     return replace(
         vae_teaching_mnist(),
         method=Cooperative(
-            generator=bases.mnist_small().generator(),
+            generator=bases.mnist_small_vae().generator(),
             kernel=REVISION,
             steps=15,
             walkers=64,
@@ -156,9 +158,9 @@ def vae_teaching_cifar10() -> Settings:
     """
     return Settings(
         data=Cifar10(),
-        energy=NetworkEnergy(published.teaching_cifar(), reference_scale=0.016),
+        energy=NetworkEnergy(published.teaching_cifar_network(), reference_scale=0.016),
         method=Variational(
-            vae=bases.teaching_cifar(),
+            vae=bases.teaching_cifar_vae(),
             kernel=Descent(2e-6),
             steps=15,
             walkers=900,

@@ -3,14 +3,14 @@
 | Generalized energy based models (Arbel, Zhou and Gretton, 2021), https://arxiv.org/abs/2003.05033
 """
 
-from ..bases import DenseGenerator, Generator
+from ..bases import Generator
+from ..bases import published as bases
 from ..data import Cifar10, Digits, Mnist, Toy
-from ..energies import Convolutional, Multilayer, NetworkEnergy
+from ..energies import NetworkEnergy
 from ..kernels import MALA, ULA, KineticLangevin
 from ..methods.generalized import Generalized
 from ..methods.latents import StepDecay
-from ..networks import published_bases as bases
-from ..networks import published_energies as published
+from ..networks import Convolutional, DenseGenerator, Multilayer, published
 from ..settings.optimizers import Adam, Schedule
 from ..settings.settings import Output, Settings
 
@@ -56,7 +56,7 @@ def gebm_digits() -> Settings:
         data=Digits(),
         energy=NetworkEnergy(Multilayer((256, 256), activation="leaky_relu"), spectral_norm=True),
         method=Generalized(
-            base=bases.digits().generator(),
+            base=bases.digits_vae().generator(),
             gradient_penalty=0.1,
             log_partition_rate=1e-2,
             base_rate=1e-3,
@@ -84,7 +84,7 @@ def gebm_mnist() -> Settings:
         data=Mnist(),
         energy=NetworkEnergy(network, spectral_norm=True),
         method=Generalized(
-            base=bases.mnist_small().generator(),
+            base=bases.mnist_small_vae().generator(),
             gradient_penalty=1.0,
             log_partition_rate=1e-2,
             base_rate=5e-4,
@@ -111,9 +111,9 @@ def gebm_cifar10() -> Settings:
     """
     return Settings(
         data=Cifar10(),
-        energy=NetworkEnergy(published.spectral_gan()),
+        energy=NetworkEnergy(published.spectral_gan_network()),
         method=Generalized(
-            base=bases.spectral_gan(),
+            base=bases.spectral_gan_generator(),
             gradient_penalty=1.0,
             floor=-10.0,
             squash=True,

@@ -22,14 +22,14 @@ freely, and they start as samples of a Gaussian fitted to the data, so that log 
 from dataclasses import replace
 
 from ..data import Cifar10, Digits, Mnist, Modes
-from ..energies import Multilayer, NetworkEnergy
+from ..energies import NetworkEnergy
 from ..energies.learnt_mixture import MixtureEnergy
 from ..kernels import MALA, ULA
 from ..methods.contrastive import Contrastive
 from ..methods.jarzynski import ExactStart, Jarzynski
 from ..methods.starts import DataStart, ReplayStart
-from ..networks.published_energies import jarzynski_mnist as published_network
-from ..networks.published_energies import short_run
+from ..networks import Multilayer
+from ..networks.published import jarzynski_mnist_network, short_run_network
 from ..settings.optimizers import SGD, Adam, Schedule
 from ..settings.settings import Output, Settings
 from ..smc.witness import Witness
@@ -144,7 +144,7 @@ def jarzynski_mnist() -> Settings:
     """
     return Settings(
         data=Mnist(classes=(2, 3, 6), proportions=(4, 2, 1), dequantise=True),
-        energy=NetworkEnergy(published_network(), reference_fit=0.15, zero_start=True),
+        energy=NetworkEnergy(jarzynski_mnist_network(), reference_fit=0.15, zero_start=True),
         method=Jarzynski(
             start=ExactStart(size=1024),
             kernel=MALA(step_size=2e-3),
@@ -191,7 +191,7 @@ def jarzynski_cifar10() -> Settings:
     """
     return Settings(
         data=Cifar10(),
-        energy=NetworkEnergy(short_run(width=64), reference_scale=0.5, zero_start=True),
+        energy=NetworkEnergy(short_run_network(width=64), reference_scale=0.5, zero_start=True),
         method=Jarzynski(
             start=ExactStart(size=4096),
             kernel=ULA(step_size=0.01**2 / 2),

@@ -8,11 +8,12 @@ MNIST and Fashion-MNIST in minutes on two processor cores, by persistent walkers
 from dataclasses import replace
 
 from ..data import Digits, FashionMnist, Images, Mnist, Table, Toy
-from ..energies import Multilayer, NetworkEnergy
+from ..energies import NetworkEnergy
 from ..kernels import MALA, ULA, noise_temperature
 from ..methods.contrastive import Contrastive
 from ..methods.starts import NoiseStart, ReplayStart
-from ..networks.published_energies import short_run
+from ..networks import Multilayer
+from ..networks.published import short_run_network
 from ..settings.optimizers import Adam, Schedule
 from ..settings.settings import Output, Settings
 
@@ -74,7 +75,7 @@ def images() -> Settings:
     """
     return Settings(
         data=Images(path="images", size=32),
-        energy=NetworkEnergy(short_run(width=16)),
+        energy=NetworkEnergy(short_run_network(width=16)),
         method=Contrastive(
             start=ReplayStart(size=2000, restart_share=0.02),
             kernel=ULA(step_size=1.0, temperature=noise_temperature(1.0, 0.01), box=(-1.1, 1.1)),
@@ -124,7 +125,7 @@ def mnist() -> Settings:
     """
     return Settings(
         data=Mnist(),
-        energy=NetworkEnergy(short_run(width=16)),
+        energy=NetworkEnergy(short_run_network(width=16)),
         method=Contrastive(
             start=ReplayStart(size=2000, restart_share=0.02),
             # The box keeps walkers near the data. Without it a steep energy sends them off for good

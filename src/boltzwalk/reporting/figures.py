@@ -29,7 +29,7 @@ from ..metrics.neighbours import nearest
 from ..model import Model
 from ..rng import generator
 from ..training.pictures import image_png
-from ..walkers import evaluate
+from ..walkers import walkers_at
 
 __all__ = ["Curve", "bars", "curves", "film", "heat_map", "histograms", "neighbours", "panel"]
 
@@ -286,7 +286,7 @@ def film(model: Model, from_data: bool) -> tuple[bytes, str] | None:
             return None
         frames = [walkers.x for walkers in model.method.trajectory(model.module, n, looks, rng)]
     else:
-        chains, frames = evaluate(model.module, x), [x]
+        chains, frames = walkers_at(model.module, x), [x]
         for before, after in pairwise(looks):
             chains = model.move(chains, after - before, rng)
             frames.append(chains.x)

@@ -15,7 +15,7 @@ from ..data.in_memory import InMemory
 from ..energies import NetworkEnergy
 from ..energies.learnt_mixture import MixtureEnergy
 from ..extension import DATA, ENERGY, METHOD
-from ..kernels import refuse_weights
+from ..kernels import require_weighable
 from ..method import Method, with_defaults
 from ..methods.contrastive import Contrastive
 from ..methods.cooperative import Cooperative
@@ -135,7 +135,7 @@ def _check_witness(method: Method[Any]) -> None:
             "a witness moves by the kernel of the method, got a method without one; write "
             "witness.walkers=0"
         )
-    refuse_weights(method.kernel)
+    require_weighable(method.kernel)
     if not method.condition.unconditional:
         raise ValueError(
             f"a witness weighs a model of p(x), got the condition "

@@ -31,7 +31,7 @@ from ..metrics.neighbours import nearest
 from ..metrics.quadrature import divergences_in_the_plane
 from ..model import Model
 from ..rng import generator
-from ..walkers import evaluate
+from ..walkers import walkers_at
 from .spec import TrialMeasure
 
 __all__ = ["Judge", "QualityCheck", "judge_for"]
@@ -125,7 +125,7 @@ class Judge:
     def _displacement(self, model: Model) -> float:
         rows = model.data.test_rows()[0][:DISPLACEMENT_WALKERS]
         rng = self._rng(model, "displacement")
-        final = model.move(evaluate(model.module, rows), DISPLACEMENT_STEPS, rng).x
+        final = model.move(walkers_at(model.module, rows), DISPLACEMENT_STEPS, rng).x
         distance = float((final - rows).flatten(1).norm(dim=1).mean())
         return distance if math.isfinite(distance) else math.inf
 
