@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 from study_cases import TINY, tiny
 
-from boltzwalk.recipes import RECIPES, digits
+from boltzwalk.recipes import RECIPES
+from boltzwalk.recipes.starters import digits
 from boltzwalk.study.manage import refuse
 from boltzwalk.study.plan import digest, gradients, planned
 from boltzwalk.study.shipped import STUDIES, thesis_digits
@@ -94,7 +95,8 @@ def test_a_name_depends_on_every_setting_and_on_no_machine():
         [
             sys.executable,
             "-c",
-            "from boltzwalk.recipes import digits; from boltzwalk.study.plan import digest; "
+            "from boltzwalk.recipes.starters import digits; "
+            "from boltzwalk.study.plan import digest; "
             "print(digest(digits()))",
         ],
         capture_output=True,

@@ -181,9 +181,9 @@ def test_tuning_ends_with_a_model_at_least_as_good_as_the_recipe(tmp_path, few):
     study = tuning_study("digits", SMALL)
     first = next(o for o in outcomes(study, tmp_path / "s") if o.trial.name == found.trial)
     assert first.result.label == "finished"
-    from boltzwalk.recipes.lookup import chosen
+    from boltzwalk.recipes.lookup import settings_from
 
-    again = chosen("digits", [*SMALL, *found.changes])
+    again = settings_from("digits", [*SMALL, *found.changes])
     assert replace(again, threads=1, device="cpu", output=run_of.settings.output) == run_of.settings
     with pytest.raises(ValueError, match="is there already"):
         tuned(tmp_path)

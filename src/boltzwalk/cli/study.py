@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..recipes.lookup import assigned, title
+from ..recipes.lookup import parse_assignments
 from ..train.process import stop_on_signal
 from .errors import INTERRUPTED, Debug, Quiet, Runs, app, errors
 
@@ -73,7 +73,7 @@ def study(
         from ..study.tune import seconds
         from ..study.worker import Job
 
-        asked, folder = _asked(spec, assigned(overrides or []), into, name)
+        asked, folder = _asked(spec, parse_assignments(overrides or []), into, name)
         until = time.time() + seconds(budget) if budget else 0.0
         conduct(asked, Job(folder, most, storage, until), workers, stop, quiet)
         if stop.asked:
@@ -107,7 +107,7 @@ def tune(
 
         name = name or f"{title(recipe)}_tuned"
         place = into / name
-        kept = assigned(overrides or [])
+        kept = parse_assignments(overrides or [])
         found = tuned(recipe, kept, seconds(budget), place, runs / name, workers, stop, quiet)
         if found is None:
             again = shlex.join(["boltzwalk", *sys.argv[1:]])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..recipes.lookup import assigned, settings_of, title
+from ..recipes.lookup import parse_assignments, resolved_settings, run_name
 from ..train.process import StopRequest, stop_on_signal
 from ..train.progress import shown
 from .errors import INTERRUPTED, Debug, Folder, Quiet, Runs, app, errors
@@ -65,9 +65,9 @@ def train(
     with errors(debug), stop_on_signal() as stop:
         options = {"device": device, "seed": seed, "precision": precision}
         given = [f"{key}={value}" for key, value in options.items() if value is not None]
-        assignments = [*assigned(overrides or []), *given]
-        folder = runs / (name or title(recipe))
-        settings = settings_of(recipe, [*_begun_with(folder), *assignments])
+        assignments = [*parse_assignments(overrides or []), *given]
+        folder = runs / (name or run_name(recipe))
+        settings = resolved_settings(recipe, [*_begun_with(folder), *assignments])
         if dry_run:
             from ..settings.settings import to_yaml
 
@@ -106,7 +106,7 @@ def resume(
 
         given = [] if device is None else [f"device={device}"]
         tree = to_tree(read_settings(folder))
-        tree = override(Settings, tree, [*assigned(overrides or []), *given])
+        tree = override(Settings, tree, [*parse_assignments(overrides or []), *given])
         settings = resolve(from_tree(Settings, tree))
         change(folder, settings)
         _train(settings, folder, quiet, stop)
@@ -190,12 +190,12 @@ def _beside(
     """
     from dataclasses import replace
 
-    from ..recipes import BESIDE, RECIPES
+    from ..recipes import COMPANIONS, RECIPES
     from ..settings.settings import Settings, resolve
     from ..settings.tree import from_tree, override, to_tree
 
     found = []
-    for other in BESIDE.get(recipe, ()):
+    for other in COMPANIONS.get(recipe, ()):
         place = folder.with_name(folder.name + other.removeprefix(recipe))
         tree = to_tree(replace(settings, method=RECIPES[other]().method))
         for assignment in assignments:

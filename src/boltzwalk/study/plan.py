@@ -22,7 +22,7 @@ from ..methods.generalized import Generalized
 from ..methods.maximum_likelihood import MaximumLikelihood
 from ..methods.proposal_training import Teaching
 from ..methods.variational import Variational
-from ..recipes.lookup import chosen
+from ..recipes.lookup import settings_from
 from ..rng import generator
 from ..settings.settings import Output, Settings
 from ..settings.tree import to_tree
@@ -118,7 +118,7 @@ def trials_of(study: Study, block: Block, levels: Sequence[Level]) -> list[Trial
         *block.settings,
         *(assignment for level in levels for assignment in level.assignments),
     ]
-    base, plain = chosen(study.recipe, assignments), _plain(study.recipe, study.settings)
+    base, plain = settings_from(study.recipe, assignments), _plain(study.recipe, study.settings)
     for key in OF_THE_MACHINE:
         if getattr(base, key) != getattr(plain, key):
             raise ValueError(
@@ -180,7 +180,7 @@ def gradients(settings: Settings) -> int:
         ValueError: If its method moves no walkers to learn, so that there is nothing to count.
 
     Example:
-        >>> from boltzwalk.recipes import digits
+        >>> from boltzwalk.recipes.starters import digits
         >>> gradients(digits())  # 64 walkers, 50 steps, and where they start
         3264
     """
@@ -202,7 +202,7 @@ def digest(settings: Settings) -> str:
         settings: The settings, as they are for any machine.
 
     Example:
-        >>> from boltzwalk.recipes import digits
+        >>> from boltzwalk.recipes.starters import digits
         >>> digest(digits()) == digest(replace(digits(), device="cpu", threads=3))
         True
         >>> digest(digits()) == digest(replace(digits(), seed=1))
@@ -237,7 +237,7 @@ def drawn_levels(axes: Sequence[Axis], seed: int, name: str, number: int) -> lis
 @functools.lru_cache(maxsize=8)
 def _plain(recipe: str, assignments: tuple[str, ...]) -> Settings:
     """The settings that all trials of a study begin with."""
-    return chosen(recipe, assignments)
+    return settings_from(recipe, assignments)
 
 
 def _both(known: Trial, trial: Trial, block: Block) -> Trial:

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..recipes.lookup import chosen
+from ..recipes.lookup import settings_from
 from ..train.checkpoint import write_atomically
 from .claim import claim
 from .folder import claims
@@ -127,7 +127,7 @@ def _write(study: Study, block: Block, number: int, path: Path, folder: Path, st
 
 def _begin_with(study: Study, block: Block) -> dict[str, Any]:
     """The values of the recipe along the axes that it lies on."""
-    found = leaves(chosen(study.recipe, [*study.settings, *block.settings]))
+    found = leaves(settings_from(study.recipe, [*study.settings, *block.settings]))
     values: dict[str, Any] = {}
     for axis in block.axes:
         value: Any = level_of(axis, found) if axis.levels else value_at(found, axis.name)

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..recipes.lookup import chosen
+from ..recipes.lookup import settings_from
 from ..settings.settings import Settings
 from ..train.process import StopRequest
 from ..train.run import open_run
@@ -105,7 +105,7 @@ def space(settings: Settings) -> tuple[Axis, ...]:
         settings: The settings that are varied.
 
     Example:
-        >>> from boltzwalk.recipes import digits
+        >>> from boltzwalk.recipes.starters import digits
         >>> [axis.name.split(".")[-1] for axis in space(digits())]
         ['learning_rate', 'steps', 'data_noise']
     """
@@ -129,7 +129,7 @@ def tuning_study(recipe: str, assignments: Sequence[str]) -> Study:
         recipe: A recipe, a settings.yaml, or a file or folder of data.
         assignments: Settings that are kept at a value, each `key=value`.
     """
-    settings = chosen(recipe, assignments)
+    settings = settings_from(recipe, assignments)
     axes = space(settings)
     return Study(
         recipe=recipe,
@@ -193,7 +193,7 @@ def _concluded(
     study: Study, folder: Path, model: Path, finished: list[Outcome], trials: int, note: str
 ) -> Tuned:
     """Judges the finalists by new samples, and puts the best where the model is to be."""
-    own = chosen(study.recipe, study.settings)
+    own = settings_from(study.recipe, study.settings)
     default = [o for o in finished if _changes(own, o) == ()]
     best = sorted(finished, key=lambda o: o.quality)[:FINALISTS]
     finalists = {o.trial.name: o for o in (*default, *best)}  # the recipe first: it wins a tie

@@ -93,7 +93,7 @@ def uses(settings: Settings, path: str, dataset: Dataset | None = None) -> bool:
         dataset: The data, where they were loaded before.
 
     Example:
-        >>> from boltzwalk.recipes import toy
+        >>> from boltzwalk.recipes.starters import toy
         >>> settings = dataclasses.replace(toy(), updates=2, threads=1)
         >>> [uses(settings, key) for key in ("method.kernel.step_size", "witness.steps")]
         [True, False]
