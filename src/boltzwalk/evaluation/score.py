@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.external import read_rows
+from ..data.external import load_external_rows
 from ..methods.generalized import Generalized
 from ..metrics.anomaly import percentile, threshold
 from ..train.run import Run
@@ -55,12 +55,12 @@ def read_for(run: Run, source: str, rng: torch.Generator) -> Tensor:
         ValueError: If it does not hold rows like those of the data.
     """
     if source != "-":
-        return read_rows(Path(source), run.dataset, rng)
+        return load_external_rows(Path(source), run.dataset, rng)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "stdin.csv"
         path.write_text(sys.stdin.read())
         try:
-            return read_rows(path, run.dataset, rng)
+            return load_external_rows(path, run.dataset, rng)
         except ValueError as error:
             raise ValueError(str(error).replace(str(path), "standard input")) from error
 

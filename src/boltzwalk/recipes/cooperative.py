@@ -174,8 +174,8 @@ def conditional_digits() -> Settings:
     """Digits of 8x8 pixels of a given class, with proposals of a VAE conditioned on it.
 
     Reached: 98.5 % of 10,000 samples are of the given class, by a classifier that is right for
-    97.3 % of held-out digits; classifier-FID 2.80 ± 0.49, 4.43 ± 0.35 of what the VAE
-    proposes (training data have 1.9), by `boltzwalk evaluate` after `boltzwalk train
+    97.3 % of held-out digits; classifier-FID 2.80 ± 0.49, 4.43 ± 0.35 of the proposals of the VAE
+    (training data have 1.9), by `boltzwalk evaluate` after `boltzwalk train
     conditional_digits` (90 s of one core, one seed).
     """
     settings = vae_teaching_digits()
