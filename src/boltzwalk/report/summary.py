@@ -14,7 +14,7 @@ from ..completion import held_out as held_out_inputs
 from ..completion.judge import standard_error
 from ..completion.variants import Plan, usual_mask
 from ..data import Toy
-from ..diagnostics.findings import latent_use, partition_finding
+from ..diagnostics.findings import latent_findings, partition_findings
 from ..diagnostics.verdict import verdict
 from ..evaluation.modes import has_classes, mode_masses, target_shares
 from ..methods.condition import Unconditional, Visible, condition_of
@@ -79,7 +79,9 @@ def summarise(run: Run, folder: Path) -> list[Number]:
     if rows:
         found = verdict(rows, read_trace(folder))
         numbers.append(Number("training", found.label, found.reason))
-        numbers += [Number(*finding) for finding in (*latent_use(rows), *partition_finding(rows))]
+        numbers += [
+            Number(*finding) for finding in (*latent_findings(rows), *partition_findings(rows))
+        ]
         numbers += _weights(rows[-1], run.dataset.log_volume) + _chain(rows[-1])
     if costs:
         cost = costs[-1]
