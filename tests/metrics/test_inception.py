@@ -136,7 +136,7 @@ def test_other_files_are_refused_and_not_executed(tmp_path, capsys, content):
 @pytest.mark.parametrize("content", [b"", b"<html>not found</html>"])
 def test_a_damaged_file_is_refused(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(ValueError, match=r"must be a whole \.pth or \.safetensors"):
+    with pytest.raises(ValueError, match=r"must be a complete \.pth or \.safetensors"):
         load_inception(tmp_path / name)
 
 

@@ -8,7 +8,7 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 
 from boltzwalk.metrics import neighbours
-from boltzwalk.metrics.neighbours import manifold_overlap, memorisation, nearest
+from boltzwalk.metrics.neighbours import manifold_overlap, memorisation, nearest_neighbours
 
 
 def oracle(x, y, k):
@@ -86,7 +86,7 @@ def test_nearest_against_scikit_learn(rng, monkeypatch, dtype):
     x, y = torch.randn(200, 6, generator=rng), torch.randn(300, 6, generator=rng)
     x, y = x.to(dtype), y.to(dtype)
     expected, indices = NearestNeighbors(n_neighbors=1, algorithm="kd_tree").fit(y).kneighbors(x)
-    distance, index = nearest(x, y)
+    distance, index = nearest_neighbours(x, y)
     assert index.tolist() == indices[:, 0].tolist()
     assert distance.numpy() == pytest.approx(expected[:, 0], rel=1e-12)
 
@@ -95,10 +95,10 @@ def test_copies_are_at_distance_nought_in_float32(rng):
     """A fast distance in float32 is off by the rounding of squared norms, here about 1e-3."""
     y = torch.randn(500, 64, generator=rng).float() + 50
     y[0] += 1000
-    distance, index = nearest(y[:100], y)
+    distance, index = nearest_neighbours(y[:100], y)
     assert index.tolist() == list(range(100))
     assert bool((distance == 0).all())
-    assert nearest(y[:1], y[:2])[1].tolist() == [0]
+    assert nearest_neighbours(y[:1], y[:2])[1].tolist() == [0]
 
 
 def test_the_nearest_of_four_is_found_where_fast_distances_cannot_tell(rng):
@@ -107,17 +107,17 @@ def test_the_nearest_of_four_is_found_where_fast_distances_cannot_tell(rng):
         y = torch.randn(8, 16, generator=rng) / 100
         y[:4] += 100
         y[4:] -= 100
-        distance, index = nearest(y.float(), y.float())
+        distance, index = nearest_neighbours(y.float(), y.float())
         assert index.tolist() == list(range(8))
         assert bool((distance == 0).all())
 
 
 def test_pixels_of_whole_numbers_have_neighbours(rng):
     y = torch.randint(0, 256, (50, 4, 4), generator=rng, dtype=torch.uint8)
-    distance, index = nearest(y[7:9], y)
+    distance, index = nearest_neighbours(y[7:9], y)
     assert index.tolist() == [7, 8]
     assert distance.tolist() == [0, 0]
-    assert nearest(y[7:8], y.double() + 0.5)[0].tolist() == [2]  # nothing is cut off
+    assert nearest_neighbours(y[7:8], y.double() + 0.5)[0].tolist() == [2]  # nothing is cut off
 
 
 def test_memorisation_against_loops(rng):
@@ -197,4 +197,4 @@ def test_bad_input_to_memorisation_is_refused(rng):
     with pytest.raises(ValueError, match="samples must have 2 rows or more, got 1"):
         memorisation(x[:1], x, x + 1, rng)
     with pytest.raises(ValueError, match="must have 1 rows or more, got 0"):
-        nearest(x, x[:0])
+        nearest_neighbours(x, x[:0])

@@ -15,7 +15,7 @@ from boltzwalk.metrics.proportions import (
     modes_covered,
     proportions,
     total_variation,
-    wilson,
+    wilson_interval,
 )
 
 
@@ -24,7 +24,7 @@ def test_wilson_solves_its_equation(share, n):
     def beyond(p):
         return abs(share - p) - 1.959963984540054 * math.sqrt(p * (1 - p) / n)
 
-    low, high = wilson(torch.tensor(share), n)
+    low, high = wilson_interval(torch.tensor(share), n)
     assert float(low) == pytest.approx(brentq(beyond, 1e-9, share, xtol=1e-14), rel=1e-9)
     assert float(high) == pytest.approx(brentq(beyond, share, 1 - 1e-9, xtol=1e-14), rel=1e-9)
 
@@ -33,7 +33,7 @@ def test_shares_against_counting(rng):
     labels = torch.randint(0, 5, (300,), generator=rng)
     found = proportions(labels, 7)
     assert found.share.numpy() == pytest.approx(np.bincount(labels, minlength=7) / 300)
-    low, high = wilson(found.share, 300)
+    low, high = wilson_interval(found.share, 300)
     assert torch.allclose(found.low, low)
     assert torch.allclose(found.high, high)
     # An empty class: 0 to z² / (n + z²).
@@ -55,7 +55,7 @@ def test_weights(rng):
     found = proportions(labels, 3, log_w)
     share = np.bincount(labels, w) / w.sum()
     assert found.share.numpy() == pytest.approx(share)
-    low, _ = wilson(torch.from_numpy(share), w.sum() ** 2 / (w**2).sum())
+    low, _ = wilson_interval(torch.from_numpy(share), w.sum() ** 2 / (w**2).sum())
     assert found.low.numpy() == pytest.approx(low.numpy())
 
 
@@ -82,10 +82,10 @@ def test_total_variation_and_modes():
     assert total_variation(p, q) == pytest.approx(0.39)
     assert total_variation(p, p) == 0
     assert modes_covered(p, q) == 2
-    assert modes_covered(p, q, least=0.01) == 3
+    assert modes_covered(p, q, fraction=0.01) == 3
     assert modes_covered(q, q) == 4
     few = torch.tensor([0.875, 0.125]), torch.tensor([0.5, 0.5])
-    assert modes_covered(*few, least=0.25) == 1  # as much is not more
+    assert modes_covered(*few, fraction=0.25) == 1  # as much is not more
     assert modes_covered(p, torch.tensor([0.5, 0.5, 0.0, 0.0])) == 2  # not asked for: not counted
 
 

@@ -52,7 +52,7 @@ def test_separate_sets_and_the_rows_used(rng):
     assert found.rows == 100  # of 101 each, 50 each to fit, 50 each to test
     assert (found.accuracy, found.high) == (1, 1)
     assert found.p_value == pytest.approx(1 / math.comb(100, 50), rel=1e-9)
-    assert two_sample_test(x, x, most=40).rows == 20
+    assert two_sample_test(x, x, max_rows=40).rows == 20
 
 
 @pytest.mark.parametrize("right", [0, 7, 10])
@@ -79,7 +79,7 @@ def test_rows_that_come_in_an_order_are_taken_from_all_over(rng):
     x, y = torch.randn(2, 400, 2, generator=rng)
     x[:200] += 20
     y[200:] += 20
-    assert two_sample_test(x, y, most=200).accuracy < 0.75
+    assert two_sample_test(x, y, max_rows=200).accuracy < 0.75
 
 
 def test_it_is_the_same_from_the_same_seed_and_draws_no_global_numbers(rng):
@@ -109,10 +109,10 @@ def test_constant_samples(rng):
     [
         (torch.zeros(19, 2), torch.zeros(50, 2), 4000, "samples must have 20 rows or more, got 19"),
         (torch.zeros(50, 2), torch.zeros(50, 3), 4000, r"got \(50, 2\) and \(50, 3\)"),
-        (torch.zeros(50, 2), torch.zeros(50, 2), 39, "most must be 40 rows or more, got 39"),
+        (torch.zeros(50, 2), torch.zeros(50, 2), 39, "max_rows must be 40 or more, got 39"),
         (torch.zeros(50, 2), torch.full((50, 2), math.nan), 4000, "finite, got 50 of 50 rows"),
     ],
 )
 def test_bad_input_is_refused(x, y, most, message):
     with pytest.raises(ValueError, match=message):
-        two_sample_test(x, y, most=most)
+        two_sample_test(x, y, max_rows=most)

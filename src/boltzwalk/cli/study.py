@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..recipes.lookup import parse_assignments
+from ..recipes.lookup import parse_assignments, run_name
 from ..train.process import stop_on_signal
 from .errors import INTERRUPTED, Debug, Quiet, Runs, app, errors
 
@@ -105,7 +105,7 @@ def tune(
         from ..study.tune import seconds
         from ..study.tune import tune as tuned
 
-        name = name or f"{title(recipe)}_tuned"
+        name = name or f"{run_name(recipe)}_tuned"
         place = into / name
         kept = parse_assignments(overrides or [])
         found = tuned(recipe, kept, seconds(budget), place, runs / name, workers, stop, quiet)

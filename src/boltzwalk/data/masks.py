@@ -50,9 +50,9 @@ def box_mask(text: str, event: tuple[int, ...]) -> Bool[Tensor, " *event"]:
         words = text.split(",")
         if len(words) != 4 or not all(word.strip().isdigit() for word in words):
             raise ValueError(
-                f"a mask of images must be one of {', '.join(NAMES)}, a box top,left,height,width "
-                f"in pixels, or a .npy or .png file, got {text!r}; write --mask lower or --mask "
-                f"{half},0,{height - half},{width}"
+                f"a mask of images must be one of {', '.join(BOX_NAMES)}, a box "
+                f"top,left,height,width in pixels, or a .npy or .png file, got {text!r}; write "
+                f"--mask lower or --mask {half},0,{height - half},{width}"
             )
         edges = tuple(map(int, words))  # type: ignore[assignment]
     assert edges is not None

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..methods.condition import Classes, condition_of
-from ..metrics.rows import where_not_finite
+from ..metrics.rows import describe_non_finite
 from ..smc.resampling import ancestors
 from ..train.run import Run
 from ..train.sampling import available, draw, move, weighted_walkers
@@ -104,4 +104,4 @@ def finite_part(
         log_w = log_w.detach().cpu()[keep]
     if labels is not None:
         labels = labels.cpu()[keep]
-    return Drawn(x[keep], log_w, protocol, where_not_finite(x), len(x), labels)
+    return Drawn(x[keep], log_w, protocol, describe_non_finite(x), len(x), labels)

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ..data.external import load_external_rows
 from ..methods.generalized import Generalized
-from ..metrics.anomaly import percentile, threshold
+from ..metrics.anomaly import conformal_threshold, percentile
 from ..train.run import Run
 from ..train.sampling import density_temperature
 from .anomalies import judging_energy, scores
@@ -86,7 +86,7 @@ def score_rows(run: Run, folder: Path, x: Tensor, false_alarm: float) -> Scores:
             f"the energy of {len(wrong)} rows is not finite, the first is row {wrong[0]}: so far "
             "from the data the network overflows; leave such rows out"
         )
-    limit = threshold(usual, false_alarm)
+    limit = conformal_threshold(usual, false_alarm)
     log_z, known = _log_z(run, folder)
     temperature = density_temperature(run)
     nats = (

@@ -168,8 +168,8 @@ class Visible:
         edges = [edge.strip().isdigit() for edge in self.mask.split(",")]
         if self.mask not in ("boxes", *BOX_NAMES) and edges != [True] * 4:
             raise ValueError(
-                f"mask must be one of {', '.join(NAMES)}, a box top,left,height,width in pixels, "
-                f"or boxes for random ones, got {self.mask!r}; write condition.mask=center"
+                f"mask must be one of {', '.join(BOX_NAMES)}, a box top,left,height,width in "
+                f"pixels, or boxes for random ones, got {self.mask!r}; write condition.mask=center"
             )
 
     def rows(self, dataset: Dataset) -> Tensor:

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from ..data import Dataset
 from ..methods.condition import Unconditional, Visible, condition_of
-from ..metrics.neighbours import nearest
+from ..metrics.neighbours import nearest_neighbours
 from ..rng import generator
 from ..train.pictures import image_png
 from ..train.run import Run
@@ -313,7 +313,7 @@ def neighbours(run: Run) -> bytes | None:
     x = x[x.flatten(1).isfinite().all(1)]
     if not len(x):
         return None
-    index = nearest(x.flatten(1).cpu(), data.train.flatten(1).cpu())[1]
+    index = nearest_neighbours(x.flatten(1).cpu(), data.train.flatten(1).cpu())[1]
     beside = data.train[index.to(data.train.device)]
     return image_png(torch.cat([x, beside]), data, len(x))
 

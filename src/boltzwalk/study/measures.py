@@ -28,7 +28,7 @@ from torch import Tensor
 from ..data import Dataset, Toy
 from ..evaluation.features import Features, distance_to, features_for
 from ..evaluation.quality import held_out_rows
-from ..metrics.neighbours import nearest
+from ..metrics.neighbours import nearest_neighbours
 from ..metrics.quadrature import divergences_in_the_plane
 from ..rng import generator
 from ..train.execute import unseen
@@ -164,14 +164,16 @@ def _describe(
 ) -> Callable[[Tensor], dict[str, float]]:
     """The numbers of every finished trial."""
     training = dataset.train.flatten(1)
-    usual = float(nearest(reference.flatten(1), training)[0].median())
+    usual = float(nearest_neighbours(reference.flatten(1), training)[0].median())
 
     def describe(x: Tensor) -> dict[str, float]:
         found = {}
         if features.classes is not None:
             found["class_entropy"] = float(torch.special.entr(features.classes(x).mean(0)).sum())
         if usual > 0:
-            found["neighbours"] = float(nearest(x.flatten(1), training)[0].median()) / usual
+            found["neighbours"] = (
+                float(nearest_neighbours(x.flatten(1), training)[0].median()) / usual
+            )
         return found
 
     return describe
