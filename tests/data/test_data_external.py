@@ -106,20 +106,20 @@ def test_the_same_size_is_left_as_it_is(channels):
 )
 def test_a_picture_of_one_grey_keeps_it_on_every_way(shape, size, channels, event):
     grey = torch.full((2, *shape), 77, dtype=torch.uint8)
-    found = resize_round_trip(grey, size, channels, event)
-    assert found.shape == (2, *event)
-    assert found.dtype == torch.uint8
-    assert bool((found == 77).all())
+    result = resize_round_trip(grey, size, channels, event)
+    assert result.shape == (2, *event)
+    assert result.dtype == torch.uint8
+    assert bool((result == 77).all())
 
 
 def test_colours_are_not_mixed_up_with_places():
     grey = torch.zeros(1, 3, 4, 4, dtype=torch.uint8)
     grey[0, 0, 0, 0] = 200  # red, at the top left
     grey[0, 2, 3, 0] = 100  # blue, at the bottom left
-    found = resize_round_trip(grey, 8, 3, (3, 8, 8))  # larger: each pixel is about four
-    assert found[0, 0].argmax() in (0, 1, 8, 9)
-    assert found[0, 2].argmax() in (48, 49, 56, 57)
-    assert int(found[0, 1].max()) == 0
+    result = resize_round_trip(grey, 8, 3, (3, 8, 8))  # larger: each pixel is about four
+    assert result[0, 0].argmax() in (0, 1, 8, 9)
+    assert result[0, 2].argmax() in (48, 49, 56, 57)
+    assert int(result[0, 1].max()) == 0
 
 
 def test_a_way_by_fewer_pixels_blurs():
@@ -185,11 +185,11 @@ def test_rows_of_a_dequantised_table_are_spread_over_their_cells(tmp_path, rng):
     whole = np.random.default_rng(0).integers(0, 9, (60, 2)).astype(float)
     np.savetxt(tmp_path / "t.csv", whole, "%g", ",", header="a,b", comments="")
     data = Table(str(tmp_path / "t.csv"), dequantise=True).load()
-    found = data.to_original(load_external_rows(tmp_path / "t.csv", data, rng)) - torch.from_numpy(
+    result = data.to_original(load_external_rows(tmp_path / "t.csv", data, rng)) - torch.from_numpy(
         whole
     )
-    assert float(found.abs().max()) <= 0.5 + 1e-4
-    assert float(found.std()) == pytest.approx(12**-0.5, rel=0.2)
+    assert float(result.abs().max()) <= 0.5 + 1e-4
+    assert float(result.std()) == pytest.approx(12**-0.5, rel=0.2)
 
 
 # Images.
@@ -226,24 +226,24 @@ def test_pictures_are_the_same_in_a_folder_in_an_array_and_as_numbers(tmp_path, 
     for name in ("folder", "grey.npy", "grey.npz", "two.npz"):
         assert torch.equal(load_external_rows(tmp_path / name, digits, rng), expected), name
     np.save(tmp_path / "numbers.npy", digits.to_original(digits.test[:5]).numpy())
-    found = load_external_rows(tmp_path / "numbers.npy", digits, rng)
-    torch.testing.assert_close(found, digits.test[:5])
-    assert found.dtype == torch.float32
+    result = load_external_rows(tmp_path / "numbers.npy", digits, rng)
+    torch.testing.assert_close(result, digits.test[:5])
+    assert result.dtype == torch.float32
 
 
 def test_pictures_of_another_size_are_scaled_and_those_of_numbers_refused(tmp_path, digits, rng):
     np.save(tmp_path / "large.npy", np.full((2, 20, 30, 3), 255, dtype=np.uint8))
-    found = load_external_rows(tmp_path / "large.npy", digits, rng)
-    assert found.shape == (2, 1, 8, 8)
-    torch.testing.assert_close(found, torch.ones(2, 1, 8, 8))
+    result = load_external_rows(tmp_path / "large.npy", digits, rng)
+    assert result.shape == (2, 1, 8, 8)
+    torch.testing.assert_close(result, torch.ones(2, 1, 8, 8))
     wide = np.full((16, 48), 255, dtype=np.uint8)
     wide[:, 12:36] = 0  # what is over at both sides is cut off
     (tmp_path / "wide").mkdir()
     Image.fromarray(wide).save(tmp_path / "wide" / "a.png")
     np.save(tmp_path / "wide.npy", wide[None])
     for name in ("wide", "wide.npy"):
-        found = load_external_rows(tmp_path / name, digits, rng)
-        torch.testing.assert_close(found, -torch.ones(1, 1, 8, 8), atol=0.01, rtol=0)
+        result = load_external_rows(tmp_path / name, digits, rng)
+        torch.testing.assert_close(result, -torch.ones(1, 1, 8, 8), atol=0.01, rtol=0)
     np.save(tmp_path / "numbers.npy", np.zeros((2, 1, 9, 9)))
     with pytest.raises(ValueError, match=r"shape \(N, 1, 8, 8\) in original units, or uint8"):
         load_external_rows(tmp_path / "numbers.npy", digits, rng)
@@ -262,9 +262,9 @@ def test_pictures_that_are_not_square_are_given_as_numbers(tmp_path, rng):
 def test_images_of_dequantised_data_are_spread_over_their_cells(tmp_path, rng):
     data = Digits(dequantise=True).load()
     np.save(tmp_path / "x.npy", np.full((50, 1, 8, 8), 8.0))
-    found = load_external_rows(tmp_path / "x.npy", data, rng)
-    assert float(found.abs().max()) <= data.quantum / 2
-    assert float(found.std()) == pytest.approx(float(data.quantum) / 12**0.5, rel=0.05)
+    result = load_external_rows(tmp_path / "x.npy", data, rng)
+    assert float(result.abs().max()) <= data.quantum / 2
+    assert float(result.std()) == pytest.approx(float(data.quantum) / 12**0.5, rel=0.05)
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])

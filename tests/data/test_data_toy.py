@@ -62,9 +62,9 @@ def test_density_has_mass_1_and_samples_follow_it(density, half):
     # Cells where few are expected count as one.
     expected = torch.cat([expected[many], expected[~many].sum()[None]])
     counts = torch.cat([counts[many], counts[~many].sum()[None]])
-    kept = expected > 5
-    chi_square = ((counts - expected).square() / expected)[kept].sum()
-    freedom = int(kept.sum()) - 1
+    remaining = expected > 5
+    chi_square = ((counts - expected).square() / expected)[remaining].sum()
+    freedom = int(remaining.sum()) - 1
     assert freedom > 30
     assert abs(chi_square - freedom) / math.sqrt(2 * freedom) < 5
 

@@ -21,9 +21,9 @@ def rows(*active):
     ],
 )
 def test_the_last_quarter_counts(active, text):
-    (found,) = latent_findings(rows(*active))
-    assert (found.name, found.text) == ("latent variables", text)
-    assert ("Lower method.gamma" in found.meaning) == ("collapsed" in text)
+    (result,) = latent_findings(rows(*active))
+    assert (result.name, result.text) == ("latent variables", text)
+    assert ("Lower method.gamma" in result.meaning) == ("collapsed" in text)
 
 
 def test_runs_without_codes_say_nothing():

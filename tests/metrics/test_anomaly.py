@@ -32,8 +32,8 @@ def test_interval_against_delong_over_all_pairs(rng, ties):
     psi = np.array([[(a < b) + (a == b) / 2 for b in t.tolist()] for a in s.tolist()])
     area = psi.mean()
     error = math.sqrt(psi.mean(1).var(ddof=1) / 40 + psi.mean(0).var(ddof=1) / 25)
-    found = auroc(s, t)
-    for end, sign in ((found.low, -1), (found.high, 1)):
+    result = auroc(s, t)
+    for end, sign in ((result.low, -1), (result.high, 1)):
         logit = math.log(area / (1 - area)) + sign * 1.959964 * error / (area * (1 - area))
         assert end == pytest.approx(1 / (1 + math.exp(-logit)), rel=1e-6)
 
@@ -44,19 +44,19 @@ def test_interval_holds_the_true_area_19_times_in_20(rng, shift):
     truth, repetitions = 0.5 * (1 + math.erf(shift / 2)), 1000
     held = 0
     for _ in range(repetitions):
-        found = auroc(torch.randn(80, generator=rng), torch.randn(60, generator=rng) + shift)
-        held += found.low <= truth <= found.high
+        result = auroc(torch.randn(80, generator=rng), torch.randn(60, generator=rng) + shift)
+        held += result.low <= truth <= result.high
     assert binom.cdf(held, repetitions, 0.95) > 1e-3
     assert binom.sf(held - 1, repetitions, 0.95) > 1e-3
 
 
 def test_full_separation_has_a_wide_bound():
     """The bound of 30 pairs in order is that of Clopper and Pearson for 30 of 30."""
-    found = auroc(torch.arange(50.0), torch.arange(100.0, 130.0))
-    assert found.value == found.high == 1
-    assert found.low == pytest.approx(0.025 ** (1 / 30))
+    result = auroc(torch.arange(50.0), torch.arange(100.0, 130.0))
+    assert result.value == result.high == 1
+    assert result.low == pytest.approx(0.025 ** (1 / 30))
     flipped = auroc(torch.arange(100.0, 130.0), torch.arange(50.0))
-    assert flipped == pytest.approx((0, 0, 1 - found.low))
+    assert flipped == pytest.approx((0, 0, 1 - result.low))
 
 
 def test_constant_and_infinite_scores():

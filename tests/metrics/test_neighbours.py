@@ -16,8 +16,8 @@ def oracle(x, y, k):
     x, y = x.flatten(1).numpy(), y.flatten(1).numpy()
 
     def radii(rows):
-        found = NearestNeighbors(n_neighbors=k + 1, algorithm="brute").fit(rows)
-        return found.kneighbors(rows)[0][:, k]  # the 0-th is the row itself
+        result = NearestNeighbors(n_neighbors=k + 1, algorithm="brute").fit(rows)
+        return result.kneighbors(rows)[0][:, k]  # the 0-th is the row itself
 
     of_x, of_y = radii(x), radii(y)
     among = np.zeros((len(x), len(y)), dtype=bool)
@@ -52,21 +52,21 @@ def test_overlap_with_itself_is_the_row_and_its_k_reverse_neighbours(rng):
 def test_overlap_of_one_mode_of_two(rng):
     y = torch.randn(1000, 2, generator=rng)
     y[500:] += 100
-    found = manifold_overlap(torch.randn(1000, 2, generator=rng), y)
-    assert found.precision > 0.95
-    assert found.coverage == pytest.approx(0.5, abs=0.03)
-    assert found.recall == pytest.approx(0.5, abs=0.03)
+    result = manifold_overlap(torch.randn(1000, 2, generator=rng), y)
+    assert result.precision > 0.95
+    assert result.coverage == pytest.approx(0.5, abs=0.03)
+    assert result.recall == pytest.approx(0.5, abs=0.03)
     # The 500 balls of the mode each hold k in 500 of it: k of them around a sample.
-    assert found.density == pytest.approx(1, abs=0.2)
+    assert result.density == pytest.approx(1, abs=0.2)
 
 
 def test_one_stray_sample_makes_recall_good_and_leaves_coverage(rng):
     y = torch.randn(500, 2, generator=rng)
     x = torch.randn(500, 2, generator=rng) / 1000 + 20
     x[0] = 0
-    found = manifold_overlap(x, y)
-    assert found.recall == 1
-    assert found.coverage < 0.05
+    result = manifold_overlap(x, y)
+    assert result.recall == 1
+    assert result.coverage < 0.05
 
 
 def test_overlap_does_not_change_when_both_are_shifted(rng):
@@ -122,20 +122,20 @@ def test_pixels_of_whole_numbers_have_neighbours(rng):
 
 def test_memorisation_against_loops(rng):
     training, x, unseen = (torch.randn(n, 3, generator=rng) for n in (80, 41, 33))
-    found = memorisation(x, training, unseen, rng, resamples=8000)
+    result = memorisation(x, training, unseen, rng, resamples=8000)
 
     def distances(rows):
         return [min(math.dist(a, b) for b in training.tolist()) for a in rows.tolist()]
 
     a, b = distances(x), distances(unseen)
-    assert found.ratio == pytest.approx(np.median(a) / np.median(b), rel=1e-12)
+    assert result.ratio == pytest.approx(np.median(a) / np.median(b), rel=1e-12)
     draw = np.random.default_rng(0)
     ratios = [
         np.median(draw.choice(a, len(a))) / np.median(draw.choice(b, len(b))) for _ in range(8000)
     ]
     low, high = np.quantile(ratios, [0.025, 0.975])
-    assert found.low == pytest.approx(low, rel=0.02)
-    assert found.high == pytest.approx(high, rel=0.02)
+    assert result.low == pytest.approx(low, rel=0.02)
+    assert result.high == pytest.approx(high, rel=0.02)
 
 
 def test_memorisation_interval_holds_1_of_unseen_samples(rng):
@@ -144,21 +144,21 @@ def test_memorisation_interval_holds_1_of_unseen_samples(rng):
     inside = 0
     for _ in range(100):
         x, unseen = torch.randn(2, 60, 2, generator=rng)
-        found = memorisation(x, training, unseen, rng, resamples=200)
-        inside += found.low <= 1 <= found.high
+        result = memorisation(x, training, unseen, rng, resamples=200)
+        inside += result.low <= 1 <= result.high
     assert inside >= 86
 
 
 def test_memorisation_sees_copies_and_their_share(rng):
     training, unseen, fresh = torch.randn(3, 500, 4, generator=rng)
     near = training + 1e-3 * torch.randn(500, 4, generator=rng)
-    found = memorisation(near, training, unseen, rng)
-    assert found.high < 0.05
-    assert found.copies == 1
+    result = memorisation(near, training, unseen, rng)
+    assert result.high < 0.05
+    assert result.copies == 1
     mixed = torch.cat([near[:50], fresh[:450]])
-    found = memorisation(mixed, training, unseen, rng)
-    assert 0.1 <= found.copies < 0.12
-    assert found.ratio > 0.8
+    result = memorisation(mixed, training, unseen, rng)
+    assert 0.1 <= result.copies < 0.12
+    assert result.ratio > 0.8
     assert memorisation(fresh, training, unseen, rng).copies < 0.01
     assert memorisation(fresh + 9, training, unseen, rng).low > 1
 

@@ -19,16 +19,18 @@ def one_dimension(x, y):
     rows = torch.kron(torch.eye(n), torch.ones(1, m))
     columns = torch.kron(torch.ones(1, n), torch.eye(m))
     mass = torch.cat([torch.full((n,), 1 / n), torch.full((m,), 1 / m)])
-    found = scipy.optimize.linprog(cost, A_eq=torch.cat([rows, columns]).numpy(), b_eq=mass.numpy())
-    return math.sqrt(found.fun)
+    result = scipy.optimize.linprog(
+        cost, A_eq=torch.cat([rows, columns]).numpy(), b_eq=mass.numpy()
+    )
+    return math.sqrt(result.fun)
 
 
 @pytest.mark.parametrize(("n", "m"), [(7, 7), (6, 4), (5, 7), (1, 8), (12, 3)])
 def test_sliced_in_one_dimension_is_exact_for_any_sizes(n, m, rng):
     x, y = torch.randn(n, 1, generator=rng), 2 * torch.randn(m, 1, generator=rng) + 1
-    found = sliced_wasserstein(x, y, rng, projections=3)
-    assert found == pytest.approx(one_dimension(x[:, 0], y[:, 0]), rel=1e-7)
-    assert sliced_wasserstein(y, x, rng, projections=3) == pytest.approx(found, rel=1e-12)
+    result = sliced_wasserstein(x, y, rng, projections=3)
+    assert result == pytest.approx(one_dimension(x[:, 0], y[:, 0]), rel=1e-7)
+    assert sliced_wasserstein(y, x, rng, projections=3) == pytest.approx(result, rel=1e-12)
 
 
 def test_sorted_samples_in_one_dimension(rng):
@@ -57,11 +59,11 @@ def test_copies_change_nothing(rng):
 
 def test_sliced_is_the_mean_over_directions_of_length_one(rng):
     x, y = torch.randn(40, 3, generator=rng), torch.randn(30, 3, generator=rng) + 1
-    found = sliced_wasserstein(x, y, torch.Generator().manual_seed(1), projections=6)
+    result = sliced_wasserstein(x, y, torch.Generator().manual_seed(1), projections=6)
     theta = torch.randn(6, 3, generator=torch.Generator().manual_seed(1))
     theta = theta / theta.norm(dim=1, keepdim=True)
     squares = [one_dimension(x @ each, y @ each) ** 2 for each in theta]
-    assert found == pytest.approx(math.sqrt(sum(squares) / 6), rel=1e-7)
+    assert result == pytest.approx(math.sqrt(sum(squares) / 6), rel=1e-7)
 
 
 def test_parts_of_directions_change_nothing(rng, monkeypatch):
@@ -77,8 +79,8 @@ def test_a_shift_is_smaller_by_the_root_of_the_dimension(d, rng):
     x = torch.randn(100, d, generator=rng)
     shift = torch.randn(d, generator=rng)
     # the squares of a direction's cosine have mean 1 / d and deviation sqrt(2) / d at most
-    found = sliced_wasserstein(x, x + shift, rng, projections=20_000) ** 2 * d
-    assert found == pytest.approx(float(shift @ shift), rel=5 * math.sqrt(2 / 20_000))
+    result = sliced_wasserstein(x, x + shift, rng, projections=20_000) ** 2 * d
+    assert result == pytest.approx(float(shift @ shift), rel=5 * math.sqrt(2 / 20_000))
     assert exact_wasserstein(x, x + shift) == pytest.approx(float(shift.norm()))
 
 
