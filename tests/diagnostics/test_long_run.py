@@ -91,10 +91,10 @@ def test_no_time_no_steps_or_no_chains_are_refused(wrong):
 def past(*rows, base=1.0, beyond=0.0):
     """What was seen; each row is (steps, distance, energy)."""
     row = {"start": "data", "out_of_range": beyond, "energy_spread": 2.0}
-    observed = [row | {"steps": s, "distance": q, "energy": u} for s, q, u in rows]
+    seen = [row | {"steps": s, "distance": q, "energy": u} for s, q, u in rows]
     # Chains from noise have no say.
-    noise = [one | {"start": "noise", "distance": 1e9, "energy": math.nan} for one in observed]
-    return {"rows": [*observed, *noise], "base": base, "base_out_of_range": 0.1}
+    noise = [one | {"start": "noise", "distance": 1e9, "energy": math.nan} for one in seen]
+    return {"rows": [*seen, *noise], "base": base, "base_out_of_range": 0.1}
 
 
 def growing(*distances):
@@ -134,45 +134,45 @@ SETTLED = [(5000, 1.0, 3.0), (10_000, 1.0, 3.0)]
         (past((5000, 9.0, 3.0), (5001, 1.0, 9.0), (10_000, 1.0, 3.0)), 50, "convergent", ""),
     ],
 )
-def test_the_rule(observed, training, expected, because):
-    result = label(observed, training)
-    assert result.label == expected
-    assert because in result.reason
+def test_the_rule(seen, training, expected, because):
+    found = label(seen, training)
+    assert found.label == expected
+    assert because in found.reason
 
 
 @pytest.mark.parametrize("worse", [2.0, 2.01])
 def test_the_distance_is_held_against_that_of_the_samples(worse):
-    result = label(past(*[(s, 7 * worse, u) for s, _, u in SETTLED], base=7.0), 50)
-    assert (result.label == "short-run only") == (worse > 2)
+    found = label(past(*[(s, 7 * worse, u) for s, _, u in SETTLED], base=7.0), 50)
+    assert (found.label == "short-run only") == (worse > 2)
 
 
 def test_an_exact_model_converges(tmp_path):
     run = known(kernel=ULA(0.1))
     effort = LongRun(seconds=1e9, steps=10_000, chains=200)
-    result = run_long(run, far(run), tmp_path / "chains.safetensors", effort)
-    assert result["label"] == "convergent", result["reason"]
-    last = result["rows"][-2:]
+    found = run_long(run, far(run), tmp_path / "chains.safetensors", effort)
+    assert found["label"] == "convergent", found["reason"]
+    last = found["rows"][-2:]
     assert [row["start"] for row in last] == ["data", "noise"]
     for row in last:  # U of a normal in the plane is exponential: mean and deviation 1
         assert row["energy"] == pytest.approx(1, abs=0.3)
         assert row["energy_spread"] == pytest.approx(1, abs=0.4)
         assert row["gradient"] == pytest.approx(math.sqrt(math.pi / 2), abs=0.25)
-    assert result["r_hat"] < 1.05
-    assert result["ess"] > 1000
-    assert result["steps"] == 10_000
+    assert found["r_hat"] < 1.05
+    assert found["ess"] > 1000
+    assert found["steps"] == 10_000
 
 
 def test_chains_that_explode_are_short_run_only(tmp_path):
     run = known(Known("unbounded"), ULA(0.01))
     effort = LongRun(seconds=1e9, steps=1000, chains=10)
-    result = run_long(run, far(run), tmp_path / "chains.safetensors", effort)
-    assert result["label"] == "short-run only"
-    assert "infinity within 100 steps" in result["reason"]
-    assert len(result["rows"]) == 2  # they are not run on
-    assert math.isnan(result["r_hat"])
+    found = run_long(run, far(run), tmp_path / "chains.safetensors", effort)
+    assert found["label"] == "short-run only"
+    assert "infinity within 100 steps" in found["reason"]
+    assert len(found["rows"]) == 2  # they are not run on
+    assert math.isnan(found["r_hat"])
     assert not (tmp_path / "chains.safetensors").exists()
     again = run_long(run, far(run), tmp_path / "chains.safetensors", effort)
-    assert numbers(again) == numbers(result)
+    assert numbers(again) == numbers(found)
 
 
 def test_the_base_is_what_perfect_samples_may_have(tmp_path):
@@ -187,15 +187,15 @@ def test_chains_that_stand_still_have_no_r_hat(tmp_path):
     """Their energies are one number; nothing can be compared."""
     run = known(Known("flat"))
     effort = LongRun(seconds=1e9, steps=100, chains=10)
-    result = run_long(run, far(run), tmp_path / "chains.safetensors", effort)
-    assert math.isnan(result["r_hat"])
-    assert math.isnan(result["ess"])
-    assert result["rows"][0]["energy_spread"] == 0
+    found = run_long(run, far(run), tmp_path / "chains.safetensors", effort)
+    assert math.isnan(found["r_hat"])
+    assert math.isnan(found["ess"])
+    assert found["rows"][0]["energy_spread"] == 0
 
 
-def numbers(result):
+def numbers(found):
     """All but the time, with nan equal to itself."""
-    return json.dumps({key: value for key, value in result.items() if key != "pace"})
+    return json.dumps({key: value for key, value in found.items() if key != "pace"})
 
 
 @pytest.mark.parametrize(
@@ -205,22 +205,22 @@ def test_a_budget_stops_it_and_more_goes_on_with_the_same_numbers(tmp_path, cloc
     run = known(clock, kernel)
     cost = kernel.gradients
     said = []
-    full = LongRun(seconds=1e9, steps=1000, chains=10, report=said.append)
-    expected = run_long(run, far(run), tmp_path / "whole.safetensors", full)
+    whole = LongRun(seconds=1e9, steps=1000, chains=10, report=said.append)
+    expected = run_long(run, far(run), tmp_path / "whole.safetensors", whole)
     assert [row["steps"] for row in expected["rows"][::2]] == [100, 200, 500, 1000]
     assert said[-1] == "long chains: 1,000 of 1,000 steps"
 
     path = tmp_path / "parts.safetensors"
-    first = run_long(run, far(run), path, replace(full, seconds=250.0 * cost))
+    first = run_long(run, far(run), path, replace(whole, seconds=250.0 * cost))
     assert [row["steps"] for row in first["rows"][::2]] == [100, 200]
-    again = run_long(run, far(run), path, replace(full, seconds=250.0 * cost))
+    again = run_long(run, far(run), path, replace(whole, seconds=250.0 * cost))
     assert numbers(again) == numbers(first)  # 300 more steps would take longer
-    second = run_long(run, far(run), path, replace(full, seconds=400.0 * cost))
+    second = run_long(run, far(run), path, replace(whole, seconds=400.0 * cost))
     assert [row["steps"] for row in second["rows"][::2]] == [100, 200, 500]
-    assert numbers(run_long(run, far(run), path, full)) == numbers(expected)
+    assert numbers(run_long(run, far(run), path, whole)) == numbers(expected)
 
     before = clock.rows
-    assert numbers(run_long(run, far(run), path, full)) == numbers(expected)
+    assert numbers(run_long(run, far(run), path, whole)) == numbers(expected)
     assert clock.rows == before  # nothing is left to do
 
 
@@ -229,8 +229,8 @@ def test_the_gradients_that_are_evaluated_are_those_of_the_chains(tmp_path, cloc
     run = known(clock)
     effort = LongRun(seconds=1e9, steps=steps, chains=10)
     run_long(run, far(run), tmp_path / "chains.safetensors", effort)
-    sampled = 10 * (1 + STEPS)  # those to compare with: at their start, and one a step of ULA
-    assert clock.rows == sampled + 2 * 10 * (len(list(looks(steps))) + steps)
+    drawn = 10 * (1 + STEPS)  # those to compare with: at their start, and one a step of ULA
+    assert clock.rows == drawn + 2 * 10 * (len(list(looks(steps))) + steps)
 
 
 def test_the_noise_between_two_looks_is_not_that_before(tmp_path):
@@ -264,10 +264,10 @@ def test_other_chains_start_anew(tmp_path, change):
     elif change == "no file":
         path.write_bytes(b"")
     before = run.energy.rows
-    result = run_long(run, far(run), path, other, seed)
+    found = run_long(run, far(run), path, other, seed)
     assert run.energy.rows - before == other.chains * (1 + STEPS) + 2 * other.chains * 101
     fresh = run_long(run, far(run), tmp_path / "fresh.safetensors", other, seed)
-    assert numbers(result) == numbers(fresh)
+    assert numbers(found) == numbers(fresh)
 
 
 def test_the_chains_start_at_held_out_rows_and_at_noise(tmp_path):
