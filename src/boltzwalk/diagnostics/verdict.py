@@ -44,7 +44,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from ..train.folder import Trace
+from ..training.folder import Trace
 from .oscillation import ONE_SIDED, WINDOW
 from .window import PRESENT, LogWindow, Row, median, summarise_window, trace_or_log
 
