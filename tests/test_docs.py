@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from boltzwalk.cli.arguments import parse_assignments
 from boltzwalk.recipes import RECIPES
-from boltzwalk.recipes.lookup import parse_assignments, resolved_settings
+from boltzwalk.recipes.lookup import resolved_settings
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

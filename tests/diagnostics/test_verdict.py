@@ -16,10 +16,10 @@ from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import DataStart, NoiseStart, ReplayStart
 from boltzwalk.rng import generator
 from boltzwalk.settings.optimizers import SGD, Adam
-from boltzwalk.settings.settings import Output, Settings, resolve
+from boltzwalk.settings.settings import Output, Settings, resolve_auto
 from boltzwalk.training.execute import execute
 from boltzwalk.training.folder import Trace, read_rows, read_trace
-from boltzwalk.training.loop import train
+from boltzwalk.training.loop import train_loop
 from boltzwalk.walkers import evaluate
 
 NOTHING = Trace(np.zeros(0), np.zeros(0))
@@ -301,7 +301,7 @@ def test_anatomy_says_what_a_temperature_means(temperature, meaning):
 def run(folder, updates, optimizer, start=None, steps=5, spectral_norm=False):
     """Trains on 8x8 digits; returns rows, trace and the message it broke off with."""
     torch.set_default_dtype(torch.float32)
-    settings = resolve(
+    settings = resolve_auto(
         Settings(
             data=Digits(),
             energy=NetworkEnergy(
@@ -390,7 +390,7 @@ def test_chains_from_a_single_point_collapse():
     state = method.init(energy, data.train, generator(0, "init"))
     optimizer = Adam(1e-3).build(energy.parameters())
     rows = []
-    for done in train(
+    for done in train_loop(
         energy,
         method,
         lambda rng: data.batch(64, rng),
