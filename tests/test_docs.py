@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from boltzwalk.cli.arguments import assigned
+from boltzwalk.cli.arguments import parse_assignments
 from boltzwalk.recipes import RECIPES
-from boltzwalk.recipes.lookup import settings_of
+from boltzwalk.recipes.lookup import resolved_settings
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -39,7 +39,7 @@ def commands():
 def test_the_settings_of_a_command_exist(words):
     flags = {"--dry-run", "--name"}
     named = [word for i, word in enumerate(words[1:]) if words[i] != "--name"]
-    settings_of(words[0], assigned([word for word in named if word not in flags]))
+    resolved_settings(words[0], parse_assignments([word for word in named if word not in flags]))
 
 
 def test_every_link_of_a_page_leads_somewhere():

@@ -29,7 +29,7 @@ from .energy import Energy
 from .kernels import run_chain
 from .method import Method
 from .methods.proposal_training import chunk_sizes
-from .metrics.anomaly import percentile, threshold
+from .metrics.anomaly import conformal_threshold, percentile
 from .rng import generator
 from .settings.settings import Settings
 from .smc.from_samples import Effort, log_z_from_samples, refused_log_z
@@ -173,7 +173,7 @@ class Model:
         rows, _ = self.data.held_out()
         usual = self.energy(self.data.to_original(rows)).double()
         energy = self.energy(x).double()
-        limit = threshold(usual, false_alarm)
+        limit = conformal_threshold(usual, false_alarm)
         return RowScores(energy, percentile(usual, energy), energy > limit, limit)
 
     # In model units.

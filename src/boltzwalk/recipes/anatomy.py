@@ -1,4 +1,4 @@
-r"""Convergent and non-convergent learning (Nijkamp et al., 2020) with the published settings.
+r"""Convergent, non-convergent and short-run learning with the published settings.
 
 | On the anatomy of MCMC-based maximum likelihood learning of energy-based models
 | (Nijkamp, Hill, Han, Zhu, Wu, 2020), https://arxiv.org/abs/1903.12370
@@ -6,8 +6,6 @@ r"""Convergent and non-convergent learning (Nijkamp et al., 2020) with the publi
 The published energy is U = 2F / ε² with a network F, and the published step x - F'(x) + ε noise.
 Here the network is the energy: step 1 at temperature ε²/2, which is the same chain. The published
 SGD rate is multiplied by ε²/2 and its loss by 2/ε²; here neither factor is needed.
-
-Short-run MCMC (Nijkamp et al., 2019) with the published settings.
 
 | Learning non-convergent non-persistent short-run MCMC (Nijkamp, Hill, Zhu, Wu, 2019)
 | https://arxiv.org/abs/1904.09770
@@ -29,6 +27,7 @@ from ..settings.optimizers import SGD, Adam
 from ..settings.settings import Output, Settings
 
 __all__ = [
+    "RECIPES",
     "anatomy_convergent",
     "anatomy_nonconvergent",
     "anatomy_toy_convergent",
@@ -154,3 +153,13 @@ def mnist_short_run() -> Settings:
         energy=NetworkEnergy(short_run_network(width=32)),
         updates=10_000,
     )
+
+
+RECIPES = (
+    mnist_short_run,
+    cifar10_short_run,
+    anatomy_convergent,
+    anatomy_nonconvergent,
+    anatomy_toy_convergent,
+    anatomy_toy_nonconvergent,
+)

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from ..data import Dataset
-from ..metrics.neighbours import nearest
+from ..metrics.neighbours import nearest_neighbours
 from ..model import Model
 from ..rng import generator
 from ..training.pictures import image_png
@@ -311,7 +311,7 @@ def neighbours(model: Model) -> bytes | None:
     x = x[x.flatten(1).isfinite().all(1)]
     if not len(x):
         return None
-    index = nearest(x.flatten(1).cpu(), data.train.flatten(1).cpu())[1]
+    index = nearest_neighbours(x.flatten(1).cpu(), data.train.flatten(1).cpu())[1]
     beside = data.train[index.to(data.train.device)]
     return image_png(torch.cat([x, beside]), data, len(x))
 
