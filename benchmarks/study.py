@@ -20,15 +20,15 @@ from pathlib import Path
 import torch
 from machine import describe
 
+from boltzwalk.settings.settings import resolve
 from boltzwalk.study.measures import judge_for
 from boltzwalk.study.plan import Trial, gradients, planned
 from boltzwalk.study.shipped import thesis_digits
 from boltzwalk.study.spec import changed
 from boltzwalk.study.trial import Work, run_trial
 from boltzwalk.train.execute import updates
+from boltzwalk.train.process import StopRequest
 from boltzwalk.train.run import start
-from boltzwalk.train.settings import resolve
-from boltzwalk.train.signals import StopRequest
 
 ROUNDS, SHARE = 3, 10
 

@@ -8,8 +8,8 @@ import torch
 from boltzwalk.bases.flow import Flow
 from boltzwalk.bases.flow_energy import FlowEnergy
 from boltzwalk.energies.analytic import Gaussian
-from boltzwalk.energies.energy import energy_and_grad, refuse_coupled_layers
 from boltzwalk.energies.exact import exact_samples
+from boltzwalk.energy import energy_and_grad, refuse_coupled_layers
 from boltzwalk.kernels import MALA
 from boltzwalk.methods.jarzynski import ExactStart, Jarzynski
 from boltzwalk.metrics.quadrature import log_z_in_the_plane

@@ -17,10 +17,10 @@ from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import NoiseStart
 from boltzwalk.recipes import RECIPES
 from boltzwalk.rng import generator
+from boltzwalk.settings.settings import resolve
 from boltzwalk.train.execute import updates
-from boltzwalk.train.model import draw, proposals
 from boltzwalk.train.run import Run, start
-from boltzwalk.train.settings import resolve
+from boltzwalk.train.sampling import draw, proposals
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 

@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 
 from boltzwalk.recipes import RECIPES
+from boltzwalk.settings.settings import resolve
 from boltzwalk.train.execute import updates
 from boltzwalk.train.run import start
-from boltzwalk.train.settings import resolve
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 

@@ -16,10 +16,10 @@ from boltzwalk.kernels import MALA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.generalized import Generalized
 from boltzwalk.metrics.quadrature import log_z_in_the_plane
+from boltzwalk.settings.settings import Settings, resolve
 from boltzwalk.smc.log_z import Annealing
-from boltzwalk.train.model import own_energy
 from boltzwalk.train.run import start
-from boltzwalk.train.settings import Settings, resolve
+from boltzwalk.train.sampling import own_energy
 
 FLOW = Flow(transforms=3, widths=(12,), activation="tanh")
 SETTINGS = Settings(

@@ -13,11 +13,11 @@ from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.report.page import write_report
 from boltzwalk.report.summary import summarise
+from boltzwalk.settings.settings import Output, Settings, resolve
 from boltzwalk.train.execute import execute
 from boltzwalk.train.folder import read_rows
 from boltzwalk.train.pictures import image_grid
 from boltzwalk.train.run import open_run
-from boltzwalk.train.settings import Output, Settings, resolve
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,9 @@ from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.report import compare
 from boltzwalk.report.compare import _best, write_comparison
+from boltzwalk.settings.settings import Output, Settings, resolve
 from boltzwalk.train.execute import execute
 from boltzwalk.train.run import content, open_run
-from boltzwalk.train.settings import Output, Settings, resolve
 
 NAN = math.nan
 

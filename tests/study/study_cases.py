@@ -11,7 +11,7 @@ from boltzwalk.study.plan import digest, gradients, planned
 from boltzwalk.study.result import Result, Rung
 from boltzwalk.study.spec import axes_of, from_yaml
 from boltzwalk.study.worker import Job
-from boltzwalk.train.signals import StopRequest
+from boltzwalk.train.process import StopRequest
 
 SMALL = "average=0, anneal=0, 'energy.network.widths=[16]', batch=32, steps=3, updates=40"
 

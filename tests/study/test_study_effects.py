@@ -166,7 +166,7 @@ def test_the_frontier_falls_and_its_points_have_every_seed():
 
 
 def test_what_failed_once_is_not_recommended_and_the_command_makes_the_trial():
-    from boltzwalk.cli.typed import assigned, settings_of
+    from boltzwalk.recipes.lookup import assigned, settings_of
 
     study = tiny(TINY, "limit=1000", "learning_rate=1e-5")
     found = made_up(

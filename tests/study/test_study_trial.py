@@ -19,19 +19,12 @@ from boltzwalk.study import trial as trials
 from boltzwalk.study.folder import results, trial_folder
 from boltzwalk.study.measures import judge_for
 from boltzwalk.study.plan import gradients, planned
-from boltzwalk.study.result import (
-    BROKEN,
-    Result,
-    Rung,
-    add_rung,
-    read_results,
-    write_result,
-)
+from boltzwalk.study.result import BROKEN, Result, Rung, add_rung, read_results, write_result
 from boltzwalk.study.trial import Work, run_trial
 from boltzwalk.train.folder import read_rows, read_settings
-from boltzwalk.train.model import draw
+from boltzwalk.train.process import StopRequest
 from boltzwalk.train.run import open_run
-from boltzwalk.train.signals import StopRequest
+from boltzwalk.train.sampling import draw
 
 PLANTED = f"""
 recipe: digits

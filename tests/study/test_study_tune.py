@@ -10,7 +10,7 @@ import pytest
 from study_cases import TINY, run, tiny
 
 from boltzwalk.methods.generalized import Generalized
-from boltzwalk.methods.likelihood import MaximumLikelihood
+from boltzwalk.methods.maximum_likelihood import MaximumLikelihood
 from boltzwalk.recipes import RECIPES
 from boltzwalk.study import tune as tuning
 from boltzwalk.study.folder import prepare
@@ -20,8 +20,8 @@ from boltzwalk.study.propose import WORST, _worth, propose, proposed, tell
 from boltzwalk.study.result import Result, Rung
 from boltzwalk.study.tune import seconds, space, tune, tuning_study
 from boltzwalk.study.worker import Job, _work
+from boltzwalk.train.process import StopRequest
 from boltzwalk.train.run import open_run
-from boltzwalk.train.signals import StopRequest
 
 optuna = pytest.importorskip("optuna")
 
@@ -181,7 +181,7 @@ def test_tuning_ends_with_a_model_at_least_as_good_as_the_recipe(tmp_path, few):
     study = tuning_study("digits", SMALL)
     first = next(o for o in outcomes(study, tmp_path / "s") if o.trial.name == found.trial)
     assert first.result.label == "finished"
-    from boltzwalk.recipes.chosen import chosen
+    from boltzwalk.recipes.lookup import chosen
 
     again = chosen("digits", [*SMALL, *found.changes])
     assert replace(again, threads=1, device="cpu", output=run_of.settings.output) == run_of.settings

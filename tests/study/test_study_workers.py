@@ -17,13 +17,13 @@ from boltzwalk.study.manage import conduct
 from boltzwalk.study.plan import planned
 from boltzwalk.study.result import read_results
 from boltzwalk.study.worker import Job, work
-from boltzwalk.train.signals import StopRequest
+from boltzwalk.train.process import StopRequest
 
 PROGRAM = """
 import sys
 from pathlib import Path
 from boltzwalk.study.worker import Job, work
-from boltzwalk.train.signals import StopRequest
+from boltzwalk.train.process import StopRequest
 folder = Path(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
@@ -102,7 +102,7 @@ def test_a_study_survives_the_killing_of_its_workers(tmp_path):
         "from boltzwalk.study.folder import open_study\n"
         "from boltzwalk.study.manage import conduct\n"
         "from boltzwalk.study.worker import Job\n"
-        "from boltzwalk.train.signals import StopRequest\n"
+        "from boltzwalk.train.process import StopRequest\n"
         "if __name__ == '__main__':\n"
         "    folder = Path(sys.argv[1])\n"
         "    conduct(open_study(folder), Job(folder), 2, StopRequest())\n"

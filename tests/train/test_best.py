@@ -11,13 +11,13 @@ from boltzwalk.bases.flow_energy import FlowEnergy
 from boltzwalk.data import Toy
 from boltzwalk.energies import Multilayer, NetworkEnergy
 from boltzwalk.methods.contrastive import Contrastive
-from boltzwalk.methods.likelihood import MaximumLikelihood
+from boltzwalk.methods.maximum_likelihood import MaximumLikelihood
+from boltzwalk.settings.optimizers import Adam
+from boltzwalk.settings.settings import Output, Settings, resolve
 from boltzwalk.train.execute import execute
 from boltzwalk.train.folder import NLL, best_checkpoint, checkpoints, read_rows
-from boltzwalk.train.optimizers import Adam
+from boltzwalk.train.process import StopRequest
 from boltzwalk.train.run import open_run
-from boltzwalk.train.settings import Output, Settings, resolve
-from boltzwalk.train.signals import StopRequest
 
 # A rate at which few rows are learnt by heart within some updates.
 SETTINGS = resolve(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from boltzwalk.replay import Replay
+from boltzwalk.methods.replay import Replay
 from boltzwalk.train.checkpoint import (
     flatten,
     load_checkpoint,

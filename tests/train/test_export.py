@@ -14,11 +14,11 @@ from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import DataStart, NoiseStart
 from boltzwalk.rng import generator
-from boltzwalk.train import export
-from boltzwalk.train.export import write_samples
-from boltzwalk.train.model import draw
+from boltzwalk.settings.settings import Settings, resolve
+from boltzwalk.train import pictures as export
+from boltzwalk.train.pictures import write_samples
 from boltzwalk.train.run import start
-from boltzwalk.train.settings import Settings, resolve
+from boltzwalk.train.sampling import draw
 
 COLUMNS = ("a", "b,c", 'd "e"')
 CENTRES = np.array([0.0, 5000.0, -2e-4])

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from boltzwalk.train.optimizers import SGD, Adam, Schedule
+from boltzwalk.settings.optimizers import SGD, Adam, Schedule
 
 
 def test_schedule_by_hand():

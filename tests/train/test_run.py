@@ -20,16 +20,16 @@ from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.jarzynski import ExactStart, Jarzynski
 from boltzwalk.methods.starts import NoiseStart, ReplayStart
 from boltzwalk.rng import generator
+from boltzwalk.settings.optimizers import SGD, Adam, Schedule
+from boltzwalk.settings.settings import Output, Settings, resolve, to_yaml
 from boltzwalk.smc.witness import Witness
 from boltzwalk.train import folder as run_folder
 from boltzwalk.train.checkpoint import load_checkpoint, save_checkpoint
 from boltzwalk.train.execute import execute
-from boltzwalk.train.model import draw
-from boltzwalk.train.optimizers import SGD, Adam, Schedule
+from boltzwalk.train.folder import read_trace
+from boltzwalk.train.process import StopRequest
 from boltzwalk.train.run import open_run
-from boltzwalk.train.settings import Output, Settings, resolve, to_yaml
-from boltzwalk.train.signals import StopRequest
-from boltzwalk.train.trace import read_trace
+from boltzwalk.train.sampling import draw
 
 SMALL = resolve(
     Settings(
@@ -117,7 +117,7 @@ def test_killed_ten_times_it_ends_the_same(tmp_path):
     program = (
         "import sys; from pathlib import Path\n"
         "from boltzwalk.train.execute import execute\n"
-        "from boltzwalk.train.settings import from_yaml\n"
+        "from boltzwalk.settings.settings import from_yaml\n"
         "settings, folder = from_yaml(Path(sys.argv[1]).read_text()), Path(sys.argv[2])\n"
         "for done in execute(settings, folder): pass"
     )

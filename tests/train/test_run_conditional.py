@@ -9,25 +9,25 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from boltzwalk.bases import ConvolutionalEncoder, DenseEncoder, DenseGenerator, Vae
-from boltzwalk.bases.convolutional import Convolution
 from boltzwalk.cli import app
 from boltzwalk.completion import Plan, complete, held_out, judge, make_inputs
 from boltzwalk.data import Digits, Modes, Toy
 from boltzwalk.energies import Multilayer, NetworkEnergy
-from boltzwalk.evaluation.drawn import draw_many
 from boltzwalk.evaluation.evaluate import PARTS, evaluate
 from boltzwalk.evaluation.evaluate import Plan as Judging
+from boltzwalk.evaluation.samples import draw_many
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.condition import Classes, Unconditional, Visible
 from boltzwalk.methods.variational import Variational
+from boltzwalk.networks.convolutional import Convolution
 from boltzwalk.rng import generator
+from boltzwalk.settings.optimizers import Adam
+from boltzwalk.settings.settings import Output, Settings, from_yaml, resolve, to_yaml
 from boltzwalk.train import folder as run_folder
 from boltzwalk.train.execute import execute
-from boltzwalk.train.model import draw, proposals
-from boltzwalk.train.optimizers import Adam
+from boltzwalk.train.process import StopRequest
 from boltzwalk.train.run import open_run, start
-from boltzwalk.train.settings import Output, Settings, from_yaml, resolve, to_yaml
-from boltzwalk.train.signals import StopRequest
+from boltzwalk.train.sampling import draw, proposals
 
 VAE = Vae(DenseEncoder((12,)), DenseGenerator((12,)), 3)
 SUMMARY = ConvolutionalEncoder((Convolution(4),))

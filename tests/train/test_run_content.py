@@ -14,13 +14,12 @@ from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.jarzynski import ExactStart, Jarzynski
 from boltzwalk.methods.starts import NoiseStart, ReplayStart
 from boltzwalk.rng import generator
+from boltzwalk.settings.settings import Output, Settings, resolve
 from boltzwalk.train import execute as executing
 from boltzwalk.train.execute import execute
-from boltzwalk.train.folder import FAILURE, checkpoints, read_rows
-from boltzwalk.train.model import available, move, weighted_walkers
+from boltzwalk.train.folder import FAILURE, checkpoints, read_rows, read_trace
 from boltzwalk.train.run import content, open_run, start
-from boltzwalk.train.settings import Output, Settings, resolve
-from boltzwalk.train.trace import read_trace
+from boltzwalk.train.sampling import available, move, weighted_walkers
 from boltzwalk.walkers import evaluate
 
 SMALL = resolve(

@@ -11,17 +11,17 @@ from boltzwalk.energies import Multilayer, NetworkEnergy
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.generalized import Generalized
 from boltzwalk.rng import generator
+from boltzwalk.settings.optimizers import Adam, Schedule
+from boltzwalk.settings.settings import Output, Settings, from_yaml, resolve, to_yaml
 from boltzwalk.smc.witness import Witness
 from boltzwalk.train import folder as run_folder
 from boltzwalk.train.checkpoint import load_checkpoint
 from boltzwalk.train.execute import execute
-from boltzwalk.train.export import write_samples
-from boltzwalk.train.model import draw, proposals
-from boltzwalk.train.optimizers import Adam, Schedule
+from boltzwalk.train.folder import read_trace
+from boltzwalk.train.pictures import write_samples
+from boltzwalk.train.process import StopRequest
 from boltzwalk.train.run import open_run, start
-from boltzwalk.train.settings import Output, Settings, from_yaml, resolve, to_yaml
-from boltzwalk.train.signals import StopRequest
-from boltzwalk.train.trace import read_trace
+from boltzwalk.train.sampling import draw, proposals
 
 METHOD = Generalized(
     Generator(DenseGenerator((12,)), 3),

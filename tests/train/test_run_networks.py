@@ -13,16 +13,16 @@ from boltzwalk.kernels import ULA, Descent
 from boltzwalk.methods.cooperative import Cooperative
 from boltzwalk.methods.variational import Variational
 from boltzwalk.rng import generator
+from boltzwalk.settings.optimizers import SGD, Adam, Schedule
+from boltzwalk.settings.settings import Output, Settings, from_yaml, resolve, to_yaml
 from boltzwalk.smc.witness import Witness
 from boltzwalk.train import folder as run_folder
 from boltzwalk.train.checkpoint import load_checkpoint
 from boltzwalk.train.execute import execute, updates
-from boltzwalk.train.model import draw
-from boltzwalk.train.optimizers import SGD, Adam, Schedule
+from boltzwalk.train.folder import read_trace
+from boltzwalk.train.process import StopRequest
 from boltzwalk.train.run import open_run, start
-from boltzwalk.train.settings import Output, Settings, from_yaml, resolve, to_yaml
-from boltzwalk.train.signals import StopRequest
-from boltzwalk.train.trace import read_trace
+from boltzwalk.train.sampling import draw
 
 COOPERATIVE = Cooperative(
     Generator(DenseGenerator((12,)), 3),

@@ -3,8 +3,7 @@
 import numpy as np
 import torch
 
-from boltzwalk.train.folder import read_rows
-from boltzwalk.train.trace import Recorder, read_trace
+from boltzwalk.train.folder import Recorder, read_rows, read_trace
 
 
 def info(gap, **more):

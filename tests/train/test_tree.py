@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from boltzwalk.kernels import HMC, ULA
 from boltzwalk.methods.starts import NoiseStart
 from boltzwalk.recipes import RECIPES
-from boltzwalk.train.settings import Settings, from_yaml, to_yaml
-from boltzwalk.train.tree import differences, from_tree, override, to_tree
+from boltzwalk.settings.settings import Settings, from_yaml, to_yaml
+from boltzwalk.settings.tree import differences, from_tree, override, to_tree
 
 
 @dataclass(frozen=True)

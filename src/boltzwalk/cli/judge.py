@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..errors import errors
-from .options import Debug, Device, Quiet, Seed, Trained, app, run_folder
+from .errors import Debug, Device, Quiet, Seed, Trained, app, errors, run_folder
 
 __all__ = ["classifier", "evaluate", "recipes", "report", "version"]
 
@@ -57,11 +56,11 @@ def evaluate(
     What was judged before is not computed again. `boltzwalk report` shows it.
     """
     with errors(debug):
-        from ..diagnostics.long_run import LongRun
+        from ..evaluation.cache import lines, write_evaluation
         from ..evaluation.evaluate import PARTS, Plan, evaluated
         from ..evaluation.evaluate import evaluate as judged
         from ..evaluation.likelihood import Effort
-        from ..evaluation.write import lines, write_evaluation
+        from ..evaluation.long_run import LongRun
         from ..smc.log_z import Annealing
         from ..train.run import open_run
 

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import INTERRUPTED, errors
-from ..train.signals import stop_on_signal
-from .options import Debug, Quiet, Runs, app
-from .typed import assigned, title
+from ..recipes.lookup import assigned, title
+from ..train.process import stop_on_signal
+from .errors import INTERRUPTED, Debug, Quiet, Runs, app, errors
 
 if TYPE_CHECKING:
     from ..study.spec import Study

@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import INTERRUPTED, errors
+from ..recipes.lookup import assigned, settings_of, title
+from ..train.process import StopRequest, stop_on_signal
 from ..train.progress import shown
-from ..train.signals import StopRequest, stop_on_signal
-from .options import Debug, Folder, Quiet, Runs, app
-from .typed import assigned, settings_of, title
+from .errors import INTERRUPTED, Debug, Folder, Quiet, Runs, app, errors
 
 if TYPE_CHECKING:
+    from ..settings.settings import Settings
     from ..train.run import Run
-    from ..train.settings import Settings
 
 __all__ = ["resume", "train"]
 
@@ -70,7 +69,7 @@ def train(
         folder = runs / (name or title(recipe))
         settings = settings_of(recipe, [*_begun_with(folder), *assignments])
         if dry_run:
-            from ..train.settings import to_yaml
+            from ..settings.settings import to_yaml
 
             typer.echo(to_yaml(settings), nl=False)
             return
@@ -101,9 +100,9 @@ def resume(
 ) -> None:
     """Go on with a run that was stopped, bit for bit as if it had not been."""
     with errors(debug), stop_on_signal() as stop:
+        from ..settings.settings import Settings, resolve
+        from ..settings.tree import from_tree, override, to_tree
         from ..train.folder import change, read_settings
-        from ..train.settings import Settings, resolve
-        from ..train.tree import from_tree, override, to_tree
 
         given = [] if device is None else [f"device={device}"]
         tree = to_tree(read_settings(folder))
@@ -135,8 +134,7 @@ def _train_all(groups: list[list[tuple[Settings, Path]]], quiet: bool, stop: Sto
 def _table(groups: list[list[tuple[Settings, Path]]]) -> str:
     """The table of finished runs that suits what they learnt."""
     from ..bases.flow_energy import FlowEnergy
-    from ..report.beside import table_beside
-    from ..report.densities import table_of_densities
+    from ..report.tables import table_beside, table_of_densities
 
     if isinstance(groups[0][0][0].energy, FlowEnergy):
         return table_of_densities([[folder for _, folder in group] for group in groups])
@@ -193,8 +191,8 @@ def _beside(
     from dataclasses import replace
 
     from ..recipes import BESIDE, RECIPES
-    from ..train.settings import Settings, resolve
-    from ..train.tree import from_tree, override, to_tree
+    from ..settings.settings import Settings, resolve
+    from ..settings.tree import from_tree, override, to_tree
 
     found = []
     for other in BESIDE.get(recipe, ()):

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import errors
-from .options import Debug, Device, Seed, Steps, Trained, app, run_folder
+from .errors import Debug, Device, Seed, Steps, Trained, app, errors, run_folder
 
 if TYPE_CHECKING:
     import torch
@@ -59,7 +58,7 @@ def sample(
 ) -> None:
     """Draw samples from a trained model, by the sampler it was trained with."""
     with errors(debug):
-        from ..train.export import write_samples
+        from ..train.pictures import write_samples
         from ..train.run import open_run
 
         run = open_run(folder, device)
@@ -73,7 +72,7 @@ def sample(
 
 def _turning_point(run: Run, steps: int, seed: int) -> int:
     """The steps after which latent chains are best; says how good they are on their way."""
-    from ..evaluation.turning import turning
+    from ..evaluation.early_stopping import turning
     from ..rng import generator
 
     found = turning(run, generator(seed, "turning", 0, run.settings.device), steps)
@@ -113,8 +112,8 @@ def score(
     with errors(debug):
         from ..evaluation.score import read_for, score_rows, write_scores
         from ..rng import generator
-        from ..train.model import refuse_conditions
         from ..train.run import open_run
+        from ..train.sampling import refuse_conditions
 
         run = open_run(folder, device)
         refuse_conditions(run, "a score")

@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..bases.latent import LatentEnergy
-from ..energies.energy import Energy
+from ..energy import Energy
 from ..kernels import MALA, adapt_step_size
 from ..kernels import run as run_chain
 from ..methods.cooperative import Cooperative

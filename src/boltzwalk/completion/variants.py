@@ -36,9 +36,9 @@ from ..bases import ConditionalBase, GivenBase
 from ..energies.conditional import given
 from ..methods.condition import Classes, Visible, condition_of
 from ..methods.contrastive import Contrastive
-from ..methods.teaching import Teaching
-from ..train.model import move, moves_latents
+from ..methods.proposal_training import Teaching
 from ..train.run import Run
+from ..train.sampling import move, moves_latents
 from ..walkers import evaluate
 from .conditional import Conditional, Free, free_part
 from .inputs import Inputs

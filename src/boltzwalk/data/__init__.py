@@ -22,7 +22,7 @@ from .images import Images
 from .mnist import FashionMnist, Mnist
 from .modes import Modes
 from .tables import Table
-from .toys import Toy
+from .toy import Toy
 from .uci import Uci
 
 __all__ = [

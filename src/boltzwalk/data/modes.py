@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import torch
 
 from ..energies.analytic import GaussianMixture
-from .classes import whole_numbers
 from .dataset import Dataset
-from .parts import Part
+from .splits import Part, whole_numbers
 
 __all__ = ["Modes"]
 

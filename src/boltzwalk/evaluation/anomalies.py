@@ -23,14 +23,14 @@ import torch
 from torch import Tensor, nn
 
 from ..data import Cifar10, Dataset, Digits, FashionMnist, Mnist
-from ..data.foreign import from_grey, read_rows, through, to_grey
-from ..energies.energy import energy_and_grad
+from ..data.external import from_grey, read_rows, through, to_grey
+from ..energy import energy_and_grad
 from ..metrics.anomaly import auroc, false_positive_rate
-from ..train.model import own_energy
 from ..train.run import Run
-from .drawn import Drawn
+from ..train.sampling import own_energy
 from .measure import Measure, Part, refused
 from .quality import held_out_rows
+from .samples import Drawn
 
 __all__ = ["KNOWN", "anomalies", "judging_energy", "scores", "stamp"]
 

@@ -15,27 +15,25 @@ from typing import Any
 
 import torch
 
-from ..diagnostics.latent import latent_use
-from ..diagnostics.long_run import LongRun, run_long
-from ..diagnostics.partition import partition_finding
+from ..diagnostics.findings import latent_use, partition_finding
 from ..diagnostics.verdict import anatomy, verdict
 from ..methods.condition import Unconditional, Visible, condition_of
 from ..rng import generator
-from ..train.folder import FAILURE, read_rows
-from ..train.model import proposals
+from ..train.folder import FAILURE, read_rows, read_trace
 from ..train.run import Run, content
-from ..train.trace import read_trace
+from ..train.sampling import proposals
 from .anomalies import anomalies, stamp
 from .cache import recall, remembered
-from .drawn import Drawn, draw_many, finite_part
 from .features import Features, distance_to, features_for
 from .goodness import goodness
 from .likelihood import Effort, as_part, likelihood
+from .long_run import LongRun, run_long
 from .measure import Measure, Part, refused
 from .modes import modes
 from .partition import as_part as as_partition_part
 from .partition import partition
 from .quality import held_out_rows, quality
+from .samples import Drawn, draw_many, finite_part
 
 __all__ = ["PARTS", "Plan", "evaluate", "evaluated", "refusal"]
 

@@ -15,11 +15,11 @@ from ..data import Toy
 from ..energies.composed import Tempered
 from ..metrics.quadrature import divergences_in_the_plane
 from ..metrics.stein import stein_discrepancy
-from ..train.model import available, density_temperature, draw, own_energy
 from ..train.run import Run
-from .drawn import Drawn
+from ..train.sampling import available, density_temperature, draw, own_energy
 from .measure import Measure, Part, refused
 from .quality import held_out_rows
+from .samples import Drawn
 
 __all__ = ["goodness"]
 

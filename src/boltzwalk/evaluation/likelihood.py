@@ -23,14 +23,14 @@ import torch
 from torch import Tensor, nn
 
 from ..energies.composed import Tempered
-from ..energies.energy import Energy
+from ..energy import Energy
 from ..kernels import HMC, adapt_step_size
 from ..kernels import run as run_chain
+from ..smc.intervals import unbounded_rays
 from ..smc.log_z import Annealing, LogZ, estimate_log_z
-from ..smc.normalisable import unbounded_rays
-from ..train.held_out import unseen
-from ..train.model import available, density_temperature, draw, own_energy
+from ..train.execute import unseen
 from ..train.run import Run
+from ..train.sampling import available, density_temperature, draw, own_energy
 from ..walkers import evaluate
 from .measure import Measure, Part, refused
 

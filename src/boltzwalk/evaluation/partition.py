@@ -21,10 +21,10 @@ from typing import NamedTuple
 
 import torch
 
-from ..methods.bounds import log_partition
-from ..methods.turns import Turns
-from ..train.model import known_log_z
+from ..methods.alternation import Turns
+from ..methods.objectives import log_partition
 from ..train.run import Run
+from ..train.sampling import known_log_z
 from ..walkers import effective_sample_size
 from .measure import Measure, Part
 

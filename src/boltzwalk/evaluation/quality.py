@@ -19,9 +19,9 @@ from ..metrics.neighbours import manifold_overlap, memorisation
 from ..metrics.similarity import DistanceKernel, GaussianKernel, Similarity
 from ..metrics.two_sample import two_sample_test
 from ..metrics.wasserstein import exact, sliced
-from .drawn import Drawn
 from .features import Features
 from .measure import Measure, Part, refused
+from .samples import Drawn
 
 __all__ = ["Sides", "held_out_rows", "quality", "sides"]
 

@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.foreign import read_rows
+from ..data.external import read_rows
 from ..methods.generalized import Generalized
 from ..metrics.anomaly import percentile, threshold
-from ..train.model import density_temperature
 from ..train.run import Run
+from ..train.sampling import density_temperature
 from .anomalies import judging_energy, scores
 from .evaluate import evaluated
 from .quality import held_out_rows

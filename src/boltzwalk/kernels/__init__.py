@@ -18,12 +18,12 @@ Each has ``step(energy, walkers, rng) -> (walkers, info)`` and the target :math:
 :func:`run` makes K steps, :func:`adapt_step_size` finds a step size.
 """
 
+from ..kernel import Info, Kernel, accept, refuse_weights
 from .adaptation import adapt_step_size
 from .chain import ChainInfo, run
 from .descent import AdamDescent, Descent
 from .hamiltonian import HMC, leapfrog
 from .independence import Independence, NormalProposals, Proposal
-from .kernel import Info, Kernel, accept, refuse_weights
 from .kinetic import KineticLangevin
 from .langevin import MALA, ULA, log_ratio, noise_temperature, propose
 from .transport import Transport

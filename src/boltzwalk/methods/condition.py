@@ -18,14 +18,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..bases.conditional import build_conditional
-from ..bases.convolutional import Convolution, ConvolutionalEncoder
 from ..bases.flow_energy import FlowEnergy
 from ..bases.generator import EncoderSettings, Generator, Vae
-from ..data.boxes import NAMES, box, boxes_only, random_boxes
 from ..data.dataset import Dataset, Labelled
+from ..data.masks import NAMES, box, boxes_only, random_boxes
 from ..energies import Multilayer, NetworkEnergy
 from ..energies.conditional import ConditionalEnergy, joined_shape
 from ..energies.learnt_mixture import MixtureEnergy
+from ..networks.convolutional import Convolution, ConvolutionalEncoder
 
 __all__ = [
     "Classes",

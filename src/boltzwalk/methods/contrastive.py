@@ -21,11 +21,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..energies.energy import Energy
+from ..energy import Energy
 from ..kernels import HMC, MALA, ULA, AdamDescent, Descent, KineticLangevin, run
-from ..replay import Replay
+from ..kernels.chain import of_the_chain
 from ..walkers import Walkers, cat, evaluate
-from .diagnosis import of_the_chain
+from .replay import Replay
 from .starts import DataStart, NoiseStart, ReplayStart
 
 __all__ = ["Contrastive"]

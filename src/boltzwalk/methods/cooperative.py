@@ -39,7 +39,7 @@ from ..data.dataset import Labelled
 from ..kernels import HMC, MALA, ULA, AdamDescent, Descent, KineticLangevin, run
 from ..walkers import evaluate
 from .condition import Classes, Unconditional, Visible, build_base
-from .teaching import Teaching
+from .proposal_training import Teaching
 
 __all__ = ["Cooperative"]
 

@@ -31,9 +31,9 @@ from torch import Tensor
 
 from ..bases import Flow, Generator
 from ..kernels import ULA, Transport
-from .bounds import Objective
+from .alternation import Turns
 from .latents import LatentKernel, StepDecay
-from .turns import Turns
+from .objectives import Objective
 
 __all__ = ["Generalized"]
 

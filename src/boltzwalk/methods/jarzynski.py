@@ -36,13 +36,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from ..energies.energy import Energy
 from ..energies.exact import exact_samples
+from ..energy import Energy
 from ..kernels import HMC, MALA, ULA, refuse_weights, run
+from ..kernels.chain import out_of_range
 from ..smc.resampling import Scheme, ancestors, require_threshold, resample
 from ..smc.reweighting import Followed, follow, follow_attached, noise_floor, reweight
 from ..walkers import Walkers, cat, effective_sample_size, evaluate, log_mean_weight, put
-from .diagnosis import out_of_range
 from .starts import NoiseStart
 
 __all__ = ["ExactStart", "Jarzynski", "RelaxedStart", "Weighted"]

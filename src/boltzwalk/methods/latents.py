@@ -28,11 +28,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..bases.latent import LatentEnergy
-from ..energies.energy import Energy
+from ..energy import Energy
 from ..kernels import HMC, MALA, ULA, Kernel, KineticLangevin, NormalProposals, Transport
 from ..kernels import run as run_chain
 from ..walkers import Walkers, evaluate
-from .revision import Proposes
+from .proposal_training import Proposes
 
 __all__ = [
     "LatentKernel",

@@ -38,7 +38,7 @@ from ..bases.conditional import GivenBase
 from ..data.dataset import Labelled
 from ..kernels import HMC, MALA, ULA, AdamDescent, Descent, KineticLangevin
 from .condition import Classes, Unconditional, Visible, build_base
-from .teaching import Teaching
+from .proposal_training import Teaching
 
 __all__ = ["Variational"]
 

@@ -16,15 +16,13 @@ from ..diagnostics.oscillation import oscillation
 from ..evaluation.evaluate import PARTS, evaluated, refusal
 from ..evaluation.measure import Measure, Part
 from ..methods.condition import Classes, Visible, condition_of
+from ..settings.settings import to_yaml
 from ..train.checkpoint import write_atomically
-from ..train.folder import read_rows
-from ..train.held_out import unseen
+from ..train.execute import unseen
+from ..train.folder import read_rows, read_trace
 from ..train.pictures import picture
 from ..train.run import Run
-from ..train.settings import to_yaml
-from ..train.trace import read_trace
-from .figures import Curve, bars, curves, histograms
-from .strip import film, neighbours
+from .figures import Curve, bars, curves, film, histograms, neighbours
 from .summary import Number
 
 __all__ = [

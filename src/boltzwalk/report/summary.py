@@ -14,17 +14,17 @@ from ..completion import held_out as held_out_inputs
 from ..completion.judge import standard_error
 from ..completion.variants import Plan, usual_mask
 from ..data import Toy
-from ..diagnostics.latent import latent_use
-from ..diagnostics.partition import partition_finding
+from ..diagnostics.findings import latent_use, partition_finding
 from ..diagnostics.verdict import verdict
-from ..evaluation.shares import has_classes, mode_masses, target_shares
+from ..evaluation.modes import has_classes, mode_masses, target_shares
 from ..methods.condition import Unconditional, Visible, condition_of
 from ..metrics.classifier import classifier_for, judge_classes
 from ..metrics.quadrature import log_z_in_the_plane
 from ..rng import generator
-from ..train.folder import read_rows
-from ..train.held_out import unseen
-from ..train.model import (
+from ..train.execute import unseen
+from ..train.folder import read_rows, read_trace
+from ..train.run import Run
+from ..train.sampling import (
     available,
     density_temperature,
     draw,
@@ -32,8 +32,6 @@ from ..train.model import (
     own_energy,
     weighted_walkers,
 )
-from ..train.run import Run
-from ..train.trace import read_trace
 from ..walkers import effective_sample_size
 
 __all__ = ["Number", "summarise"]

@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from ..train.settings import Settings
-from ..train.tree import to_tree
+from ..settings.settings import Settings
+from ..settings.tree import to_tree
 from .spec import Axis
 
 __all__ = ["leaves", "level_of", "value_at"]

@@ -13,8 +13,8 @@ from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from ..train.settings import resolve
-from ..train.signals import StopRequest
+from ..settings.settings import resolve
+from ..train.process import StopRequest
 from .folder import prepare, results
 from .plan import drawn_levels, planned, trials_of
 from .result import Result, read_results

@@ -31,9 +31,9 @@ from ..evaluation.quality import held_out_rows
 from ..metrics.neighbours import nearest
 from ..metrics.quadrature import divergences_in_the_plane
 from ..rng import generator
-from ..train.held_out import unseen
-from ..train.model import available, draw, move, proposals
+from ..train.execute import unseen
 from ..train.run import Run
+from ..train.sampling import available, draw, move, proposals
 from ..walkers import evaluate
 from .spec import Measure
 

@@ -19,13 +19,13 @@ from torch import nn
 
 from ..methods.cooperative import Cooperative
 from ..methods.generalized import Generalized
-from ..methods.likelihood import MaximumLikelihood
-from ..methods.teaching import Teaching
+from ..methods.maximum_likelihood import MaximumLikelihood
+from ..methods.proposal_training import Teaching
 from ..methods.variational import Variational
-from ..recipes.chosen import chosen
+from ..recipes.lookup import chosen
 from ..rng import generator
-from ..train.settings import Output, Settings
-from ..train.tree import to_tree
+from ..settings.settings import Output, Settings
+from ..settings.tree import to_tree
 from .spec import Axis, Block, Level, Measure, Study
 
 __all__ = [

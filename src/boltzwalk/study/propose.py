@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..recipes.chosen import chosen
+from ..recipes.lookup import chosen
 from ..train.checkpoint import write_atomically
 from .claim import claim
 from .folder import claims

@@ -35,7 +35,7 @@ from typing import Any, Literal
 
 import yaml
 
-from ..train.tree import differences, from_tree
+from ..settings.tree import differences, from_tree
 
 __all__ = ["Axis", "Block", "Level", "Measure", "Study", "axes_of", "from_yaml", "to_yaml"]
 

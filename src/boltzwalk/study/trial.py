@@ -26,14 +26,13 @@ from torch import Tensor
 from ..data import Dataset
 from ..diagnostics.oscillation import oscillation, recent
 from ..diagnostics.verdict import Verdict, verdict
+from ..settings.settings import Settings, resolve
 from ..train import folder as run_folder
 from ..train.checkpoint import write_atomically
 from ..train.execute import Progress, execute
-from ..train.process import is_held
+from ..train.folder import Trace, read_trace
+from ..train.process import StopRequest, is_held
 from ..train.run import Run, open_run
-from ..train.settings import Settings, resolve
-from ..train.signals import StopRequest
-from ..train.trace import Trace, read_trace
 from .claim import Claim
 from .measures import Judge
 from .plan import Trial, gradients

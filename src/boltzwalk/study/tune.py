@@ -20,10 +20,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..recipes.chosen import chosen
+from ..recipes.lookup import chosen
+from ..settings.settings import Settings
+from ..train.process import StopRequest
 from ..train.run import open_run
-from ..train.settings import Settings
-from ..train.signals import StopRequest
 from .folder import results, trial_folder
 from .levels import leaves
 from .manage import conduct

@@ -16,10 +16,10 @@ from typing import Any, NoReturn
 
 from ..data import Dataset
 from ..rng import generator
+from ..settings.settings import Settings, resolve
 from ..train.execute import updates
-from ..train.model import draw
 from ..train.run import start
-from ..train.settings import Settings, resolve
+from ..train.sampling import draw
 from .levels import leaves as of
 from .plan import Trial, point_of
 

@@ -12,9 +12,8 @@ from pathlib import Path
 import torch
 
 from ..data import Dataset
-from ..train.process import keep_freed_memory
-from ..train.settings import resolve
-from ..train.signals import StopRequest
+from ..settings.settings import resolve
+from ..train.process import StopRequest, keep_freed_memory
 from .claim import claim, claimed, given_up, kept
 from .folder import claims, open_study, results, trial_folder
 from .measures import Judge, judge_for

@@ -103,7 +103,7 @@ def flatten(value: Any, prefix: str) -> dict[str, Tensor]:  # noqa: ANN401
     """Returns the tensors in nested dataclasses and tuples by dotted name; None has none.
 
     Example:
-        >>> from boltzwalk.replay import Replay
+        >>> from boltzwalk.methods.replay import Replay
         >>> flatten(Replay(torch.zeros(3, 2)), "state")
         {'state.x': tensor([[0., 0.], [0., 0.], [0., 0.]])}
     """

@@ -1,4 +1,4 @@
-"""The run folder: where a run keeps its settings, log, pictures and checkpoints.
+r"""The run folder: where a run keeps its settings, log, pictures and checkpoints.
 
 ::
 
@@ -13,6 +13,11 @@
       tensorboard/        the same rows as events, where TensorBoard is installed
       samples/            pictures of samples by update; samples.png is the last one
       checkpoints/        the newest ones, each a safetensors file
+
+The energy gap and the gradient size of every update: what diagnostics of a run are made from.
+
+The log has one row each so many updates; how a run swings from one update to the next shows only
+where none is left out. Values stay on their device until they are written, many at a time.
 """
 
 from __future__ import annotations
@@ -22,21 +27,26 @@ import os
 import platform
 import re
 import sys
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import yaml
+from torch import Tensor
 
+from ..settings.settings import Settings, carries_weights, from_yaml, to_yaml
+from ..settings.tree import differences, to_tree
 from .checkpoint import write_atomically
-from .settings import Settings, carries_weights, from_yaml, to_yaml
-from .tree import differences, to_tree
 
 __all__ = [
     "FAILURE",
     "NLL",
     "ROWS",
+    "Recorder",
+    "Trace",
     "append_row",
     "best_checkpoint",
     "change",
@@ -47,6 +57,7 @@ __all__ = [
     "prune",
     "read_rows",
     "read_settings",
+    "read_trace",
     "remove_temporaries",
     "truncate_rows",
 ]
@@ -245,3 +256,47 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+NAMES = ("energy_gap", "gradient_mean")
+
+
+class Trace(NamedTuple):
+    """What a run has been through, one value an update."""
+
+    energy_gap: np.ndarray  # d: the mean energy of data minus that of walkers, shape (T,)
+    gradient_mean: np.ndarray  # v: the mean size of the energy gradient along the chains, (T,)
+
+
+class Recorder:
+    """Collects the values of updates and appends them to a file.
+
+    Arguments:
+        path: The file, `trace.jsonl` in the run folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.kept: list[Tensor] = []
+
+    def add(self, info: Mapping[str, Tensor]) -> None:
+        """Keeps what an update says of itself; NaN where its method does not say it."""
+        missing = torch.full_like(info["loss"], torch.nan)
+        self.kept.append(torch.stack([info.get(name, missing).float() for name in NAMES]))
+
+    def write(self, update: int) -> None:
+        """Appends what was kept since the last time, up to this update, as one line."""
+        if self.kept:
+            columns = torch.stack(self.kept).T.cpu().tolist()
+            append_row(self.path, {"update": update, **dict(zip(NAMES, columns, strict=True))})
+            self.kept = []
+
+
+def read_trace(folder: Path) -> Trace:
+    """Returns the trace of a run; empty arrays where there is none.
+
+    Arguments:
+        folder: The run folder.
+    """
+    rows = read_rows(folder / "trace.jsonl")
+    return Trace(*(np.array([v for row in rows for v in row[name]]) for name in NAMES))

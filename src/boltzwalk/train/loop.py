@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from ..energies.spectral import power_iteration
+from ..networks.spectral import power_iteration
 from ..rng import generator
 from ..walkers import Walkers
 

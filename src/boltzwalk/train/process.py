@@ -1,4 +1,7 @@
-"""What a process that trains should set and hold: its memory, its folder."""
+r"""What a process that trains should set and hold: its memory, its folder.
+
+A request to stop, from Ctrl-C or SIGTERM; light, so that it is there before PyTorch is.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,24 @@ import ctypes
 import fcntl
 import platform
 import resource
+import signal
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import torch
 
-__all__ = ["is_held", "keep_freed_memory", "only_process", "peak_memory"]
+__all__ = [
+    "StopRequest",
+    "is_held",
+    "keep_freed_memory",
+    "only_process",
+    "peak_memory",
+    "stop_on_signal",
+]
 
 
 def keep_freed_memory() -> bool:
@@ -75,3 +87,30 @@ def only_process(folder: Path) -> Iterator[None]:
         except OSError as error:  # some network file systems have no locks
             warnings.warn(f"{folder} cannot be locked ({error.strerror})", stacklevel=3)
         yield
+
+
+class StopRequest:
+    """Whether somebody has asked the process to stop."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[StopRequest]:
+    """Turns the first Ctrl-C or SIGTERM into a request; the second one interrupts at once."""
+    request = StopRequest()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if request.asked:
+            raise KeyboardInterrupt
+        request.asked = True
+        print("\nstopping after this update; again to stop at once", file=sys.stderr, flush=True)
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, ask) for number in numbers]
+    try:
+        yield request
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ..settings.settings import Settings
     from .execute import Progress
-    from .settings import Settings
 
 __all__ = ["brief", "shown"]
 

@@ -15,10 +15,12 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..data import Dataset
-from ..energies.energy import refuse_coupled_layers
+from ..energy import refuse_coupled_layers
 from ..methods.condition import build_energy, condition_of
-from ..replay import Replay
+from ..methods.replay import Replay
 from ..rng import generator
+from ..settings.settings import Settings, carries_weights, from_yaml, resolve, to_yaml
+from ..settings.tree import differences, to_tree
 from ..walkers import Walkers
 from . import folder as run_folder
 from .checkpoint import (
@@ -30,8 +32,6 @@ from .checkpoint import (
     unflatten,
 )
 from .process import keep_freed_memory
-from .settings import Settings, carries_weights, from_yaml, resolve, to_yaml
-from .tree import differences, to_tree
 
 __all__ = [
     "Run",
