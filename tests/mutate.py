@@ -33,10 +33,12 @@ from typing import NamedTuple
 from mutation import operators, patterns, source
 
 AROUND = 6
-"""Test files of other rooms, at most, that run because they name the damaged module."""
+"""Test files of other rooms, at most, that run because they name what is damaged.
 
-WITHOUT = {"claims", "browser", "end_to_end", "mutation"}
-"""Folders of tests that take minutes."""
+Three times as many for a room without tests of its own."""
+
+WITHOUT = {"claims", "browser", "end_to_end", "test_docs.py", "test_mutants.py"}
+"""Tests that take minutes, and the one that reads the text of the package."""
 
 
 class Mutant(NamedTuple):
@@ -89,18 +91,25 @@ def texts() -> dict[str, str]:
 
 def relevant_tests(mutant: Mutant) -> list[str]:
     """What to run: those that know the damaged function best come first."""
-    room, stem = source.room(mutant.module), Path(mutant.module).stem
-    name = mutant.function.split(".")[0]
-    named = re.compile(rf"\b{re.escape(name)}\b|\b{room}\.{stem}\b|import {stem}\b")
+    room, name = source.room(mutant.module), mutant.function.split(".")[0]
+    public = [name for name, _ in source.definitions(source.modules()[mutant.module])]
+    public = [name for name in public if not name.startswith("_") and "." not in name]
+    words = [name] if name in public and room != source.TOP else public
+    dotted = "boltzwalk." + mutant.module.removesuffix(".py").replace("/", ".")
+    named = re.compile(rf"\b({'|'.join(map(re.escape, [dotted, *words]))})\b")
     mentions = {path: len(named.findall(text)) for path, text in texts().items()}
-    folder = "tests" if room == source.TOP else f"tests/{room}"
-    inside = [path for path in mentions if str(Path(path).parent) == folder]
+    inside = [path for path in mentions if str(Path(path).parent) == f"tests/{room}"]
     inside.sort(key=lambda path: -mentions[path])
     outside = [path for path in mentions if path not in inside and mentions[path]]
     outside.sort(key=lambda path: -mentions[path])
     first = [path for path in inside if mentions[path]]
     last = [path for path in inside if not mentions[path]]
-    return [f"src/boltzwalk/{mutant.module}", *first, *outside[:AROUND], *last]
+    return [
+        f"src/boltzwalk/{mutant.module}",
+        *first,
+        *outside[: AROUND if inside else 3 * AROUND],
+        *last,
+    ]
 
 
 def copy_project(folder: Path) -> None:
