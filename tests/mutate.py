@@ -20,12 +20,12 @@ import json
 import os
 import random
 import re
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import time
 import traceback
 from pathlib import Path
 from typing import NamedTuple
@@ -49,14 +49,6 @@ class Mutant(NamedTuple):
     module: str
     function: str
     text: str
-
-
-class Running(NamedTuple):
-    """A process that tests a mutant in its own copy of the project."""
-
-    mutant: Mutant
-    folder: Path
-    deadline: float
 
 
 def domain_mutants(room: str, only: str) -> list[Mutant]:
@@ -122,24 +114,24 @@ def copy_project(folder: Path) -> None:
             shutil.copyfile(source.ROOT / name, folder / name)
 
 
-class FirstFailure:
-    """Plugin of pytest that remembers the first test that fails."""
+class Failures:
+    """Plugin of pytest that lists the tests that fail."""
 
     def __init__(self) -> None:
-        self.name = ""
+        self.names: list[str] = []
 
     def pytest_runtest_logreport(self, report: object) -> None:
-        if report.failed and not self.name:
-            self.name = report.nodeid
+        if report.failed:
+            self.names.append(report.nodeid)
 
 
-def start(folder: Path, tests: list[str]) -> int:
-    """Forks a process that runs the tests in the folder, and returns its number."""
+def start(folder: Path, arguments: list[str], seconds: int) -> int:
+    """Forks a process that runs pytest in the folder, and returns its number."""
     child = os.fork()
     if child == 0:
         try:  # whatever happens, the child ends here and not in the loop of its parent
-            os.setsid()
-            _test(folder, tests)
+            resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+            _test(folder, arguments)
         except BaseException:
             traceback.print_exc()
         finally:
@@ -147,86 +139,87 @@ def start(folder: Path, tests: list[str]) -> int:
     return child
 
 
-def _test(folder: Path, tests: list[str]) -> None:
-    """Runs the tests in this process, with the damaged package in front of the path."""
+def _test(folder: Path, arguments: list[str]) -> None:
+    """Runs pytest in this process, with the damaged package in front of the path."""
     output = os.open(folder / "output.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.chdir(folder)
     sys.path[0] = str(folder / "src")
     os.environ["PYTHONPATH"] = sys.path[0]
+    sys.dont_write_bytecode = False
     import pytest
 
     without = [f"-pno:{plugin}" for plugin in ("cacheprovider", "hypothesispytest", "xdist")]
-    first = FirstFailure()
-    code = int(pytest.main(["-x", "-q", "--tb=line", *without, *tests], plugins=[first]))
+    failures = Failures()
+    code = int(pytest.main(["-q", "--tb=line", *without, *arguments], plugins=[failures]))
     loaded = Path(sys.modules["boltzwalk"].__file__ or "").resolve()
     assert loaded.is_relative_to(folder.resolve()), loaded
-    (folder / "result.json").write_text(json.dumps([code, first.name]))
+    (folder / "result.json").write_text(json.dumps([code, failures.names]))
 
 
-@functools.cache
-def passes_undamaged(undamaged: Path, test: str) -> bool:
-    """Whether a test passes where nothing is damaged."""
-    os.waitpid(start(undamaged, [test]), 0)
-    return json.loads((undamaged / "result.json").read_text())[0] == 0
-
-
-def verdict(folder: Path, undamaged: Path) -> str:
-    """What the tests say of a mutant: "killed by ...", "SURVIVED" or "BROKEN ..."."""
+def verdict(folder: Path, status: int) -> str:
+    """What became of a mutant: "killed by ...", "SURVIVED", "TIMEOUT" or "BROKEN ..."."""
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL):
+        return "TIMEOUT"
     output = (folder / "output.txt").read_text()
     if not (folder / "result.json").exists():
         return f"BROKEN: the process ended\n{output[-2000:]}"
-    code, first = json.loads((folder / "result.json").read_text())
+    code, failures = json.loads((folder / "result.json").read_text())
     if code == 0:
         return "SURVIVED"
-    if first and not passes_undamaged(undamaged, first.split("[")[0]):
-        return f"BROKEN: {first} fails without any damage"
-    if first:
-        return f"killed by {first}"
+    if failures:
+        return f"killed by {failures[0]}"
     if "rror" in output:
         return "killed by the import of the package"
     return f"BROKEN: pytest exits with {code}\n{output[-2000:]}"
 
 
-def judge(mutants: list[Mutant], jobs: int, seconds: float) -> list[tuple[Mutant, str]]:
+def failing_undamaged(undamaged: Path, tests: list[str]) -> set[str]:
+    """Those of the tests that fail where nothing is damaged."""
+    files = sorted({test.split("[")[0] for test in tests})
+    if files:
+        os.waitpid(start(undamaged, files, 3600), 0)
+        return set(json.loads((undamaged / "result.json").read_text())[1])
+    return set()
+
+
+def judge(mutants: list[Mutant], jobs: int, seconds: int) -> list[tuple[Mutant, str]]:
     """Tests the mutants, several at a time, and prints each verdict."""
-    running: dict[int, Running] = {}
+    running: dict[int, tuple[Mutant, Path]] = {}
     waiting, verdicts = mutants[::-1], []
     with tempfile.TemporaryDirectory(prefix="mutate-") as name:
         undamaged = Path(name) / "undamaged"
         copy_project(undamaged)
+        os.waitpid(start(undamaged, ["--collect-only", "tests"], 600), 0)  # compiles all once
         while waiting or running:
-            while waiting and len(running) < jobs:
+            if waiting and len(running) < jobs:
                 mutant, folder = waiting.pop(), Path(name) / str(len(waiting))
-                shutil.copytree(undamaged, folder, ignore=shutil.ignore_patterns("*.json"))
+                shutil.copytree(undamaged, folder, ignore=shutil.ignore_patterns("result.json"))
                 (folder / "src" / "boltzwalk" / mutant.module).write_text(mutant.text)
-                pid = start(folder, relevant_tests(mutant))
-                running[pid] = Running(mutant, folder, time.monotonic() + seconds)
-            time.sleep(0.1)
-            for pid, job in list(running.items()):
-                late = time.monotonic() > job.deadline
-                if late:
-                    os.killpg(pid, signal.SIGKILL)
-                if os.waitpid(pid, 0 if late else os.WNOHANG)[0]:
-                    says = "TIMEOUT" if late else verdict(job.folder, undamaged)
-                    verdicts.append((job.mutant, says))
-                    print(f"{len(verdicts):3d} {job.mutant.title}\n    {says}", flush=True)
-                    shutil.rmtree(job.folder)
-                    del running[pid]
-    return verdicts
+                running[start(folder, ["-x", *relevant_tests(mutant)], seconds)] = mutant, folder
+                continue
+            pid, status = os.wait()
+            mutant, folder = running.pop(pid)
+            words = verdict(folder, status)
+            verdicts.append((mutant, words))
+            print(f"{len(verdicts):3d} {mutant.title}\n    {words}", flush=True)
+            shutil.rmtree(folder)
+        killers = [words.removeprefix("killed by ") for _, words in verdicts if "::" in words]
+        wrong = {f"killed by {test}" for test in failing_undamaged(undamaged, killers)}
+    return [(m, f"BROKEN: undamaged too, {w}" if w in wrong else w) for m, w in verdicts]
 
 
 def report(verdicts: list[tuple[Mutant, str]]) -> int:
     """Prints the counts by room and those that are not killed; returns the exit code."""
-    counts = collections.Counter((source.room(m.module), says.split()[0]) for m, says in verdicts)
+    counts = collections.Counter((source.room(m.module), words.split()[0]) for m, words in verdicts)
     print("\nroom           killed survived timeout broken")
     for room in sorted({room for room, _ in counts}):
         row = [counts[room, word] for word in ("killed", "SURVIVED", "TIMEOUT", "BROKEN:")]
         print(f"{room:14s} {row[0]:6d} {row[1]:8d} {row[2]:7d} {row[3]:6d}")
-    for mutant, says in verdicts:
-        if not says.startswith("killed"):
-            print(f"{says.split()[0]:8s} {mutant.sort} {mutant.title}")
+    for mutant, words in verdicts:
+        if not words.startswith("killed"):
+            print(f"{words.split()[0]:8s} {mutant.sort} {mutant.title}")
     return int(any(m.sort == "domain" and not v.startswith("killed") for m, v in verdicts))
 
 
@@ -252,7 +245,7 @@ def main() -> int:
     parser.add_argument("--domain", type=int, help="domain mutants, drawn at random (all)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the samples (0)")
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time (1)")
-    parser.add_argument("--seconds", type=float, default=300, help="limit for each mutant (300)")
+    parser.add_argument("--seconds", type=int, default=300, help="processor time for each (300)")
     args = parser.parse_args()
     domain = domain_mutants(args.room, args.only)
     if args.domain is not None and args.domain < len(domain):
