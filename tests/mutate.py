@@ -41,6 +41,20 @@ WITHOUT = {"claims", "browser", "end_to_end", "test_docs.py", "test_mutants.py"}
 """Tests that take minutes, and the one that reads the text of the package."""
 
 
+LIBRARIES = (
+    "beartype",
+    "matplotlib.pyplot",
+    "pydantic",
+    "safetensors.torch",
+    "scipy.stats",
+    "sklearn.neural_network",
+    "typer",
+    "yaml",
+    "zuko",
+)
+"""Imported once; none that is a plugin of pytest."""
+
+
 class Mutant(NamedTuple):
     """A damaged module and the words for it."""
 
@@ -231,7 +245,7 @@ def load_libraries() -> None:
     torch.testing.assert_close(torch.func.grad(torch.square)(torch.ones(())), torch.tensor(2.0))
     torch.distributions.Normal(0.0, 1.0)
     torch.optim.Adam([torch.zeros(1, requires_grad=True)])
-    for name in ("sklearn.neural_network", "scipy.stats", "matplotlib.pyplot", "pydantic"):
+    for name in LIBRARIES:
         importlib.import_module(name)
     torch.set_num_threads(1)  # a fork of a process with threads may hang
 
@@ -242,7 +256,7 @@ def main() -> int:
     parser.add_argument("--room", default="", help="mutants of one folder of the package alone")
     parser.add_argument("--only", default="", help="those whose title contains this text")
     parser.add_argument("--sample", type=int, default=60, help="sites of operators (60)")
-    parser.add_argument("--domain", type=int, help="domain mutants, drawn at random (all)")
+    parser.add_argument("--domain", type=int, help="domain mutants, at random (all)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the samples (0)")
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time (1)")
     parser.add_argument("--seconds", type=int, default=300, help="processor time for each (300)")

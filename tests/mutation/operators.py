@@ -1,9 +1,9 @@
-"""Arithmetic mutants: small changes of the syntax that are enumerated over the whole package.
+"""Arithmetic mutants: small changes of the syntax that are enumerated over all modules.
 
 An operator changes one node: `+` to `-`, `<` to `<=`, `and` to `or`, 0 to 1, `min` to `max`; it
 drops a term, a factor, a minus, a power, a `.detach()`, a statement; it fixes a condition. Left
 alone is what no test can or should notice: annotations, docstrings, decorators, messages, errors,
-the look of figures.
+the style of figures.
 """
 
 import ast
@@ -49,7 +49,7 @@ SWAPPED = {a: b for pair in PAIRS for a, b in (pair, pair[::-1])}
 BUILTINS = {"min", "max", "all", "any"}
 DROPPED = {"detach", "clone"}
 MESSAGES = {"print", "echo", "secho", "warn", "debug", "info", "warning", "isinstance", "Option"}
-LOOK = {
+STYLE = {
     "figsize",
     "dpi",
     "fontsize",
@@ -179,7 +179,7 @@ def skipped(node: ast.AST) -> bool:
         case ast.Expr(value=ast.Constant()) | ast.keyword(arg="stacklevel"):
             return True
         case ast.keyword(arg=name):
-            return name in LOOK
+            return name in STYLE
         case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
             return name in MESSAGES
         case ast.FunctionDef(name=name) | ast.If(test=ast.Name(id=name)):

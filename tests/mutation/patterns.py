@@ -5,7 +5,7 @@
     [MALA.step]
     ratio without the temperature: log_ratio(..., self.temperature) -> log_ratio(...)
 
-The name is looked up in the whole package: a file may move. A longer entry goes on in lines that
+The name is looked up in all modules: a file may move. A longer entry goes on in lines that
 begin with four spaces. A pattern is Python, in which
 
 * a name (`old`) matches any variable or attribute, the same at each place where it occurs;
