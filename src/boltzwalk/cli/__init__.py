@@ -8,6 +8,7 @@ import warnings
 from .errors import app
 
 # isort: off
+from . import train, study, use, judge  # noqa: F401 (the order of the commands in --help)
 # isort: on
 
 __all__ = ["app", "main"]
