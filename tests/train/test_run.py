@@ -125,11 +125,9 @@ def test_killed_ten_times_it_ends_the_same(tmp_path):
     while killed < 10:
         process = subprocess.Popen([sys.executable, "-c", program, path, tmp_path / "parts"])
         before = run_folder.checkpoints(tmp_path / "parts")
-        deadline = time.monotonic() + 60
         # Wait until it has saved something new, then a random moment, so that every life counts.
         while run_folder.checkpoints(tmp_path / "parts")[:1] == before[:1]:
             assert process.poll() is None, "the run ended before it could be killed ten times"
-            assert time.monotonic() < deadline
             time.sleep(0.002)
         time.sleep(chance.uniform(0, 0.1))
         process.send_signal(signal.SIGKILL)
