@@ -21,12 +21,13 @@ from machine import describe
 from torch import nn
 from turns import answer, take_turns
 
-from boltzwalk.bases import learning, published, vae_loss
+from boltzwalk.bases import learning, vae_loss
 from boltzwalk.energies import NetworkEnergy
-from boltzwalk.energies.published import short_run
 from boltzwalk.kernels import Descent, run
 from boltzwalk.methods.variational import Variational
-from boltzwalk.train.process import keep_freed_memory
+from boltzwalk.networks import published_bases as published
+from boltzwalk.networks.published_energies import short_run
+from boltzwalk.training.process import keep_freed_memory
 from boltzwalk.walkers import evaluate
 
 ROUNDS, EACH, STEPS, CHAINS, EVENT, LATENT = 5, 3, 15, 64, (1, 28, 28), 32

@@ -17,10 +17,10 @@ from typing import Any
 import torch
 
 from boltzwalk.data import Dataset, Digits, Mnist
-from boltzwalk.evaluation.drawn import Drawn
 from boltzwalk.evaluation.features import Features, features_for
 from boltzwalk.evaluation.modes import modes
 from boltzwalk.evaluation.quality import MEASURES, sides
+from boltzwalk.evaluation.samples import Drawn
 
 SETS = {"digits": Digits, "mnist": Mnist}
 

@@ -22,14 +22,14 @@ from torch import Tensor, nn
 from torch.nn.utils import spectral_norm
 from turns import answer, take_turns
 
-from boltzwalk.bases import published as bases
-from boltzwalk.bases.frozen import frozen
 from boltzwalk.bases.latent import LatentEnergy
 from boltzwalk.energies import NetworkEnergy
-from boltzwalk.energies import published as energies
 from boltzwalk.kernels import ULA, run
+from boltzwalk.networks import published_bases as bases
+from boltzwalk.networks import published_energies as energies
+from boltzwalk.networks.frozen import frozen
 from boltzwalk.recipes import RECIPES
-from boltzwalk.train.process import keep_freed_memory
+from boltzwalk.training.process import keep_freed_memory
 from boltzwalk.walkers import evaluate
 
 ROUNDS, CHAINS, STEP = 5, 64, 1e-4

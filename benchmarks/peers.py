@@ -82,12 +82,12 @@ def _boltzwalk(case_name: str, algorithm: str, training_steps: int, bfloat16: bo
     """Our own kernels, as a training run drives them."""
     from boltzwalk.energies import Multilayer
     from boltzwalk.energies.analytic import GaussianMixture
-    from boltzwalk.energies.published import jarzynski_mnist, short_run
     from boltzwalk.kernels import HMC, MALA, ULA, run
     from boltzwalk.methods.contrastive import Contrastive
     from boltzwalk.methods.starts import NoiseStart
-    from boltzwalk.train.loop import train
-    from boltzwalk.train.process import keep_freed_memory
+    from boltzwalk.networks.published_energies import jarzynski_mnist, short_run
+    from boltzwalk.training.loop import train
+    from boltzwalk.training.process import keep_freed_memory
     from boltzwalk.walkers import evaluate
 
     keep_freed_memory()

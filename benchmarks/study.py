@@ -1,11 +1,10 @@
-"""What a trial of a study costs beside its training, and how many there are in a minute.
+"""The overhead of a trial of a study: its folder, log, checkpoints, verdicts and quality.
 
     python benchmarks/study.py
 
-The same trials of `thesis_digits`, with a tenth of their energy gradients, once as plain updates
-and once as trials: with their folder, log, checkpoints, verdicts, and quality at four rungs. In
-processor time of one thread, in turns; the second line of each is what starting a process for
-every trial would add.
+The same trials of `thesis_digits`, with a tenth of their energy gradients, as plain updates and as
+trials, alternately, in processor time of one thread. The line on importing is the start-up of a
+worker.
 """
 
 from __future__ import annotations
@@ -20,79 +19,79 @@ from pathlib import Path
 import torch
 from machine import describe
 
+from boltzwalk.settings.settings import resolve
 from boltzwalk.study.measures import judge_for
-from boltzwalk.study.plan import Trial, gradients, planned
-from boltzwalk.study.shipped import thesis_digits
-from boltzwalk.study.spec import changed
-from boltzwalk.study.trial import Work, run_trial
-from boltzwalk.train.execute import updates
-from boltzwalk.train.run import start
-from boltzwalk.train.settings import resolve
-from boltzwalk.train.signals import StopRequest
+from boltzwalk.study.plan import Trial, gradients_per_update, planned_trials
+from boltzwalk.study.spec import study_from_yaml
+from boltzwalk.study.trial import TrialContext, run_trial
+from boltzwalk.training.execute import updates
+from boltzwalk.training.process import StopRequest
+from boltzwalk.training.run import start
 
+STUDY = Path(__file__).parents[1] / "studies/thesis/thesis_digits.yaml"
 ROUNDS, SHARE = 3, 10
 
 
-def plain(trial: Trial, work: Work) -> float:
+def plain(trial: Trial, context: TrialContext) -> float:
     """The processor time of the updates alone."""
-    run = start(resolve(trial.settings), work.dataset)
+    run = start(resolve(trial.settings), context.dataset)
     began = time.process_time()
     for _ in updates(run):
         pass
     return time.process_time() - began
 
 
-def whole(trial: Trial, work: Work) -> tuple[float, str]:
-    """The processor time of the trial."""
+def as_trial(trial: Trial, context: TrialContext) -> tuple[float, str]:
+    """The processor time of the trial, and its label."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.process_time()
-        found = run_trial(trial, Path(folder) / trial.name, work, None, StopRequest())
-        assert found is not None
-        return time.process_time() - began, found.label
+        result = run_trial(trial, Path(folder) / trial.name, context, None, StopRequest())
+        assert result is not None
+        return time.process_time() - began, result.label
 
 
 def importing() -> float:
     """The time that a process needs before its first trial."""
     began = time.perf_counter()
-    words = "import boltzwalk.study.worker, boltzwalk.evaluation.features"
+    words = "import boltzwalk.study.workers, boltzwalk.evaluation.features"
     subprocess.run([sys.executable, "-c", words], check=True)
     return time.perf_counter() - began
 
 
 def main() -> None:
-    """Prints the share beside training for few and for many steps."""
+    """Prints the overhead for few and for many steps."""
     torch.set_num_threads(1)
-    study = thesis_digits()
-    study = changed(study, [f"budget={study.budget // SHARE}", "seeds=[0]"])
-    data = study and planned(study)[0].settings.data
+    changes = [f"budget={1_000_000 // SHARE}", "seeds=[0]"]
+    study = study_from_yaml(STUDY.read_text(), changes, STUDY)
+    data = planned_trials(study)[0].settings.data
     dataset = data.load()
-    work = Work(judge_for(dataset, study.quality, study.samples, data), dataset, study.rungs)
+    judge = judge_for(dataset, study.quality, study.samples, data)
+    context = TrialContext(judge, dataset, study.rungs)
     print(describe(ROUNDS))
     print(f"importing, once a worker    {importing():.1f} s")
     for steps in (5, 25, 50):
         trial = next(
             t
-            for t in planned(study)
+            for t in planned_trials(study)
             if t.block == "grid"
             and t.settings.method.steps == steps
             and t.settings.method.data_noise == 0.15
             and t.settings.optimizer.learning_rate == 1e-4
         )
-        parts = []
-        for turn in range(ROUNDS + 1):
-            alone = plain(trial, work)
-            together, label = whole(trial, work)
+        pairs = []
+        for i in range(ROUNDS + 1):
+            alone = plain(trial, context)
+            full, label = as_trial(trial, context)
             assert label == "finished", label
-            if turn:  # the first one warms up
-                parts.append((alone, together))
-        alone, together = (statistics.median(part[i] for part in parts) for i in (0, 1))
-        beside = (together - alone) / SHARE  # what is beside does not grow with the budget
-        full = SHARE * alone
-        spent = trial.settings.updates * gradients(trial.settings)
+            if i:  # the first round warms up
+                pairs.append((alone, full))
+        alone, full = (statistics.median(pair[i] for pair in pairs) for i in (0, 1))
+        overhead = (full - alone) / SHARE  # it does not grow with the budget
+        spent = trial.settings.updates * gradients_per_update(trial.settings)
         print(
-            f"K = {steps:<3} {spent:>9,} gradients  {alone:6.2f} s alone  {together:6.2f} s as a "
-            f"trial  {together / alone - 1:.1%} beside; a whole trial about {full:.0f} s and "
-            f"{SHARE * beside / full:.1%}"
+            f"K = {steps:<3} {spent:>9,} gradients  {alone:6.2f} s alone  {full:6.2f} s as trial  "
+            f"{full / alone - 1:.1%} overhead; at the full budget about {SHARE * alone:.0f} s and "
+            f"{overhead / alone:.1%}"
         )
 
 

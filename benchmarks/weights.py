@@ -26,15 +26,15 @@ from boltzwalk.data import Modes
 from boltzwalk.energies import Multilayer, NetworkEnergy
 from boltzwalk.energies.analytic import Gaussian
 from boltzwalk.energies.learnt_mixture import MixtureEnergy
-from boltzwalk.energies.published import jarzynski_mnist
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.jarzynski import ExactStart, Jarzynski
 from boltzwalk.methods.starts import ReplayStart
+from boltzwalk.networks.published_energies import jarzynski_mnist
 from boltzwalk.rng import generator
 from boltzwalk.smc.log_z import estimate_log_z
-from boltzwalk.train.loop import train
-from boltzwalk.train.process import keep_freed_memory
+from boltzwalk.training.loop import train
+from boltzwalk.training.process import keep_freed_memory
 
 
 class Case(NamedTuple):

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from boltzwalk.cli.typed import assigned, settings_of
 from boltzwalk.recipes import RECIPES
+from boltzwalk.recipes.lookup import assigned, settings_of
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

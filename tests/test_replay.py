@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from boltzwalk.replay import Replay
+from boltzwalk.methods.replay import Replay
 
 
 def test_walkers_go_back_to_their_own_slots(rng):

@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from .energies.energy import Energy, energy_and_grad
+from .energy import Energy, energy_and_grad
 
 __all__ = [
     "Walkers",

@@ -8,13 +8,13 @@ import torch
 from boltzwalk.bases.flow import Flow
 from boltzwalk.bases.flow_energy import FlowEnergy
 from boltzwalk.energies.analytic import Gaussian
-from boltzwalk.energies.energy import energy_and_grad, refuse_coupled_layers
 from boltzwalk.energies.exact import exact_samples
+from boltzwalk.energy import energy_and_grad, refuse_coupled_layers
 from boltzwalk.kernels import MALA
 from boltzwalk.methods.jarzynski import ExactStart, Jarzynski
 from boltzwalk.metrics.quadrature import log_z_in_the_plane
 from boltzwalk.smc.log_z import Annealing, estimate_log_z
-from boltzwalk.train.loop import train
+from boltzwalk.training.loop import train
 from boltzwalk.walkers import effective_sample_size, log_mean_weight
 from statistics_helpers import assert_mean
 

@@ -3,12 +3,13 @@
 import pytest
 import torch
 
-from boltzwalk.bases import DenseGenerator, Generator, learning, published
-from boltzwalk.bases.frozen import frozen
-from boltzwalk.bases.residual import ResidualGenerator
+from boltzwalk.bases import DenseGenerator, Generator, learning
 from boltzwalk.energies import Multilayer, NetworkEnergy, Residual
-from boltzwalk.energies.energy import energy_and_grad
-from boltzwalk.energies.published import spectral_gan as critic
+from boltzwalk.energy import energy_and_grad
+from boltzwalk.networks import published_bases as published
+from boltzwalk.networks.frozen import frozen
+from boltzwalk.networks.published_energies import spectral_gan as critic
+from boltzwalk.networks.residual import ResidualGenerator
 
 GENERATORS = {
     "dense": (Generator(DenseGenerator((8, 8)), 3), (1, 4, 4)),

@@ -13,10 +13,10 @@ from boltzwalk.bases import (
     TransposedConvolution,
     Vae,
     learning,
-    published,
     vae_loss,
 )
-from boltzwalk.bases.learning import Dropout, settle
+from boltzwalk.networks import published_bases as published
+from boltzwalk.networks.batch_statistics import Dropout, settle
 
 LAYERS = (TransposedConvolution(4, 4, 1, 0), TransposedConvolution(4))
 NETWORKS = {

@@ -15,7 +15,7 @@ from boltzwalk.bases import (
     TransposedConvolution,
     Vae,
 )
-from boltzwalk.bases.dense import is_bounded
+from boltzwalk.networks.dense import is_bounded
 
 UP = TransposedConvolution(4)
 FROM_LATENT = TransposedConvolution(4, 4, 1, 0, activation="tanh")

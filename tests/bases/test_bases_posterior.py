@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch.distributions import Normal
 
-from boltzwalk.bases import DenseGenerator, Generator, posterior_energy, published
-from boltzwalk.energies.energy import energy_and_grad
+from boltzwalk.bases import DenseGenerator, Generator, posterior_energy
+from boltzwalk.energy import energy_and_grad
 from boltzwalk.kernels import MALA
+from boltzwalk.networks import published_bases as published
 from boltzwalk.walkers import evaluate
 from statistics_helpers import assert_mean
 

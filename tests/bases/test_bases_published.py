@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from boltzwalk.bases import published
-from boltzwalk.bases.residual import ResidualGenerator
-from boltzwalk.train.tree import from_tree, to_tree
+from boltzwalk.networks import published_bases as published
+from boltzwalk.networks.residual import ResidualGenerator
+from boltzwalk.settings.tree import from_tree, to_tree
 
 
 def conv(inputs, outputs, kernel):

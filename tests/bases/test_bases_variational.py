@@ -13,11 +13,11 @@ from boltzwalk.bases import (
     active_dimensions,
     default_gamma,
     elbo,
-    published,
     vae_loss,
 )
 from boltzwalk.data.cifar import Cifar10
 from boltzwalk.data.digits import Digits
+from boltzwalk.networks import published_bases as published
 from statistics_helpers import BOUND, assert_mean
 
 

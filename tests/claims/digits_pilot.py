@@ -16,8 +16,8 @@ from boltzwalk.methods.starts import DataStart, NoiseStart, ReplayStart
 from boltzwalk.metrics.classifier import Classifier, fit_classifier
 from boltzwalk.metrics.frechet import frechet_distance
 from boltzwalk.rng import generator
-from boltzwalk.train.loop import train
-from boltzwalk.train.optimizers import Adam
+from boltzwalk.settings.optimizers import Adam
+from boltzwalk.training.loop import train
 from boltzwalk.walkers import evaluate
 
 

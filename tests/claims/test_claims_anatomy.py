@@ -6,16 +6,16 @@ import pytest
 import torch
 
 from boltzwalk.data import Toy
-from boltzwalk.data.toy import EightGaussians
+from boltzwalk.data.toy_densities import EightGaussians
 from boltzwalk.energies import NetworkEnergy
 from boltzwalk.energies.composed import Tempered
-from boltzwalk.energies.published import anatomy_toy
 from boltzwalk.kernels import ULA, noise_temperature, run
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import NoiseStart, ReplayStart
+from boltzwalk.networks.published_energies import anatomy_toy
 from boltzwalk.rng import generator
-from boltzwalk.train.loop import train
-from boltzwalk.train.optimizers import SGD, Adam
+from boltzwalk.settings.optimizers import SGD, Adam
+from boltzwalk.training.loop import train
 from boltzwalk.walkers import evaluate
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
+from boltzwalk.training.sampling import draw, proposals
 from digits_pilot import digits, quality
 
 from boltzwalk.bases import active_dimensions, default_gamma
@@ -17,10 +18,9 @@ from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import NoiseStart
 from boltzwalk.recipes import RECIPES
 from boltzwalk.rng import generator
-from boltzwalk.train.execute import updates
-from boltzwalk.train.model import draw, proposals
-from boltzwalk.train.run import Run, start
-from boltzwalk.train.settings import resolve
+from boltzwalk.settings.settings import resolve
+from boltzwalk.training.execute import updates
+from boltzwalk.training.run import Run, start
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 

@@ -9,22 +9,22 @@ from dataclasses import replace
 
 import pytest
 import torch
+from boltzwalk.training.sampling import draw, proposals
 
-from boltzwalk.bases.frozen import frozen
 from boltzwalk.data import Toy
-from boltzwalk.energies.spectral import power_iteration
 from boltzwalk.evaluation.features import features_for
 from boltzwalk.evaluation.quality import held_out_rows
 from boltzwalk.kernels import MALA, ULA, KineticLangevin, NormalProposals, Transport
-from boltzwalk.methods.bounds import donsker_varadhan
 from boltzwalk.methods.latents import StepDecay, latent_energy, moved
+from boltzwalk.methods.objectives import donsker_varadhan
 from boltzwalk.metrics.frechet import frechet_distance
+from boltzwalk.networks.frozen import frozen
+from boltzwalk.networks.spectral import power_iteration
 from boltzwalk.recipes import RECIPES
 from boltzwalk.rng import generator
-from boltzwalk.train.execute import updates
-from boltzwalk.train.model import draw, proposals
-from boltzwalk.train.run import start
-from boltzwalk.train.settings import resolve
+from boltzwalk.settings.settings import resolve
+from boltzwalk.training.execute import updates
+from boltzwalk.training.run import start
 from conftest import REAL
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]

@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 
 from boltzwalk.recipes import RECIPES
-from boltzwalk.train.execute import updates
-from boltzwalk.train.run import start
-from boltzwalk.train.settings import resolve
+from boltzwalk.settings.settings import resolve
+from boltzwalk.training.execute import updates
+from boltzwalk.training.run import start
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 

@@ -17,8 +17,8 @@ from boltzwalk.energies import Multilayer, NetworkEnergy
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import ReplayStart
-from boltzwalk.train.execute import execute
-from boltzwalk.train.settings import Output, Settings, resolve
+from boltzwalk.settings.settings import Output, Settings, resolve
+from boltzwalk.training.execute import execute
 
 LITTLE = ["-n", "40", "--chain-steps", "2", "--walkers", "32", "--replicates", "2", "--steps", "3"]
 

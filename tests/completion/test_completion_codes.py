@@ -9,14 +9,7 @@ import torch
 from PIL import Image
 from test_completion_runs import METHODS, SMALL, command, digits, float64, ready  # noqa: F401
 
-from boltzwalk.completion import (
-    ShortRun,
-    codes_of,
-    infer_noise,
-    interpolate,
-    reconstruct,
-    revised,
-)
+from boltzwalk.completion import ShortRun, codes_of, infer_noise, interpolate, reconstruct, revised
 from boltzwalk.data import Digits
 from boltzwalk.energies import Multilayer, NetworkEnergy
 from boltzwalk.kernels import HMC, MALA, ULA, Descent, run

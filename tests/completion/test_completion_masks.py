@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from boltzwalk.completion.masks import parse_mask
+from boltzwalk.completion.inputs import parse_mask
 
 EVENT = (3, 8, 6)
 

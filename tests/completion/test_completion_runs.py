@@ -27,14 +27,14 @@ from boltzwalk.completion import (
 from boltzwalk.completion.latent import pixel_deviation
 from boltzwalk.data import Digits, Table
 from boltzwalk.energies import Multilayer, NetworkEnergy
-from boltzwalk.energies.energy import energy_and_grad
+from boltzwalk.energy import energy_and_grad
 from boltzwalk.kernels import MALA, ULA, Descent
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.cooperative import Cooperative
 from boltzwalk.methods.starts import NoiseStart, ReplayStart
 from boltzwalk.methods.variational import Variational
-from boltzwalk.train.run import start
-from boltzwalk.train.settings import Settings, resolve
+from boltzwalk.settings.settings import Settings, resolve
+from boltzwalk.training.run import start
 
 NETWORK = NetworkEnergy(Multilayer((16,)))
 METHODS = {

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from boltzwalk.data.boxes import box, boxes_only, random_boxes
+from boltzwalk.data.masks import box, boxes_only, random_boxes
 
 
 @pytest.mark.parametrize("event", [(1, 8, 8), (3, 16, 9), (1, 2, 3)])

@@ -9,8 +9,7 @@ import torch
 from PIL import Image
 
 from boltzwalk.data import Cifar10
-from boltzwalk.data.cifar_files import read_batch, read_jpeg
-from boltzwalk.data.unpickle import read_pickled_arrays
+from boltzwalk.data.cifar import read_batch, read_jpeg, read_pickled_arrays
 
 NAMES = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]
 

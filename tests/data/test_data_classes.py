@@ -5,8 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from boltzwalk.data.classes import check_classes, choose, whole_numbers
-from boltzwalk.data.parts import Part
+from boltzwalk.data.splits import Part, check_classes, choose, whole_numbers
 
 NAMES = ("cat", "dog", "eel")
 

@@ -5,22 +5,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from boltzwalk.training.sampling import draw
 from PIL import Image
 
 from boltzwalk.data import Digits, Modes, Table, Toy
 from boltzwalk.data.dataset import Dataset
-from boltzwalk.data.foreign import from_grey, read_rows, through, to_grey
-from boltzwalk.data.greys import image_dataset
-from boltzwalk.data.parts import Part
+from boltzwalk.data.external import from_grey, read_rows, through, to_grey
+from boltzwalk.data.images import image_dataset
+from boltzwalk.data.splits import Part
 from boltzwalk.energies import Multilayer, NetworkEnergy
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import NoiseStart
 from boltzwalk.rng import generator
-from boltzwalk.train.export import write_samples
-from boltzwalk.train.model import draw
-from boltzwalk.train.run import start
-from boltzwalk.train.settings import Settings, resolve
+from boltzwalk.settings.settings import Settings, resolve
+from boltzwalk.training.pictures import write_samples
+from boltzwalk.training.run import start
 
 LEVELS = torch.arange(256, dtype=torch.uint8)
 

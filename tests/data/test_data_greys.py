@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from boltzwalk.data.greys import from_grey, image_dataset
-from boltzwalk.data.parts import Part
+from boltzwalk.data.images import from_grey, image_dataset
+from boltzwalk.data.splits import Part
 
 
 def every_level(levels, dequantise):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from boltzwalk.data import Modes
-from boltzwalk.energies.energy import energy_and_grad
+from boltzwalk.energy import energy_and_grad
 from statistics_helpers import assert_mean
 
 

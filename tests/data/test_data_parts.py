@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from boltzwalk.data.parts import Part, check_share, check_split, hold_out, split, split_sizes
+from boltzwalk.data.splits import Part, check_share, check_split, hold_out, split, split_sizes
 
 sizes = st.tuples(st.integers(1, 50), st.integers(0, 50), st.integers(0, 50))
 

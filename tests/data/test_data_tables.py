@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from boltzwalk.data import Table
-from boltzwalk.data.delimited import read_text_table, sniff
-from boltzwalk.data.whitening import cell_widths, fit
+from boltzwalk.data.tables import cell_widths, fit
+from boltzwalk.data.text_tables import read_text_table, sniff
 
 NUMBERS = np.array([[1.5, 2, 3], [4, 5.25, -6], [7, 8, 9e2], [-1, 0, 2]])
 

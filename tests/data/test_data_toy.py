@@ -5,7 +5,7 @@ import scipy.integrate
 import torch
 
 from boltzwalk.data import Toy
-from boltzwalk.data.toy import (
+from boltzwalk.data.toy_densities import (
     Checkerboard,
     DampedSine,
     EightGaussians,

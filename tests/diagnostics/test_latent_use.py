@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from boltzwalk.cli import app
-from boltzwalk.diagnostics.latent import latent_use
+from boltzwalk.diagnostics.findings import latent_use
 
 
 def rows(*active):

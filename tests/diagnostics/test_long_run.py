@@ -10,15 +10,15 @@ import torch
 from torch import nn
 
 from boltzwalk.data import Modes
-from boltzwalk.diagnostics import long_run
-from boltzwalk.diagnostics.long_run import LongRun, label, looks, run_long
 from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.evaluation import long_run
+from boltzwalk.evaluation.long_run import LongRun, label, looks, run_long
 from boltzwalk.kernels import MALA, ULA, AdamDescent, KineticLangevin
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import NoiseStart
 from boltzwalk.metrics.frechet import frechet_distance
-from boltzwalk.train.run import start
-from boltzwalk.train.settings import Settings, resolve
+from boltzwalk.settings.settings import Settings, resolve
+from boltzwalk.training.run import start
 
 STEPS = 5
 SHORT = ULA(0.3)

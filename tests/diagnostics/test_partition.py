@@ -2,7 +2,7 @@
 
 import pytest
 
-from boltzwalk.diagnostics.partition import partition_finding
+from boltzwalk.diagnostics.findings import partition_finding
 
 
 def rows(off=0.01, ess=0.6, n=80):

@@ -10,16 +10,15 @@ from boltzwalk.diagnostics.verdict import CURES, anatomy, verdict
 from boltzwalk.energies import Multilayer, NetworkEnergy
 from boltzwalk.kernels import ULA, noise_temperature
 from boltzwalk.kernels import run as run_chain
+from boltzwalk.kernels.chain import of_the_chain
 from boltzwalk.methods.contrastive import Contrastive
-from boltzwalk.methods.diagnosis import of_the_chain
 from boltzwalk.methods.starts import DataStart, NoiseStart, ReplayStart
 from boltzwalk.rng import generator
-from boltzwalk.train.execute import execute
-from boltzwalk.train.folder import read_rows
-from boltzwalk.train.loop import train
-from boltzwalk.train.optimizers import SGD, Adam
-from boltzwalk.train.settings import Output, Settings, resolve
-from boltzwalk.train.trace import Trace, read_trace
+from boltzwalk.settings.optimizers import SGD, Adam
+from boltzwalk.settings.settings import Output, Settings, resolve
+from boltzwalk.training.execute import execute
+from boltzwalk.training.folder import Trace, read_rows, read_trace
+from boltzwalk.training.loop import train
 from boltzwalk.walkers import evaluate
 
 NOTHING = Trace(np.zeros(0), np.zeros(0))

@@ -26,7 +26,7 @@ from boltzwalk.energies.analytic import (
     Rings,
     Rosenbrock,
 )
-from boltzwalk.energies.energy import energy_and_grad
+from boltzwalk.energy import energy_and_grad
 
 SKEWED = GaussianMixture(((-2.0, 1.0), (3.0, 0.5), (0.0, -4.0)), (0.5, 1.5, 0.8), (1.0, 2.0, 4.0))
 MACHINE = BoltzmannMachine(((2.0, 1.0), (-1.0, 3.0), (0.5, -2.0)), (0.3, -0.4), (-2.0, -4.0, 0.5))

@@ -17,7 +17,7 @@ from boltzwalk.energies.analytic import (
     Rings,
     Rosenbrock,
 )
-from boltzwalk.energies.energy import energy_and_grad
+from boltzwalk.energy import energy_and_grad
 from statistics_helpers import assert_mean
 
 N = 100_000

@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from boltzwalk.energies import Convolutional, Multilayer, published
+from boltzwalk.energies import Convolutional, Multilayer
 from boltzwalk.energies.analytic import GaussianMixture
 from boltzwalk.energies.composed import GaussianReference
-from boltzwalk.energies.energy import energy_and_grad
+from boltzwalk.energy import energy_and_grad
 from boltzwalk.kernels import HMC, MALA, run
+from boltzwalk.networks import published_energies as published
 from boltzwalk.walkers import evaluate
 from statistics_helpers import BOUND
 

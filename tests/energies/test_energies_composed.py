@@ -9,7 +9,7 @@ from torch import nn
 from boltzwalk.energies import Convolutional, Multilayer
 from boltzwalk.energies.analytic import Gaussian, GaussianMixture, GumbelProduct
 from boltzwalk.energies.composed import GaussianReference, Product, Tempered
-from boltzwalk.energies.energy import energy_and_grad
+from boltzwalk.energy import energy_and_grad
 
 
 class Closed:

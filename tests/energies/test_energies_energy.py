@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from boltzwalk.energies import Convolutional, Multilayer
-from boltzwalk.energies.energy import energy_and_grad, refuse_coupled_layers
+from boltzwalk.energy import energy_and_grad, refuse_coupled_layers
 
 
 class Counting(nn.Module):

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from boltzwalk.energies import Multilayer, NetworkEnergy
-from boltzwalk.energies.energy import energy_and_grad
+from boltzwalk.energies.composed import FittedReference
 from boltzwalk.energies.exact import exact_samples
-from boltzwalk.energies.fitted import FittedReference
+from boltzwalk.energy import energy_and_grad
 from statistics_helpers import assert_mean
 
 SETTINGS = NetworkEnergy(Multilayer((8,)), reference_fit=0.3, zero_start=True)

@@ -7,9 +7,10 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from boltzwalk.energies import Convolutional, published
-from boltzwalk.energies.energy import energy_and_grad
-from boltzwalk.energies.layers import LARGE, Convolution, Dense, Flatten
+from boltzwalk.energies import Convolutional
+from boltzwalk.energy import energy_and_grad
+from boltzwalk.networks import published_energies as published
+from boltzwalk.networks.layers import LARGE, Convolution, Dense, Flatten
 
 CHANNELS_LAST = torch.channels_last
 

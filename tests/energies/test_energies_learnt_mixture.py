@@ -9,13 +9,9 @@ import torch
 from scipy import stats
 
 from boltzwalk.energies.analytic import GaussianMixture
-from boltzwalk.energies.energy import (
-    attached_energy_and_grad,
-    energy_and_grad,
-    refuse_coupled_layers,
-)
 from boltzwalk.energies.exact import exact_samples
 from boltzwalk.energies.learnt_mixture import LearntMixture, MixtureEnergy
+from boltzwalk.energy import attached_energy_and_grad, energy_and_grad, refuse_coupled_layers
 from statistics_helpers import assert_mean
 
 LINE = ([[-2.0], [3.0], [0.5]], [0.7, -1.1])

@@ -6,12 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from boltzwalk.energies import Convolutional, Multilayer, NonLocal, Residual, published
-from boltzwalk.energies.activation import activation_layer
-from boltzwalk.energies.energy import energy_and_grad, refuse_coupled_layers
-from boltzwalk.energies.event import require_event_shape
-from boltzwalk.energies.initial import initialise
-from boltzwalk.energies.network import Network
+from boltzwalk.energies import Convolutional, Multilayer, NonLocal, Residual
+from boltzwalk.energy import energy_and_grad, refuse_coupled_layers, require_event_shape
+from boltzwalk.networks import published_energies as published
+from boltzwalk.networks.layers import activation_layer, initialise
+from boltzwalk.networks.network import Network
 
 # Counted by hand or by the authors' code, see the reference notes; and from the layer tables.
 PUBLISHED = [

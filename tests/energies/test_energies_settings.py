@@ -8,16 +8,10 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from boltzwalk.energies import (
-    Convolutional,
-    Multilayer,
-    NetworkEnergy,
-    NonLocal,
-    Residual,
-    published,
-)
-from boltzwalk.energies.energy import energy_and_grad, refuse_coupled_layers
+from boltzwalk.energies import Convolutional, Multilayer, NetworkEnergy, NonLocal, Residual
 from boltzwalk.energies.exact import exact_samples
+from boltzwalk.energy import energy_and_grad, refuse_coupled_layers
+from boltzwalk.networks import published_energies as published
 
 NETWORKS = {
     "multilayer": (Multilayer((8, 8)), (3,)),

@@ -5,10 +5,11 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from boltzwalk.energies import Multilayer, NonLocal, Residual, published
+from boltzwalk.energies import Multilayer, NonLocal, Residual
 from boltzwalk.energies.composed import GaussianReference
-from boltzwalk.energies.energy import energy_and_grad
-from boltzwalk.energies.spectral import add_spectral_norm, power_iteration
+from boltzwalk.energy import energy_and_grad
+from boltzwalk.networks import published_energies as published
+from boltzwalk.networks.spectral import add_spectral_norm, power_iteration
 
 
 @pytest.fixture(autouse=True)

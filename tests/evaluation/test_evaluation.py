@@ -10,18 +10,18 @@ import torch
 from boltzwalk.data import Digits, Modes, Toy
 from boltzwalk.energies import Multilayer, NetworkEnergy
 from boltzwalk.energies.learnt_mixture import MixtureEnergy
+from boltzwalk.evaluation.cache import lines, write_evaluation
 from boltzwalk.evaluation.likelihood import Effort, as_part, likelihood
-from boltzwalk.evaluation.write import lines, write_evaluation
 from boltzwalk.kernels import MALA, ULA, Descent
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.jarzynski import ExactStart, Jarzynski
 from boltzwalk.methods.starts import ReplayStart
 from boltzwalk.metrics.quadrature import log_z_in_the_plane
 from boltzwalk.rng import generator
+from boltzwalk.settings.settings import Output, Settings, resolve
 from boltzwalk.smc.log_z import Annealing
-from boltzwalk.train.execute import updates
-from boltzwalk.train.run import start
-from boltzwalk.train.settings import Output, Settings, resolve
+from boltzwalk.training.execute import updates
+from boltzwalk.training.run import start
 
 LITTLE = Effort(samples=200, steps=60, annealing=Annealing(walkers=256))
 CONFINED = NetworkEnergy(Multilayer((32, 32)), reference_fit=0.3, zero_start=True)

@@ -11,20 +11,19 @@ from torch import nn
 
 from boltzwalk.data import Digits, Modes
 from boltzwalk.data.dataset import Dataset
-from boltzwalk.data.foreign import to_grey
-from boltzwalk.data.greys import image_dataset
-from boltzwalk.data.parts import Part as Split
-from boltzwalk.data.pictures import fit_picture
+from boltzwalk.data.external import to_grey
+from boltzwalk.data.images import fit_picture, image_dataset
+from boltzwalk.data.splits import Part as Split
 from boltzwalk.energies import Multilayer, NetworkEnergy
 from boltzwalk.evaluation import anomalies as judged
 from boltzwalk.evaluation.anomalies import KNOWN, anomalies, scores
-from boltzwalk.evaluation.drawn import Drawn
 from boltzwalk.evaluation.quality import held_out_rows
+from boltzwalk.evaluation.samples import Drawn
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import NoiseStart
-from boltzwalk.train.run import start
-from boltzwalk.train.settings import Settings, resolve
+from boltzwalk.settings.settings import Settings, resolve
+from boltzwalk.training.run import start
 
 
 class Known(nn.Module):

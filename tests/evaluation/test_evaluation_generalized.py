@@ -6,6 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from boltzwalk.methods.alternation import Turns
+from boltzwalk.training.sampling import own_energy
 from torch import nn
 
 from boltzwalk.bases import DenseGenerator, Generator
@@ -13,23 +15,20 @@ from boltzwalk.bases.flow import Flow
 from boltzwalk.bases.flow_energy import FlowEnergy
 from boltzwalk.completion import Plan, complete, make_inputs
 from boltzwalk.data import Digits, Toy
-from boltzwalk.diagnostics.long_run import LongRun
 from boltzwalk.energies import Multilayer, NetworkEnergy
 from boltzwalk.evaluation import evaluate as judging
 from boltzwalk.evaluation.likelihood import Effort, as_part, likelihood
+from boltzwalk.evaluation.long_run import LongRun
 from boltzwalk.evaluation.score import score_rows
 from boltzwalk.kernels import MALA, Transport
 from boltzwalk.methods.generalized import Generalized
-from boltzwalk.methods.turns import Turns
-from boltzwalk.report.strip import film
-from boltzwalk.report.summary import summarise
+from boltzwalk.reporting.figures import film
+from boltzwalk.reporting.summary import summarise
+from boltzwalk.settings.optimizers import Adam
+from boltzwalk.settings.settings import Output, Settings, resolve
 from boltzwalk.smc.log_z import Annealing
-from boltzwalk.train.execute import execute
-from boltzwalk.train.held_out import held_out
-from boltzwalk.train.model import own_energy
-from boltzwalk.train.optimizers import Adam
-from boltzwalk.train.run import open_run, start
-from boltzwalk.train.settings import Output, Settings, resolve
+from boltzwalk.training.execute import execute, held_out
+from boltzwalk.training.run import open_run, start
 
 METHOD = Generalized(
     Generator(DenseGenerator((12,)), 3),

@@ -5,9 +5,8 @@ import math
 
 import pytest
 
-from boltzwalk.evaluation.cache import recall, remembered
+from boltzwalk.evaluation.cache import lines, recall, remembered, write_evaluation
 from boltzwalk.evaluation.measure import Measure, Part, from_json, refused, to_json
-from boltzwalk.evaluation.write import lines, write_evaluation
 
 INF, NAN = math.inf, math.nan
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from boltzwalk.training.sampling import own_energy
 
 from boltzwalk.bases.flow import Flow
 from boltzwalk.bases.flow_energy import FlowEnergy
@@ -16,10 +17,9 @@ from boltzwalk.kernels import MALA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.generalized import Generalized
 from boltzwalk.metrics.quadrature import log_z_in_the_plane
+from boltzwalk.settings.settings import Settings, resolve
 from boltzwalk.smc.log_z import Annealing
-from boltzwalk.train.model import own_energy
-from boltzwalk.train.run import start
-from boltzwalk.train.settings import Settings, resolve
+from boltzwalk.training.run import start
 
 FLOW = Flow(transforms=3, widths=(12,), activation="tanh")
 SETTINGS = Settings(

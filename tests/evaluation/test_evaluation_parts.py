@@ -8,20 +8,20 @@ import pytest
 import torch
 
 from boltzwalk.data import Table, Toy
-from boltzwalk.diagnostics.long_run import LongRun
 from boltzwalk.energies import Multilayer, NetworkEnergy
 from boltzwalk.evaluation import evaluate as judging
 from boltzwalk.evaluation.evaluate import PARTS, Plan, evaluate, evaluated
 from boltzwalk.evaluation.likelihood import Effort
+from boltzwalk.evaluation.long_run import LongRun
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import NoiseStart
 from boltzwalk.metrics.quadrature import log_z_in_the_plane
-from boltzwalk.report.page import write_report
+from boltzwalk.reporting.page import write_report
+from boltzwalk.settings.settings import Output, Settings, resolve
 from boltzwalk.smc.log_z import Annealing
-from boltzwalk.train.execute import execute
-from boltzwalk.train.run import open_run
-from boltzwalk.train.settings import Output, Settings, resolve
+from boltzwalk.training.execute import execute
+from boltzwalk.training.run import open_run
 
 PLAN = Plan(
     samples=60,

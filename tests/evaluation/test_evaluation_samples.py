@@ -11,18 +11,18 @@ from boltzwalk.data import Digits, Modes, Toy
 from boltzwalk.data.dataset import Dataset
 from boltzwalk.energies import Multilayer, NetworkEnergy
 from boltzwalk.energies.learnt_mixture import LearntMixture, MixtureEnergy
-from boltzwalk.evaluation.drawn import Drawn, draw_many, finite_part
 from boltzwalk.evaluation.features import distance_to, features_for
 from boltzwalk.evaluation.goodness import goodness
 from boltzwalk.evaluation.modes import modes
 from boltzwalk.evaluation.quality import _frechet, held_out_rows, quality, sides
+from boltzwalk.evaluation.samples import Drawn, draw_many, finite_part
 from boltzwalk.kernels import ULA, Descent
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.jarzynski import ExactStart, Jarzynski, Weighted
 from boltzwalk.methods.starts import NoiseStart, ReplayStart
 from boltzwalk.rng import generator
-from boltzwalk.train.run import start
-from boltzwalk.train.settings import Settings, resolve
+from boltzwalk.settings.settings import Settings, resolve
+from boltzwalk.training.run import start
 from boltzwalk.walkers import evaluate
 
 STEPS = 5

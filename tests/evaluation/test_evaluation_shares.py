@@ -5,22 +5,22 @@ from dataclasses import replace
 
 import pytest
 import torch
+from boltzwalk.training.sampling import weighted_walkers
 
 from boltzwalk.data import Digits, Modes, Toy
 from boltzwalk.energies import Multilayer, NetworkEnergy
 from boltzwalk.energies.learnt_mixture import MixtureEnergy
-from boltzwalk.evaluation.shares import class_shares, has_classes, mode_masses, target_shares
+from boltzwalk.evaluation.modes import class_shares, has_classes, mode_masses, target_shares
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.jarzynski import ExactStart, Jarzynski
 from boltzwalk.methods.starts import DataStart
 from boltzwalk.metrics.classifier import classifier_for, fit_classifier
-from boltzwalk.report.beside import _likelihood, table_beside
-from boltzwalk.report.summary import summarise
-from boltzwalk.train.execute import execute
-from boltzwalk.train.model import weighted_walkers
-from boltzwalk.train.run import start
-from boltzwalk.train.settings import Output, Settings, resolve
+from boltzwalk.reporting.summary import summarise
+from boltzwalk.reporting.tables import _likelihood, table_beside
+from boltzwalk.settings.settings import Output, Settings, resolve
+from boltzwalk.training.execute import execute
+from boltzwalk.training.run import start
 
 
 @pytest.fixture(autouse=True)

@@ -5,22 +5,22 @@ from dataclasses import replace
 
 import pytest
 import torch
+from boltzwalk.methods.alternation import Turns
 from torch import nn
 from typer.testing import CliRunner
 
 from boltzwalk.cli import app
 from boltzwalk.data import Table
 from boltzwalk.energies import Multilayer, NetworkEnergy
-from boltzwalk.evaluation.turning import Turning, turning
+from boltzwalk.evaluation.early_stopping import Turning, turning
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.generalized import Generalized
-from boltzwalk.methods.turns import Turns
 from boltzwalk.recipes import RECIPES
 from boltzwalk.rng import generator
-from boltzwalk.train.execute import execute
-from boltzwalk.train.run import start
-from boltzwalk.train.settings import Output, Settings, resolve
+from boltzwalk.settings.settings import Output, Settings, resolve
+from boltzwalk.training.execute import execute
+from boltzwalk.training.run import start
 
 
 class Standard(nn.Module):

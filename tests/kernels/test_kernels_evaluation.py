@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from boltzwalk.energies.energy import energy_and_grad, refuse_coupled_layers
+from boltzwalk.energy import energy_and_grad, refuse_coupled_layers
 from boltzwalk.kernels import MALA
 from boltzwalk.walkers import evaluate
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from boltzwalk.energies import Multilayer
-from boltzwalk.methods.bounds import (
+from boltzwalk.methods.objectives import (
     base_loss,
     donsker_varadhan,
     energy_loss,

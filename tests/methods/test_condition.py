@@ -18,14 +18,12 @@ from boltzwalk.bases import (
     vae_loss,
 )
 from boltzwalk.bases.conditional import ConditionalBase, build_conditional
-from boltzwalk.bases.convolutional import Convolution
-from boltzwalk.bases.networks import Decoder, Encoder
 from boltzwalk.completion.conditional import conditional
 from boltzwalk.data import Dataset, Digits, Labelled, Toy
 from boltzwalk.energies import Convolutional, Multilayer, NetworkEnergy
 from boltzwalk.energies.conditional import ConditionalEnergy
-from boltzwalk.energies.energy import energy_and_grad
 from boltzwalk.energies.learnt_mixture import MixtureEnergy
+from boltzwalk.energy import energy_and_grad
 from boltzwalk.kernels import HMC, MALA, ULA, AdamDescent, Descent, KineticLangevin, run
 from boltzwalk.methods.condition import (
     Classes,
@@ -37,10 +35,12 @@ from boltzwalk.methods.condition import (
 )
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.cooperative import Cooperative
-from boltzwalk.methods.revision import parts, revise
+from boltzwalk.methods.proposal_training import parts, revise
 from boltzwalk.methods.variational import Variational
+from boltzwalk.networks.convolutional import Convolution
+from boltzwalk.networks.network import Decoder, Encoder
+from boltzwalk.settings.settings import Settings
 from boltzwalk.smc.witness import Witness
-from boltzwalk.train.settings import Settings
 from boltzwalk.walkers import evaluate
 from statistics_helpers import assert_mean
 

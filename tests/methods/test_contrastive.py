@@ -9,8 +9,8 @@ from torch import nn
 
 from boltzwalk.kernels import HMC, MALA, ULA, AdamDescent, Descent, KineticLangevin
 from boltzwalk.methods.contrastive import Contrastive
+from boltzwalk.methods.replay import Replay
 from boltzwalk.methods.starts import DataStart, NoiseStart, ReplayStart
-from boltzwalk.replay import Replay
 from statistics_helpers import assert_mean
 
 STARTS = [NoiseStart(), NoiseStart("gaussian", 2.0), DataStart(), ReplayStart(size=40)]

@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from boltzwalk.methods.alternation import Turns
 from torch import nn
 
 from boltzwalk.bases import DenseGenerator, Generator
 from boltzwalk.energies import Multilayer
 from boltzwalk.kernels import MALA, ULA
-from boltzwalk.methods.bounds import log_partition
 from boltzwalk.methods.generalized import Generalized
-from boltzwalk.methods.turns import Turns
+from boltzwalk.methods.objectives import log_partition
 from statistics_helpers import assert_mean
 
 SMALL = Generator(DenseGenerator((8,)), 2)

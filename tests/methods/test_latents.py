@@ -9,7 +9,7 @@ from torch import nn
 
 from boltzwalk.bases import DenseGenerator, Generator
 from boltzwalk.bases.latent import LatentEnergy
-from boltzwalk.energies.energy import energy_and_grad
+from boltzwalk.energy import energy_and_grad
 from boltzwalk.kernels import HMC, MALA, ULA, KineticLangevin, NormalProposals, Transport
 from boltzwalk.methods.latents import (
     StepDecay,

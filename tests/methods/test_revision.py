@@ -9,7 +9,7 @@ from boltzwalk.bases import DenseEncoder, DenseGenerator, Generator, Vae
 from boltzwalk.energies.analytic import Gaussian
 from boltzwalk.kernels import HMC, MALA, ULA, AdamDescent, Descent, KineticLangevin
 from boltzwalk.methods.cooperative import Cooperative
-from boltzwalk.methods.revision import ancestral, revise
+from boltzwalk.methods.proposal_training import ancestral, revise
 from boltzwalk.methods.variational import Variational
 from statistics_helpers import Counting, assert_mean
 

@@ -7,8 +7,8 @@ import pytest
 from boltzwalk.energies import Multilayer
 from boltzwalk.energies.learnt_mixture import MixtureEnergy
 from boltzwalk.recipes import BESIDE, RECIPES
-from boltzwalk.train.settings import Settings, from_yaml, to_yaml
-from boltzwalk.train.tree import from_tree, override, to_tree
+from boltzwalk.settings.settings import Settings, from_yaml, to_yaml
+from boltzwalk.settings.tree import from_tree, override, to_tree
 
 
 def changed(recipe, *assignments):

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from boltzwalk.energies.analytic import Gaussian, GumbelProduct
-from boltzwalk.smc.annealing import Schedule, anneal
-from boltzwalk.smc.path import Path, Stage
+from boltzwalk.smc.annealing import Path, Schedule, Stage, anneal
 from boltzwalk.walkers import effective_sample_size, log_mean_weight
 from statistics_helpers import Counting, TemperedGumbel, assert_mean
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from boltzwalk.energies.analytic import GaussianMixture, GumbelProduct
-from boltzwalk.energies.energy import energy_and_grad
+from boltzwalk.energy import energy_and_grad
 from boltzwalk.smc.coordinates import Affine, PulledBack, Transport, fit_affine
 
 DIAGONAL = Affine(torch.tensor([[1.0, -2.0, 0.5]]).double(), torch.tensor([0.5, 2.0, 3.0]).double())

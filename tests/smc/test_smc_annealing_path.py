@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from boltzwalk.energies.analytic import Gaussian, GumbelProduct
-from boltzwalk.energies.energy import energy_and_grad
-from boltzwalk.smc.path import Between, Path, Stage
+from boltzwalk.energy import energy_and_grad
+from boltzwalk.smc.annealing import Between, Path, Stage
 from boltzwalk.walkers import evaluate
 from statistics_helpers import Counting, TemperedGumbel
 

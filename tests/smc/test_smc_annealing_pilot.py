@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from boltzwalk.energies.analytic import Gaussian, GaussianMixture
-from boltzwalk.smc.annealing import anneal
-from boltzwalk.smc.path import Path
+from boltzwalk.smc.annealing import Path, anneal
 from boltzwalk.smc.pilot import Pilot, _width, next_beta
 from boltzwalk.walkers import effective_sample_size
 from statistics_helpers import Counting

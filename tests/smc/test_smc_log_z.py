@@ -16,9 +16,9 @@ from boltzwalk.energies.analytic import (
 )
 from boltzwalk.energies.composed import GaussianReference, Tempered
 from boltzwalk.smc.coordinates import Affine
+from boltzwalk.smc.intervals import Interval
 from boltzwalk.smc.log_z import Annealing, LogZ, Reference, estimate_log_z
 from boltzwalk.smc.pilot import Pilot
-from boltzwalk.smc.replicates import Interval
 from statistics_helpers import Counting
 
 QUICK = Annealing(walkers=128, pilot=Pilot(conditional_ess=0.97, leapfrog_steps=4))

@@ -17,8 +17,8 @@ from boltzwalk.energies.analytic import (
     Rosenbrock,
 )
 from boltzwalk.energies.composed import GaussianReference
-from boltzwalk.smc.normalisable import drift, unbounded_rays
-from boltzwalk.smc.path import Path, Stage
+from boltzwalk.smc.annealing import Path, Stage
+from boltzwalk.smc.intervals import drift, unbounded_rays
 from boltzwalk.walkers import evaluate
 
 TARGETS = [

@@ -6,8 +6,7 @@ import pytest
 import torch
 from scipy import stats
 
-from boltzwalk.smc.replicates import Interval
-from boltzwalk.smc.trust import Walked, distrust, sandwich, widened
+from boltzwalk.smc.intervals import Interval, Walked, distrust, sandwich, widened
 
 
 def walked(estimate=0.0, half_width=0.1, share=0.5):

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from boltzwalk.smc.replicates import combine
+from boltzwalk.smc.intervals import combine
 
 
 def test_the_estimate_is_the_logarithm_of_the_mean():

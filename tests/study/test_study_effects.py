@@ -8,16 +8,17 @@ import pytest
 from study_cases import TINY, made_up, tiny
 
 from boltzwalk.study.effects import (
+    axis_shares,
+    cell_effects,
     interactions,
+    kaplan_meier,
+    log_quality,
     main_effects,
-    response,
-    shares,
-    stability,
+    survival_curve,
     variance_shares,
 )
-from boltzwalk.study.outcome import by_point, members
-from boltzwalk.study.recommend import frontier, recommended
-from boltzwalk.study.survival import kaplan_meier, survival
+from boltzwalk.study.outcome import block_outcomes, by_point
+from boltzwalk.study.recommend import frontier, recommended_points
 
 STEPS, RATE = "method.steps", "optimizer.learning_rate"
 
@@ -56,21 +57,23 @@ def test_a_constant_grid_has_no_shares():
 def test_shares_of_trials_are_those_of_the_log_quality():
     """log q = 2 log K + 1 log rate, at levels twice and ten times apart: (2 ln 2)² to (ln 10)²."""
     study = tiny()
-    found = made_up(study, lambda s: s[STEPS] ** 2 * s[RATE] * 1e4)
+    outcomes = made_up(study, lambda s: s[STEPS] ** 2 * s[RATE] * 1e4)
     a, b = (2 * math.log(2)) ** 2, math.log(10) ** 2
-    known = {share.axis: share for share in shares(found, block(study).axes)}
+    known = {share.axis: share for share in axis_shares(outcomes, block(study).axes)}
     assert known["method.steps"].main == pytest.approx(a / (a + b))
     assert known["learning_rate"].total == pytest.approx(b / (a + b))
     assert known["learning_rate"].low == pytest.approx(known["learning_rate"].high)
     assert "exact" in known["method.steps"].method
-    assert interactions(found, block(study).axes)[0].share == pytest.approx(0, abs=1e-9)
+    assert interactions(outcomes, block(study).axes)[0].share == pytest.approx(0, abs=1e-9)
     assert list(known) == ["learning_rate", "method.steps"]  # the largest first
 
 
 def test_seeds_that_disagree_have_a_range():
     study = tiny()
-    found = made_up(study, lambda s: s[STEPS] ** 2 if s["seed"] else s[RATE] * 1e4)
-    share = {share.axis: share for share in shares(found, block(study).axes)}["method.steps"]
+    outcomes = made_up(study, lambda s: s[STEPS] ** 2 if s["seed"] else s[RATE] * 1e4)
+    share = {share.axis: share for share in axis_shares(outcomes, block(study).axes)}[
+        "method.steps"
+    ]
     assert (share.low, share.high) == pytest.approx((0, 1))
 
 
@@ -78,8 +81,8 @@ def test_an_incomplete_grid_is_left_to_a_forest():
     pytest.importorskip("optuna")
     text = TINY.replace("[2, 4]", "[2, 4, 8, 16]").replace("[1e-4, 1e-3]", "[1e-4, 3e-4, 1e-3]")
     study = tiny(text)
-    found = made_up(study, lambda s: s[STEPS] ** 2)[:-1]
-    known = shares(found, block(study).axes)
+    outcomes = made_up(study, lambda s: s[STEPS] ** 2)[:-1]
+    known = axis_shares(outcomes, block(study).axes)
     assert known[0].axis == "method.steps"
     assert known[0].main > 0.8
     assert "fANOVA" in known[0].method
@@ -89,7 +92,7 @@ def test_an_incomplete_grid_is_left_to_a_forest():
 def test_a_failure_is_as_bad_as_the_limit_and_is_never_averaged_away():
     study = tiny(TINY, "limit=100")
     bad = made_up(study, lambda s: 10.0, lambda s: "exploded" if s[STEPS] == 2 else "finished")
-    values = response(bad)
+    values = log_quality(bad)
     assert sorted(set(values.values())) == pytest.approx([math.log(10), math.log(100)])
     few, many = main_effects(bad, block(study).axes[0])
     assert (few.level, few.survived, few.trials, few.quality) == (("2",), 0, 4, math.inf)
@@ -100,12 +103,12 @@ def test_a_failure_is_as_bad_as_the_limit_and_is_never_averaged_away():
 
 def test_a_map_counts_seeds_and_takes_medians():
     study = tiny(TINY, "seeds=[0,1,2]", "limit=100")
-    found = made_up(
+    outcomes = made_up(
         study,
         lambda s: 10 + s["seed"] + s[STEPS],
         lambda s: "nan" if (s["seed"], s[STEPS]) == (2, 4) else "finished",
     )
-    cells = {e.level: e for e in stability(found, ("method.steps", "learning_rate"))}
+    cells = {e.level: e for e in cell_effects(outcomes, ("method.steps", "learning_rate"))}
     assert cells["2", "1e-4"][1:] == (3, 3, 13.0, 12.0, 14.0)
     assert cells["4", "1e-3"][1:] == (3, 2, 15.0, 14.0, math.inf)
 
@@ -115,41 +118,41 @@ def test_kaplan_and_meier_as_in_a_textbook():
     failed = [6, 6, 6, 7, 10, 13, 16, 22, 23]
     censored = [6, 9, 10, 11, 17, 19, 20, 25, 32, 32, 34, 35]
     times = [float(t) for t in failed + censored]
-    found = kaplan_meier(times, [True] * len(failed) + [False] * len(censored))
+    curve = kaplan_meier(times, [True] * len(failed) + [False] * len(censored))
     known = {6: 0.857, 7: 0.807, 10: 0.753, 13: 0.690, 16: 0.627, 22: 0.538, 23: 0.448}
-    at = dict(zip(found.times, found.share, strict=True))
+    at = dict(zip(curve.times, curve.share, strict=True))
     assert {t: round(at[t], 3) for t in known} == known
     assert at[0] == 1
-    assert found.times[-1] == 35
-    assert (found.trials, found.failed) == (21, 9)
+    assert curve.times[-1] == 35
+    assert (curve.trials, curve.failed) == (21, 9)
     # Greenwood at 10 weeks, by hand, on the scale of log(-log S).
     greenwood = 3 / (21 * 18) + 1 / (17 * 16) + 1 / (15 * 14)
     s = (18 / 21) * (16 / 17) * (14 / 15)
     half = 1.959964 * math.sqrt(greenwood) / abs(math.log(s))
-    place = list(found.times).index(10)
-    ends = (found.low[place], found.high[place])
+    place = list(curve.times).index(10)
+    ends = (curve.low[place], curve.high[place])
     assert ends == pytest.approx((s ** math.exp(half), s ** math.exp(-half)), rel=1e-5)
 
 
 def test_without_censoring_it_is_the_share_that_is_left():
-    found = kaplan_meier([3.0, 1.0, 2.0, 4.0], [True] * 4)
-    assert found.times.tolist() == [0, 1, 2, 3, 4]
-    assert found.share.tolist() == [1, 0.75, 0.5, 0.25, 0]
-    assert np.isfinite([found.low, found.high]).all()
+    curve = kaplan_meier([3.0, 1.0, 2.0, 4.0], [True] * 4)
+    assert curve.times.tolist() == [0, 1, 2, 3, 4]
+    assert curve.share.tolist() == [1, 0.75, 0.5, 0.25, 0]
+    assert np.isfinite([curve.low, curve.high]).all()
 
 
 def test_of_none_that_failed_the_interval_is_that_of_a_share_of_one():
-    found = kaplan_meier([5.0] * 10, [False] * 10)
-    assert found.share.tolist() == [1, 1]
-    assert found.low[-1] == pytest.approx(1 - 0.3085, abs=1e-4)  # Clopper and Pearson of 10 of 10
+    curve = kaplan_meier([5.0] * 10, [False] * 10)
+    assert curve.share.tolist() == [1, 1]
+    assert curve.low[-1] == pytest.approx(1 - 0.3085, abs=1e-4)  # Clopper and Pearson of 10 of 10
     with pytest.raises(ValueError, match="a lifetime or more"):
         kaplan_meier([], [])
 
 
 def test_trials_live_in_energy_gradients_and_are_censored_at_their_budget():
     study = tiny(TINY, "limit=1")
-    found = made_up(study, lambda s: 10.0, lambda s: "nan" if s[STEPS] == 2 else "finished")
-    curve = survival(found)
+    outcomes = made_up(study, lambda s: 10.0, lambda s: "nan" if s[STEPS] == 2 else "finished")
+    curve = survival_curve(outcomes)
     assert curve.failed == 4
     assert curve.times.tolist() == [0, 20 * 32 * 3, 40 * 32 * 5]
     assert curve.share.tolist() == [1, 0.5, 0.5]  # a poor quality is no death
@@ -157,27 +160,27 @@ def test_trials_live_in_energy_gradients_and_are_censored_at_their_budget():
 
 def test_the_frontier_falls_and_its_points_have_every_seed():
     study = tiny(TINY, "limit=1000")
-    found = made_up(study, lambda s: 100 / s[STEPS] + s["seed"])
-    best = frontier(study, found)
+    outcomes = made_up(study, lambda s: 100 / s[STEPS] + s["seed"])
+    best = frontier(study, outcomes)
     assert all(a.gradients < b.gradients and a.quality > b.quality for a, b in pairwise(best))
     assert best[-1].quality == 25.5
     assert (best[-1].low, best[-1].high, best[-1].seeds) == (25, 26, 2)
-    assert frontier(study, [o for o in found if o.seed == 0]) == []
+    assert frontier(study, [o for o in outcomes if o.seed == 0]) == []
 
 
 def test_what_failed_once_is_not_recommended_and_the_command_makes_the_trial():
-    from boltzwalk.cli.typed import assigned, settings_of
+    from boltzwalk.recipes.lookup import assigned, settings_of
 
     study = tiny(TINY, "limit=1000", "learning_rate=1e-5")
-    found = made_up(
+    outcomes = made_up(
         study,
         lambda s: 100 / s[STEPS],
         lambda s: "exploded" if s[STEPS] == 4 and s["seed"] == 1 else "finished",
     )
-    for point in frontier(study, found):  # the half of a trial has half of its updates
+    for point in frontier(study, outcomes):  # the half of a trial has half of its updates
         assert f"updates={point.updates}" in point.command(study).split()
-    assert {point.updates for point in frontier(study, found)} == {20, 40}
-    best = recommended(study, found)[-1]
+    assert {point.updates for point in frontier(study, outcomes)} == {20, 40}
+    best = recommended_points(study, outcomes)[-1]
     assert best.outcome.settings[STEPS] == 2
     words = best.command(study).replace("'", "").split()
     assert words[:3] == ["boltzwalk", "train", "digits"]
@@ -204,9 +207,9 @@ def test_a_trial_of_two_blocks_is_made_once_and_counts_in_both():
     text = TINY + "  more:\n    equal: false\n    settings: [learning_rate=1e-3]\n"
     text += "    axes: {method.steps: [4, 8]}\n"
     study = tiny(text)
-    found = made_up(study, lambda s: s[STEPS])
-    assert len(found) == 8 + 2
-    assert len(members(found, "grid")) == 8
-    inside = members(found, "more")
+    outcomes = made_up(study, lambda s: s[STEPS])
+    assert len(outcomes) == 8 + 2
+    assert len(block_outcomes(outcomes, "grid")) == 8
+    inside = block_outcomes(outcomes, "more")
     assert sorted(o.levels["method.steps"] for o in inside) == ["4", "4", "8", "8"]
-    assert len(by_point(found)) == 5
+    assert len(by_point(outcomes)) == 5

@@ -1,123 +1,133 @@
 """What a study asks for, and what it is refused."""
 
+import hashlib
 import os
 import subprocess
 import sys
 from dataclasses import replace
 
 import pytest
-from study_cases import TINY, tiny
+from study_cases import STUDIES, TINY, tiny
 
 from boltzwalk.recipes import RECIPES, digits
-from boltzwalk.study.manage import refuse
-from boltzwalk.study.plan import digest, gradients, planned
-from boltzwalk.study.shipped import STUDIES, thesis_digits
-from boltzwalk.study.spec import changed, from_yaml, to_yaml
+from boltzwalk.study.plan import gradients_per_update, planned_trials, settings_digest
+from boltzwalk.study.spec import study_from_yaml, study_to_yaml, with_changes
 from boltzwalk.study.unused import uses
+from boltzwalk.study.workers import check_study
+
+SHIPPED = {
+    "thesis/thesis_digits": (258, "45ab764203e6090c"),
+    "thesis/thesis_mnist": (102, "b12a98f4bfa8701a"),
+    "vae_teaching_ablation": (72, "a1be2fcfbdba80d4"),
+    "toy_convergence": (36, "6a7e4a0ae6925c3f"),
+}
+"""The number of trials of each shipped study, and the digest of its YAML without notes."""
 
 
-@pytest.mark.parametrize("name", STUDIES)
-def test_a_shipped_study_can_be_written_down_and_taken_back(name):
-    study = STUDIES[name]()
-    assert from_yaml(to_yaml(study)) == study
-    assert "Reached:" in STUDIES[name].__doc__
-
-
-def test_the_question_of_the_thesis_has_200_trials_and_three_seeds():
-    trials = planned(thesis_digits())
-    assert len(trials) >= 200
-    assert {trial.settings.seed for trial in trials} == {0, 1, 2}
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_study_is_the_one_whose_results_are_published(name):
+    study = study_from_yaml((STUDIES / f"{name}.yaml").read_text())
+    assert study_from_yaml(study_to_yaml(study)) == study
+    assert "Reached:" in study.about
+    assert (study.analysis == "analysis.py") == name.startswith("thesis/")
+    trials = planned_trials(study)
+    assert (len(trials), {trial.settings.seed for trial in trials}) == (SHIPPED[name][0], {0, 1, 2})
     assert len({trial.name for trial in trials}) == len(trials)
+    text = study_to_yaml(replace(study, about="", analysis=""))
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == SHIPPED[name][1]
 
 
 def test_trials_get_equally_many_energy_gradients():
     study = tiny(TINY.replace("equal: false", "equal: true"), "budget=100000")
-    for trial in planned(study):
-        each = gradients(trial.settings)
+    for trial in planned_trials(study):
+        each = gradients_per_update(trial.settings)
         assert each == 32 * (1 + trial.settings.method.steps)
         spent = trial.settings.updates * each
         assert 100_000 - each < spent <= 100_000
 
 
 def test_every_combination_has_every_seed_and_its_own_settings():
-    found = {
+    settings = {
         (t.settings.method.steps, t.settings.optimizer.learning_rate, t.settings.seed)
-        for t in planned(tiny())
+        for t in planned_trials(tiny())
     }
-    assert found == {(k, r, s) for k in (2, 4) for r in (1e-4, 1e-3) for s in (0, 1)}
+    assert settings == {(k, r, s) for k in (2, 4) for r in (1e-4, 1e-3) for s in (0, 1)}
 
 
 def test_one_at_a_time_varies_one_setting():
     text = TINY.replace("equal: false", "equal: false\n    sampler: one")
-    found = [t.settings for t in planned(tiny(text, "seeds=[0]"))]
+    settings = [t.settings for t in planned_trials(tiny(text, "seeds=[0]"))]
     # The recipe itself, steps 2 and 4, and both rates: 1e-4 and 1e-3.
-    assert sorted((s.method.steps, s.optimizer.learning_rate) for s in found) == [
+    assert sorted((s.method.steps, s.optimizer.learning_rate) for s in settings) == [
         (2, 3e-4), (3, 1e-4), (3, 3e-4), (3, 1e-3), (4, 3e-4),
     ]  # fmt: skip
-    points = [dict(t.levels) for t in planned(tiny(text, "seeds=[0]"))]
-    varied = [[axis for axis, level in p.items() if level != "as it is"] for p in points]
+    points = [dict(t.levels) for t in planned_trials(tiny(text, "seeds=[0]"))]
+    varied = [[axis for axis, level in p.items() if level != "baseline"] for p in points]
     assert sorted(map(len, varied)) == [0, 1, 1, 1, 1]
 
 
 def test_trials_of_a_seed_are_in_the_order_of_their_names():
     """Which is mixed: a part of them is a fair sample, also for the time that is left."""
-    found = planned(tiny(TINY.replace("method.steps: [2, 4]", "method.steps: [2, 3, 4, 5, 6]")))
+    text = TINY.replace("method.steps: [2, 4]", "method.steps: [2, 3, 4, 5, 6]")
+    trials = planned_trials(tiny(text))
     for seed in (0, 1):
-        names = [t.name for t in found if t.settings.seed == seed]
+        names = [t.name for t in trials if t.settings.seed == seed]
         assert names == sorted(names)
-    assert [t.settings.seed for t in found] == [0] * 10 + [1] * 10
+    assert [t.settings.seed for t in trials] == [0] * 10 + [1] * 10
 
 
 def test_a_trial_of_two_blocks_has_the_measures_of_both():
     text = TINY.replace("equal: false", "equal: false\n    measures: [longer]")
     text += "  more:\n    equal: false\n    measures: [displacement, longer]\n"
     text += "    settings: [learning_rate=1e-3]\n    axes: {method.steps: [4, 8]}\n"
-    measures = {t.measures for t in planned(tiny(text))}
+    measures = {t.measures for t in planned_trials(tiny(text))}
     assert measures == {("longer",), ("longer", "displacement"), ("displacement", "longer")}
 
 
 def test_random_points_are_within_their_range_and_the_same_again():
     text = TINY.replace("equal: false", "equal: false\n    sampler: random\n    trials: 30")
     text = text.replace("[1e-4, 1e-3]", "{low: 1e-5, high: 1e-2, log: true}")
-    rates = [t.settings.optimizer.learning_rate for t in planned(tiny(text, "seeds=[0]"))]
+    rates = [t.settings.optimizer.learning_rate for t in planned_trials(tiny(text, "seeds=[0]"))]
     assert len(set(rates)) == 30
     assert all(1e-5 <= rate <= 1e-2 for rate in rates)
     below = sum(rate < 10**-3.5 for rate in rates)
     assert 5 <= below <= 25  # half of them in the lower half of the logarithm
-    planned.cache_clear()
-    assert rates == [t.settings.optimizer.learning_rate for t in planned(tiny(text, "seeds=[0]"))]
+    planned_trials.cache_clear()
+    again = planned_trials(tiny(text, "seeds=[0]"))
+    assert rates == [t.settings.optimizer.learning_rate for t in again]
 
 
 def test_a_name_depends_on_every_setting_and_on_no_machine():
-    base = planned(tiny())[0].settings
+    base = planned_trials(tiny())[0].settings
     again = subprocess.run(
         [
             sys.executable,
             "-c",
-            "from boltzwalk.recipes import digits; from boltzwalk.study.plan import digest; "
-            "print(digest(digits()))",
+            "from boltzwalk.recipes import digits\n"
+            "from boltzwalk.study.plan import settings_digest\n"
+            "print(settings_digest(digits()))",
         ],
         capture_output=True,
         text=True,
         check=True,
         env={**os.environ, "PYTHONHASHSEED": "1"},
     )
-    assert again.stdout.strip() == digest(digits())
-    assert digest(replace(base, device="cuda", threads=7)) == digest(base)
+    assert again.stdout.strip() == settings_digest(digits())
+    assert settings_digest(replace(base, device="cuda", threads=7)) == settings_digest(base)
     names = {
-        digest(base),
-        digest(replace(base, seed=9)),
-        digest(replace(base, clip_gradient=1.0)),
-        digest(replace(base, method=replace(base.method, data_noise=0.031))),
-        digest(replace(base, energy=replace(base.energy, spectral_norm=True))),
+        settings_digest(base),
+        settings_digest(replace(base, seed=9)),
+        settings_digest(replace(base, clip_gradient=1.0)),
+        settings_digest(replace(base, method=replace(base.method, data_noise=0.031))),
+        settings_digest(replace(base, energy=replace(base.energy, spectral_norm=True))),
     }
     assert len(names) == 5
 
 
 def test_settings_of_the_study_and_of_its_recipe_are_changed_alike():
-    study = changed(tiny(), ["seeds=[5]", "limit=7", "kernel.step_size=0.5"])
+    study = with_changes(tiny(), ["seeds=[5]", "limit=7", "kernel.step_size=0.5"])
     assert (study.seeds, study.limit) == ((5,), 7.0)
-    assert {t.settings.method.kernel.step_size for t in planned(study)} == {0.5}
+    assert {t.settings.method.kernel.step_size for t in planned_trials(study)} == {0.5}
 
 
 @pytest.mark.parametrize(
@@ -143,29 +153,29 @@ def test_settings_of_the_study_and_of_its_recipe_are_changed_alike():
 def test_what_cannot_be_is_refused_before_anything_is_made(before, after, words):
     assert before in TINY
     with pytest.raises(ValueError, match="(?s).*".join(words.split("..."))) as caught:
-        planned(tiny(TINY.replace(before, after)))
+        planned_trials(tiny(TINY.replace(before, after)))
     assert words in str(caught.value)
 
 
 def test_a_budget_smaller_than_one_update_is_refused():
     study = tiny(TINY.replace("equal: false", "equal: true"), "budget=100")
     with pytest.raises(ValueError, match="at least the 160 energy gradients of one update"):
-        planned(study)
+        planned_trials(study)
 
 
 def test_two_levels_that_mean_the_same_are_refused():
     text = TINY.replace("[1e-4, 1e-3]", "[1e-4, 0.0001]")
     with pytest.raises(ValueError, match="are the same settings"):
-        planned(tiny(text))
+        planned_trials(tiny(text))
 
 
 def test_a_setting_that_trials_do_not_use_is_refused():
     """Walkers that restart from data never look at the noise."""
     text = TINY.replace("method.steps: [2, 4]", "start.noise.scale: [1, 2]")
     own = "settings: ['start=ReplayStart', 'start.size=100', 'from_data=%s']\n    equal: false"
-    refuse(tiny(text.replace("equal: false", own % "false")))
+    check_study(tiny(text.replace("equal: false", own % "false")))
     with pytest.raises(ValueError, match=r"method\.start\.noise\.scale is 1\.0, 2\.0 .* not use"):
-        refuse(tiny(text.replace("equal: false", own % "true")))
+        check_study(tiny(text.replace("equal: false", own % "true")))
 
 
 @pytest.mark.parametrize(
@@ -182,7 +192,24 @@ def test_what_a_run_uses(path, used):
     assert uses(settings, path) is used
 
 
-def test_methods_without_walkers_have_nothing_to_count():
-    for name in ("gebm_digits", "gebm_red_wine_ml"):
-        with pytest.raises(ValueError, match="learns without them; take a recipe that moves"):
-            gradients(RECIPES[name]())
+def test_a_budget_needs_a_method_with_energy_gradients():
+    text = "{recipe: gebm_red_wine_ml, budget: 1000, blocks: {a: {axes: {batch: [8, 16]}}}}"
+    with pytest.raises(ValueError, match=r"MaximumLikelihood, which learns without.*equal: false"):
+        planned_trials(study_from_yaml(text))
+    trials = planned_trials(study_from_yaml(text, ["budget=0"]))
+    assert len(trials) == 6
+    assert {gradients_per_update(trial.settings) for trial in trials} == {0}
+
+
+@pytest.mark.parametrize("recipe", ["digits", "coopnets_digits", "vae_teaching_digits"])
+def test_settings_count_the_energy_gradients_of_an_update(recipe):
+    settings = RECIPES[recipe]()
+    method = settings.method
+    expected = (method.walkers or settings.batch) * (1 + method.steps * method.kernel.gradients)
+    assert gradients_per_update(settings) == expected > 0
+
+
+@pytest.mark.parametrize("name", ["../analysis.py", "/tmp/analysis.py", "a/analysis.py", ".."])
+def test_an_analysis_lies_next_to_its_study(name):
+    with pytest.raises(ValueError, match="in the folder of the study's file"):
+        tiny(TINY, f"analysis={name}")

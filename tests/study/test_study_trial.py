@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from boltzwalk.training.sampling import draw
 from study_cases import SMALL, TINY, content, run, tiny
 
 from boltzwalk.data import Digits
@@ -16,22 +17,21 @@ from boltzwalk.evaluation.quality import held_out_rows
 from boltzwalk.metrics.frechet import frechet_distance
 from boltzwalk.rng import generator
 from boltzwalk.study import trial as trials
-from boltzwalk.study.folder import results, trial_folder
 from boltzwalk.study.measures import judge_for
-from boltzwalk.study.plan import gradients, planned
-from boltzwalk.study.result import (
-    BROKEN,
-    Result,
+from boltzwalk.study.plan import gradients_per_update, planned_trials
+from boltzwalk.study.storage import (
+    FAILED_LABELS,
     Rung,
-    add_rung,
+    TrialResult,
     read_results,
+    results_folder,
+    trial_folder,
     write_result,
 )
-from boltzwalk.study.trial import Work, run_trial
-from boltzwalk.train.folder import read_rows, read_settings
-from boltzwalk.train.model import draw
-from boltzwalk.train.run import open_run
-from boltzwalk.train.signals import StopRequest
+from boltzwalk.study.trial import TrialContext, add_rung, run_trial
+from boltzwalk.training.folder import read_rows, read_settings
+from boltzwalk.training.process import StopRequest
+from boltzwalk.training.run import open_run
 
 PLANTED = f"""
 recipe: digits
@@ -62,35 +62,35 @@ def data():
     return Digits().load()
 
 
-def work(data, **options):
+def context(data, **options):
     study = tiny()
-    return Work(judge_for(data, "samples", 100, Digits()), data, study.rungs, **options)
+    return TrialContext(judge_for(data, "samples", 100, Digits()), data, study.rungs, **options)
 
 
 def test_a_planted_crash_divergence_and_stall_come_out_as_what_they_are(tmp_path):
-    found = {r.block: r for r in run(tiny(PLANTED), tmp_path / "s")}
-    assert found["sound"].label == "finished"
-    assert math.isfinite(found["sound"].quality)
-    assert found["crash"].label == "crashed"
-    assert "batch must be at most the 1200 rows" in found["crash"].reason
-    trace = tmp_path / "s" / "trials" / f"{found['crash'].name}.traceback.txt"
+    results = {r.block: r for r in run(tiny(PLANTED), tmp_path / "s")}
+    assert results["sound"].label == "finished"
+    assert math.isfinite(results["sound"].quality)
+    assert results["crash"].label == "crashed"
+    assert "batch must be at most the 1200 rows" in results["crash"].reason
+    trace = tmp_path / "s" / "trials" / f"{results['crash'].name}.traceback.txt"
     assert "Traceback" in trace.read_text()
-    assert found["divergence"].label in ("exploded", "nan")
-    assert found["divergence"].update < 200
-    assert found["divergence"].gradients == found["divergence"].update * 32 * 4
-    assert found["stall"].label == "stalled"
-    assert "of the distance" in found["stall"].reason
-    assert found["stall"].update < 1500
-    assert all(found[k].quality == math.inf for k in ("crash", "divergence", "stall"))
+    assert results["divergence"].label in ("exploded", "nan")
+    assert results["divergence"].update < 200
+    assert results["divergence"].gradients == results["divergence"].update * 32 * 4
+    assert results["stall"].label == "stalled"
+    assert "of the distance" in results["stall"].reason
+    assert results["stall"].update < 1500
+    assert all(results[k].quality == math.inf for k in ("crash", "divergence", "stall"))
 
 
 def test_a_result_is_an_ordinary_run_with_its_quality_on_the_way(tmp_path, data):
     study = tiny(TINY, "seeds=[0]")
-    found = {r.name: r for r in run(study, tmp_path)}
-    trial = planned(study)[0]
-    result, place = found[trial.name], trial_folder(tmp_path, trial.name)
+    results = {r.name: r for r in run(study, tmp_path)}
+    trial = planned_trials(study)[0]
+    result, place = results[trial.name], trial_folder(tmp_path, trial.name)
     assert [(r.share, r.update) for r in result.rungs] == [(0.5, 20), (1.0, 40)]
-    assert result.budget == result.gradients == 40 * gradients(trial.settings)
+    assert result.budget == result.gradients == 40 * gradients_per_update(trial.settings)
     assert read_settings(place).method == trial.settings.method
     assert result.measures["travel"] == pytest.approx(
         sum(r["travel"] for r in read_rows(place / "log.jsonl")[-13:]) / 13, rel=1e-4
@@ -104,8 +104,8 @@ def test_a_result_is_an_ordinary_run_with_its_quality_on_the_way(tmp_path, data)
     shares = features.classes(x).mean(0)
     entropy = float(-(shares * shares.log()).sum())
     assert result.measures["class_entropy"] == pytest.approx(entropy, rel=1e-4)
-    unseen = held_out_rows(data)[0]
-    far, usual = (torch.cdist(a.flatten(1), data.train.flatten(1)).amin(1) for a in (x, unseen))
+    held_out = held_out_rows(data)[0]
+    far, usual = (torch.cdist(a.flatten(1), data.train.flatten(1)).amin(1) for a in (x, held_out))
     assert result.measures["neighbours"] == pytest.approx(
         float(far.median() / usual.median()), rel=1e-3
     )
@@ -117,136 +117,138 @@ def test_a_result_is_an_ordinary_run_with_its_quality_on_the_way(tmp_path, data)
 
 
 def test_a_stopped_trial_goes_on_to_the_same_result(tmp_path, data):
-    trial = planned(tiny())[0]
-    whole = run_trial(trial, tmp_path / "whole", work(data), None, StopRequest())
+    trial = planned_trials(tiny())[0]
+    full = run_trial(trial, tmp_path / "full", context(data), None, StopRequest())
 
     class After:
-        """Asks to stop after so many looks."""
+        """Asks to stop after a number of queries."""
 
-        def __init__(self, looks):
-            self.left, self.said = looks, False
+        def __init__(self, queries):
+            self.remaining, self.set = queries, False
 
         @property
         def asked(self):
-            self.left -= 1
-            return self.said or self.left < 0
+            self.remaining -= 1
+            return self.set or self.remaining < 0
 
         @asked.setter
         def asked(self, value):
-            self.said = value
+            self.set = value
 
-    assert run_trial(trial, tmp_path / "parts", work(data), None, After(15)) is None
+    assert run_trial(trial, tmp_path / "parts", context(data), None, After(15)) is None
     assert read_rows(tmp_path / "parts" / "trace.jsonl")[-1]["update"] < 40
     # A killed worker had gone further than its last checkpoint.
     add_rung(tmp_path / "parts", Rung(1.0, 40, 1, 1e9))
-    parts = run_trial(trial, tmp_path / "parts", work(data), None, StopRequest())
-    for one in (whole, parts):
+    parts = run_trial(trial, tmp_path / "parts", context(data), None, StopRequest())
+    for one in (full, parts):
         assert one.label == "finished"
-    assert parts.rungs == whole.rungs
-    assert parts.measures == whole.measures
-    assert parts.same == whole.same
-    assert parts.update == whole.update
+    assert parts.rungs == full.rungs
+    assert parts.measures == full.measures
+    assert parts.history_digest == full.history_digest
+    assert parts.update == full.update
 
 
 def test_a_trial_that_was_done_but_not_judged_is_only_judged(tmp_path, data):
-    trial = planned(tiny())[0]
-    whole = run_trial(trial, tmp_path, work(data), None, StopRequest())
+    trial = planned_trials(tiny())[0]
+    full = run_trial(trial, tmp_path, context(data), None, StopRequest())
     rows = (tmp_path / "quality.jsonl").read_text().splitlines()
     (tmp_path / "quality.jsonl").write_text(rows[0] + "\n")
-    again = run_trial(trial, tmp_path, work(data), None, StopRequest())
-    assert again.rungs == whole.rungs
-    assert again.same == whole.same
+    again = run_trial(trial, tmp_path, context(data), None, StopRequest())
+    assert again.rungs == full.rungs
+    assert again.history_digest == full.history_digest
     assert again.label == "finished"
 
 
 def test_a_trial_that_takes_too_long_is_stopped_and_says_so(tmp_path, data):
-    found = run_trial(planned(tiny())[0], tmp_path, work(data, minutes=1e-9), None, StopRequest())
-    assert found.label == "too long"
-    assert found.quality == math.inf
+    result = run_trial(
+        planned_trials(tiny())[0], tmp_path, context(data, minutes=1e-9), None, StopRequest()
+    )
+    assert result.label == "too long"
+    assert result.quality == math.inf
 
 
 def test_successive_halving_keeps_the_best_third(tmp_path, data):
-    trial = planned(tiny())[0]
+    trial = planned_trials(tiny())[0]
     rivals = []
     for place, quality in ((tmp_path / "good", 1.0), (tmp_path / "bad", 1e9)):
         place.mkdir()
         add_rung(place, Rung(0.5, 20, 1, quality))
         rivals.append(place)
     both = run_trial(
-        trial, tmp_path / "a", work(data, halving=3.0, rivals=rivals), None, StopRequest()
+        trial, tmp_path / "a", context(data, halving=3.0, rivals=rivals), None, StopRequest()
     )
     assert both.label == "pruned"
     assert both.update == 20
     assert "not among the best 1/3" in both.reason
     alone = run_trial(
-        trial, tmp_path / "b", work(data, halving=3.0, rivals=rivals[1:]), None, StopRequest()
+        trial, tmp_path / "b", context(data, halving=3.0, rivals=rivals[1:]), None, StopRequest()
     )
     assert alone.label == "finished"
 
 
 def test_a_trial_is_compared_at_the_same_share_and_never_at_its_end(tmp_path, data):
-    trial, place = planned(tiny())[0], tmp_path / "rival"
+    trial, place = planned_trials(tiny())[0], tmp_path / "rival"
     place.mkdir()
     add_rung(place, Rung(1.0, 40, 1, 1e-9))  # the best there can be, but not half way
     add_rung(place, Rung(0.1, 4, 1, 1e-9))
     options = {"halving": 3.0, "rivals": [place]}
-    found = run_trial(trial, tmp_path / "own", work(data, **options), None, StopRequest())
-    assert found.label == "finished"
-    assert [rung.share for rung in found.rungs] == [0.5, 1.0]
+    result = run_trial(trial, tmp_path / "own", context(data, **options), None, StopRequest())
+    assert result.label == "finished"
+    assert [rung.share for rung in result.rungs] == [0.5, 1.0]
 
 
 @pytest.mark.parametrize("label", ["stalled", "collapsed"])
 def test_a_trial_stalls_when_two_rows_in_a_row_say_so(tmp_path, data, label, monkeypatch):
-    said = iter(["healthy", label, "healthy", label, label, "healthy"])
-    looks = []
+    labels = iter(["healthy", label, "healthy", label, label, "healthy"])
+    updates = []
 
     def verdict(rows, trace):
-        looks.append(rows[-1]["update"])
-        return Verdict(next(said), "why", 0)
+        updates.append(rows[-1]["update"])
+        return Verdict(next(labels), "why", 0)
 
     monkeypatch.setattr(trials, "verdict", verdict)
-    found = run_trial(planned(tiny())[0], tmp_path, work(data), None, StopRequest())
-    assert found.label == label
-    assert found.reason == "why"
-    assert len(looks) == 5
-    assert found.update == looks[-1]
+    result = run_trial(planned_trials(tiny())[0], tmp_path, context(data), None, StopRequest())
+    assert result.label == label
+    assert result.reason == "why"
+    assert len(updates) == 5
+    assert result.update == updates[-1]
 
 
 def test_a_study_says_which_of_its_settings_had_no_effect(tmp_path):
     """A bound that is never met is used, and changes nothing."""
     text = TINY.replace("learning_rate: [1e-4, 1e-3]", "clip_gradient: [0, 1e9]")
-    found = content_of(run(tiny(text, "seeds=[0]"), tmp_path))
-    assert len(found) == 4
-    assert len({r.same for r in found.values()}) == 2  # one for each number of steps
+    results = content_of(run(tiny(text, "seeds=[0]"), tmp_path))
+    assert len(results) == 4
+    assert len({r.history_digest for r in results.values()}) == 2  # one for each number of steps
 
 
-def content_of(found):
-    return {r.name: r for r in found}
+def content_of(results):
+    return {r.name: r for r in results}
 
 
 def test_a_result_is_written_once(tmp_path):
     run(tiny(TINY, "seeds=[0]"), tmp_path)
     before = content(tmp_path)
-    one = next(iter(read_results(results(tmp_path)).values()))
-    assert not write_result(results(tmp_path), one)
+    one = next(iter(read_results(results_folder(tmp_path)).values()))
+    assert not write_result(results_folder(tmp_path), one)
     run(tiny(TINY, "seeds=[0]"), tmp_path)  # nothing is left to do
     assert content(tmp_path) == before
 
 
-@pytest.mark.parametrize("label", [*BROKEN, "pruned", "too long"])
+@pytest.mark.parametrize("label", [*FAILED_LABELS, "pruned", "too long"])
 def test_what_did_not_finish_has_no_quality_whatever_it_had_reached(label):
     rungs = (Rung(0.5, 20, 1, 3.0), Rung(1.0, 40, 2, 2.0))
-    whole = Result("a", "finished", "", 40, 40, 2, 2, 1.0, 0.0, rungs)
-    assert whole.quality == 2.0
-    assert replace(whole, label=label).quality == math.inf
+    full = TrialResult("a", "finished", "", 40, 40, 2, 2, 1.0, 0.0, rungs)
+    assert full.quality == 2.0
+    assert replace(full, label=label).quality == math.inf
 
 
 def test_a_damaged_result_is_named(tmp_path):
     run(tiny(TINY, "seeds=[0]"), tmp_path)
-    path = next(results(tmp_path).iterdir())
+    path = next(results_folder(tmp_path).iterdir())
     path.write_text(json.dumps({"name": "x"}))
     with pytest.raises(ValueError, match="delete it to make the trial again"):
-        read_results(results(tmp_path))
+        read_results(results_folder(tmp_path))
 
 
 def test_the_folder_of_another_study_is_refused(tmp_path):
@@ -260,7 +262,7 @@ def test_the_folder_of_another_study_is_refused(tmp_path):
 
 
 def test_only_so_many_trials_are_begun_and_the_rest_later(tmp_path):
-    assert len(run(tiny(), tmp_path, most=3)) == 3
+    assert len(run(tiny(), tmp_path, max_trials=3)) == 3
     first = content(tmp_path)
     assert len(run(tiny(), tmp_path)) == 8
     assert {name: content(tmp_path)[name] for name in first} == first

@@ -11,20 +11,23 @@ from dataclasses import replace
 import pytest
 from study_cases import TINY, run, tiny
 
-from boltzwalk.methods.generalized import Generalized
-from boltzwalk.methods.likelihood import MaximumLikelihood
 from boltzwalk.recipes import RECIPES
 from boltzwalk.study import tune as tuning
-from boltzwalk.study.folder import prepare, results, trial_folder
-from boltzwalk.study.measures import Judge, Look
-from boltzwalk.study.outcome import outcomes
-from boltzwalk.study.plan import as_it_is
-from boltzwalk.study.propose import WORST, _worth, propose, proposed, tell
-from boltzwalk.study.result import Result, Rung
-from boltzwalk.study.tune import seconds, space, tune, tuning_study
-from boltzwalk.study.worker import Job, _work
-from boltzwalk.train.run import open_run
-from boltzwalk.train.signals import StopRequest
+from boltzwalk.study.measures import Judge, QualityCheck
+from boltzwalk.study.outcome import read_outcomes
+from boltzwalk.study.plan import baseline_trials, gradients_per_update
+from boltzwalk.study.propose import (
+    FAILURE_QUALITY,
+    _objective,
+    propose_point,
+    proposed_trials,
+    tell,
+)
+from boltzwalk.study.storage import Rung, TrialResult, prepare_folder, results_folder, trial_folder
+from boltzwalk.study.tune import parse_duration, run_tuning, search_space, tuning_study
+from boltzwalk.study.workers import WorkerJob, _context
+from boltzwalk.training.process import StopRequest
+from boltzwalk.training.run import open_run
 
 optuna = pytest.importorskip("optuna")
 
@@ -37,13 +40,13 @@ SMALL = ["energy.network.widths=[16]", "batch=32", "updates=30", "average=0"]
 def test_a_proposed_study_begins_with_the_recipe_and_has_all_its_points(tmp_path):
     text = ADAPTIVE.replace("method.steps: [2, 4]", "method.steps: {low: 2, high: 4}")
     study = tiny(text)
-    found = run(study, tmp_path)
-    assert len(found) == 4 * 2
+    results = run(study, tmp_path)
+    assert len(results) == 4 * 2
     points = [json.loads(p.read_text()) for p in sorted((tmp_path / "proposed").iterdir())]
     assert points[0]["values"] == {"method.steps": 3, "learning_rate": 3e-4}
     assert len({json.dumps(point["values"]) for point in points}) == 4
     assert [point["number"] for point in points] == [0, 1, 2, 3]
-    assert run(study, tmp_path) == found  # nothing is left
+    assert run(study, tmp_path) == results  # nothing is left
     known = optuna.load_study(
         study_name=f"{tmp_path.name} grid",
         storage=optuna.storages.JournalStorage(
@@ -51,20 +54,20 @@ def test_a_proposed_study_begins_with_the_recipe_and_has_all_its_points(tmp_path
         ),
     )
     medians = {
-        o.levels["learning_rate"]: [p.quality for p in outcomes(study, tmp_path)
+        o.levels["learning_rate"]: [p.quality for p in read_outcomes(study, tmp_path)
                                     if p.point == o.point]
-        for o in outcomes(study, tmp_path)
+        for o in read_outcomes(study, tmp_path)
     }  # fmt: skip
-    told = sorted(trial.value for trial in known.get_trials())
-    assert told == pytest.approx(sorted(sum(v) / 2 for v in medians.values()))
+    objectives = sorted(trial.value for trial in known.get_trials())
+    assert objectives == pytest.approx(sorted(sum(v) / 2 for v in medians.values()))
 
 
 def test_a_failure_is_told_as_the_worst(tmp_path):
     study = tiny(ADAPTIVE, "seeds=[0]")
-    prepare(tmp_path, study)
-    assert propose(study, tmp_path)
-    (trial,) = proposed(study, tmp_path)
-    result = Result(
+    prepare_folder(tmp_path, study)
+    assert propose_point(study, tmp_path)
+    (trial,) = proposed_trials(study, tmp_path)
+    result = TrialResult(
         trial.name, "exploded", "", 1, 2, 3, 4, 0.0, 0.0, (Rung(0.5, 1, 1, math.inf),),
         block="grid", levels=trial.levels,
     )  # fmt: skip
@@ -73,15 +76,15 @@ def test_a_failure_is_told_as_the_worst(tmp_path):
         optuna.storages.journal.JournalFileBackend(str(tmp_path / "journal.log"))
     )
     known = optuna.load_study(study_name=f"{tmp_path.name} grid", storage=storage)
-    assert [t.value for t in known.get_trials()] == [WORST]
+    assert [t.value for t in known.get_trials()] == [FAILURE_QUALITY]
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "gp"])
 def test_proposals_can_be_kept_in_a_database(tmp_path, sampler):
     study = tiny(ADAPTIVE.replace("tpe", sampler), "seeds=[0]")
     storage = f"sqlite:///{tmp_path / 'optuna.db'}"
-    found = run(study, tmp_path / "s", storage=storage)
-    assert len(found) == 4
+    results = run(study, tmp_path / "s", storage=storage)
+    assert len(results) == 4
     assert not (tmp_path / "s" / "journal.log").exists()
     (name,) = optuna.get_all_study_names(storage)
     known = optuna.load_study(study_name=name, storage=storage)
@@ -90,14 +93,14 @@ def test_proposals_can_be_kept_in_a_database(tmp_path, sampler):
 
 def test_two_processes_propose_every_point_once(tmp_path):
     study = tiny(ADAPTIVE.replace("trials: 4", "trials: 12"), "seeds=[0]")
-    prepare(tmp_path, study)
+    prepare_folder(tmp_path, study)
     program = (
         "import sys; from pathlib import Path\n"
-        "from boltzwalk.study.folder import open_study\n"
-        "from boltzwalk.study.propose import propose\n"
+        "from boltzwalk.study.storage import open_study\n"
+        "from boltzwalk.study.propose import propose_point\n"
         "folder, n = Path(sys.argv[1]), 0\n"
         "print('ready', flush=True); sys.stdin.readline()\n"
-        "while propose(open_study(folder), folder): n += 1\n"
+        "while propose_point(open_study(folder), folder): n += 1\n"
         "print(n)"
     )
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
@@ -111,16 +114,12 @@ def test_two_processes_propose_every_point_once(tmp_path):
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_that_moves_walkers_has_a_space_around_itself(name):
+def test_every_recipe_has_a_search_space_around_itself(name):
     settings = RECIPES[name]()
-    if isinstance(settings.method, Generalized | MaximumLikelihood):
-        with pytest.raises(ValueError, match="take a recipe that moves walkers"):
-            tuning_study(name, [])
-        return
-    axes = space(settings)
+    axes = search_space(settings)
     assert axes
     study = tuning_study(name, [])
-    assert study.budget > 0
+    assert study.budget == settings.updates * gradients_per_update(settings)
     for axis in axes:
         assert axis.low < axis.high
 
@@ -128,13 +127,13 @@ def test_every_recipe_that_moves_walkers_has_a_space_around_itself(name):
 def test_the_recipe_itself_is_never_pruned(tmp_path, monkeypatch):
     """Each trial is worse than those before it, and the recipe, which comes again, than all."""
     worse = itertools.count(1)
-    monkeypatch.setattr(Judge, "look", lambda judge, run: Look(float(next(worse)), None))
+    monkeypatch.setattr(Judge, "check", lambda *_: QualityCheck(float(next(worse)), None))
     text = ADAPTIVE.replace("trials: 4", "trials: 4\n    halving: 1000")
     text = text.replace("method.steps: [2, 4]", "method.steps: {low: 2, high: 4}")
     study = tiny(text, "seeds=[0]")
-    base = as_it_is(study, study.block("grid"))[0]
+    base = baseline_trials(study, study.block("grid"))[0]
     run(study, tmp_path)
-    (results(tmp_path) / f"{base.name}.json").unlink()
+    (results_folder(tmp_path) / f"{base.name}.json").unlink()
     shutil.rmtree(trial_folder(tmp_path, base.name))
     labels = {r.name: r.label for r in run(study, tmp_path)}
     assert base.settings.method.steps == 3
@@ -147,60 +146,61 @@ def test_what_a_worker_is_told_of_the_recipe_and_of_the_others(tmp_path):
     text = text.replace("method.steps: [2, 4]", "method.steps: {low: 2, high: 4}")
     study = tiny(text, "seeds=[0]")
     run(study, tmp_path)
-    base = as_it_is(study, study.block("grid"))[0]
-    told = {t.name: _work(study, Job(tmp_path), t).halving for t in proposed(study, tmp_path)}
-    assert told.pop(base.name) == 0
-    assert set(told.values()) == {3.0}
+    base = baseline_trials(study, study.block("grid"))[0]
+    trials = proposed_trials(study, tmp_path)
+    halving = {t.name: _context(study, WorkerJob(tmp_path), t).halving for t in trials}
+    assert halving.pop(base.name) == 0
+    assert set(halving.values()) == {3.0}
 
 
 def test_a_pruned_trial_is_worth_what_it_had_reached():
     rungs = (Rung(0.1, 1, 1, 9.0), Rung(0.3, 3, 3, 7.0))
-    pruned = Result("a", "pruned", "", 3, 10, 3, 10, 1.0, 0.0, rungs)
-    assert _worth(pruned) == 7.0
-    assert _worth(replace(pruned, label="exploded")) == WORST
-    assert _worth(replace(pruned, label="finished")) == 7.0
+    pruned = TrialResult("a", "pruned", "", 3, 10, 3, 10, 1.0, 0.0, rungs)
+    assert _objective(pruned) == 7.0
+    assert _objective(replace(pruned, label="exploded")) == FAILURE_QUALITY
+    assert _objective(replace(pruned, label="finished")) == 7.0
 
 
 def test_times_are_read():
-    assert [seconds(t) for t in ("5m", "0.5h", "90", "7s")] == [300, 1800, 90, 7]
+    assert [parse_duration(t) for t in ("5m", "0.5h", "90", "7s")] == [300, 1800, 90, 7]
     for bad in ("5 days", "", "0m", "-1m"):
         with pytest.raises(ValueError, match="must be a time such as"):
-            seconds(bad)
+            parse_duration(bad)
 
 
 @pytest.fixture
 def few(monkeypatch):
-    monkeypatch.setattr(tuning, "MOST", 5)
-    monkeypatch.setattr(tuning, "JUDGED", 300)
+    monkeypatch.setattr(tuning, "MAX_TRIALS", 5)
+    monkeypatch.setattr(tuning, "FINAL_SAMPLES", 300)
 
 
 def tuned(folder, budget=600.0, workers=1):
-    return tune(
+    return run_tuning(
         "digits", SMALL, budget, folder / "s", folder / "model", workers, StopRequest(), True
     )
 
 
 def test_tuning_ends_with_a_model_at_least_as_good_as_the_recipe(tmp_path, few):
-    found = tuned(tmp_path)
-    assert found.trials == 5
-    assert found.quality <= found.default
-    run_of = open_run(found.folder)
+    result = tuned(tmp_path)
+    assert result.trials == 5
+    assert result.quality <= result.baseline
+    run_of = open_run(result.folder)
     assert run_of.update == run_of.settings.updates
-    assert (found.folder / "samples.png").is_file()
+    assert (result.folder / "samples.png").is_file()
     study = tuning_study("digits", SMALL)
-    first = next(o for o in outcomes(study, tmp_path / "s") if o.trial.name == found.trial)
+    first = next(o for o in read_outcomes(study, tmp_path / "s") if o.trial.name == result.trial)
     assert first.result.label == "finished"
-    from boltzwalk.recipes.chosen import chosen
+    from boltzwalk.recipes.lookup import chosen
 
-    again = chosen("digits", [*SMALL, *found.changes])
+    again = chosen("digits", [*SMALL, *result.changes])
     assert replace(again, threads=1, device="cpu", output=run_of.settings.output) == run_of.settings
-    with pytest.raises(ValueError, match="is there already"):
+    with pytest.raises(ValueError, match="exists already"):
         tuned(tmp_path)
 
 
 def test_tuning_without_time_finishes_one_trial(tmp_path, few):
-    found = tuned(tmp_path, budget=1e-3)
-    assert "the time was up" in found.note
-    assert found.trials == 1
-    assert found.changes == ()
-    assert open_run(found.folder).update == 30
+    result = tuned(tmp_path, budget=1e-3)
+    assert "the time was up" in result.note
+    assert result.trials == 1
+    assert result.changes == ()
+    assert open_run(result.folder).update == 30

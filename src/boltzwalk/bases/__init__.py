@@ -18,20 +18,22 @@
 ====================  =========================================================================
 """
 
+from ..networks.batch_statistics import learning
+from ..networks.convolutional import (
+    Convolution,
+    ConvolutionalEncoder,
+    ConvolutionalGenerator,
+    TransposedConvolution,
+)
+from ..networks.dense import DenseEncoder, DenseGenerator
+from ..networks.frozen import frozen
+from ..networks.network import Decoder, Encoder, VariationalAutoencoder
+from ..networks.residual import ResidualGenerator
 from .conditional import ConditionalBase, GivenBase
-from .convolutional import Convolution, ConvolutionalEncoder
-from .dense import DenseEncoder, DenseGenerator
 from .flow import Flow, NormalizingFlow
-from .frozen import frozen
 from .generator import Base, Generator, Vae
-from .latent import LatentEnergy
-from .learning import learning
-from .networks import Decoder, Encoder, VariationalAutoencoder
-from .posterior import posterior_energy
-from .relative import HasDensity, Shifted, require_density
-from .residual import ResidualGenerator
-from .transposed import ConvolutionalGenerator, TransposedConvolution
-from .variational import VaeParts, active_dimensions, default_gamma, elbo, vae_loss
+from .latent import LatentEnergy, Shifted, posterior_energy
+from .vae_loss import VaeParts, active_dimensions, default_gamma, elbo, vae_loss
 
 __all__ = [
     "Base",
@@ -46,7 +48,6 @@ __all__ = [
     "Flow",
     "Generator",
     "GivenBase",
-    "HasDensity",
     "LatentEnergy",
     "NormalizingFlow",
     "ResidualGenerator",
@@ -61,6 +62,5 @@ __all__ = [
     "frozen",
     "learning",
     "posterior_energy",
-    "require_density",
     "vae_loss",
 ]

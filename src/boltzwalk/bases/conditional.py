@@ -16,9 +16,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..energies.conditional import held, joined, joined_shape
-from .dense import DenseEncoder
+from ..networks.dense import DenseEncoder
+from ..networks.network import Decoder, Encoder, reparametrised
 from .generator import EncoderSettings, Generator, Vae
-from .networks import Decoder, Encoder, reparametrised
 
 __all__ = ["ConditionalBase", "GivenBase", "build_conditional"]
 
@@ -144,7 +144,7 @@ def build_conditional(
             the decoder.
 
     Example:
-        >>> from boltzwalk.bases.published import digits
+        >>> from boltzwalk.networks.published_bases import digits
         >>> base = build_conditional(digits(latent=4), (10,), None, 10, (1, 8, 8), 0)
         >>> base.latent, base.decoder.latent, base.encoder.event_shape
         (4, 14, (74,))

@@ -23,8 +23,8 @@ import zuko
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..energies.activation import Activation, activation_layer
-from .checks import require_shape, require_widths
+from ..networks.layers import Activation, activation_layer
+from ..networks.network import require_shape, require_widths
 
 __all__ = ["Flow", "NormalizingFlow"]
 

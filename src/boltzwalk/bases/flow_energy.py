@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..energies.event import require_event_shape
+from ..energy import require_event_shape
 from .flow import Flow, NormalizingFlow
 
 __all__ = ["FlowEnergy", "LearntFlow"]

@@ -13,13 +13,11 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from .checks import require_latent
-from .convolutional import ConvolutionalEncoder
-from .dense import DenseEncoder, DenseGenerator
-from .learning import settle
-from .networks import Decoder, VariationalAutoencoder
-from .residual import ResidualGenerator
-from .transposed import ConvolutionalGenerator
+from ..networks.batch_statistics import settle
+from ..networks.convolutional import ConvolutionalEncoder, ConvolutionalGenerator
+from ..networks.dense import DenseEncoder, DenseGenerator
+from ..networks.network import Decoder, VariationalAutoencoder, require_latent
+from ..networks.residual import ResidualGenerator
 
 __all__ = ["Base", "EncoderSettings", "Generator", "GeneratorSettings", "Vae"]
 

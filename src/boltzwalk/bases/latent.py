@@ -9,27 +9,35 @@ events is needed. Only the energy is tempered, the prior stays as it is. Any ker
 
 Not guaranteed: that :math:`\beta \ne 1` is the model that was trained; published images have
 :math:`\beta = 100`.
+
+From an energy relative to a base to one of its own, and back, where the base has a density.
+
+.. math:: Q \propto e^{-E} B = e^{-U} , \qquad U(x) = E(x) - \log b(x) .
+
+The posterior of the latent variables of a generator, as an energy.
+
+.. math:: U(z) = \tfrac12 |z|^2 + \frac{|x - g(z)|^2}{2 \sigma^2} = -\log p(z, x) + \mathrm{const}
+
+under the model :math:`z \sim N(0, I)`, :math:`x = g(z) + \sigma \epsilon`. Walkers in z move by the
+ordinary kernels, one for each x.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..energies.energy import Energy
+from ..base import require_density
+from ..energy import Energy
 
-__all__ = ["Decodes", "LatentEnergy"]
-
-
-@runtime_checkable
-class Decodes(Protocol):
-    """A base: it decodes latent variables."""
-
-    def decode(self, z: Tensor) -> Tensor:
-        r"""Returns events, shape (n, \*event)."""
+__all__ = [
+    "LatentEnergy",
+    "Shifted",
+    "posterior_energy",
+]
 
 
 class LatentEnergy(nn.Module):
@@ -60,7 +68,7 @@ class LatentEnergy(nn.Module):
 
     def __init__(
         self,
-        base: Decodes,
+        base: Any,  # noqa: ANN401  # a base, or any module with decode(z)
         energy: Energy | None,
         inverse_temperature: float = 1.0,
         prior: bool = True,
@@ -85,3 +93,77 @@ class LatentEnergy(nn.Module):
         if self.energy is not None:
             u = u + self.inverse_temperature * self.energy(x)
         return u if self.misfit is None else u + self.misfit(x)
+
+
+class Shifted(nn.Module):
+    r"""The energy :math:`f(x) + s \log b(x)`.
+
+    With :math:`s = 1` it is relative to the base where f is not, with :math:`s = -1` the reverse.
+
+    Arguments:
+        energy: The energy f.
+        base: The base, which has a density.
+        sign: The factor s.
+
+    Raises:
+        ValueError: If the base has no density.
+    """
+
+    def __init__(self, energy: Energy, base: nn.Module, sign: int) -> None:
+        super().__init__()
+        self.energy = energy
+        self.base = require_density(base, "an energy of its own, not relative to the base,")
+        self.sign = sign
+
+    def forward(self, x: Float[Tensor, "N *event"]) -> Float[Tensor, " N"]:
+        """Returns the energies, shape (N,)."""
+        u: Tensor = self.energy(x) + self.sign * self.base.log_density(x)
+        return u
+
+
+def posterior_energy(
+    decode: Callable[[Tensor], Tensor], x: Float[Tensor, "N *event"], sigma: float
+) -> Energy:
+    r"""Returns the energy of latent variables z, shape (N, d), given one event x for each row.
+
+    The likelihood is summed over pixels and never averaged over rows: some published codes divide
+    it by the number of chains, which weakens it by as much.
+
+    Arguments:
+        decode: The generator g, in evaluation mode: batch statistics would couple the chains.
+        x: The events, shape (N, \*event); no gradient flows to them.
+        sigma: The deviation :math:`\sigma` of the noise of one pixel, positive; 0.3 in the
+            published settings, for images in [-1, 1].
+
+    Raises:
+        ValueError: If sigma is not positive; from the energy, if there is not one event for each
+            row of z.
+
+    References:
+        | Cooperative Training of Descriptor and Generator Networks (Xie, Lu, Gao, Zhu and Wu, 2018)
+
+    Example:
+        >>> import torch
+        >>> energy = posterior_energy(lambda z: 2 * z, torch.tensor([[2.0]]), sigma=0.5)
+        >>> energy(torch.tensor([[2.0]])).item()
+        10.0
+    """
+    if not sigma > 0:
+        raise ValueError(
+            f"sigma must be positive, got {sigma}; write the deviation of the noise of one pixel, "
+            "such as sigma=0.3"
+        )
+    x = x.detach()
+
+    def energy(z: Tensor) -> Tensor:
+        decoded = decode(z)
+        if decoded.shape != x.shape:
+            raise ValueError(
+                f"each row of z needs one event x of the shape that is decoded, got {len(z)} rows "
+                f"decoded to {tuple(decoded.shape)} and x of shape {tuple(x.shape)}; give x[i] for "
+                "z[i]"
+            )
+        misfit = (x - decoded).flatten(1).square().sum(1)
+        return z.square().sum(1) / 2 + misfit / (2 * sigma**2)
+
+    return energy

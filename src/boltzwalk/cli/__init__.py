@@ -5,7 +5,7 @@ Nothing heavy is imported before a command runs, so that `boltzwalk --help` answ
 
 import warnings
 
-from .options import app
+from .errors import app
 
 # isort: off
 from . import train, study, use, judge  # noqa: F401 (the order of the commands in --help)

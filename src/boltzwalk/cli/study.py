@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import INTERRUPTED, errors
-from ..train.signals import stop_on_signal
-from .options import Debug, Quiet, Runs, app
-from .typed import assigned, title
+from ..training.signals import stop_on_signal
+from .arguments import assigned, title
+from .errors import INTERRUPTED, Debug, Quiet, Runs, app, errors
 
 if TYPE_CHECKING:
+    from ..study.analysis import LoadedAnalysis
     from ..study.spec import Study
-    from ..study.tune import Tuned
+    from ..study.tune import TuningResult
 
 __all__ = ["studies", "study", "tune"]
 
@@ -27,14 +27,15 @@ Studies = Annotated[
 ]
 Workers = Annotated[int, typer.Option(min=1, help="Processes, one for each core.")]
 
+SHIPPED = "shipped studies are in the folder studies/ of the source repository"
+
 
 @app.command(context_settings={"ignore_unknown_options": True})
 def study(
     spec: Annotated[
         str,
         typer.Argument(
-            help="A shipped study (see `boltzwalk studies`), a .yaml file, the folder of a study, "
-            "or the word report and the folder of a study."
+            help="A study's .yaml file, a study folder, or the word report and a study folder."
         ),
     ],
     overrides: Annotated[
@@ -45,7 +46,9 @@ def study(
         ),
     ] = None,
     workers: Workers = 1,
-    most: Annotated[int, typer.Option(min=0, help="Begin so many trials in all; 0: all.")] = 0,
+    max_trials: Annotated[
+        int, typer.Option("--max-trials", "--most", min=0, help="Maximum number of trials; 0: all.")
+    ] = 0,
     name: Annotated[str | None, typer.Option(help="The name of the study folder.")] = None,
     into: Studies = Path("studies"),
     budget: Annotated[
@@ -54,34 +57,37 @@ def study(
     storage: Annotated[
         str, typer.Option(help="A database for Optuna's samplers, such as postgresql://...")
     ] = "",
+    analysis: Annotated[
+        Path | None,
+        typer.Option(help="For a study folder: the Python file of the study's own analysis."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="report: the .html or .md file to write.")
     ] = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Map which settings work: many runs, one report. The same command again goes on, or joins in.
+    """Map which settings work: many runs, one report. The same command again continues or joins in.
 
-    `boltzwalk study report FOLDER` writes the report anew, of what is there by now.
+    `boltzwalk study report FOLDER` writes the report again, from the present results.
     """
     with errors(debug), stop_on_signal() as stop:
         if spec == "report":
-            _report(overrides or [], out)
+            _report(_report_folder(overrides or []), out, _load(analysis))
             return
         import time
 
-        from ..study.manage import conduct
-        from ..study.tune import seconds
-        from ..study.worker import Job
+        from ..study.tune import parse_duration
+        from ..study.workers import WorkerJob, run_study
 
-        asked, folder = _asked(spec, assigned(overrides or []), into, name)
-        until = time.time() + seconds(budget) if budget else 0.0
-        conduct(asked, Job(folder, most, storage, until), workers, stop, quiet)
+        specified, folder, neighbour = _specified(spec, assigned(overrides or []), into, name)
+        loaded = _load(analysis or neighbour)
+        deadline = time.time() + parse_duration(budget) if budget else 0.0
+        job = WorkerJob(folder, max_trials, storage, deadline)
+        run_study(specified, job, workers, stop, quiet, loaded.record if loaded else None)
         if stop.asked:
-            again = shlex.join(["boltzwalk", *sys.argv[1:]])
-            typer.echo(f"stopped; all that was learnt is saved.\ngo on with: {again}")
-            raise typer.Exit(INTERRUPTED)
-        _report([str(folder)], out)
+            _stopped()
+        _report(folder, out, loaded)
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
@@ -91,7 +97,7 @@ def tune(
     ],
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(metavar="KEY=VALUE", help="Settings that are kept at a value."),
+        typer.Argument(metavar="KEY=VALUE", help="Settings that are not tuned."),
     ] = None,
     budget: Annotated[str, typer.Option(help="The time, such as 5m, 20m or 2h.")] = "20m",
     workers: Workers = 2,
@@ -101,102 +107,138 @@ def tune(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Find better settings in a given time, and end with a model trained at them."""
+    """Find better settings within a given time, and end with a model trained at them."""
     with errors(debug), stop_on_signal() as stop:
-        from ..study.tune import seconds
-        from ..study.tune import tune as tuned
+        from ..study.tune import parse_duration, run_tuning
 
         name = name or f"{title(recipe)}_tuned"
-        place = into / name
-        kept = assigned(overrides or [])
-        found = tuned(recipe, kept, seconds(budget), place, runs / name, workers, stop, quiet)
-        if found is None:
-            again = shlex.join(["boltzwalk", *sys.argv[1:]])
-            typer.echo(f"stopped; all that was learnt is saved.\ngo on with: {again}")
-            raise typer.Exit(INTERRUPTED)
-        _conclude(recipe, kept, found)
-        typer.echo(f"trials   boltzwalk study report {place}")
+        folder, model = into / name, runs / name
+        fixed = assigned(overrides or [])
+        duration = parse_duration(budget)
+        result = run_tuning(recipe, fixed, duration, folder, model, workers, stop, quiet)
+        if result is None:
+            _stopped()
+        else:
+            _conclude(recipe, fixed, result)
+            typer.echo(f"trials   boltzwalk study report {folder}")
 
 
 @app.command()
-def studies() -> None:
-    """List the studies that are shipped, with what they found."""
-    from rich.console import Console
-    from rich.table import Table
+def studies(
+    folder: Annotated[Path, typer.Argument(help="A folder of .yaml files.")] = Path("studies"),
+    debug: Debug = False,
+) -> None:
+    """List the studies of a folder, with their descriptions."""
+    with errors(debug):
+        from rich.console import Console
+        from rich.table import Table
 
-    from ..study.shipped import STUDIES
+        from ..study.spec import study_from_yaml
 
-    table = Table(box=None, pad_edge=False, show_header=True, header_style="bold")
-    table.add_column("study", style="cyan", no_wrap=True)
-    table.add_column("what it asks, and what it found")
-    for study_name, shipped in STUDIES.items():
-        text = [" ".join(part.split()) for part in (shipped.__doc__ or "").strip().split("\n\n")]
-        table.add_row(study_name, "\n".join([text[0], f"[dim]{text[-1]}[/dim]"]))
-    Console().print(table)
-    typer.echo("\nMake one with: boltzwalk study NAME --workers 2")
+        paths = _study_files(folder)
+        if not paths:
+            raise ValueError(f"{folder} must hold studies as .yaml files, got none; {SHIPPED}")
+        table = Table(box=None, pad_edge=False, show_header=True, header_style="bold")
+        table.add_column("study", style="cyan", no_wrap=True)
+        table.add_column("question and results")
+        for path in paths:
+            about = study_from_yaml(path.read_text(), source=path).about.strip()
+            parts = [" ".join(part.split()) for part in about.split("\n\n")]
+            table.add_row(str(path), "\n".join([parts[0], *(f"[dim]{p}[/dim]" for p in parts[1:])]))
+        Console().print(table)
+        typer.echo("\nRun one with: boltzwalk study FILE --workers 2")
 
 
-def _asked(spec: str, changes: Sequence[str], into: Path, name: str | None) -> tuple[Study, Path]:
-    """The study that a name or a path stands for, and its folder."""
+def _study_files(folder: Path) -> list[Path]:
+    """The specifications in a folder and in its subfolders, not those of study folders."""
+    paths = [*folder.glob("*.yaml"), *folder.glob("*/*.yaml")]
+    return sorted(path for path in paths if not (path.parent / "results").is_dir())
+
+
+def _specified(
+    spec: str, changes: Sequence[str], into: Path, name: str | None
+) -> tuple[Study, Path, Path | None]:
+    """The study of a file or a folder, its folder, and the analysis next to a user's file."""
     import difflib
 
-    from ..study.folder import open_study
-    from ..study.shipped import STUDIES
-    from ..study.spec import changed, from_yaml
+    from ..study.spec import study_from_yaml, with_changes
+    from ..study.storage import open_study
 
     path = Path(spec)
-    if spec in STUDIES:
-        return changed(STUDIES[spec](), changes), into / (name or spec)
+    if path.name == "study.yaml" and (path.parent / "results").is_dir():
+        path = path.parent
     if (path / "study.yaml").is_file():
-        return changed(open_study(path), changes), path
+        return with_changes(open_study(path), changes), path, None
     if path.suffix in (".yaml", ".yml") and path.is_file():
-        return from_yaml(path.read_text(), changes, path), into / (name or path.stem)
-    near = difflib.get_close_matches(spec, STUDIES, 3)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(STUDIES)}"
-    raise ValueError(f"no study and no .yaml file is called {spec!r}; {hint}")
+        specified = study_from_yaml(path.read_text(), changes, path)
+        analysis = path.parent / specified.analysis if specified.analysis else None
+        return specified, into / (name or path.stem), analysis
+    known = {file.stem: str(file) for file in _study_files(Path("studies"))}
+    near = [known[stem] for stem in difflib.get_close_matches(path.stem, known, 3)]
+    hint = f"did you mean {' or '.join(near)}?" if near else SHIPPED
+    raise ValueError(f"a study must be a .yaml file or a study folder, got {spec!r}; {hint}")
 
 
-def _report(words: Sequence[str], out: Path | None) -> None:
-    """Writes the report of a study, and says what it answers."""
+def _load(path: Path | None) -> LoadedAnalysis | None:
+    """Runs an analysis file that the user has named, or that lies next to the user's study."""
+    from ..study.analysis import load_analysis
+
+    return load_analysis(path) if path else None
+
+
+def _report_folder(words: Sequence[str]) -> Path:
     if len(words) != 1:
         raise ValueError(f"report takes one study folder, got {' '.join(words) or 'none'}")
-    from ..study.claims import four_claims
-    from ..study.folder import open_study
-    from ..study.manage import summary
-    from ..study.outcome import outcomes
-    from ..study.recommend import recommended
+    return Path(words[0])
+
+
+def _report(folder: Path, out: Path | None, loaded: LoadedAnalysis | None) -> None:
+    """Writes the report of a study, and prints its answers."""
+    from ..study.recommend import recommended_points
     from ..study.report import write_study_report
+    from ..study.sheets import effect_lines
+    from ..study.workers import count_labels
 
-    folder = Path(words[0])
-    written = write_study_report(folder, out)
-    asked = open_study(folder)
-    found = outcomes(asked, folder)
-    typer.echo(f"{len(found)} trials: {summary([outcome.result for outcome in found])}\n")
-    for answer in four_claims(asked, found):
+    path, specified, outcomes, analysis, note = write_study_report(folder, out, loaded)
+    typer.echo(f"{len(outcomes)} trials: {count_labels([o.result for o in outcomes])}\n")
+    for answer in next(iter(analysis.answers.values()), ()):
         typer.echo(f"{answer.name:<3} {answer.claim}: {answer.label}\n    {answer.reason}")
-    for best in recommended(asked, found)[-1:]:
-        typer.echo(f"\nbest     quality {best.quality:.4g}\n         {best.command(asked)}")
-    typer.echo(f"\ntables   {written[0].parent}/*.csv\nreport   {written[0]}")
+    if not analysis.answers:
+        for line in effect_lines(specified, outcomes):
+            typer.echo(line)
+    for best in recommended_points(specified, outcomes)[-1:]:
+        typer.echo(f"\nbest     quality {best.quality:.4g}\n         {best.command(specified)}")
+    if note:
+        typer.echo(f"\nnote     {note}")
+    typer.echo(f"\ntables   {path.parent}/*.csv\nreport   {path}")
 
 
-def _conclude(recipe: str, kept: Sequence[str], found: Tuned) -> None:
-    """Judges and shows the model that tuning has found."""
-    from ..report.page import write_report
-    from ..report.summary import summarise
-    from ..train.run import open_run
+def _stopped() -> None:
+    """Ends an interrupted command with the one that continues it."""
+    again = shlex.join(["boltzwalk", *sys.argv[1:]])
+    typer.echo(f"stopped; the trials are saved.\ncontinue with: {again}")
+    raise typer.Exit(INTERRUPTED)
 
-    run = open_run(found.folder)
-    numbers = summarise(run, found.folder)
-    report = write_report(run, found.folder, numbers)
+
+def _conclude(recipe: str, fixed: Sequence[str], result: TuningResult) -> None:
+    """Evaluates and reports the model of a tuning."""
+    from ..reporting.page import write_report
+    from ..reporting.summary import summarise
+    from ..training.run import open_model
+
+    run = open_model(result.folder)
+    numbers = summarise(run, result.folder)
+    report = write_report(run, result.folder, numbers)
     for number in numbers:
         typer.echo(f"{number.name:<28} {number.text:<22} {number.meaning}")
-    beside = "" if math.isnan(found.default) else f", the recipe as it is {found.default:.4g}"
-    what = f"{found.quality_name} of new samples {found.quality:.4g}{beside}"
-    typer.echo(f"\n{found.trials} trials; {what}")
-    if found.note:
-        typer.echo(found.note)
-    changed = {change.partition("=")[0] for change in found.changes}
-    kept = [word for word in kept if word.partition("=")[0] not in changed]  # such as updates
-    words = ["boltzwalk", "train", recipe, *kept, *found.changes]
+    known = not math.isnan(result.baseline)
+    baseline = f", of the recipe itself {result.baseline:.4g}" if known else ""
+    quality = f"{result.quality_name} of new samples {result.quality:.4g}{baseline}"
+    typer.echo(f"\n{result.trials} trials; {quality}")
+    if result.note:
+        typer.echo(result.note)
+    changed = {change.partition("=")[0] for change in result.changes}
+    fixed = [word for word in fixed if word.partition("=")[0] not in changed]  # such as updates
+    words = ["boltzwalk", "train", recipe, *fixed, *result.changes]
     typer.echo(f"settings {shlex.join(words)}")
-    typer.echo(f"picture  {found.folder / 'samples.png'}\nreport   {report}")
+    typer.echo(f"picture  {result.folder / 'samples.png'}\nreport   {report}")

@@ -14,13 +14,11 @@
 ==================  ============================================================================
 """
 
-from .codes import Codes, codes_of, interpolate, reconstruct, revised
+from .codes import Codes, ShortRun, codes_of, infer_noise, interpolate, reconstruct, revised
 from .conditional import Conditional, Entries, Subspace, conditional, free_part
-from .inputs import Inputs, held_out, make_inputs, read_partial
+from .inputs import Inputs, held_out, make_inputs, parse_mask, read_partial, refuse_mask
 from .judge import Judged, diversity, judge, masked_error, psnr, ssim
 from .latent import infer_latents, one_shot, visible_posterior
-from .masks import parse_mask, refuse_mask
-from .short_run import ShortRun, infer_noise
 from .variants import Completed, Plan, complete, own_completion
 from .write import write_completions
 

@@ -31,7 +31,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from ..energies.energy import Energy, energy_and_grad
+from ..energy import Energy, energy_and_grad
 
 __all__ = ["Conditional", "Entries", "Free", "Subspace", "conditional", "free_part"]
 

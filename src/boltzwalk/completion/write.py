@@ -1,4 +1,7 @@
-"""Completions, reconstructions and interpolations as files and words: what a user takes away."""
+r"""Completions, reconstructions and interpolations as files and words: what a user takes away.
+
+The picture of a completed table: what was filled in, beside the truth and the training mean.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..checkpoint import write_atomically
 from ..data import Dataset
-from ..train.checkpoint import write_atomically
-from ..train.pictures import image_png
-from ..train.run import Run
+from ..model import Model
+from ..training.pictures import image_png
 from .inputs import Inputs
 from .judge import Judged, diversity, judge, standard_error
-from .plot import table_png
 from .variants import Completed, Plan, steps_of
 
-__all__ = ["errors_of", "said_of", "table_of", "write_completions", "write_lines"]
+__all__ = ["errors_of", "said_of", "table_of", "table_png", "write_completions", "write_lines"]
+
 
 SHOWN = 16
 """Rows in the picture, at most."""
@@ -28,11 +31,11 @@ SHOWN_EACH = 6
 """Completions of each row in the picture, at most."""
 
 
-def write_completions(run: Run, inputs: Inputs, found: Completed, path: Path) -> list[str]:
+def write_completions(model: Model, inputs: Inputs, found: Completed, path: Path) -> list[str]:
     r"""Writes completions and their picture, and returns where they are in words.
 
     Arguments:
-        run: The run.
+        model: The model.
         inputs: The rows that were completed.
         found: Their completions.
         path: A .npz file (completed, in the units of the data, shape (N, n, \*event); x, the same
@@ -43,14 +46,14 @@ def write_completions(run: Run, inputs: Inputs, found: Completed, path: Path) ->
     Raises:
         ValueError: If the ending of the path is another.
     """
-    table = len(run.dataset.event_shape) == 1
+    table = len(model.data.event_shape) == 1
     if path.suffix not in ((".npz", ".csv") if table else (".npz",)):
         raise ValueError(
             f"out must end in .npz{' or .csv' if table else ', a .csv file holds tables'}, got "
             f"{path.name!r}; write --out {path.stem}.npz"
         )
     if path.suffix == ".csv":
-        write_atomically(path, _csv(run.dataset, inputs, found))
+        write_atomically(path, _csv(model.data, inputs, found))
     else:
         arrays = {
             "completed": found.original.numpy(),
@@ -60,15 +63,15 @@ def write_completions(run: Run, inputs: Inputs, found: Completed, path: Path) ->
         }
         write_atomically(path, _npz(arrays))
     image = path.with_name(f"{path.stem}_picture.png")
-    write_atomically(image, _picture(run.dataset, inputs, found))
+    write_atomically(image, _picture(model.data, inputs, found))
     return [f"completed  {path}", f"picture    {image}"]
 
 
-def write_lines(run: Run, lines: dict[str, Tensor], path: Path, columns: int = 0) -> list[str]:
+def write_lines(model: Model, lines: dict[str, Tensor], path: Path, columns: int = 0) -> list[str]:
     r"""Writes kinds of rows, for images a picture with a line of each, and returns where they are.
 
     Arguments:
-        run: The run.
+        model: The model.
         lines: Rows in model units by their name, each of shape (N, \*event).
         path: A .npz file, with the rows in the units of the data. Next to a.npz the picture is
             a_picture.png.
@@ -79,26 +82,26 @@ def write_lines(run: Run, lines: dict[str, Tensor], path: Path, columns: int = 0
     """
     if path.suffix != ".npz":
         raise ValueError(f"out must end in .npz, got {path.name!r}; write --out {path.stem}.npz")
-    original = {name: run.dataset.to_original(rows).cpu().numpy() for name, rows in lines.items()}
+    original = {name: model.data.to_original(rows).cpu().numpy() for name, rows in lines.items()}
     write_atomically(path, _npz(original))
     said = [f"rows     {path}"]
-    if len(run.dataset.event_shape) == 3:
+    if len(model.data.event_shape) == 3:
         shown = [rows[: columns * SHOWN if columns else SHOWN] for rows in lines.values()]
         image = path.with_name(f"{path.stem}_picture.png")
-        write_atomically(image, image_png(torch.cat(shown), run.dataset, columns or len(shown[0])))
+        write_atomically(image, image_png(torch.cat(shown), model.data, columns or len(shown[0])))
         said.append(f"picture  {image}")
     return said
 
 
-def errors_of(run: Run, lines: dict[str, Tensor], truth: Tensor) -> list[str]:
+def errors_of(model: Model, lines: dict[str, Tensor], truth: Tensor) -> list[str]:
     r"""Returns the mean squared error of an entry as lines, with that of the training mean.
 
     Arguments:
-        run: The run.
+        model: The model.
         lines: Rows in model units by their name, each of shape (N, \*event).
         truth: What they should be.
     """
-    mean = run.dataset.train.mean(0).expand_as(truth)
+    mean = model.data.train.mean(0).expand_as(truth)
     said = [f"{'':<20} squared error of an entry"]
     for name, rows in {**lines, "training mean": mean}.items():
         error = (rows - truth).flatten(1).square().mean(1)
@@ -106,11 +109,11 @@ def errors_of(run: Run, lines: dict[str, Tensor], truth: Tensor) -> list[str]:
     return said
 
 
-def said_of(run: Run, inputs: Inputs, plan: Plan, source: str, seed: int) -> str:
+def said_of(model: Model, inputs: Inputs, plan: Plan, source: str, seed: int) -> str:
     """Returns what was done, in words.
 
     Arguments:
-        run: The run.
+        model: The model.
         inputs: The rows.
         plan: How they were completed.
         source: What the rows are.
@@ -119,26 +122,26 @@ def said_of(run: Run, inputs: Inputs, plan: Plan, source: str, seed: int) -> str
     share = float(inputs.hidden.flatten(1).double().mean())
     return (
         f"{source}, {share:.0%} of the entries hidden, {plan.n} completions each by "
-        f"{plan.variant}, {steps_of(run, plan)} steps, seed {seed}"
+        f"{plan.variant}, {steps_of(model, plan)} steps, seed {seed}"
     )
 
 
-def table_of(run: Run, inputs: Inputs, found: Completed) -> list[str]:
+def table_of(model: Model, inputs: Inputs, found: Completed) -> list[str]:
     """Returns the numbers of completions as lines: errors where the truth is known, diversity.
 
     Arguments:
-        run: The run.
+        model: The model.
         inputs: The rows.
         found: Their completions.
     """
     lines = []
     if inputs.truth is not None:
-        judged = judge(run, inputs, found)
+        judged = judge(model, inputs, found)
         images = judged[0].psnr is not None
         lines.append(f"{'':<20} masked error{'         PSNR    SSIM' if images else ''}")
         lines += [_line(one) for one in judged]
     if found.x.shape[1] > 1:
-        spread = diversity(found.x, inputs.hidden, run.dataset.scale).nanmean()
+        spread = diversity(found.x, inputs.hidden, model.data.scale).nanmean()
         lines.append(f"{'diversity':<20} {float(spread):.4g}")
     return lines
 
@@ -190,3 +193,51 @@ def _picture(dataset: Dataset, inputs: Inputs, found: Completed) -> bytes:
         rows.append(inputs.truth)
     shown = torch.cat([row[:SHOWN] for row in rows])
     return image_png(shown, dataset, columns=min(SHOWN, len(masked)))
+
+
+ROWS = 40
+"""Rows of a column in the picture, at most."""
+
+COLUMNS = 12
+"""Columns in the picture, at most: those with hidden values, in their order."""
+
+
+def table_png(dataset: Dataset, inputs: Inputs, found: Completed) -> bytes:
+    """Returns a PNG with one panel for each column that has hidden values, in original units.
+
+    Arguments:
+        dataset: The data of the model, a table.
+        inputs: The rows that were completed.
+        found: Their completions.
+    """
+    from matplotlib.figure import Figure
+
+    hidden = inputs.hidden.cpu()
+    names = dataset.columns or tuple(f"column{i}" for i in range(hidden.shape[1]))
+    shown = hidden.any(0).nonzero().flatten().tolist()[:COLUMNS]
+    mean = dataset.to_original(dataset.train.mean(0, keepdim=True))[0].cpu()
+    truth = None if inputs.truth is None else dataset.to_original(inputs.truth).cpu()
+    across = min(3, len(shown))
+    down = -(-len(shown) // across)
+    figure = Figure(figsize=(4 * across, 2.4 * down + 0.4), layout="constrained")
+    panels = list(figure.subplots(down, across, squeeze=False).flat)
+    for axes in panels[len(shown) :]:
+        axes.axis("off")
+    for column, axes in zip(shown, panels, strict=False):
+        rows = hidden[:, column].nonzero().flatten()[:ROWS]
+        filled = found.original[rows, :, column]
+        at = torch.arange(len(rows))
+        axes.axhline(float(mean[column]), color="0.8", zorder=0, label="training mean")
+        wide = at[:, None].expand_as(filled).flatten()
+        axes.scatter(wide, filled.flatten(), s=9, c="tab:red", alpha=0.6, label="completed")
+        if truth is not None:
+            axes.scatter(at, truth[rows, column], s=60, c="black", marker="_", label="truth")
+        axes.set_title(names[column], fontsize=9)
+        axes.set_xticks(at.tolist()[:: max(1, len(rows) // 8)])
+        axes.set_xticklabels([str(int(row)) for row in rows[:: max(1, len(rows) // 8)]])
+        axes.tick_params(labelsize=7)
+        axes.set_xlabel("row", fontsize=7)
+    figure.axes[0].legend(fontsize=6)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 import torch
 
-from .classes import check_classes, choose
 from .dataset import Dataset
-from .greys import image_dataset
-from .parts import NAMES, Part, check_split, split
+from .images import image_dataset
+from .splits import NAMES, Part, check_classes, check_split, choose, split
 
 __all__ = ["Digits"]
 

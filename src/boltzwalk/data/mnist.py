@@ -1,12 +1,18 @@
-"""MNIST and Fashion-MNIST: 60,000 + 10,000 grey images of 28x28 pixels in ten classes.
+r"""MNIST and Fashion-MNIST: 60,000 + 10,000 grey images of 28x28 pixels in ten classes.
 
 The files are looked for as MNIST/raw/... (torchvision's layout), MNIST/... or directly in the root,
 packed or unpacked, and downloaded where they are missing. The two sets have the same file names, so
 one that was found in the place of the other is refused.
+
+The idx format of MNIST: two zero bytes, a type, the number of axes, their sizes, the values.
+
+All numbers are big-endian. A file may be packed with gzip.
 """
 
 from __future__ import annotations
 
+import math
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,14 +20,13 @@ import numpy as np
 import torch
 from torch.nn.functional import pad as pad_image
 
-from .classes import check_classes, choose
 from .dataset import Dataset
-from .files import Remote, obtain
-from .greys import image_dataset
-from .idx import read_idx
-from .parts import Part, check_share, hold_out
+from .files import Remote, obtain, read_bytes
+from .images import image_dataset
+from .splits import Part, check_classes, check_share, choose, hold_out
 
-__all__ = ["FashionMnist", "Mnist"]
+__all__ = ["FashionMnist", "Mnist", "read_idx"]
+
 
 DIGITS = tuple("0123456789")
 CLOTHES = (
@@ -227,3 +232,39 @@ def _refuse_the_other_set(every: Part, folder: str, path: Path) -> None:
                 f"{path} must be a file of {folder}, got the class counts of {other}, whose files "
                 f"have the same names; write data.root=... with the folder that holds {folder}/"
             )
+
+
+TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """Reads an idx file, unpacked or .gz, as an array in the byte order of this machine.
+
+    Arguments:
+        path: The file.
+
+    Raises:
+        ValueError: If the file is no idx file, is cut off or has bytes left over.
+    """
+    content = read_bytes(path)
+    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in TYPES:
+        raise ValueError(
+            f"{path} must be an idx file, beginning with two zero bytes, a type and the number of "
+            f"axes, got the bytes {content[:4].hex(' ') or 'of an empty file'}; fetch it again"
+        )
+    dtype, axes = np.dtype(TYPES[content[2]]), content[3]
+    start = 4 + 4 * axes
+    if len(content) < start:
+        raise ValueError(
+            f"{path} must hold the sizes of its {axes} axes in {start} bytes, got {len(content)} "
+            "bytes: it is cut off; fetch it again"
+        )
+    shape = struct.unpack(f">{axes}I", content[4:start])
+    expected = math.prod(shape) * dtype.itemsize
+    if len(content) - start != expected:
+        raise ValueError(
+            f"{path} must hold {expected} bytes after its header, for the shape {shape}, got "
+            f"{len(content) - start}; fetch it again"
+        )
+    values = np.frombuffer(content, dtype, offset=start).reshape(shape)
+    return values.astype(dtype.newbyteorder("="))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from ..energies.analytic import GaussianMixture
-from .classes import whole_numbers
 from .dataset import Dataset
-from .parts import Part
+from .splits import Part, whole_numbers
 
 __all__ = ["Modes"]
 
@@ -77,6 +78,12 @@ class Modes:
         means = tuple((centre, *[0.0] * (self.dim - 1)) for centre in self.centres)
         return GaussianMixture(means, 1.0, self.proportions)
 
+    @property
+    def true_log_density(self) -> Callable[[Tensor], Tensor]:
+        """The log-density that the rows are drawn from, of rows in float64."""
+        density = self.density()
+        return lambda x: -density(x) - density.log_z
+
     def load(self) -> Dataset:
         """Draws the rows."""
         rng = torch.Generator().manual_seed(self.seed)
@@ -90,6 +97,7 @@ class Modes:
             test.labels,
             class_names=tuple(f"mode {centre:g}" for centre in self.centres),
             source=f"{self}",
+            identity=repr(self),
         )
 
     def _part(self, rng: torch.Generator) -> Part:

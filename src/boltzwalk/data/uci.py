@@ -29,8 +29,7 @@ import torch
 from . import affine
 from .dataset import Dataset
 from .files import data_root, find
-from .tables import Table
-from .whitening import cell_widths, fit
+from .tables import Table, cell_widths, fit
 
 __all__ = ["Uci"]
 

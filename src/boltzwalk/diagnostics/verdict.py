@@ -42,9 +42,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from ..train.trace import Trace
+from ..training.folder import Trace
 from .oscillation import ONE_SIDED, WINDOW
-from .seen import PRESENT, Row, Seen, look, median, series
+from .window import PRESENT, Row, Seen, look, median, series
 
 __all__ = ["Finding", "Verdict", "anatomy", "verdict"]
 

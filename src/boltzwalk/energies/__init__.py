@@ -19,10 +19,10 @@
 ==================  ===========================================================================
 """
 
-from .convolutional import Convolutional
-from .multilayer import Multilayer
-from .non_local import NonLocal
-from .residual import Residual
-from .settings import NetworkEnergy
+from ..networks.convolutional import Convolutional
+from ..networks.dense import Multilayer
+from ..networks.non_local import NonLocal
+from ..networks.residual import Residual
+from .network_energy import NetworkEnergy
 
 __all__ = ["Convolutional", "Multilayer", "NetworkEnergy", "NonLocal", "Residual"]

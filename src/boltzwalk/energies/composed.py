@@ -2,7 +2,17 @@ r"""Energies made of energies: a temperature, a product of densities, a Gaussian
 
 Each is a module, so that the parameters of its parts are found, saved and moved; its parts may be
 plain targets all the same. Gradients come from the parts through
-:func:`~boltzwalk.energies.energy.energy_and_grad`, so a part with a closed form keeps it.
+:func:`~boltzwalk.energy.energy_and_grad`, so a part with a closed form keeps it.
+
+A Gaussian reference that is fitted to data.
+
+.. math:: U(x) = f(x) + \tfrac12 \big| L^{-1} (x - m) \big|^2 , \qquad
+    L L^\top = \mathrm{Cov}[x] + \sigma^2 I , \qquad
+    \log Z_{f = 0} = \tfrac d2 \log 2 \pi + \log \det L ,
+
+with the mean m and the covariance of the data, blurred by noise of deviation :math:`\sigma`. The
+network then learns what a Gaussian misses, and walkers start as samples of it: nearer to the data
+than any isotropic start, by tens of nats on small images.
 """
 
 from __future__ import annotations
@@ -15,9 +25,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .energy import Energy, energy_and_grad
+from ..energy import Energy, energy_and_grad
 
-__all__ = ["GaussianReference", "Product", "Tempered"]
+__all__ = ["FittedReference", "GaussianReference", "Product", "Tempered"]
 
 
 class Tempered(nn.Module):
@@ -147,3 +157,75 @@ class GaussianReference(nn.Module):
     def extra_repr(self) -> str:
         """What `repr` says beside the parts."""
         return f"scale={self.scale}"
+
+
+class FittedReference(nn.Module):
+    r"""The energy :math:`U(x) + |L^{-1}(x - m)|^2 / 2`: a density relative to a fitted Gaussian.
+
+    Arguments:
+        energy: The energy :math:`U`.
+        data: Rows to which mean and covariance are fitted, shape (M, \*event).
+        blur: The deviation :math:`\sigma` of the noise that is added to them, positive. It bounds
+            the curvature of the reference by :math:`1 / \sigma^2`.
+
+    Raises:
+        ValueError: If the blur is not positive, or there are fewer than two rows.
+
+    Example:
+        >>> data = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
+        >>> energy = FittedReference(lambda x: 0 * x.sum(1), data, blur=0.5)
+        >>> energy(torch.tensor([[0.0, 1.0]])).item()
+        2.0
+    """
+
+    mean: Tensor
+    factor: Tensor
+    precision: Tensor
+
+    def __init__(self, energy: Energy, data: Float[Tensor, "M *event"], blur: float) -> None:
+        super().__init__()
+        if not blur > 0 or len(data) < 2:
+            raise ValueError(
+                "a fitted reference needs blur > 0 and two rows of data or more, got "
+                f"blur={blur} and {len(data)} rows; write a blur of the size of the data's noise"
+            )
+        self.energy = energy
+        rows = data.detach().flatten(1).double()
+        mean = rows.mean(0)
+        covariance = (rows - mean).t() @ (rows - mean) / len(rows)
+        covariance += blur**2 * torch.eye(len(mean), dtype=rows.dtype, device=rows.device)
+        factor = torch.linalg.cholesky(covariance)
+        self.register_buffer("mean", mean.reshape(data.shape[1:]).to(data.dtype))
+        self.register_buffer("factor", factor.to(data.dtype))
+        self.register_buffer("precision", torch.cholesky_inverse(factor).to(data.dtype))
+
+    def forward(self, x: Float[Tensor, "N *event"]) -> Float[Tensor, " N"]:
+        r"""Returns :math:`U(x) + |L^{-1}(x - m)|^2 / 2`, shape (N,)."""
+        return self.energy(x) + self._reference(x)[0]
+
+    def energy_and_grad(
+        self, x: Float[Tensor, "N *event"]
+    ) -> tuple[Float[Tensor, " N"], Float[Tensor, "N *event"]]:
+        r"""Returns the energies, shape (N,), and the gradients, shape (N, \*event)."""
+        u, grad = energy_and_grad(self.energy, x)
+        reference, pull = self._reference(x)
+        return u + reference, grad + pull
+
+    def sample_reference(
+        self, n: int, rng: torch.Generator, temperature: float, like: Tensor
+    ) -> tuple[Float[Tensor, "n *event"], float]:
+        r"""Draws n samples of the reference at a temperature; returns them with its log Z."""
+        d = len(self.factor)
+        z = torch.randn(n, d, generator=rng, dtype=self.factor.dtype, device=self.factor.device)
+        x = self.mean + math.sqrt(temperature) * (z @ self.factor.t()).reshape(n, *self.mean.shape)
+        log_det = float(self.factor.diagonal().double().log().sum())
+        return x, d / 2 * math.log(2 * math.pi * temperature) + log_det
+
+    def _reference(
+        self, x: Float[Tensor, "N *event"]
+    ) -> tuple[Float[Tensor, " N"], Float[Tensor, "N *event"]]:
+        """The energy of the reference and its gradient, by one matrix product."""
+        with torch.autocast(x.device.type, enabled=False):
+            offset = (x - self.mean).flatten(1)
+            pull = offset @ self.precision
+            return (offset * pull).sum(1) / 2, pull.reshape(x.shape)

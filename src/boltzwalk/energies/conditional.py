@@ -27,7 +27,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .energy import Energy
+from ..energy import Energy
 
 __all__ = ["ConditionalEnergy", "given", "held", "joined", "joined_shape"]
 

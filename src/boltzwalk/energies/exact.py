@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .composed import GaussianReference
-from .energy import Energy
-from .fitted import FittedReference
+from ..energy import Energy
+from .composed import FittedReference, GaussianReference
 
 __all__ = ["exact_samples"]
 

@@ -27,7 +27,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .event import require_event_shape
+from ..energy import require_event_shape
 
 __all__ = ["LearntMixture", "MixtureEnergy"]
 

@@ -1,24 +1,30 @@
-"""Which classes a model has, and with what mass: what distances between samples do not see."""
+r"""Which classes a model has, and with what mass: what distances between samples do not see.
+
+The mass of every class of labelled data in a model: exact, or by weighted walkers.
+"""
 
 from __future__ import annotations
 
 import math
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..data import Dataset
+from ..energies.learnt_mixture import LearntMixture
+from ..metrics.classifier import Classifier, judge_classes
 from ..metrics.proportions import class_score, modes_covered, proportions, total_variation, wilson
-from ..train.run import Run
-from .drawn import Drawn
+from ..model import Model
+from ..rng import generator
 from .features import Features
 from .measure import Measure, Part
-from .shares import mode_masses, target_shares
+from .samples import Drawn
 
-__all__ = ["modes"]
+__all__ = ["class_shares", "has_classes", "mode_masses", "modes", "target_shares"]
 
 
-def modes(run: Run, drawn: Drawn, features: Features) -> Part:
+def modes(model: Model, drawn: Drawn, features: Features) -> Part:
     """Returns the mass of every class in a model, with its interval, beside that in the data.
 
     Of a mixture it is exact. Of images it is the share of the samples that a classifier takes for
@@ -27,17 +33,17 @@ def modes(run: Run, drawn: Drawn, features: Features) -> Part:
     class, the share of those that are of it comes first.
 
     Arguments:
-        run: The run.
+        model: The model.
         drawn: Its samples.
         features: What knows the classes of images.
     """
-    dataset, target = run.dataset, target_shares(run.dataset)
+    dataset, target = model.data, target_shares(model.data)
     if not target or len(drawn.x) == 0:
         return Part([], {})
     p = None
     if features.classes is not None:
         p = features.classes(drawn.x.to(dataset.train.device)).double()
-    exact = mode_masses(run)
+    exact = mode_masses(model)
     if exact is not None:
         share = torch.tensor([exact[name] for name in target]).double()
         low = high = share
@@ -123,3 +129,77 @@ def _clarity(drawn: Drawn, features: Features, p: Tensor | None) -> list[Measure
 def _score(name: str, p: Tensor, share: Tensor | None, whose: str) -> Measure:
     protocol = f"from 1 to {p.shape[1]:,}: clear and various; {whose}"
     return Measure(name, class_score(p, share).mean, better="higher", protocol=protocol)
+
+
+SAMPLES = 1000
+"""Samples whose classes are counted where walkers carry no weights."""
+
+
+def has_classes(dataset: Dataset) -> bool:
+    """Returns whether a classifier can be fitted: labelled images, some of them held out."""
+    held_out = len(dataset.validation) + len(dataset.test)
+    return dataset.train_labels is not None and len(dataset.event_shape) == 3 and held_out > 1
+
+
+def target_shares(dataset: Dataset) -> dict[str, float]:
+    """Returns the share of the training rows of every class, by its name; empty without labels."""
+    if dataset.train_labels is None:
+        return {}
+    classes, counts = dataset.train_labels.unique(return_counts=True)
+    shares = (counts / counts.sum()).tolist()
+    names = (dataset.class_names[label] for label in classes.tolist())
+    return dict(zip(names, shares, strict=True))
+
+
+def class_shares(model: Model, classifier: Classifier | None) -> dict[str, float] | None:
+    r"""Returns the mass of every class of the data in the model of a model, by its name.
+
+    Of a mixture it is exact. Of images it is the share of the walkers that a classifier takes for
+    the class, weighted where they carry weights. Where neither is possible, None.
+
+    Arguments:
+        model: The model.
+        classifier: A classifier fitted on the same data, if there is one.
+    """
+    masses = mode_masses(model)
+    if masses is not None or classifier is None:
+        return masses
+    walkers = model.weighted_walkers()
+    if walkers is None:
+        rng = generator(model.settings.seed, "shares", 0, model.settings.device)
+        walkers = model.draw(model.available(SAMPLES), rng)
+    if not bool(walkers.x.isfinite().all()):
+        return None
+    shares = judge_classes(classifier, walkers.x, model.data, walkers.log_w).shares
+    return {model.data.class_names[label]: share for label, share in shares.items()}
+
+
+def mode_masses(model: Model) -> dict[str, float] | None:
+    """Returns the exact masses of a mixture that learnt labelled rows; None for other models.
+
+    Every mode counts for the class whose mean is nearest. At a temperature other than 1 the masses
+    are those of another density, and not known.
+
+    Arguments:
+        model: The model.
+    """
+    data, mixture = model.data, model.module
+    if not isinstance(mixture, LearntMixture) or model.temperature != 1:
+        return None
+    if data.train_labels is None:
+        return None
+    place = data.train_labels.unique(return_inverse=True)[1]
+    found = _masses_by_class(mixture.means.detach(), mixture.masses, data.train, place)
+    return dict(zip(target_shares(data), found.tolist(), strict=True))
+
+
+def _masses_by_class(
+    means: Float[Tensor, "M d"],
+    masses: Float[Tensor, " M"],
+    rows: Float[Tensor, "N d"],
+    labels: Int[Tensor, " N"],
+) -> Float[Tensor, " C"]:
+    """The mass of the modes whose mean is nearest to that of each of the classes 0 to C - 1."""
+    centres = torch.stack([rows[labels == c].mean(0) for c in range(int(labels.max()) + 1)])
+    nearest = torch.cdist(means, centres).argmin(1)
+    return torch.bincount(nearest, masses, minlength=len(centres))

@@ -19,9 +19,9 @@ from typing import TypeVar
 
 import torch
 
-from ..energies.energy import Energy
+from ..energy import Energy
+from ..kernel import Kernel
 from ..walkers import Walkers
-from .kernel import Kernel
 
 __all__ = ["adapt_step_size"]
 

@@ -18,9 +18,9 @@ from typing import ClassVar
 
 import torch
 
-from ..energies.energy import Energy
+from ..energy import Energy
+from ..kernel import Info, always, require_positive
 from ..walkers import Walkers, evaluate
-from .kernel import Info, always, require_positive
 
 __all__ = ["AdamDescent", "Descent"]
 

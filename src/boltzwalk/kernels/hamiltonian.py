@@ -26,9 +26,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..energies.energy import Energy
+from ..energy import Energy
+from ..kernel import Info, accept, event_sum, require_positive
 from ..walkers import Walkers, evaluate
-from .kernel import Info, accept, event_sum, require_positive
 
 __all__ = ["HMC", "leapfrog"]
 

@@ -34,9 +34,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..energies.energy import Energy, energy_and_grad
+from ..energy import Energy, energy_and_grad
+from ..kernel import Info, always, require_positive
 from ..walkers import Walkers, evaluate
-from .kernel import Info, always, require_positive
 
 __all__ = ["KineticLangevin"]
 

@@ -25,9 +25,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..energies.energy import Energy
+from ..energy import Energy
+from ..kernel import Info, accept, always, event_sum, require_positive
 from ..walkers import Walkers, evaluate
-from .kernel import Info, accept, always, event_sum, require_positive
 
 __all__ = ["MALA", "ULA", "log_ratio", "noise_temperature", "propose"]
 

@@ -19,9 +19,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..energies.energy import Energy
+from ..energy import Energy
+from ..kernel import Info, always, event_sum, require_positive
 from ..walkers import Walkers, evaluate
-from .kernel import Info, always, event_sum, require_positive
 
 __all__ = ["Transport"]
 

@@ -23,7 +23,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..replay import Replay
+from .replay import Replay
 
 __all__ = ["DataStart", "NoiseStart", "ReplayStart"]
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..energies.energy import Energy
+from ..energy import Energy
 
 __all__ = ["Divergences", "divergences_in_the_plane", "log_z_in_the_plane"]
 

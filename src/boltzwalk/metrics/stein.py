@@ -39,7 +39,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..energies.energy import Energy, energy_and_grad
+from ..energy import Energy, energy_and_grad
 from .rows import checked, where_not_finite
 from .similarity import median_distance, squared_distances
 

@@ -2,17 +2,21 @@
 
 from collections.abc import Callable
 
-from ..train.settings import Settings
+from ..settings.settings import Settings
 from .anatomy import (
     anatomy_convergent,
     anatomy_nonconvergent,
     anatomy_toy_convergent,
     anatomy_toy_nonconvergent,
+    cifar10_short_run,
+    mnist_short_run,
 )
-from .conditional import conditional_digits, digits_completion, facades_completion
 from .cooperative import (
+    conditional_digits,
     coopnets_digits,
     coopnets_mnist,
+    digits_completion,
+    facades_completion,
     vae_teaching_cifar10,
     vae_teaching_digits,
     vae_teaching_fashion_mnist,
@@ -32,19 +36,18 @@ from .density import (
     gebm_white_wine_dv,
     gebm_white_wine_ml,
 )
-from .digits import digits
 from .generalized import gebm_cifar10, gebm_digits, gebm_manifold, gebm_mnist
-from .jarzynski import jarzynski_mixture, jarzynski_mixture_cd, jarzynski_mixture_pcd
-from .jarzynski_images import (
+from .jarzynski import (
     jarzynski_cifar10,
     jarzynski_digits,
     jarzynski_digits_pcd,
+    jarzynski_mixture,
+    jarzynski_mixture_cd,
+    jarzynski_mixture_pcd,
     jarzynski_mnist,
     jarzynski_mnist_pcd,
 )
-from .mnist import fashion_mnist, mnist
-from .own import images, table, toy
-from .short_run import cifar10_short_run, mnist_short_run
+from .starters import digits, fashion_mnist, images, mnist, table, toy
 
 __all__ = ["BESIDE", "RECIPES", "SEEDS"]
 

@@ -17,10 +17,10 @@ from ..data import Uci
 from ..kernels import MALA
 from ..methods.contrastive import Contrastive
 from ..methods.generalized import Generalized
-from ..methods.likelihood import MaximumLikelihood
+from ..methods.maximum_likelihood import MaximumLikelihood
 from ..methods.starts import DataStart
-from ..train.optimizers import Adam
-from ..train.settings import Output, Settings
+from ..settings.optimizers import Adam
+from ..settings.settings import Output, Settings
 
 __all__ = [
     "gebm_parkinsons",

@@ -4,14 +4,15 @@
 """
 
 from ..bases import DenseGenerator, Generator
-from ..bases import published as bases
 from ..data import Cifar10, Digits, Mnist, Toy
-from ..energies import Convolutional, Multilayer, NetworkEnergy, published
+from ..energies import Convolutional, Multilayer, NetworkEnergy
 from ..kernels import MALA, ULA, KineticLangevin
 from ..methods.generalized import Generalized
 from ..methods.latents import StepDecay
-from ..train.optimizers import Adam, Schedule
-from ..train.settings import Output, Settings
+from ..networks import published_bases as bases
+from ..networks import published_energies as published
+from ..settings.optimizers import Adam, Schedule
+from ..settings.settings import Output, Settings
 
 __all__ = ["gebm_cifar10", "gebm_digits", "gebm_manifold", "gebm_mnist"]
 

@@ -1,6 +1,15 @@
-r"""Weighted walkers along a path of energies, from one whose log Z is known to one where it is not.
+r"""The path of energies between a reference and a target, and how walkers move along it.
 
-At every stage of a path (:mod:`boltzwalk.smc.path`), :math:`0 = \beta_0 < \dots < \beta_T = 1`,
+.. math:: U_\beta = (1 - \beta) U_0 + \beta U_1 , \qquad \beta \in [0, 1] ,
+
+the geometric path from :math:`e^{-U_0}` to :math:`e^{-U_1}`. At every :math:`\beta` walkers make
+HMC steps that leave :math:`e^{-U_\beta}` invariant.
+
+Not guaranteed: a short path. Modes that one end has and the other has not must be found on the way.
+
+Weighted walkers along a path of energies, from one whose log Z is known to one where it is not.
+
+At every stage of the path, :math:`0 = \beta_0 < \dots < \beta_T = 1`,
 walkers are reweighted where they stand, and then moved by steps that leave
 :math:`e^{-U_{\beta_t}}` invariant,
 
@@ -18,6 +27,7 @@ what none of them found does not show.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -26,11 +36,188 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..walkers import Walkers, effective_sample_size
-from .path import Path, Stage
+from ..energy import Energy, energy_and_grad
+from ..kernels import HMC
+from ..walkers import Walkers, cat, effective_sample_size
 from .resampling import resample_below
 
-__all__ = ["Annealed", "Schedule", "anneal"]
+__all__ = ["Annealed", "Between", "Ends", "Path", "Schedule", "Stage", "anneal"]
+
+
+# Walkers and their gradients then stay in the cache of a core: twice as fast in 100 dimensions.
+CACHED = {"cpu": 2**17}
+ELSEWHERE = 2**22
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    r"""One energy of the path and the steps that are made there.
+
+    A stage makes one HMC step for each of its step sizes, in the coordinates x / scale.
+
+    Attributes:
+        beta: :math:`\beta` in [0, 1].
+        step_sizes: The time :math:`h` of a leapfrog step, for each step; empty for none.
+        scale: The width of each coordinate, of the shape of an event.
+        leapfrog_steps: The number of leapfrog steps of each step.
+    """
+
+    beta: float
+    step_sizes: tuple[float, ...]
+    scale: Float[Tensor, "*event"]
+    leapfrog_steps: int = 8
+
+    @property
+    def gradients(self) -> int:
+        """The number of gradients of the moves."""
+        return self.leapfrog_steps * len(self.step_sizes)
+
+
+class Ends(NamedTuple):
+    """The energies of walkers and their gradients, at both ends of the path."""
+
+    u0: Float[Tensor, " N"]
+    g0: Float[Tensor, "N *event"]
+    u1: Float[Tensor, " N"]
+    g1: Float[Tensor, "N *event"]
+
+    @property
+    def difference(self) -> Float[Tensor, " N"]:
+        """:math:`U_0(x) - U_1(x)` in float64, what log-weights gain for a whole unit of β."""
+        return self.u0.double() - self.u1.double()
+
+    def mixed(self, x: Tensor, log_w: Tensor, beta: float) -> Walkers:
+        r"""Returns the walkers x as evaluated at :math:`\beta`."""
+        return Walkers(x, _mixed(self.u0, self.u1, beta), _mixed(self.g0, self.g1, beta), log_w)
+
+
+@dataclass(frozen=True, eq=False)
+class Path:
+    r"""The path from one energy to another.
+
+    Attributes:
+        start: The energy :math:`U_0`.
+        end: The energy :math:`U_1`.
+        batch: How many walkers are evaluated at once; as many as suit the device by default.
+
+    Example:
+        >>> path = Path(lambda x: x.square().sum(1) / 2, lambda x: 3 * x.square().sum(1) / 2)
+        >>> path.ends(torch.ones(1, 2)).mixed(torch.ones(1, 2), torch.zeros(1), beta=0.5).energy
+        tensor([2.])
+    """
+
+    start: Energy
+    end: Energy
+    batch: int | None = None
+
+    def ends(self, x: Float[Tensor, "N *event"]) -> Ends:
+        r"""Evaluates both ends at x.
+
+        Arguments:
+            x: The positions, shape (N, \*event).
+
+        Raises:
+            FloatingPointError: If an energy is nan or minus infinity.
+        """
+        parts = [
+            (*energy_and_grad(self.start, part), *energy_and_grad(self.end, part))
+            for part in x.split(self._batch(x))
+        ]
+        ends = Ends(*(torch.cat(fields) for fields in zip(*parts, strict=True)))
+        for name, u in (("reference", ends.u0), ("energy", ends.u1)):
+            bad = u.isnan() | (u == -torch.inf)
+            if bool(bad.any()):
+                first = int(bad.nonzero()[0])
+                raise FloatingPointError(
+                    f"the {name} is {float(u[first])} at {int(bad.sum())} of {len(u)} walkers, "
+                    f"one of them {float(x[first].norm()):.3g} from the origin of the coordinates; "
+                    "an energy must be a number or plus infinity everywhere"
+                )
+        return ends
+
+    def move(
+        self, walkers: Walkers, stage: Stage, rng: torch.Generator
+    ) -> tuple[Walkers, Float[Tensor, " steps"]]:
+        r"""Makes the steps of a stage; returns the walkers and the mean acceptance of every step.
+
+        Arguments:
+            walkers: The walkers, evaluated at the stage's :math:`\beta`.
+            stage: What is done.
+            rng: The source of the noise.
+        """
+        scale = stage.scale
+        energy = _Scaled(Between(self.start, self.end, stage.beta), scale)
+        accepted = walkers.energy.new_zeros(len(stage.step_sizes))
+        moved, batch = [], self._batch(walkers.x)
+        for first in range(0, len(walkers), batch):
+            part = walkers[first : first + batch]
+            part = dataclasses.replace(part, x=part.x / scale, grad=part.grad * scale)
+            for i, step_size in enumerate(stage.step_sizes):
+                part, info = HMC(step_size, stage.leapfrog_steps).step(energy, part, rng)
+                accepted[i] += info.acceptance.sum()
+            moved.append(dataclasses.replace(part, x=part.x * scale, grad=part.grad / scale))
+        return cat(*moved), accepted / len(walkers)
+
+    def _batch(self, x: Tensor) -> int:
+        """How many walkers are evaluated at once."""
+        if self.batch is not None:
+            return self.batch
+        return max(1, CACHED.get(x.device.type, ELSEWHERE) // max(1, x[:1].numel()))
+
+
+@dataclass(frozen=True, eq=False)
+class Between:
+    r"""The energy :math:`(1 - \beta) U_0 + \beta U_1`.
+
+    Attributes:
+        start: The energy :math:`U_0`.
+        end: The energy :math:`U_1`.
+        beta: :math:`\beta` in [0, 1].
+
+    Example:
+        >>> half = lambda x: x.square().sum(1) / 2
+        >>> Between(half, lambda x: 3 * half(x), beta=0.5)(torch.ones(1, 2)).item()
+        2.0
+    """
+
+    start: Energy
+    end: Energy
+    beta: float
+
+    def __call__(self, x: Float[Tensor, "N *event"]) -> Float[Tensor, " N"]:
+        r"""Returns :math:`U_\beta(x)`, shape (N,)."""
+        return _mixed(self.start(x), self.end(x), self.beta)
+
+    def energy_and_grad(
+        self, x: Float[Tensor, "N *event"]
+    ) -> tuple[Float[Tensor, " N"], Float[Tensor, "N *event"]]:
+        r"""Returns :math:`U_\beta(x)`, shape (N,), and its gradient, shape (N, \*event)."""
+        (u0, g0), (u1, g1) = energy_and_grad(self.start, x), energy_and_grad(self.end, x)
+        return _mixed(u0, u1, self.beta), _mixed(g0, g1, self.beta)
+
+
+@dataclass(frozen=True, eq=False)
+class _Scaled:
+    """An energy as a function of x / scale; the constant log-determinant is left out."""
+
+    energy: Energy
+    scale: Float[Tensor, "*event"]
+
+    def __call__(self, y: Float[Tensor, "N *event"]) -> Float[Tensor, " N"]:
+        return self.energy(y * self.scale)
+
+    def energy_and_grad(
+        self, y: Float[Tensor, "N *event"]
+    ) -> tuple[Float[Tensor, " N"], Float[Tensor, "N *event"]]:
+        u, grad = energy_and_grad(self.energy, y * self.scale)
+        return u, grad * self.scale
+
+
+def _mixed(a: Tensor, b: Tensor, beta: float) -> Tensor:
+    """Between two ends; an infinite end that has no weight does not count."""
+    if beta in (0.0, 1.0):
+        return b if beta else a
+    return (a * (1 - beta)).add_(b, alpha=beta)
 
 
 @dataclass(frozen=True, eq=False)

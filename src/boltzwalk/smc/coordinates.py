@@ -26,7 +26,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..energies.energy import Energy, energy_and_grad
+from ..energy import Energy, energy_and_grad
 
 __all__ = ["Affine", "PulledBack", "Transport", "fit_affine"]
 

@@ -3,12 +3,12 @@ r"""log Z of any energy, with an interval that one can trust, or the reason why 
 A pilot population finds a path from a reference with known :math:`\log Z_0` to the energy
 (:mod:`boltzwalk.smc.pilot`). Independent replicates then follow it as it is
 (:mod:`boltzwalk.smc.annealing`): each gives an unbiased estimate of :math:`Z`, and their spread the
-interval (:mod:`boltzwalk.smc.replicates`). With samples of the density the same path is walked
+interval (:mod:`boltzwalk.smc.intervals`). With samples of the density the same path is walked
 back, which gives an unbiased estimate of :math:`1 / Z` that errs on the other side.
 
 An estimate is refused, with the reason and what to do, where
 
-* Z does not exist, as far as rays and walkers tell (:mod:`boltzwalk.smc.normalisable`),
+* Z does not exist, as far as rays and walkers tell (:mod:`boltzwalk.smc.intervals`),
 * an energy is nan or minus infinity,
 * the path does not reach its end, or weights collapse on it though they did not for the pilot,
 * the interval is wider than the tolerance,
@@ -30,16 +30,21 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..energies.analytic import Gaussian
-from ..energies.energy import Energy, refuse_coupled_layers
-from ..energies.event import require_event_shape
+from ..energy import Energy, refuse_coupled_layers, require_event_shape
 from ..walkers import log_mean_weight
-from .annealing import Schedule, anneal
+from .annealing import Path, Schedule, anneal
 from .coordinates import PulledBack, Transport, fit_affine
-from .normalisable import DOUBLINGS, drift, unbounded_rays
-from .path import Path
+from .intervals import (
+    DOUBLINGS,
+    Interval,
+    Walked,
+    distrust,
+    drift,
+    sandwich,
+    unbounded_rays,
+    widened,
+)
 from .pilot import Explored, Pilot
-from .replicates import Interval
-from .trust import Walked, distrust, sandwich, widened
 
 __all__ = ["Annealing", "LogZ", "Reference", "estimate_log_z"]
 

@@ -29,8 +29,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..walkers import Walkers
-from .annealing import Schedule
-from .path import Path, Stage
+from .annealing import Path, Schedule, Stage
 from .resampling import require_threshold, resample_below
 
 __all__ = ["Explored", "Pilot", "next_beta"]

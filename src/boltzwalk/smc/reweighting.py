@@ -35,7 +35,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..energies.energy import Energy, attached_energy_and_grad, energy_and_grad
+from ..energy import Energy, attached_energy_and_grad, energy_and_grad
 from ..kernels import ULA, Kernel, refuse_weights
 from ..kernels.langevin import log_ratio, propose
 from ..walkers import Walkers, evaluate

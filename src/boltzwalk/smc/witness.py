@@ -21,11 +21,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..energies.energy import Energy
 from ..energies.exact import exact_samples
+from ..energy import Energy
 from ..kernels import Kernel, refuse_weights
 from ..walkers import Walkers, cat, effective_sample_size, evaluate, log_mean_weight
-from .replicates import combine
+from .intervals import combine
 from .resampling import Scheme, require_threshold, resample_below
 from .reweighting import follow
 

@@ -1,13 +1,15 @@
-"""Comparisons of trials that differ in one thing only, and how an answer is given.
+"""Answers to claims, and comparisons of trials that differ in one thing only.
 
-Trials are *matched* where all their settings but one group agree, the seed as well: what differs
-between them is then due to these settings. An answer is "holds" or "does not hold" where the
-numbers say so at the 5 % level, or by the pass rule of a published claim, and "undecided"
-otherwise, always with the numbers.
+Trials are *matched* where all their settings but one group agree, including the seed, so that this
+group alone explains their difference. An answer is "holds" or "does not hold" where the numbers
+decide at the 5 % level, or by the pass rule of a published claim, and "undecided" otherwise, always
+with the numbers.
 """
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
@@ -18,33 +20,37 @@ from scipy import stats
 from .outcome import Outcome
 
 __all__ = [
+    "LEVEL",
     "Answer",
-    "Ratio",
-    "failures",
-    "fewer",
-    "holds",
-    "log_ratio",
-    "matched",
+    "MeanRatio",
+    "Sheet",
+    "answer",
+    "count_failures",
+    "fisher_p",
+    "format_number",
+    "matched_groups",
+    "mean_ratio",
     "seed_spread",
-    "undecided",
+    "to_csv",
 ]
 
 LEVEL = 0.05
+"""The level of significance."""
 
-FOLLOWS = ("updates", "output.", "threads", "device")
-"""Settings that follow from the others where the budget is the same, or say nothing."""
+DERIVED = ("updates", "output.", "threads", "device")
+"""Settings that follow from the others at equal budgets, or do not change the training."""
 
-SAME = 1.1
-"""Ratio of two budgets below which they are the same, but for the last update."""
+BUDGET_TOLERANCE = 1.1
+"""The ratio of two budgets below which they count as equal, apart from the last update."""
 
 
 class Answer(NamedTuple):
-    """The answer to a claim.
+    """An answer to a claim.
 
     Attributes:
         name: A short name, such as "R2".
-        claim: What is claimed.
-        label: What the trials say.
+        claim: The claim.
+        label: The answer.
         reason: The numbers behind it.
     """
 
@@ -54,7 +60,15 @@ class Answer(NamedTuple):
     reason: str
 
 
-class Ratio(NamedTuple):
+class Sheet(NamedTuple):
+    """A table: its title, the names of its columns, and its rows."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+
+
+class MeanRatio(NamedTuple):
     """A geometric mean of ratios, with its 95 % interval."""
 
     pairs: int
@@ -64,63 +78,49 @@ class Ratio(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The ratio in words."""
-        within = f" ({self.low:.2f} to {self.high:.2f})" if self.pairs > 1 else ""
-        return f"{self.mean:.2f}{within}, {self.pairs} pairs"
+        """The ratio as text."""
+        interval = f" ({self.low:.2f} to {self.high:.2f})" if self.pairs > 1 else ""
+        return f"{self.mean:.2f}{interval}, {self.pairs} pairs"
 
 
-def undecided(name: str, claim: str, missing: str) -> Answer:
-    """Returns the answer of a study that does not have the trials.
-
-    Arguments:
-        name: The name of the claim.
-        claim: The claim.
-        missing: What is missing.
-    """
-    return Answer(name, claim, "undecided", missing)
-
-
-def holds(name: str, claim: str, verdict: bool | None, reason: str) -> Answer:
-    """Returns an answer from a verdict, None for undecided.
+def answer(name: str, claim: str, holds: bool | None, reason: str) -> Answer:
+    """Returns the answer to a claim.
 
     Arguments:
         name: The name of the claim.
         claim: The claim.
-        verdict: Whether it holds.
-        reason: The numbers.
+        holds: Whether it holds; None for undecided.
+        reason: The numbers, or the missing trials.
     """
-    if verdict is None:
-        return Answer(name, claim, "undecided", reason)
-    return Answer(name, claim, "holds" if verdict else "does not hold", reason)
+    label = {True: "holds", False: "does not hold", None: "undecided"}[holds]
+    return Answer(name, claim, label, reason)  # type: ignore[arg-type]  # one of these three
 
 
-def matched(
-    found: Iterable[Outcome],
+def matched_groups(
+    outcomes: Iterable[Outcome],
     differ: Sequence[str],
     value: Callable[[Outcome], Any],
 ) -> list[dict[Any, Outcome]]:
-    """Returns groups of trials that agree in all settings but some, by what tells them apart.
-
-    They have equal updates, or equal energy gradients.
+    """Groups outcomes that agree in all settings but some, and in updates or energy gradients.
 
     Arguments:
-        found: The trials.
-        differ: Beginnings of the dotted paths in which they may differ.
-        value: What tells the trials of a group apart.
+        outcomes: The outcomes.
+        differ: Prefixes of the dotted paths in which they may differ.
+        value: The key of an outcome in its group.
     """
     groups: dict[Any, list[Outcome]] = {}
-    free = (*differ, *FOLLOWS)
-    for outcome in found:
-        if outcome.known:
+    free = (*differ, *DERIVED)
+    for outcome in outcomes:
+        if outcome.conclusive:
             key = tuple((p, repr(v)) for p, v in outcome.settings.items() if not p.startswith(free))
             groups.setdefault(key, []).append(outcome)
-    several = {}
+    matched = {}
     for group in groups.values():
         for part in (*_equal_updates(group), *_equal_gradients(group)):
             by_value = {value(outcome): outcome for outcome in part}
             if len(by_value) > 1:
-                several[tuple(sorted(o.trial.name for o in part))] = by_value
-    return list(several.values())
+                matched[tuple(sorted(o.trial.name for o in part))] = by_value
+    return list(matched.values())
 
 
 def _equal_updates(group: Sequence[Outcome]) -> list[list[Outcome]]:
@@ -131,35 +131,35 @@ def _equal_updates(group: Sequence[Outcome]) -> list[list[Outcome]]:
 
 
 def _equal_gradients(group: Sequence[Outcome]) -> list[list[Outcome]]:
-    """Trials whose budgets are within a few updates of each other."""
+    """Outcomes whose budgets are within a few updates of each other."""
     parts: list[list[Outcome]] = []
     for outcome in sorted(group, key=lambda o: o.result.budget):
-        if parts and outcome.result.budget < SAME * parts[-1][-1].result.budget:
+        if parts and outcome.result.budget < BUDGET_TOLERANCE * parts[-1][-1].result.budget:
             parts[-1].append(outcome)
         else:
             parts.append([outcome])
     return parts
 
 
-def failures(found: Sequence[Outcome]) -> tuple[int, int]:
-    """Returns how many of the known trials failed, and how many there are.
+def count_failures(outcomes: Sequence[Outcome]) -> tuple[int, int]:
+    """Returns the number of failures and of conclusive outcomes.
 
     Arguments:
-        found: The trials.
+        outcomes: The outcomes.
     """
-    known = [outcome for outcome in found if outcome.known]
-    return sum(outcome.failed for outcome in known), len(known)
+    conclusive = [outcome for outcome in outcomes if outcome.conclusive]
+    return sum(outcome.failed for outcome in conclusive), len(conclusive)
 
 
-def fewer(a: tuple[int, int], b: tuple[int, int]) -> float:
-    """Returns the probability of so few failures in a beside b if both failed alike (Fisher).
+def fisher_p(a: tuple[int, int], b: tuple[int, int]) -> float:
+    """Returns the one-sided p-value of Fisher's exact test that a has fewer failures than b.
 
     Arguments:
-        a: Failures and trials of the one.
+        a: Failures and trials of one group.
         b: Failures and trials of the other.
 
     Example:
-        >>> round(fewer((0, 3), (3, 3)), 3)  # one of the 20 ways to choose 3 of 6
+        >>> round(fisher_p((0, 3), (3, 3)), 3)  # one of the 20 ways to choose 3 of 6
         0.05
     """
     if not a[1] or not b[1]:
@@ -168,14 +168,14 @@ def fewer(a: tuple[int, int], b: tuple[int, int]) -> float:
     return float(stats.fisher_exact(table, alternative="less")[1])
 
 
-def log_ratio(pairs: Sequence[tuple[float, float]]) -> Ratio | None:
-    """Returns the mean ratio of the second to the first of each finite pair; None of none.
+def mean_ratio(pairs: Sequence[tuple[float, float]]) -> MeanRatio | None:
+    """Returns the geometric mean of second over first of the finite pairs; None if none is finite.
 
     Arguments:
-        pairs: The pairs.
+        pairs: Positive numbers.
 
     Example:
-        >>> log_ratio([(1.0, 2.0), (1.0, 0.5), (1.0, float("inf"))]).mean
+        >>> mean_ratio([(1.0, 2.0), (1.0, 0.5), (1.0, float("inf"))]).mean
         1.0
     """
     logs = [math.log(b / a) for a, b in pairs if 0 < a < math.inf and 0 < b < math.inf]
@@ -186,14 +186,14 @@ def log_ratio(pairs: Sequence[tuple[float, float]]) -> Ratio | None:
     if n > 1:
         error = float(np.std(logs, ddof=1)) / math.sqrt(n)
         half = float(stats.t.ppf(1 - LEVEL / 2, n - 1)) * error
-    return Ratio(n, math.exp(mean), math.exp(mean - half), math.exp(min(mean + half, 700)))
+    return MeanRatio(n, math.exp(mean), math.exp(mean - half), math.exp(min(mean + half, 700)))
 
 
 def seed_spread(groups: Mapping[str, Sequence[Outcome]]) -> float:
     """Returns the standard deviation of the log quality between seeds, pooled over points.
 
     Arguments:
-        groups: The trials of each point.
+        groups: The outcomes of each point.
     """
     squares, degrees = 0.0, 0
     for group in groups.values():
@@ -202,3 +202,22 @@ def seed_spread(groups: Mapping[str, Sequence[Outcome]]) -> float:
             squares += float(np.var(logs)) * len(logs)
             degrees += len(logs) - 1
     return math.sqrt(squares / degrees) if degrees else math.nan
+
+
+def format_number(value: float) -> str:
+    """Returns a number as text; a dash where it is not finite."""
+    return f"{value:.4g}" if math.isfinite(value) else "-"
+
+
+def to_csv(sheet: Sheet) -> bytes:
+    r"""Returns a table as the content of a CSV file.
+
+    Example:
+        >>> to_csv(Sheet("", ("a", "b"), [("1", "x, y")])).decode()
+        'a,b\n1,"x, y"\n'
+    """
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(sheet.head)
+    writer.writerows(sheet.rows)
+    return buffer.getvalue().encode()

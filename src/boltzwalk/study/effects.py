@@ -1,7 +1,7 @@
-r"""Which axis matters: effects with their ranges over seeds, interactions, shares of the variance.
+r"""Which axis matters: effects and their ranges over seeds, interactions, shares of the variance.
 
 The response is the logarithm of the quality, that of a failed trial the logarithm of the limit (or
-of the worst finite quality): a failure is as bad as it gets, and is never averaged away.
+of the worst finite quality): a failure counts as the worst and is never averaged away.
 
 For a complete grid with m the mean response of a cell, uniform over the levels, the variance is
 split exactly (functional ANOVA):
@@ -11,10 +11,23 @@ split exactly (functional ANOVA):
     T_a = V - \operatorname{Var} \mathbb E[m \mid \text{all but } a]
 
 as shares of the variance V of all cells: main, interaction and total shares (Sobol). Each seed has
-shares of its own, whose range is the uncertainty. Where trials are missing or points were drawn,
-the main shares are those of a random forest (fANOVA of Optuna), without a range.
+its own shares; their range is the uncertainty. Where trials are missing or points are random, the
+main shares are those of a random forest (fANOVA of Optuna), without a range.
 
-Not guaranteed: that a share is a property of a setting. It is one of these levels of these axes.
+Survival is Kaplan and Meier's estimate in energy gradients. With :math:`d_t` failures among the
+:math:`n_t` trials that survived up to t,
+
+.. math:: S(t) = \prod_{s \le t} \left(1 - \frac{d_s}{n_s}\right) .
+
+A trial that was stopped by a verdict fails at its last gradient; any other is censored there, also
+one whose quality is beyond the limit.
+
+Not guaranteed: that a share is a property of a setting (it is one of these levels of these axes);
+that failing and being stopped by a time limit or by halving are independent.
+
+References:
+    | Nonparametric estimation from incomplete observations
+    | (Kaplan and Meier, 1958), https://doi.org/10.1080/01621459.1958.10501452
 """
 
 from __future__ import annotations
@@ -27,9 +40,11 @@ from itertools import combinations, product
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from scipy import stats
 
 from .outcome import Outcome
-from .spec import Axis
+from .spec import BASELINE, Axis
+from .storage import FAILED_LABELS
 
 if TYPE_CHECKING:
     from optuna.distributions import (
@@ -42,25 +57,29 @@ __all__ = [
     "Effect",
     "Interaction",
     "Share",
+    "SurvivalCurve",
+    "axis_shares",
+    "cell_effects",
     "interactions",
+    "kaplan_meier",
+    "log_quality",
     "main_effects",
-    "response",
-    "shares",
-    "stability",
+    "survival_curve",
     "variance_shares",
 ]
 
-FORESTS = 64
+TREES = 64
+"""Trees of the random forest."""
 
 
 class Effect(NamedTuple):
-    """What trials of one level, or of one cell of a map, have in common.
+    """The trials of one level, or of one cell of a map, summarised.
 
     Attributes:
         level: The level, or the levels of a cell.
-        trials: How many are known.
-        survived: How many did not fail.
-        quality: The median quality, failures counted as the worst; inf where most failed.
+        trials: Its conclusive trials.
+        survived: Those that did not fail.
+        quality: The median quality, with failures as the worst; inf where most failed.
         low: The best median of one seed.
         high: The worst.
     """
@@ -74,7 +93,7 @@ class Effect(NamedTuple):
 
 
 class Interaction(NamedTuple):
-    """How much the effect of one axis depends on another, as a share of the variance."""
+    """The interaction of two axes, as a share of the variance."""
 
     axes: tuple[str, str]
     share: float
@@ -82,18 +101,38 @@ class Interaction(NamedTuple):
     high: float
 
 
+class SurvivalCurve(NamedTuple):
+    """A survival curve, a step function that begins with 1 at 0, with its 95 % interval.
+
+    Attributes:
+        times: The times of failures, and the last time of all, shape (T,).
+        share: The share that survives, shape (T,).
+        low: The lower end of the interval, shape (T,).
+        high: The upper end, shape (T,).
+        trials: The number of trials.
+        failed: The number of failures.
+    """
+
+    times: np.ndarray
+    share: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    trials: int
+    failed: int
+
+
 class Share(NamedTuple):
-    """How much of the variance an axis explains, with the range over seeds.
+    """The share of the variance that an axis explains, with the range over seeds.
 
     Attributes:
         axis: The axis.
-        main: By itself.
-        low: The least of a seed.
+        main: The share of the axis by itself.
+        low: The smallest of a seed.
         high: The largest of a seed.
-        total: With all its interactions; nan where not known.
-        total_low: The least of a seed.
+        total: The share with all its interactions; nan where not known.
+        total_low: The smallest of a seed.
         total_high: The largest of a seed.
-        method: How it was computed.
+        method: The method of computation.
     """
 
     axis: str
@@ -106,56 +145,58 @@ class Share(NamedTuple):
     method: str
 
 
-def stability(found: Sequence[Outcome], axes: Sequence[str]) -> list[Effect]:
-    """Returns one cell for each combination of levels: how many seeds survive, and how well.
+def cell_effects(outcomes: Sequence[Outcome], axes: Sequence[str]) -> list[Effect]:
+    """Returns one cell for each combination of levels.
 
     Arguments:
-        found: The trials that are over.
+        outcomes: The outcomes.
         axes: The axes of the map; one for a main effect.
     """
     cells: dict[tuple[str, ...], list[Outcome]] = {}
-    for outcome in found:
+    for outcome in outcomes:
         level = tuple(outcome.levels.get(axis, "") for axis in axes)
-        if all(level) and outcome.known:
+        if all(level) and outcome.conclusive:
             cells.setdefault(level, []).append(outcome)
     return [_effect(level, inside) for level, inside in cells.items()]
 
 
-def main_effects(found: Sequence[Outcome], axis: Axis) -> list[Effect]:
+def main_effects(outcomes: Sequence[Outcome], axis: Axis) -> list[Effect]:
     """Returns the effect of each level of an axis, in the order of the axis.
 
     Arguments:
-        found: The trials that are over.
+        outcomes: The outcomes.
         axis: The axis.
     """
-    by_level = {effect.level[0]: effect for effect in stability(found, [axis.name])}
+    by_level = {effect.level[0]: effect for effect in cell_effects(outcomes, [axis.name])}
     names = [level.name for level in axis.levels]
-    names = [n for n in ("as it is",) if n in by_level and n not in names] + names
+    names = [n for n in (BASELINE.name,) if n in by_level and n not in names] + names
     return [by_level[name] for name in names if name in by_level]
 
 
-def response(found: Sequence[Outcome]) -> dict[str, float]:
-    """Returns the response of each known trial, by its name.
+def log_quality(outcomes: Sequence[Outcome]) -> dict[str, float]:
+    """Returns the log quality of each conclusive trial by its name, failures as the worst.
 
     Arguments:
-        found: The trials that are over.
+        outcomes: The outcomes.
     """
-    finite = [o.quality for o in found if 0 < o.quality < math.inf]
+    finite = [o.quality for o in outcomes if 0 < o.quality < math.inf]
     least, most = min(finite, default=1.0), max(finite, default=1.0)
-    worst = next((o.limit for o in found if o.limit < math.inf), most)
-    return {o.trial.name: math.log(min(max(o.quality, least), worst)) for o in found if o.known}
+    worst = next((o.limit for o in outcomes if o.limit < math.inf), most)
+    return {
+        o.trial.name: math.log(min(max(o.quality, least), worst)) for o in outcomes if o.conclusive
+    }
 
 
-def shares(found: Sequence[Outcome], axes: Sequence[Axis]) -> list[Share]:
+def axis_shares(outcomes: Sequence[Outcome], axes: Sequence[Axis]) -> list[Share]:
     """Returns the share of the variance that each axis explains, the largest first.
 
     Arguments:
-        found: The trials of one block.
+        outcomes: The outcomes of one block.
         axes: Its axes.
     """
-    grids = _grids(found, axes)
+    grids = _grids(outcomes, axes)
     if grids is None:
-        return _forest(found, axes)
+        return _forest(outcomes, axes)
     method = f"exact, of the complete grid, {len(grids)} seeds"
     mains, totals = zip(*(variance_shares(grid)[:2] for grid in grids), strict=True)
     mean_main, mean_total, _ = variance_shares(np.mean(grids, axis=0))
@@ -177,20 +218,20 @@ def shares(found: Sequence[Outcome], axes: Sequence[Axis]) -> list[Share]:
     )
 
 
-def interactions(found: Sequence[Outcome], axes: Sequence[Axis]) -> list[Interaction]:
-    """Returns the share of each pair of axes beyond their own; none where the grid is incomplete.
+def interactions(outcomes: Sequence[Outcome], axes: Sequence[Axis]) -> list[Interaction]:
+    """Returns the interaction of each pair of axes; none where the grid is incomplete.
 
     Arguments:
-        found: The trials of one block.
+        outcomes: The outcomes of one block.
         axes: Its axes.
     """
-    grids = _grids(found, axes)
+    grids = _grids(outcomes, axes)
     if grids is None or len(axes) < 2:
         return []
     pairs = list(combinations(range(len(axes)), 2))
     each = [variance_shares(grid)[2] for grid in grids]
     mean = variance_shares(np.mean(grids, axis=0))[2]
-    found_pairs = [
+    pair_shares = [
         Interaction(
             (axes[a].name, axes[b].name),
             mean[a, b],
@@ -199,7 +240,7 @@ def interactions(found: Sequence[Outcome], axes: Sequence[Axis]) -> list[Interac
         )
         for a, b in pairs
     ]
-    return sorted(found_pairs, key=lambda i: -i.share)
+    return sorted(pair_shares, key=lambda i: -i.share)
 
 
 def variance_shares(
@@ -208,7 +249,7 @@ def variance_shares(
     """Returns main, total and pairwise shares of the variance of a complete grid.
 
     Arguments:
-        cells: The responses, one axis of the array for each of the grid.
+        cells: The responses, one axis of the array for each axis of the grid.
 
     Example:
         >>> a, b = np.array([[0.0], [1.0]]), np.array([[0.0, 3.0]])
@@ -218,15 +259,64 @@ def variance_shares(
     total, n = float(cells.var()), cells.ndim
     every = range(n)
 
-    def of(kept: tuple[int, ...]) -> float:
+    def of(given: tuple[int, ...]) -> float:
         """The share of the means given these axes."""
-        others = tuple(i for i in every if i not in kept)
+        others = tuple(i for i in every if i not in given)
         return float(cells.mean(axis=others).var()) / total if total > 0 else 0.0
 
     mains = [of((i,)) for i in every]
     totals = [(1.0 if total > 0 else 0.0) - of(tuple(j for j in every if j != i)) for i in every]
     pairs = {(a, b): of((a, b)) - mains[a] - mains[b] for a, b in combinations(every, 2)}
     return mains, totals, pairs
+
+
+def survival_curve(outcomes: Sequence[Outcome]) -> SurvivalCurve:
+    """Returns the survival of trials over energy gradients, or updates where there are none."""
+    results = [outcome.result for outcome in outcomes]
+    times = [float(max(1, r.gradients if r.budget else r.update)) for r in results]
+    return kaplan_meier(times, [result.label in FAILED_LABELS for result in results])
+
+
+def kaplan_meier(times: Sequence[float], failed: Sequence[bool]) -> SurvivalCurve:
+    """Returns the survival curve of lifetimes, some of them censored.
+
+    Arguments:
+        times: The time of failure or of censoring of each.
+        failed: Whether it failed then.
+
+    Raises:
+        ValueError: If there are none.
+
+    Example:
+        >>> curve = kaplan_meier([1.0, 2.0, 2.0, 3.0], [True, True, False, False])
+        >>> curve.share.tolist()  # 1, 3/4, 3/4 of 2/3
+        [1.0, 0.75, 0.5, 0.5]
+    """
+    if not len(times):
+        raise ValueError("times must hold a lifetime or more, got none")
+    t, event = np.asarray(times, dtype=float), np.asarray(failed, dtype=bool)
+    end = float(t.max())
+    if not event.any():  # SciPy has no steps to return
+        flat = np.ones(2)
+        low = np.array([1.0, 0.025 ** (1 / len(t))])  # the exact interval of a share of one
+        return SurvivalCurve(np.array([0.0, end]), flat, low, flat, len(t), 0)
+    curve = stats.ecdf(stats.CensoredData(uncensored=t[event], right=t[~event])).sf
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # at 0 and 1 the interval is a point
+        ends = curve.confidence_interval(method="log-log")
+    at = np.unique(t[event])
+    low, high = (np.interp(at, e.quantiles, e.probabilities) for e in (ends.low, ends.high))
+    share = curve.evaluate(at)
+    low, high = (np.where(np.isfinite(v), v, share) for v in (low, high))
+    last = ([end], share[-1:], low[-1:], high[-1:])
+    parts = zip((0.0, 1.0, 1.0, 1.0), (at, share, low, high), last, strict=True)
+    columns: list[np.ndarray] = [
+        np.concatenate([[first], middle, after]) for first, middle, after in parts
+    ]
+    if end == at[-1]:
+        columns = [column[:-1] for column in columns]
+    points, shares, lower, upper = columns
+    return SurvivalCurve(points, shares, lower, upper, len(t), int(event.sum()))
 
 
 def _effect(level: tuple[str, ...], inside: Sequence[Outcome]) -> Effect:
@@ -244,15 +334,15 @@ def _effect(level: tuple[str, ...], inside: Sequence[Outcome]) -> Effect:
     )
 
 
-def _grids(found: Sequence[Outcome], axes: Sequence[Axis]) -> list[np.ndarray] | None:
+def _grids(outcomes: Sequence[Outcome], axes: Sequence[Axis]) -> list[np.ndarray] | None:
     """The responses of each seed over the whole grid; None where one is missing."""
-    values = response(found)
+    values = log_quality(outcomes)
     names = [[level.name for level in axis.levels] for axis in axes]
     if not axes or not all(names):
         return None
     cells = {
         (o.seed, tuple(o.levels[axis.name] for axis in axes)): values[o.trial.name]
-        for o in found
+        for o in outcomes
         if o.trial.name in values
     }
     seeds = sorted({seed for seed, _ in cells})
@@ -263,11 +353,11 @@ def _grids(found: Sequence[Outcome], axes: Sequence[Axis]) -> list[np.ndarray] |
     return [np.array([cells[seed, point] for point in every]).reshape(shape) for seed in seeds]
 
 
-def _forest(found: Sequence[Outcome], axes: Sequence[Axis]) -> list[Share]:
+def _forest(outcomes: Sequence[Outcome], axes: Sequence[Axis]) -> list[Share]:
     """Main shares by a random forest, where there are enough trials and Optuna is installed."""
-    values = response(found)
-    known = [o for o in found if o.trial.name in values]
-    if len(known) < 8 or len({values[o.trial.name] for o in known}) < 2:
+    values = log_quality(outcomes)
+    with_value = [o for o in outcomes if o.trial.name in values]
+    if len(with_value) < 8 or len({values[o.trial.name] for o in with_value}) < 2:
         return []
     try:
         import optuna
@@ -276,7 +366,7 @@ def _forest(found: Sequence[Outcome], axes: Sequence[Axis]) -> list[Share]:
         return []
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study()
-    for outcome in known:
+    for outcome in with_value:
         params = {axis.name: _position(axis, outcome) for axis in axes}
         spaces: dict[str, BaseDistribution] = {axis.name: _space(axis) for axis in axes}
         study.add_trial(
@@ -286,11 +376,11 @@ def _forest(found: Sequence[Outcome], axes: Sequence[Axis]) -> list[Share]:
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        evaluator = FanovaImportanceEvaluator(n_trees=FORESTS, seed=0)
-        found_shares = get_param_importances(study, evaluator=evaluator, normalize=False)
-    method = f"fANOVA, a random forest on {len(known)} trials (Optuna)"
+        evaluator = FanovaImportanceEvaluator(n_trees=TREES, seed=0)
+        forest_shares = get_param_importances(study, evaluator=evaluator, normalize=False)
+    method = f"fANOVA, a random forest on {len(with_value)} trials (Optuna)"
     nothing = (math.nan,) * 5
-    return [Share(axis, share, *nothing, method) for axis, share in found_shares.items()]
+    return [Share(axis, share, *nothing, method) for axis, share in forest_shares.items()]
 
 
 def _position(axis: Axis, outcome: Outcome) -> float | str:
@@ -303,5 +393,5 @@ def _space(axis: Axis) -> CategoricalDistribution | FloatDistribution:
 
     if axis.levels:
         names = [level.name for level in axis.levels]
-        return CategoricalDistribution([*names, "as it is"])
+        return CategoricalDistribution([*names, BASELINE.name])
     return FloatDistribution(axis.low, axis.high, log=axis.log)

@@ -1,4 +1,4 @@
-"""Where a trial stands on an axis, also one of another block: read from its full settings."""
+"""The level of a trial on any axis of its study, read from its full settings."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from ..train.settings import Settings
-from ..train.tree import to_tree
+from ..settings.settings import Settings
+from ..settings.tree import to_tree
 from .spec import Axis
 
 __all__ = ["leaves", "level_of", "value_at"]
@@ -23,21 +23,21 @@ def leaves(settings: Settings) -> dict[str, Any]:
 
     Example:
         >>> from boltzwalk.recipes import digits
-        >>> found = leaves(digits())
-        >>> found["method.kernel.kind"], found["method.steps"]
+        >>> settings = leaves(digits())
+        >>> settings["method.kernel.kind"], settings["method.steps"]
         ('ULA', 50)
     """
     return dict(_leaves(settings))
 
 
-def level_of(axis: Axis, found: Mapping[str, Any]) -> str:
+def level_of(axis: Axis, settings: Mapping[str, Any]) -> str:
     """Returns the level of an axis that settings have; "" where they have none.
 
-    Of several levels that agree with the settings, the one that says most of them.
+    Of several levels that agree with the settings, the one with the most assignments.
 
     Arguments:
         axis: The axis.
-        found: The settings by dotted path.
+        settings: The settings by dotted path.
 
     Example:
         >>> from boltzwalk.recipes import digits
@@ -49,36 +49,36 @@ def level_of(axis: Axis, found: Mapping[str, Any]) -> str:
         '50'
     """
     if not axis.levels:
-        value = value_at(found, axis.name)
+        value = value_at(settings, axis.name)
         return "" if value is None else f"{value:.4g}"
-    agree = [level for level in axis.levels if all(_agrees(a, found) for a in level.assignments)]
+    agree = [level for level in axis.levels if all(_agrees(a, settings) for a in level.assignments)]
     return max(agree, key=lambda level: len(level.assignments)).name if agree else ""
 
 
-def value_at(found: Mapping[str, Any], key: str) -> Any:  # noqa: ANN401
+def value_at(settings: Mapping[str, Any], key: str) -> Any:  # noqa: ANN401
     """Returns the value of a setting, by its path or an ending of it; None where there is none.
 
     Arguments:
-        found: The settings by dotted path.
+        settings: The settings by dotted path.
         key: The dotted key.
     """
-    if key in found:
-        return found[key]
-    paths = [p for p in found if p.endswith(f".{key}") and not p.startswith("witness.")]
-    return found[paths[0]] if len(paths) == 1 else None
+    if key in settings:
+        return settings[key]
+    paths = [p for p in settings if p.endswith(f".{key}") and not p.startswith("witness.")]
+    return settings[paths[0]] if len(paths) == 1 else None
 
 
-def _agrees(assignment: str, found: Mapping[str, Any]) -> bool:
+def _agrees(assignment: str, settings: Mapping[str, Any]) -> bool:
     key, _, text = assignment.partition("=")
     for name in (key, f"{key}.kind"):
-        value = value_at(found, name)
+        value = value_at(settings, name)
         if value is not None:
-            return _same(value, text)
+            return _equals(value, text)
     return text in ("null", "None", "")
 
 
-def _same(value: Any, text: str) -> bool:  # noqa: ANN401
-    """Whether a value is what a text means."""
+def _equals(value: Any, text: str) -> bool:  # noqa: ANN401
+    """Whether a text stands for a value."""
     if isinstance(value, str):
         return value == text
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -86,8 +86,8 @@ def _same(value: Any, text: str) -> bool:  # noqa: ANN401
             return float(text) == value
         except ValueError:
             return False
-    meant = yaml.safe_load(text.replace("(", "[").replace(")", "]"))
-    return bool(meant == value)
+    parsed = yaml.safe_load(text.replace("(", "[").replace(")", "]"))
+    return bool(parsed == value)
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401

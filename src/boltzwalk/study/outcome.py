@@ -1,4 +1,4 @@
-"""The trials of a study with what became of them: what all tables and figures are made from."""
+"""Outcomes: the trials of a study with their results, the source of all tables and figures."""
 
 from __future__ import annotations
 
@@ -8,31 +8,30 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .folder import results
 from .levels import leaves, level_of
-from .plan import Trial, digest
-from .result import BROKEN, Result, read_results
-from .spec import Study, axes_of
-from .worker import all_trials
+from .plan import Trial, settings_digest
+from .propose import all_trials
+from .spec import Study, all_axes
+from .storage import FAILED_LABELS, TrialResult, read_results, results_folder
 
-__all__ = ["Outcome", "by_point", "members", "outcomes"]
+__all__ = ["Outcome", "block_outcomes", "by_point", "read_outcomes"]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A trial that is over.
+    """A trial with its result.
 
     Attributes:
         trial: The trial.
-        result: What became of it.
+        result: Its result.
         levels: Its level on every axis of the study, "" where it has none.
         settings: Its settings by dotted path.
-        point: The name of its settings without the seed: trials of one point differ in it alone.
+        point: The digest of its settings without the seed: trials of a point differ in it alone.
         limit: The quality beyond which a finished trial counts as failed; inf for none.
     """
 
     trial: Trial
-    result: Result
+    result: TrialResult
     levels: Mapping[str, str]
     settings: Mapping[str, Any]
     point: str
@@ -45,33 +44,33 @@ class Outcome:
 
     @property
     def failed(self) -> bool:
-        """Whether learning ended badly: by a verdict, a crash, or a quality beyond the limit."""
+        """Whether training failed: by a verdict, a crash, or a quality beyond the limit."""
         poor = self.result.label == "finished" and not self.result.quality <= self.limit
-        return self.result.label in BROKEN or poor
+        return self.result.label in FAILED_LABELS or poor
 
     @property
-    def known(self) -> bool:
-        """Whether it failed or finished; not where it was stopped for want of time or rank."""
+    def conclusive(self) -> bool:
+        """Whether it failed or finished, and was not stopped by a time limit or by halving."""
         return self.failed or self.result.label == "finished"
 
     @property
     def quality(self) -> float:
-        """The quality of a trial that did not fail; inf of one that did."""
+        """The quality; inf of a failed trial."""
         return math.inf if self.failed else self.result.quality
 
     @property
-    def how(self) -> str:
-        """How it ended: the label, "poor" where it finished beyond the limit."""
+    def ending(self) -> str:
+        """The label of its result; "poor" where it finished beyond the limit."""
         return "poor" if self.failed and self.result.label == "finished" else self.result.label
 
     def measure(self, name: str) -> float:
-        """Returns a number that was measured of it; nan where it was not."""
+        """Returns one of its measures; nan where it was not taken."""
         value = self.result.measures.get(name, math.nan)
         return math.nan if value is None else float(value)
 
 
-def outcomes(study: Study, folder: Path) -> list[Outcome]:
-    """Returns the trials of a study that are over.
+def read_outcomes(study: Study, folder: Path) -> list[Outcome]:
+    """Returns the trials of a study that have a result.
 
     Arguments:
         study: The study.
@@ -80,38 +79,38 @@ def outcomes(study: Study, folder: Path) -> list[Outcome]:
     Raises:
         ValueError: If the file of a result holds something else.
     """
-    found, axes = [], axes_of(study)
-    over = read_results(results(folder))
+    outcomes, axes = [], all_axes(study)
+    results = read_results(results_folder(folder))
     limit = math.inf if study.limit is None else study.limit
     for trial in {trial.name: trial for trial in all_trials(study, folder)}.values():
-        if trial.name not in over:
+        if trial.name not in results:
             continue
         settings = leaves(trial.settings)
         levels = {name: level_of(axis, settings) for name, axis in axes.items()}
         levels |= dict(trial.levels)
-        point = digest(replace(trial.settings, seed=0))
-        found.append(Outcome(trial, over[trial.name], levels, settings, point, limit))
-    return found
+        point = settings_digest(replace(trial.settings, seed=0))
+        outcomes.append(Outcome(trial, results[trial.name], levels, settings, point, limit))
+    return outcomes
 
 
-def members(found: Sequence[Outcome], block: str) -> list[Outcome]:
-    """Returns the trials of a block, also those that an earlier one has made for it.
+def block_outcomes(outcomes: Sequence[Outcome], block: str) -> list[Outcome]:
+    """Returns the outcomes of a block, including trials that it shares with earlier blocks.
 
     Arguments:
-        found: The trials that are over.
+        outcomes: The outcomes of the study.
         block: The name of the block.
     """
-    inside = (o for o in found if block in dict(o.trial.points))
+    inside = (o for o in outcomes if block in dict(o.trial.points))
     return [replace(o, levels={**o.levels, **dict(dict(o.trial.points)[block])}) for o in inside]
 
 
-def by_point(found: Iterable[Outcome]) -> dict[str, list[Outcome]]:
-    """Returns trials that differ in their seed only, together.
+def by_point(outcomes: Iterable[Outcome]) -> dict[str, list[Outcome]]:
+    """Groups outcomes by point: those of a group differ in their seed only.
 
     Arguments:
-        found: The trials.
+        outcomes: The outcomes.
     """
     groups: dict[str, list[Outcome]] = {}
-    for outcome in found:
+    for outcome in outcomes:
         groups.setdefault(outcome.point, []).append(outcome)
     return groups

@@ -1,7 +1,7 @@
-"""The trials of a study: full settings, each named by what they are.
+"""The trials of a study: full settings, each named by their digest.
 
-A name is a digest of all settings but those of the machine. Equal settings of two blocks are one
-trial, and a trial that was made is found again by every worker on every machine.
+The digest is of all settings but those of the machine. Equal settings of two blocks are one trial,
+and every worker on every machine gives a trial the same name.
 """
 
 from __future__ import annotations
@@ -10,47 +10,39 @@ import functools
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import torch
-from torch import nn
 
-from ..methods.cooperative import Cooperative
-from ..methods.generalized import Generalized
-from ..methods.likelihood import MaximumLikelihood
-from ..methods.teaching import Teaching
-from ..methods.variational import Variational
-from ..recipes.chosen import chosen
+from ..method import with_defaults
+from ..recipes.lookup import settings_from
 from ..rng import generator
-from ..train.settings import Output, Settings
-from ..train.tree import to_tree
-from .spec import Axis, Block, Level, Measure, Study
+from ..settings.settings import Output, Settings
+from ..settings.tree import to_tree
+from .spec import BASELINE, Axis, Block, Level, Study, TrialMeasure
 
 __all__ = [
     "Levels",
     "Trial",
-    "as_it_is",
-    "digest",
-    "drawn_levels",
-    "gradients",
-    "planned",
-    "point_of",
+    "baseline_trials",
+    "describe_point",
+    "gradients_per_update",
+    "planned_trials",
+    "sample_levels",
+    "settings_digest",
     "trials_of",
 ]
 
 Levels: TypeAlias = tuple[tuple[str, str], ...]
 """The level of each axis, by the name of the axis."""
 
-OF_THE_MACHINE = ("device", "threads", "output")
-"""The settings that differ between machines, or that only say what is written."""
+MACHINE_SETTINGS = ("device", "threads", "output")
+"""The settings that differ between machines, or that control files only."""
 
-AS_IT_IS = Level("as it is", ())
-"""The level of an axis that leaves its settings to the recipe."""
-
-ROWS = 50
-"""Rows of the log of a trial, and looks at its verdict."""
+LOG_ROWS = 50
+"""Rows of the log of a trial; a verdict is taken at each."""
 
 CHECKPOINTS = 4
 
@@ -61,32 +53,32 @@ class Trial:
 
     Attributes:
         name: The digest of its settings.
-        settings: All that determines it, for any machine.
+        settings: Its settings, for any machine.
         points: The blocks that it belongs to, with the level of each of their axes.
-        assignments: What makes its settings from the recipe, but for seed and updates.
-        measures: What is taken of it beside its quality.
+        assignments: The changes of the recipe that give its settings, but for seed and updates.
+        measures: Its measures in addition to the quality.
     """
 
     name: str
     settings: Settings
     points: tuple[tuple[str, Levels], ...]
     assignments: tuple[str, ...] = ()
-    measures: tuple[Measure, ...] = ()
+    measures: tuple[TrialMeasure, ...] = ()
 
     @property
     def block(self) -> str:
-        """The block that it was made for first."""
+        """Its first block."""
         return self.points[0][0]
 
     @property
     def levels(self) -> Levels:
-        """Its level on each axis of that block, by the name of the axis."""
+        """Its level on each axis of its first block, by the name of the axis."""
         return self.points[0][1]
 
 
 @functools.lru_cache(maxsize=8)  # every worker and every table asks for them
-def planned(study: Study) -> tuple[Trial, ...]:
-    """Returns the trials that are known beforehand, one seed after the other, in mixed order.
+def planned_trials(study: Study) -> tuple[Trial, ...]:
+    """Returns the trials that do not depend on results: seed by seed, in mixed order.
 
     Arguments:
         study: The study.
@@ -95,14 +87,14 @@ def planned(study: Study) -> tuple[Trial, ...]:
         ValueError: If an axis names no setting or a value outside of its type, or the budget is
             smaller than one update.
     """
-    found: dict[str, Trial] = {}
+    trials: dict[str, Trial] = {}
     for block in study.blocks:
         for levels in [] if block.adaptive else list(_points(block)):
             for trial in trials_of(study, block, levels):
-                found[trial.name] = _both(found.get(trial.name, trial), trial, block)
+                trials[trial.name] = _merge(trials.get(trial.name, trial), trial, block)
     # Mixed, so that a part of the trials is a fair sample of all of them, also for the time left.
-    order = {seed: place for place, seed in enumerate(study.seeds)}
-    return tuple(sorted(found.values(), key=lambda t: (order[t.settings.seed], t.name)))
+    order = {seed: i for i, seed in enumerate(study.seeds)}
+    return tuple(sorted(trials.values(), key=lambda t: (order[t.settings.seed], t.name)))
 
 
 def trials_of(study: Study, block: Block, levels: Sequence[Level]) -> list[Trial]:
@@ -118,84 +110,60 @@ def trials_of(study: Study, block: Block, levels: Sequence[Level]) -> list[Trial
         *block.settings,
         *(assignment for level in levels for assignment in level.assignments),
     ]
-    base, plain = chosen(study.recipe, assignments), _plain(study.recipe, study.settings)
-    for key in OF_THE_MACHINE:
+    base, plain = settings_from(study.recipe, assignments), _recipe(study.recipe, study.settings)
+    for key in MACHINE_SETTINGS:
         if getattr(base, key) != getattr(plain, key):
             raise ValueError(
-                f"{key} does not change what a trial learns, so it is no axis of block "
+                f"{key} does not change the training of a trial, so it is no axis of block "
                 f"{block.name}; take it out"
             )
     named = zip((axis.name for axis in block.axes), (level.name for level in levels), strict=True)
     point = tuple(named)
-    updates = base.updates
-    budget = block.budget or study.budget
-    if block.equal and budget:
-        each = gradients(base)
-        updates = budget // each
-        if updates < 1:
-            raise ValueError(
-                f"budget must be at least the {each:,} energy gradients of one update of "
-                f"{dict(point) or 'the recipe'}, got {budget:,}"
-            )
-    writes = Output(
-        log_every=max(1, updates // ROWS),
+    updates = _updates(study, block, base, dict(point))
+    output = Output(
+        log_every=max(1, updates // LOG_ROWS),
         save_every=-(-updates // CHECKPOINTS),
         picture_every=0,
         keep=1,
     )
-    found = []
+    trials = []
     for seed in study.seeds:
-        settings = replace(base, updates=updates, seed=seed, threads=1, output=writes)
-        name, made = digest(settings), tuple(dict.fromkeys(assignments))
-        found.append(Trial(name, settings, ((block.name, point),), made, block.measures))
-    return found
+        settings = replace(base, updates=updates, seed=seed, threads=1, output=output)
+        name, changes = settings_digest(settings), tuple(dict.fromkeys(assignments))
+        trials.append(Trial(name, settings, ((block.name, point),), changes, block.measures))
+    return trials
 
 
-def as_it_is(study: Study, block: Block) -> list[Trial]:
-    """Returns the trials of the recipe itself, in a block, one for each seed.
+def baseline_trials(study: Study, block: Block) -> list[Trial]:
+    """Returns the trials of the recipe itself in a block, one for each seed.
 
     Arguments:
         study: The study.
         block: The block.
     """
-    return trials_of(study, block, [AS_IT_IS for _ in block.axes])
+    return trials_of(study, block, [BASELINE for _ in block.axes])
 
 
-def point_of(trial: Trial) -> str:
-    """Returns the levels of a trial in words.
-
-    Arguments:
-        trial: The trial.
-    """
+def describe_point(trial: Trial) -> str:
+    """Returns the levels of a trial as text."""
     return ", ".join(f"{axis} {level}" for axis, level in trial.levels) or "the recipe itself"
 
 
-def gradients(settings: Settings) -> int:
-    """Returns the energy gradients of one update.
+def gradients_per_update(settings: Settings) -> int:
+    """Returns the energy gradients of one update; 0 of a method that needs none.
 
     Arguments:
         settings: The settings of a run.
 
-    Raises:
-        ValueError: If its method moves no walkers to learn, so that there is nothing to count.
-
     Example:
         >>> from boltzwalk.recipes import digits
-        >>> gradients(digits())  # 64 walkers, 50 steps, and where they start
+        >>> gradients_per_update(digits())  # 64 walkers, 50 steps, and the first gradient
         3264
     """
-    method = settings.method
-    if isinstance(method, Generalized | MaximumLikelihood):
-        raise ValueError(
-            "a study counts the energy gradients of walkers, got the method "
-            f"{type(method).__name__}, which learns without them; take a recipe that moves walkers"
-        )
-    if isinstance(method, Cooperative | Variational):
-        return Teaching(method, nn.Identity()).gradients(settings.batch)
-    return method.gradients(settings.batch)
+    return with_defaults(settings.method).gradients(settings.batch)
 
 
-def digest(settings: Settings) -> str:
+def settings_digest(settings: Settings) -> str:
     """Returns the name of a trial: 12 hexadecimal digits of the SHA-256 of its settings.
 
     Arguments:
@@ -203,17 +171,17 @@ def digest(settings: Settings) -> str:
 
     Example:
         >>> from boltzwalk.recipes import digits
-        >>> digest(digits()) == digest(replace(digits(), device="cpu", threads=3))
+        >>> settings_digest(digits()) == settings_digest(replace(digits(), device="cpu", threads=3))
         True
-        >>> digest(digits()) == digest(replace(digits(), seed=1))
+        >>> settings_digest(digits()) == settings_digest(replace(digits(), seed=1))
         False
     """
-    tree = {k: v for k, v in to_tree(settings).items() if k not in OF_THE_MACHINE}
+    tree = {k: v for k, v in to_tree(settings).items() if k not in MACHINE_SETTINGS}
     return hashlib.sha256(_canonical(tree).encode()).hexdigest()[:12]
 
 
-def drawn_levels(axes: Sequence[Axis], seed: int, name: str, number: int) -> list[Level]:
-    """Returns an independent draw of a level of each axis.
+def sample_levels(axes: Sequence[Axis], seed: int, name: str, number: int) -> list[Level]:
+    """Draws a level of each axis independently.
 
     Arguments:
         axes: The axes.
@@ -222,32 +190,52 @@ def drawn_levels(axes: Sequence[Axis], seed: int, name: str, number: int) -> lis
         number: The number of the draw.
     """
     rng = generator(seed, f"study {name}", number)
-    found = []
+    levels = []
     for axis in axes:
         u = float(torch.rand((), generator=rng))
         if axis.levels:
-            found.append(axis.levels[int(u * len(axis.levels))])
+            levels.append(axis.levels[int(u * len(axis.levels))])
         elif axis.log:
-            found.append(axis.at(_within(axis, axis.low * (axis.high / axis.low) ** u)))
+            levels.append(axis.at(_within(axis, axis.low * (axis.high / axis.low) ** u)))
         else:
-            found.append(axis.at(_within(axis, axis.low + u * (axis.high - axis.low))))
-    return found
+            levels.append(axis.at(_within(axis, axis.low + u * (axis.high - axis.low))))
+    return levels
 
 
 @functools.lru_cache(maxsize=8)
-def _plain(recipe: str, assignments: tuple[str, ...]) -> Settings:
-    """The settings that all trials of a study begin with."""
-    return chosen(recipe, assignments)
+def _recipe(recipe: str, assignments: tuple[str, ...]) -> Settings:
+    """The settings that all trials of a study change."""
+    return settings_from(recipe, assignments)
 
 
-def _both(known: Trial, trial: Trial, block: Block) -> Trial:
-    """One trial that two points ask for."""
+def _updates(study: Study, block: Block, settings: Settings, point: Mapping[str, str]) -> int:
+    """The updates of a trial: as many as its budget allows, or those of its settings."""
+    budget = block.budget or study.budget
+    if not (block.equal and budget):
+        return settings.updates
+    gradients = gradients_per_update(settings)
+    if not gradients:
+        raise ValueError(
+            f"budget counts energy gradients, got the method {type(settings.method).__name__}, "
+            f"which learns without them; write equal: false in block {block.name}, so that "
+            "trials have the updates of their settings"
+        )
+    if budget < gradients:
+        raise ValueError(
+            f"budget must be at least the {gradients:,} energy gradients of one update of "
+            f"{dict(point) or 'the recipe'}, got {budget:,}"
+        )
+    return budget // gradients
+
+
+def _merge(known: Trial, trial: Trial, block: Block) -> Trial:
+    """One trial for two points with the same settings."""
     if known is trial:
         return trial
     if block.sampler == "grid" and block.name in dict(known.points):
         raise ValueError(
-            f"points of block {block.name} must differ, {point_of(known)} and {point_of(trial)} "
-            "are the same settings; take one out"
+            f"points of block {block.name} must differ, {describe_point(known)} and "
+            f"{describe_point(trial)} are the same settings; take one out"
         )
     points = dict(known.points) | {trial.block: trial.levels} | dict(known.points)
     measures = dict.fromkeys(known.measures + trial.measures)
@@ -255,19 +243,19 @@ def _both(known: Trial, trial: Trial, block: Block) -> Trial:
 
 
 def _points(block: Block) -> Iterator[Sequence[Level]]:
-    """The points of a block that does not look at what was found."""
+    """The points of a block that does not depend on results."""
     if block.sampler == "grid":
         yield from itertools.product(*(axis.levels for axis in block.axes))
     elif block.sampler == "one":
         # Each level alone: the other axes stay as the recipe has them.
-        yield [AS_IT_IS for _ in block.axes]
-        for place, axis in enumerate(block.axes):
+        yield [BASELINE for _ in block.axes]
+        for i, axis in enumerate(block.axes):
             for level in axis.levels:
-                others = [AS_IT_IS for _ in block.axes]
-                yield [*others[:place], level, *others[place + 1 :]]
+                others = [BASELINE for _ in block.axes]
+                yield [*others[:i], level, *others[i + 1 :]]
     else:
         for number in range(block.trials):
-            yield drawn_levels(block.axes, 0, block.name, number)
+            yield sample_levels(block.axes, 0, block.name, number)
 
 
 def _within(axis: Axis, value: float) -> float:

@@ -1,11 +1,12 @@
-"""Points that depend on what was found: Optuna proposes them, and is told what became of them.
+"""Points that depend on results: Optuna proposes them and is told their objective.
 
-Optuna keeps what it knows in a journal in the study folder, or in a database of the user's, for
-many machines without a shared clock. Each proposal is a file as well, written under a claim like
-any other work, so that none is made twice and none is lost where a worker dies.
+Optuna keeps its state in a journal in the study folder, or in a database of the user's, for many
+machines without a shared clock. Each proposal is a file as well, written under a claim like a
+trial, so that none is made twice and none is lost where a worker dies.
 
-A point is worth the median quality over its seeds. A trial that failed is worth `WORST`, finite, so
-that the sampler learns to stay away; one that was pruned what it had reached.
+The objective of a point is the median quality over its seeds: `FAILURE_QUALITY`, which is finite,
+for a trial that failed, so that the sampler learns to avoid it, and the quality at the last rung
+for one that was pruned.
 """
 
 from __future__ import annotations
@@ -18,42 +19,50 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..recipes.chosen import chosen
-from ..train.checkpoint import write_atomically
-from .claim import claim
-from .folder import claims
+from ..checkpoint import write_atomically
+from ..recipes.lookup import settings_from
 from .levels import leaves, level_of, value_at
-from .plan import Trial, trials_of
-from .result import Result
+from .plan import Trial, planned_trials, trials_of
 from .spec import Axis, Block, Study
+from .storage import TrialResult, acquire_claim, claims_folder
 
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["propose", "proposed", "tell"]
+__all__ = ["all_trials", "propose_point", "proposed_trials", "tell"]
 
-WORST = 1e6
+FAILURE_QUALITY = 1e6
 """The quality of a trial that failed, to a sampler."""
 
 
-def proposed(study: Study, folder: Path) -> list[Trial]:
-    """Returns the trials of all points that were proposed so far.
+def proposed_trials(study: Study, folder: Path) -> list[Trial]:
+    """Returns the trials of all proposed points.
 
     Arguments:
         study: The study.
         folder: Its folder.
     """
-    found = []
+    trials = []
     for block in study.blocks:
         for path in sorted((folder / "proposed").glob(f"{block.name}-*.json")):
             tree = json.loads(path.read_text())
             values = zip(block.axes, tree["values"].values(), strict=True)
-            found += trials_of(study, block, [axis.at(value) for axis, value in values])
-    return found
+            trials += trials_of(study, block, [axis.at(value) for axis, value in values])
+    return trials
 
 
-def propose(study: Study, folder: Path, storage: str = "") -> bool:
-    """Proposes one more point of a block that has points left; returns whether there was one.
+def all_trials(study: Study, folder: Path) -> list[Trial]:
+    """Returns the planned and the proposed trials of a study.
+
+    Arguments:
+        study: The study.
+        folder: Its folder.
+    """
+    return [*planned_trials(study), *proposed_trials(study, folder)]
+
+
+def propose_point(study: Study, folder: Path, storage: str = "") -> bool:
+    """Proposes the next point of a block with open points; returns whether there was one.
 
     Arguments:
         study: The study.
@@ -65,22 +74,22 @@ def propose(study: Study, folder: Path, storage: str = "") -> bool:
             path = folder / "proposed" / f"{block.name}-{number:05d}.json"
             if path.exists():
                 continue
-            held = claim(claims(folder), path.stem)
-            if held is None:
+            claim = acquire_claim(claims_folder(folder), path.stem)
+            if claim is None:
                 continue
             try:
                 if not path.exists():
                     _write(study, block, number, path, folder, storage)
             finally:
-                held.release()
+                claim.release()
             return True
     return False
 
 
 def tell(
-    study: Study, folder: Path, results: Mapping[str, Result], block: str, storage: str = ""
+    study: Study, folder: Path, results: Mapping[str, TrialResult], block: str, storage: str = ""
 ) -> None:
-    """Tells the sampler of the points of a block whose trials are all over.
+    """Tells the sampler the objective of the points of a block whose trials have all ended.
 
     Arguments:
         study: The study.
@@ -91,8 +100,10 @@ def tell(
     """
     import optuna
 
-    known = _optuna_study(study.block(block), folder, storage)
-    waiting = {t.number for t in known.get_trials(states=(optuna.trial.TrialState.RUNNING,))}
+    sampler_study = _optuna_study(study.block(block), folder, storage)
+    waiting = {
+        t.number for t in sampler_study.get_trials(states=(optuna.trial.TrialState.RUNNING,))
+    }
     for path in sorted((folder / "proposed").glob(f"{block}-*.json")):
         tree = json.loads(path.read_text())
         if tree["number"] not in waiting:
@@ -101,36 +112,36 @@ def tell(
         levels = [axis.at(v) for axis, v in zip(axes, tree["values"].values(), strict=True)]
         trials = trials_of(study, study.block(block), levels)
         if all(trial.name in results for trial in trials):
-            worth = statistics.median(_worth(results[trial.name]) for trial in trials)
-            known.tell(tree["number"], worth, skip_if_finished=True)
+            objective = statistics.median(_objective(results[trial.name]) for trial in trials)
+            sampler_study.tell(tree["number"], objective, skip_if_finished=True)
 
 
-def _worth(result: Result) -> float:
+def _objective(result: TrialResult) -> float:
     quality = result.quality
     if result.label == "pruned" and result.rungs:
         quality = result.rungs[-1].quality
-    return min(quality, WORST) if math.isfinite(quality) else WORST
+    return min(quality, FAILURE_QUALITY) if math.isfinite(quality) else FAILURE_QUALITY
 
 
 def _write(study: Study, block: Block, number: int, path: Path, folder: Path, storage: str) -> None:
-    """Asks for a point and writes it down."""
-    known = _optuna_study(block, folder, storage)
-    if number == 0:  # the first one is the recipe as it is, where the axes have it
-        known.enqueue_trial(_begin_with(study, block), skip_if_exists=True)
+    """Asks the sampler for a point and writes its file."""
+    sampler_study = _optuna_study(block, folder, storage)
+    if number == 0:  # the first point is the baseline, where the axes contain it
+        sampler_study.enqueue_trial(_baseline_values(study, block), skip_if_exists=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a sampler that is experimental
-        asked = known.ask({axis.name: _distribution(axis) for axis in block.axes})
+        asked = sampler_study.ask({axis.name: _distribution(axis) for axis in block.axes})
     values = {axis.name: asked.params[axis.name] for axis in block.axes}
     tree = {"number": asked.number, "values": values}
     write_atomically(path, (json.dumps(tree, indent=1) + "\n").encode())
 
 
-def _begin_with(study: Study, block: Block) -> dict[str, Any]:
-    """The values of the recipe along the axes that it lies on."""
-    found = leaves(chosen(study.recipe, [*study.settings, *block.settings]))
+def _baseline_values(study: Study, block: Block) -> dict[str, Any]:
+    """The values of the recipe on the axes that contain them."""
+    settings = leaves(settings_from(study.recipe, [*study.settings, *block.settings]))
     values: dict[str, Any] = {}
     for axis in block.axes:
-        value: Any = level_of(axis, found) if axis.levels else value_at(found, axis.name)
+        value: Any = level_of(axis, settings) if axis.levels else value_at(settings, axis.name)
         if value and (axis.levels or axis.low <= value <= axis.high):
             values[axis.name] = value
     return values
@@ -151,7 +162,7 @@ def _distribution(axis: Axis) -> optuna.distributions.BaseDistribution:
 
 
 def _optuna_study(block: Block, folder: Path, storage: str) -> optuna.Study:
-    """What Optuna knows of a block."""
+    """The study of a block in Optuna."""
     try:
         import optuna
     except ImportError as error:
@@ -170,9 +181,9 @@ def _optuna_study(block: Block, folder: Path, storage: str) -> optuna.Study:
             sampler = optuna.samplers.GPSampler()
         else:
             sampler = optuna.samplers.TPESampler(constant_liar=True, multivariate=True)
-        place: Any = storage or JournalStorage(JournalFileBackend(str(folder / "journal.log")))
+        backend: Any = storage or JournalStorage(JournalFileBackend(str(folder / "journal.log")))
         return optuna.create_study(
-            storage=place,
+            storage=backend,
             study_name=f"{folder.resolve().name} {block.name}",
             sampler=sampler,
             load_if_exists=True,

@@ -1,15 +1,15 @@
-r"""What a study asks, as one value: a recipe, axes over its settings, seeds, a budget, a quality.
+r"""The specification of a study: a recipe, axes over its settings, seeds, a budget, a quality.
 
-A study has blocks; a block has axes and says how points are taken from them:
+A study has blocks; a block has axes and a sampler of points on them:
 
 ==========  =====================================================================================
 grid        every combination of the levels of all axes
 one         the recipe itself, and each level of each axis alone
 random      independent draws: a level with equal chances, a number uniform in its range
-tpe, gp     proposed by Optuna from what was found so far, for the best quality
+tpe, gp     proposed by Optuna from the results so far, for the best quality
 ==========  =====================================================================================
 
-Every point is tried with every seed. An axis is a setting by its dotted key, or a name for several
+Every point is run with every seed. An axis is a setting by its dotted key, or a name for several
 settings that change together. In a file::
 
     recipe: digits
@@ -22,6 +22,10 @@ settings that change together. In a file::
           method.steps: [5, 10, 25, 50]
           learning_rate: {low: 1e-5, high: 1e-3, log: true}
           noise: {matched: [], none: [kernel=Descent]}
+
+A file may name an analysis of its own, a Python file in the same folder (:mod:`.analysis`)::
+
+    analysis: analysis.py
 """
 
 from __future__ import annotations
@@ -35,40 +39,56 @@ from typing import Any, Literal
 
 import yaml
 
-from ..train.tree import differences, from_tree
+from ..settings.tree import differences, from_tree
 
-__all__ = ["Axis", "Block", "Level", "Measure", "Study", "axes_of", "from_yaml", "to_yaml"]
+__all__ = [
+    "BASELINE",
+    "Axis",
+    "Block",
+    "Level",
+    "Study",
+    "TrialMeasure",
+    "all_axes",
+    "study_differences",
+    "study_from_yaml",
+    "study_to_yaml",
+    "with_changes",
+]
 
-Measure = Literal["longer", "displacement", "proposals"]
-"""What may be taken of a finished trial beside its quality (:mod:`.measures`)."""
+TrialMeasure = Literal["longer", "displacement", "proposals"]
+"""Measures of a finished trial in addition to its quality (:mod:`.measures`)."""
 
 ADAPTIVE = ("tpe", "gp")
-"""The samplers that look at what was found."""
+"""The samplers whose points depend on results."""
 
 RANGE = {"low", "high", "log"}
 
-NAMED = ("recipe", "quality", "samples")
-"""The settings of a study that say what is measured of what."""
+NOTES = ("about", "analysis")
+"""The settings of a study that do not change its trials."""
 
 
 @dataclass(frozen=True)
 class Level:
-    """One value of an axis: its name, and the assignments that make it."""
+    """One value of an axis: its name and its assignments."""
 
     name: str
     assignments: tuple[str, ...]
 
 
+BASELINE = Level("baseline", ())
+"""The level of an axis at the recipe's own value."""
+
+
 @dataclass(frozen=True)
 class Axis:
-    """What varies: levels, or a range of one setting.
+    """An axis of a study: levels, or a range of one setting.
 
     Arguments:
         name: The dotted key of a setting, or a name for several.
         levels: The levels; none where there is a range.
         low: The lower end of a range.
         high: The upper end.
-        log: Whether the range is even in the logarithm.
+        log: Whether draws are uniform in the logarithm.
     """
 
     name: str
@@ -92,13 +112,13 @@ class Axis:
 
     @property
     def integer(self) -> bool:
-        """Whether a range holds whole numbers only, as both of its ends are."""
+        """Whether both ends of the range are integers, and so all of its values."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     def at(self, value: float | str) -> Level:
         """Returns the level of a number in the range, or of a name."""
-        found = [level for level in self.levels if level.name == value]
-        return found[0] if found else Level(f"{value:.4g}", (f"{self.name}={value!r}",))
+        matches = [level for level in self.levels if level.name == value]
+        return matches[0] if matches else Level(f"{value:.4g}", (f"{self.name}={value!r}",))
 
 
 @dataclass(frozen=True)
@@ -107,16 +127,16 @@ class Block:
 
     Arguments:
         name: Its name.
-        axes: What varies.
-        settings: What differs from the recipe in all of its trials, each `key=value`.
+        axes: Its axes.
+        settings: Changes of the recipe in all of its trials, each `key=value`.
         sampler: How points are taken from the axes.
         trials: The number of points of a sampler that draws or proposes them.
         budget: The energy gradients of a trial; 0 takes those of the study.
-        equal: Whether trials get equally many energy gradients; otherwise the updates of the
-            settings, whatever these cost.
-        halving: A trial stops at a rung unless it is among the best 1/halving there, or the recipe
-            itself; 0 stops none.
-        measures: What is taken of its finished trials beside the quality.
+        equal: Whether all trials get the same number of energy gradients; otherwise each gets the
+            updates of its settings.
+        halving: A trial stops at a rung unless it is among the best 1/halving there, or the
+            baseline; 0 stops none.
+        measures: Measures of its finished trials in addition to the quality.
     """
 
     name: str
@@ -127,7 +147,7 @@ class Block:
     budget: int = 0
     equal: bool = True
     halving: float = 0.0
-    measures: tuple[Measure, ...] = ()
+    measures: tuple[TrialMeasure, ...] = ()
 
     def __post_init__(self) -> None:
         names = [axis.name for axis in self.axes]
@@ -153,7 +173,7 @@ class Block:
 
     @property
     def adaptive(self) -> bool:
-        """Whether its points depend on what was found."""
+        """Whether its points depend on results."""
         return self.sampler in ADAPTIVE
 
 
@@ -164,16 +184,18 @@ class Study:
     Arguments:
         recipe: A recipe, a settings.yaml, or a file or folder of data.
         blocks: Its blocks.
-        settings: What differs from the recipe in all trials, each `key=value`.
+        settings: Changes of the recipe in all trials, each `key=value`.
         seeds: The seeds of every point.
         budget: The energy gradients of a trial; 0 takes the updates of the recipe.
-        quality: What samples are judged by; lower is better. "samples" is the classifier-FID of
+        quality: The measure of quality; lower is better. "samples" is the classifier-FID of
             labelled images, the total variation of histograms in the plane, else a Fréchet
             distance; "density" is KL(q || p) of a known density in the plane, by quadrature.
-        samples: The samples that are judged.
+        samples: The number of samples that the quality is taken of.
         rungs: The shares of a trial at which the quality is taken; the last is 1.
         limit: The quality beyond which a finished trial counts as failed; null for none.
         minutes: The time after which a trial is stopped; 0 for none.
+        about: A description for readers.
+        analysis: The name of a Python file in the folder of the specification; "" for none.
     """
 
     recipe: str
@@ -186,6 +208,8 @@ class Study:
     rungs: tuple[float, ...] = (0.25, 0.5, 1.0)
     limit: float | None = None
     minutes: float = 0.0
+    about: str = ""
+    analysis: str = ""
 
     def __post_init__(self) -> None:
         if not self.blocks:
@@ -206,41 +230,45 @@ class Study:
             raise ValueError(f"samples must be >= 2, got {self.samples}; 500 are usual")
         if not self.minutes >= 0:
             raise ValueError(f"minutes must be >= 0, got {self.minutes}")
+        if self.analysis and (Path(self.analysis).name != self.analysis or self.analysis[0] == "."):
+            raise ValueError(
+                "analysis must be the name of a Python file in the folder of the study's file, got "
+                f"{self.analysis!r}; write analysis: analysis.py"
+            )
 
     def block(self, name: str) -> Block:
         """Returns the block of this name."""
         return next(block for block in self.blocks if block.name == name)
 
 
-def axes_of(study: Study) -> dict[str, Axis]:
-    """Returns all axes by name, with the levels of all blocks together.
-
-    Arguments:
-        study: The study.
-    """
-    found: dict[str, Axis] = {}
+def all_axes(study: Study) -> dict[str, Axis]:
+    """Returns all axes of a study by name, with the levels of all blocks."""
+    axes: dict[str, Axis] = {}
     for axis in (axis for block in study.blocks for axis in block.axes):
-        known = found.get(axis.name, axis)
+        known = axes.get(axis.name, axis)
         more = tuple(level for level in axis.levels if level not in known.levels)
-        found[axis.name] = dataclasses.replace(known, levels=known.levels + more)
-    return found
+        axes[axis.name] = dataclasses.replace(known, levels=known.levels + more)
+    return axes
 
 
-def from_yaml(text: str, assignments: Sequence[str] = (), source: Path | str = "a study") -> Study:
+def study_from_yaml(
+    text: str, assignments: Sequence[str] = (), source: Path | str = "a study"
+) -> Study:
     """Returns the study in a YAML text, with changes.
 
     Arguments:
         text: The text.
         assignments: The changes, each `key=value`: of the study where it has such a setting, else
             of the recipe.
-        source: Where the text is from, for messages.
+        source: The file of the text, for messages.
 
     Raises:
-        ValueError: If it is no YAML, or holds unknown, missing or wrong settings.
+        ValueError: If it is not YAML, or holds unknown, missing or wrong settings.
 
     Example:
-        >>> found = from_yaml("{recipe: toy, blocks: {a: {axes: {steps: [5, 10]}}}}", ["seeds=[7]"])
-        >>> found.seeds, found.block("a").axes[0].levels[1]
+        >>> text = "{recipe: toy, blocks: {a: {axes: {steps: [5, 10]}}}}"
+        >>> study = study_from_yaml(text, ["seeds=[7]"])
+        >>> study.seeds, study.block("a").axes[0].levels[1]
         ((7,), Level(name='10', assignments=('steps=10',)))
     """
     try:
@@ -250,45 +278,42 @@ def from_yaml(text: str, assignments: Sequence[str] = (), source: Path | str = "
     if not isinstance(tree, dict):
         raise ValueError(f"{source} must hold settings (key: value), got {tree!r}")
     try:
-        return changed(_study(tree), assignments)
+        return with_changes(_study(tree), assignments)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
 
 
-def changed(study: Study, assignments: Sequence[str]) -> Study:
-    """Returns a study with changes of its own settings, or else of those of its recipe.
+def with_changes(study: Study, assignments: Sequence[str]) -> Study:
+    """Returns a study with changes of its settings, or else of those of its recipe.
 
     Arguments:
         study: The study.
         assignments: The changes, each `key=value`.
     """
-    own = {field.name for field in fields(Study)} - {"blocks"}
-    mine = [a for a in assignments if a.partition("=")[0] in own]
-    others = tuple(a for a in assignments if a not in mine)
-    tree = {**_tree(study), **dict(a.split("=", 1) for a in mine)}
-    found = from_tree(Study, {**tree, "blocks": study.blocks})
-    return dataclasses.replace(found, settings=found.settings + others)
+    names = {field.name for field in fields(Study)} - {"blocks"}
+    of_study = [a for a in assignments if a.partition("=")[0] in names]
+    of_recipe = tuple(a for a in assignments if a not in of_study)
+    tree = {**_tree(study), **dict(a.split("=", 1) for a in of_study)}
+    changed = from_tree(Study, {**tree, "blocks": study.blocks})
+    return dataclasses.replace(changed, settings=changed.settings + of_recipe)
 
 
-def to_yaml(study: Study) -> str:
-    """Returns the study as YAML, which `from_yaml` takes back as it is.
-
-    Arguments:
-        study: The study.
-    """
+def study_to_yaml(study: Study) -> str:
+    """Returns the study as YAML; `study_from_yaml` is the inverse."""
     tree = _tree(study)
     tree["blocks"] = {block.name: _block_tree(block) for block in study.blocks}
     return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
 
 
-def unlike(old: Study, new: Study) -> list[str]:
-    """Returns one line for each setting in which two studies differ.
+def study_differences(old: Study, new: Study) -> list[str]:
+    """Returns one line for each setting in which the trials of two studies differ.
 
     Arguments:
         old: One study.
         new: The other.
     """
-    return differences(*(yaml.safe_load(to_yaml(study)) for study in (old, new)))
+    studies = (dataclasses.replace(study, about="", analysis="") for study in (old, new))
+    return differences(*(yaml.safe_load(study_to_yaml(study)) for study in studies))
 
 
 def _study(tree: Mapping[str, Any]) -> Study:
@@ -342,12 +367,9 @@ def _number(value: Any) -> float:  # noqa: ANN401
 
 
 def _tree(study: Study) -> dict[str, Any]:
-    """All of a study but its blocks as plain values."""
-    return {
-        field.name: _plain(getattr(study, field.name))
-        for field in fields(Study)
-        if field.name != "blocks"
-    }
+    """All of a study but its blocks as plain values; notes only where there are some."""
+    values = {f.name: _plain(getattr(study, f.name)) for f in fields(Study) if f.name != "blocks"}
+    return {key: value for key, value in values.items() if value or key not in NOTES}
 
 
 def _block_tree(block: Block) -> dict[str, Any]:

@@ -1,13 +1,14 @@
-"""One trial: an ordinary run in a folder of its own, watched while it trains.
+"""One trial: an ordinary run in its own folder, monitored while it trains.
 
-The verdict of :mod:`boltzwalk.diagnostics.verdict` is asked for at every row of the log. A trial
-that is nan or has exploded is stopped at once; one that has collapsed or stalled when two rows in a
-row say so. What it had reached is kept: the update is a time to failure, and those that were not
-stopped are censored at their budget.
+The verdict of :mod:`boltzwalk.diagnostics.verdict` is taken at every row of the log. A trial that
+is nan or has exploded is stopped at once; one that has collapsed or stalled when two consecutive
+rows agree. Its last update is a time to failure; trials that were not stopped are censored at their
+budget.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -23,43 +24,45 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
+from ..checkpoint import write_atomically
 from ..data import Dataset
 from ..diagnostics.oscillation import oscillation, recent
 from ..diagnostics.verdict import Verdict, verdict
-from ..train import folder as run_folder
-from ..train.checkpoint import write_atomically
-from ..train.execute import Progress, execute
-from ..train.process import is_held
-from ..train.run import Run, open_run
-from ..train.settings import Settings, resolve
-from ..train.signals import StopRequest
-from ..train.trace import Trace, read_trace
-from .claim import Claim
+from ..model import Model
+from ..settings.settings import Settings, resolve_auto
+from ..training import folder as run_folder
+from ..training.execute import Progress, execute
+from ..training.folder import Trace, read_trace
+from ..training.process import is_held
+from ..training.run import Run, open_run
+from ..training.signals import StopRequest
 from .measures import Judge
-from .plan import Trial, gradients
-from .result import RUNGS, Label, Result, Rung, add_rung, read_rungs
+from .plan import Trial, gradients_per_update
+from .storage import Claim, ResultLabel, Rung, TrialResult
 
-__all__ = ["Work", "run_trial"]
+__all__ = ["TrialContext", "add_rung", "read_rungs", "run_trial"]
 
-AT_ONCE = ("nan", "exploded")
-TWICE = ("collapsed", "stalled")
+STOP_AT_ONCE = ("nan", "exploded")
+STOP_IF_REPEATED = ("collapsed", "stalled")
 
-LOGGED = ("travel", "distance", "gradient_mean", "energy_gap", "acceptance", "temperature")
-"""What of the log is kept as the mean over its last third."""
+LOG_MEANS = ("travel", "distance", "gradient_mean", "energy_gap", "acceptance", "temperature")
+"""Columns of the log whose means over its last third are measures."""
+
+RUNG_FILE = "quality.jsonl"
 
 
 @dataclass(frozen=True)
-class Work:
-    """What all trials of a worker share.
+class TrialContext:
+    """The data, the judge and the limits of a trial.
 
     Attributes:
-        judge: What measures them.
-        dataset: Their data, on the device of the worker.
-        rungs: The shares of a trial at which its quality is taken.
-        halving: A trial stops at a rung unless it is among the best 1/halving there; 0 stops none.
-        minutes: The time after which a trial is stopped; 0 for none.
-        rivals: The run folders of the trials that it is measured against.
-        until: The time, as `time.time` has it, at which the worker stops; 0 for none.
+        judge: The judge of its quality.
+        dataset: Its data, on the device of the worker.
+        rungs: The shares of its updates at which its quality is taken.
+        halving: The trial stops at a rung unless it is among the best 1/halving; 0 never stops it.
+        minutes: The time after which it is stopped; 0 for none.
+        rivals: The run folders of the trials that it is compared with.
+        deadline: The time, as `time.time` gives it, at which the worker stops; 0 for none.
     """
 
     judge: Judge
@@ -68,62 +71,76 @@ class Work:
     halving: float = 0.0
     minutes: float = 0.0
     rivals: Sequence[Path] = field(default_factory=tuple)
-    until: float = 0.0
+    deadline: float = 0.0
 
 
-class _End(NamedTuple):
-    """Why a trial is over."""
+class _Ending(NamedTuple):
+    """The label of a trial that has ended, and the reason."""
 
-    label: Label
+    label: ResultLabel
     reason: str = ""
 
 
 def run_trial(
-    trial: Trial, place: Path, work: Work, held: Claim | None, stop: StopRequest
-) -> Result | None:
-    """Trains a trial, from where it was left; returns None where it was stopped from outside.
+    trial: Trial, folder: Path, context: TrialContext, claim: Claim | None, stop: StopRequest
+) -> TrialResult | None:
+    """Trains a trial, from its last checkpoint if any; returns None if it is stopped from outside.
 
     Arguments:
         trial: The trial.
-        place: Its run folder.
-        work: What the trials of a worker share.
-        held: The claim on it; a trial that was taken over is left to its new owner.
-        stop: A request to stop, after which the trial can be taken up again.
+        folder: Its run folder.
+        context: Its data, judge and limits.
+        claim: The claim on it; a trial that another worker has taken over is left to that one.
+        stop: A request to stop, after which the trial can be resumed.
 
     Raises:
-        OSError: If the folder cannot be written: that is no fault of the trial.
+        OSError: If the folder cannot be written, which is no failure of the trial.
     """
-    settings = resolve(trial.settings)
-    if place.exists() and is_held(place):  # by one that is thought to be dead, and only sleeps
+    settings = resolve_auto(trial.settings)
+    if folder.exists() and is_held(folder):  # by a worker that was presumed dead
         return None
-    watch = _Watch(place, settings, work, held)
-    end, own = None, StopRequest()
+    monitor = _Monitor(folder, settings, context, claim)
+    ending, inner = None, StopRequest()
     try:
-        for done in watch.timed(execute(settings, place, own, work.dataset, events=False)):
-            end = watch.look(done)
-            own.asked = stop.asked or (work.until > 0 and time.time() > work.until)
-            if end or watch.taken:
+        run = execute(settings, folder, inner, context.dataset, events=False)
+        for progress in monitor.timed(run):
+            ending = monitor.observe(progress)
+            inner.asked = stop.asked or (context.deadline > 0 and time.time() > context.deadline)
+            if ending or monitor.taken_over:
                 break
-        if watch.taken or (not end and watch.update < settings.updates and watch.run is not None):
+        unfinished = monitor.update < settings.updates and monitor.run is not None
+        if monitor.taken_over or (not ending and unfinished):
             return None
-        if not end:
-            watch.conclude(trial)
+        if not ending:
+            monitor.measure(trial)
     except FloatingPointError as error:
-        found = verdict(*watch.log(), failure=str(error).partition(". The last good")[0])
-        end = _End("nan", found.reason)
+        diagnosis = verdict(*monitor.log(), failure=str(error).partition(". The last good")[0])
+        ending = _Ending("nan", diagnosis.reason)
     except OSError:
         raise
-    except Exception as error:  # any other is the trial's own: the study goes on without it
-        end = _End("crashed", f"{type(error).__name__}: {error}")
-        write_atomically(place.with_suffix(".traceback.txt"), traceback.format_exc().encode())
-    return watch.result(trial, end or _End("finished"))
+    except Exception as error:  # any other error is the trial's: the study goes on without it
+        ending = _Ending("crashed", f"{type(error).__name__}: {error}")
+        write_atomically(folder.with_suffix(".traceback.txt"), traceback.format_exc().encode())
+    return monitor.result(trial, ending or _Ending("finished"))
 
 
-class _Watch:
-    """What is seen of a trial while it trains."""
+def read_rungs(folder: Path) -> list[Rung]:
+    """Returns the rungs that the run of a folder has reached."""
+    return [Rung(**row) for row in run_folder.read_rows(folder / RUNG_FILE)]
 
-    def __init__(self, place: Path, settings: Settings, work: Work, held: Claim | None) -> None:
-        self.place, self.settings, self.work, self.held = place, settings, work, held
+
+def add_rung(folder: Path, rung: Rung) -> None:
+    """Appends a rung to the run of a folder."""
+    run_folder.append_row(folder / RUNG_FILE, dataclasses.asdict(rung))
+
+
+class _Monitor:
+    """The log, the verdicts and the quality of a trial while it trains."""
+
+    def __init__(
+        self, folder: Path, settings: Settings, context: TrialContext, claim: Claim | None
+    ) -> None:
+        self.folder, self.settings, self.context, self.claim = folder, settings, context, claim
         self.began = time.monotonic()
         self.training = 0.0  # seconds spent in updates
         self.update = 0
@@ -131,164 +148,172 @@ class _Watch:
         self.rows: list[dict[str, float]] = []
         self.columns: tuple[list[float], list[float]] = ([], [])
         self.position = 0
-        self.before = ""  # the verdict of the row before
-        self.taken = False
-        self.earlier = 0.0  # seconds that earlier workers have spent
-        self.rung_at = {max(1, round(s * settings.updates)): s for s in work.rungs}
+        self.previous_label = ""  # the verdict of the previous row
+        self.taken_over = False
+        self.previous_seconds = 0.0  # spent by previous workers
+        self.rung_at = {max(1, round(s * settings.updates)): s for s in context.rungs}
         self.rungs: list[Rung] = []
         self.measures: dict[str, float] = {}
         self.samples: Tensor | None = None  # of the last rung
 
     def timed(self, updates: Iterator[Progress]) -> Iterator[Progress]:
-        """Passes updates on, and measures the time that they take."""
+        """Passes updates on, and adds up their time."""
         while True:
             began = time.monotonic()
-            done = next(updates, None)
+            progress = next(updates, None)
             self.training += time.monotonic() - began
-            if done is None:
+            if progress is None:
                 return
-            yield done
+            yield progress
 
-    def look(self, done: Progress) -> _End | None:
-        """Takes the quality at a rung, asks for a verdict at a row; returns why it is over."""
+    def observe(self, progress: Progress) -> _Ending | None:
+        """Takes the quality at a rung and the verdict at a row; returns the ending, if any."""
         if self.run is None:
-            self._begin(done)
-        self.run, self.update = done.run, done.update
-        if done.row is not None:
-            self._read(done.row)
-            end = self._judge()
-            if end:
-                return end
-            self.taken = self.held is not None and self.held.lost
-            if self.work.minutes and time.monotonic() - self.began > 60 * self.work.minutes:
-                return _End("too long", f"it took more than {self.work.minutes:g} minutes")
-        return self._reach(done.run) if done.update in self.rung_at else None
+            self._begin(progress)
+        self.run, self.update = progress.run, progress.update
+        if progress.row is not None:
+            self._read(progress.row)
+            ending = self._take_verdict()
+            if ending:
+                return ending
+            self.taken_over = self.claim is not None and self.claim.lost
+            minutes = self.context.minutes
+            if minutes and time.monotonic() - self.began > 60 * minutes:
+                return _Ending("too long", f"it took more than {minutes:g} minutes")
+        return self._reach(progress.run) if progress.update in self.rung_at else None
 
-    def conclude(self, trial: Trial) -> None:
-        """Measures what is measured of finished trials."""
-        if self.run is None:  # all updates were made before; the last rung may be missing
-            self.run = open_run(self.place, dataset=self.work.dataset)
+    def measure(self, trial: Trial) -> None:
+        """Takes the measures of a finished trial."""
+        judge = self.context.judge
+        if self.run is None:  # all updates are done; the last rung may be missing
+            self.run = open_run(self.folder, dataset=self.context.dataset)
             self.update = self.run.update
-            self.earlier = self._spent(self.update)
-            self.rows, self.rungs = self._written(), read_rungs(self.place)
-            trace = read_trace(self.place)
+            self.previous_seconds = self._seconds_until(self.update)
+            self.rows, self.rungs = self._written(), read_rungs(self.folder)
+            trace = read_trace(self.folder)
             self.columns = (trace.energy_gap.tolist(), trace.gradient_mean.tolist())
             if not self.rungs or self.rungs[-1].update < self.update:
                 self._reach(self.run)
-        x = self.samples if self.samples is not None else self.work.judge.look(self.run).samples
-        self.measures |= self.work.judge.measure(self.run, trial.measures, x)
+        x = self.samples if self.samples is not None else judge.check(_judged(self.run)).samples
+        self.measures |= judge.measure(_judged(self.run), trial.measures, x)
 
     def log(self) -> tuple[list[dict[str, float]], Trace]:
-        """The rows of the log and the trace, as far as they were written."""
-        return self._written(), read_trace(self.place)
+        """The rows of the log and the trace, as written so far."""
+        return self._written(), read_trace(self.folder)
 
-    def result(self, trial: Trial, end: _End) -> Result:
-        """What became of the trial."""
+    def result(self, trial: Trial, ending: _Ending) -> TrialResult:
+        """The result of the trial."""
         rows, trace = self.log()
-        each = gradients(self.settings)
+        gradients = gradients_per_update(self.settings)
         update = max(self.update, len(trace.energy_gap))
         last = rows[-max(1, len(rows) // 3) :]
-        for name in LOGGED:
+        for name in LOG_MEANS:
             values = [row[name] for row in last if name in row]
             if values:
                 self.measures[name] = float(np.mean(values))
-        self.measures |= _swings(trace)
-        went = json.dumps([self.columns, [rung.quality for rung in self.rungs]])
-        return Result(
+        self.measures |= _gap_measures(trace)
+        history = json.dumps([self.columns, [rung.quality for rung in self.rungs]])
+        return TrialResult(
             name=trial.name,
-            label=end.label,
-            reason=end.reason,
+            label=ending.label,
+            reason=ending.reason,
             update=update,
             updates=self.settings.updates,
-            gradients=update * each,
-            budget=self.settings.updates * each,
-            seconds=round(self.earlier + self.training, 3),
-            beside=round(time.monotonic() - self.began - self.training, 3),
+            gradients=update * gradients,
+            budget=self.settings.updates * gradients,
+            seconds=round(self.previous_seconds + self.training, 3),
+            overhead_seconds=round(time.monotonic() - self.began - self.training, 3),
             rungs=tuple(self.rungs),
             measures={name: float(f"{value:.6g}") for name, value in self.measures.items()},
             worker=f"{platform.node()} {os.getpid()}",
             block=trial.block,
             levels=trial.levels,
-            same=hashlib.sha256(went.encode()).hexdigest()[:16] if update else "",
+            history_digest=hashlib.sha256(history.encode()).hexdigest()[:16] if update else "",
         )
 
-    def _begin(self, done: Progress) -> None:
-        """Takes over what an earlier worker had seen up to where this one began."""
-        first = done.update - 1
-        run_folder.truncate_rows(self.place / RUNGS, first)
-        self.rungs = read_rungs(self.place)
+    def _begin(self, progress: Progress) -> None:
+        """Restores the state of a previous worker at the checkpoint where this one began."""
+        first = progress.update - 1
+        run_folder.truncate_rows(self.folder / RUNG_FILE, first)
+        self.rungs = read_rungs(self.folder)
         self.rows = [row for row in self._written() if row["update"] <= first]
-        self.earlier = self._spent(first)
+        self.previous_seconds = self._seconds_until(first)
 
-    def _spent(self, update: int) -> float:
+    def _seconds_until(self, update: int) -> float:
         """The seconds of all updates up to one."""
-        costs = run_folder.read_rows(self.place / "cost.jsonl")
+        costs = run_folder.read_rows(self.folder / "cost.jsonl")
         return max((row["seconds"] for row in costs if row["update"] <= update), default=0.0)
 
     def _written(self) -> list[dict[str, float]]:
-        return run_folder.read_rows(self.place / "log.jsonl")
+        return run_folder.read_rows(self.folder / "log.jsonl")
 
     def _read(self, row: dict[str, float]) -> None:
-        """Adds a row, and what the trace has got since the last one."""
+        """Adds a row of the log, and the lines of the trace since the previous one."""
         self.rows.append(row)
-        with (self.place / "trace.jsonl").open("rb") as file:
+        with (self.folder / "trace.jsonl").open("rb") as file:
             file.seek(self.position)
             lines = file.read()
-        whole = lines[: lines.rfind(b"\n") + 1]
-        self.position += len(whole)
-        for line in whole.splitlines():
+        complete = lines[: lines.rfind(b"\n") + 1]
+        self.position += len(complete)
+        for line in complete.splitlines():
             values = json.loads(line)
             for column, name in zip(self.columns, Trace._fields, strict=True):
                 column.extend(values[name])
 
-    def _judge(self) -> _End | None:
-        found: Verdict = verdict(self.rows, Trace(*map(np.array, self.columns)))
-        if found.label in AT_ONCE or (found.label in TWICE and found.label == self.before):
-            return _End(found.label, found.reason)  # type: ignore[arg-type]  # one of these four
-        self.before = found.label
+    def _take_verdict(self) -> _Ending | None:
+        diagnosis: Verdict = verdict(self.rows, Trace(*map(np.array, self.columns)))
+        label, repeated = diagnosis.label, diagnosis.label == self.previous_label
+        if label in STOP_AT_ONCE or (label in STOP_IF_REPEATED and repeated):
+            return _Ending(label, diagnosis.reason)  # type: ignore[arg-type]  # one of these four
+        self.previous_label = label
         return None
 
-    def _reach(self, run: Run) -> _End | None:
-        """Takes the quality at a rung; a trial that is not among the best there is over."""
-        share = self.rung_at.get(run.update, 1.0)
-        quality, self.samples = self.work.judge.look(run)
-        rung = Rung(share, run.update, run.update * gradients(self.settings), quality)
+    def _reach(self, run: Run) -> _Ending | None:
+        """Takes the quality at a rung; a trial that is not among the best there has ended."""
+        context, share = self.context, self.rung_at.get(run.update, 1.0)
+        quality, self.samples = context.judge.check(_judged(run))
+        rung = Rung(share, run.update, run.update * gradients_per_update(self.settings), quality)
         self.rungs.append(rung)
-        add_rung(self.place, rung)
-        if not self.work.halving or share == 1 or self._is_among_the_best(rung):
+        add_rung(self.folder, rung)
+        if not context.halving or share == 1 or self._is_among_the_best(rung):
             return None
-        return _End(
+        return _Ending(
             "pruned",
-            f"{self.work.judge.name} {quality:.3g} at {share:.3g} of its updates is not among "
-            f"the best 1/{self.work.halving:g} there",
+            f"{context.judge.name} {quality:.3g} at {share:.3g} of its updates is not among the "
+            f"best 1/{context.halving:g} there",
         )
 
     def _is_among_the_best(self, rung: Rung) -> bool:
-        """Asynchronous successive halving (Li et al., 2020), among what was seen so far."""
-        there = [
+        """Asynchronous successive halving (Li et al., 2020), among the rungs reached so far."""
+        rivals = [
             other.quality
-            for place in self.work.rivals
-            if place != self.place
-            for other in read_rungs(place)
+            for folder in self.context.rivals
+            if folder != self.folder
+            for other in read_rungs(folder)
             if other.share == rung.share
         ]
-        better = sum(quality < rung.quality for quality in there)
-        return better < max(1, math.ceil((len(there) + 1) / self.work.halving))
+        better = sum(quality < rung.quality for quality in rivals)
+        return better < max(1, math.ceil((len(rivals) + 1) / self.context.halving))
 
 
-def _swings(trace: Trace) -> dict[str, float]:
-    """How the energy gap d swings in the last updates.
+def _judged(run: Run) -> Model:
+    """The model of a run, with all rows of its data."""
+    return run.judged_on(run.dataset)
 
-    Its mean and root mean square, the share of d > 0, the autocorrelation at lag 1, and how d goes
-    with the change of the gradient size that follows.
+
+def _gap_measures(trace: Trace) -> dict[str, float]:
+    """Statistics of the energy gap d over the last updates.
+
+    Its mean and root mean square, the share of d > 0, the autocorrelation at lag 1, and the
+    correlation of d with the following change of the gradient norm.
     """
-    found = oscillation(trace)
+    swing = oscillation(trace)
     gap = recent(trace.energy_gap)
     values = {
         "gap_mean": float(gap.mean()) if len(gap) else math.nan,
         "gap_rms": float(np.sqrt(np.square(gap).mean())) if len(gap) else math.nan,
-        "gap_positive": found.positive,
-        "gap_acf1": found.acf1,
-        "gap_follows": found.follows,
+        "gap_positive": swing.positive,
+        "gap_acf1": swing.acf1,
+        "gap_follows": swing.follows,
     }
     return {name: value for name, value in values.items() if math.isfinite(value)}

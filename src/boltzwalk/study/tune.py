@@ -1,11 +1,11 @@
-"""A small study that ends with a trained model: the best settings that a given time can find.
+"""Tuning: a small study that ends with a trained model, the best within a given time.
 
-The first trial is the recipe as it is; Optuna proposes the others, with as many energy gradients,
+The first trial is the recipe itself; Optuna proposes the others, with the same energy gradients,
 and a trial that is not among the best third at a rung is stopped. At the end the recipe and the
 best finished trials are judged again, by new samples; the best of these is the model, the recipe
 itself where none beats it.
 
-Not guaranteed: that another seed finds the same. One trial of each point says little about its
+Not guaranteed: that another seed gives the same. One trial of each point says little about its
 spread; `boltzwalk study` does.
 """
 
@@ -20,85 +20,86 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..recipes.chosen import chosen
-from ..train.run import open_run
-from ..train.settings import Settings
-from ..train.signals import StopRequest
-from .folder import results, trial_folder
+from ..data import Dataset
+from ..model import Model
+from ..recipes.lookup import settings_from
+from ..settings.settings import Settings
+from ..training.run import open_run
+from ..training.signals import StopRequest
 from .levels import leaves
-from .manage import conduct
 from .measures import judge_for
-from .outcome import Outcome, outcomes
-from .plan import as_it_is, gradients
-from .propose import proposed
-from .result import read_results
+from .outcome import Outcome, read_outcomes
+from .plan import baseline_trials, gradients_per_update
+from .propose import proposed_trials
 from .spec import Axis, Block, Study
-from .worker import Job, work
+from .storage import read_results, results_folder, trial_folder
+from .workers import WorkerJob, run_study, run_worker
 
-__all__ = ["Tuned", "seconds", "space", "tune", "tuning_study"]
+__all__ = ["TuningResult", "parse_duration", "run_tuning", "search_space", "tuning_study"]
 
-FINALISTS, JUDGED = 3, 5000
+FINALISTS, FINAL_SAMPLES = 3, 5000
+"""Finished trials that are judged again, and the samples of each."""
 
 HALVING = 3.0
-RUNGS = (0.1, 0.3, 1.0)
-MOST = 1000
+TUNING_RUNGS = (0.1, 0.3, 1.0)
+MAX_TRIALS = 1000
 
-SPACES: dict[str, tuple[float, float]] = {
+TUNED_SETTINGS: dict[str, tuple[float, float]] = {
     "optimizer.learning_rate": (0.2, 5.0),
     "method.base_rate": (0.2, 5.0),
     "method.steps": (0.3, 2.0),
     "method.data_noise": (0.3, 4.0),
     "method.kernel.step_size": (0.2, 3.0),
 }
-"""What is tuned, where a recipe has it and it is not zero, and the factors that bound it."""
+"""The settings that are tuned where they are not zero, and the factors of their bounds."""
 
 
 @dataclass(frozen=True)
-class Tuned:
-    """What was found.
+class TuningResult:
+    """The result of tuning.
 
     Attributes:
         folder: The run folder of the model.
         trial: The name of its trial.
         quality: Its quality by new samples.
-        default: That of the recipe as it is; nan where it broke off.
-        quality_name: What the quality is called.
-        changes: What differs from the recipe, each `key=value`.
-        trials: How many trials have ended.
-        note: What the user should know; "" for nothing.
+        baseline: That of the recipe itself; nan where it failed.
+        quality_name: The name of the quality.
+        changes: The changes of the recipe, each `key=value`.
+        trials: The number of trials that have ended.
+        note: A remark for the user; "" for none.
     """
 
     folder: Path
     trial: str
     quality: float
-    default: float
+    baseline: float
     quality_name: str
     changes: tuple[str, ...]
     trials: int
     note: str = ""
 
 
-def seconds(text: str) -> float:
+def parse_duration(text: str) -> float:
     """Returns a time such as 20m in seconds.
 
     Arguments:
-        text: A number with s, m or h; a bare number has seconds.
+        text: A number with s, m or h; a bare number is in seconds.
 
     Raises:
-        ValueError: If it is something else, or not positive.
+        ValueError: If it is no such time, or not positive.
 
     Example:
-        >>> seconds("20m"), seconds("1.5h"), seconds("90")
+        >>> parse_duration("20m"), parse_duration("1.5h"), parse_duration("90")
         (1200.0, 5400.0, 90.0)
     """
-    found = re.fullmatch(r"\s*(\d+\.?\d*)\s*([smh]?)\s*", text)
-    value = float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]] if found else 0.0
+    match = re.fullmatch(r"\s*(\d+\.?\d*)\s*([smh]?)\s*", text)
+    value = float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]] if match else 0.0
     if not value > 0:
         raise ValueError(f"a budget must be a time such as 90s, 20m or 2h, got {text!r}")
     return value
 
 
-def space(settings: Settings) -> tuple[Axis, ...]:
+def search_space(settings: Settings) -> tuple[Axis, ...]:
     """Returns the axes along which settings are tuned.
 
     Arguments:
@@ -106,14 +107,14 @@ def space(settings: Settings) -> tuple[Axis, ...]:
 
     Example:
         >>> from boltzwalk.recipes import digits
-        >>> [axis.name.split(".")[-1] for axis in space(digits())]
+        >>> [axis.name.split(".")[-1] for axis in search_space(digits())]
         ['learning_rate', 'steps', 'data_noise']
     """
-    own, axes = leaves(settings), []
-    for path, (low, high) in SPACES.items():
-        value = own.get(path)
-        if not value or (path.endswith("step_size") and own["method.kernel.kind"] == "ULA"):
-            continue  # a step of ULA goes with its temperature, and drift scales with the energy
+    values, axes = leaves(settings), []
+    for path, (low, high) in TUNED_SETTINGS.items():
+        value = values.get(path)
+        if not value or (path.endswith("step_size") and values["method.kernel.kind"] == "ULA"):
+            continue  # ULA couples step size and temperature, and its drift scales with the energy
         if isinstance(value, int):
             ends = (max(1, round(low * value)), max(2, round(high * value)))
             axes.append(Axis(path, (), *ends, True))
@@ -127,22 +128,22 @@ def tuning_study(recipe: str, assignments: Sequence[str]) -> Study:
 
     Arguments:
         recipe: A recipe, a settings.yaml, or a file or folder of data.
-        assignments: Settings that are kept at a value, each `key=value`.
+        assignments: Settings that are not tuned, each `key=value`.
     """
-    settings = chosen(recipe, assignments)
-    axes = space(settings)
+    settings = settings_from(recipe, assignments)
+    axes = search_space(settings)
     return Study(
         recipe=recipe,
         settings=tuple(assignments),
         seeds=(settings.seed,),
-        budget=settings.updates * gradients(settings),
+        budget=settings.updates * gradients_per_update(settings),
         samples=1000,
-        rungs=RUNGS,
-        blocks=(Block("tune", axes, sampler="tpe", trials=MOST, halving=HALVING),),
+        rungs=TUNING_RUNGS,
+        blocks=(Block("tune", axes, sampler="tpe", trials=MAX_TRIALS, halving=HALVING),),
     )
 
 
-def tune(
+def run_tuning(
     recipe: str,
     assignments: Sequence[str],
     budget: float,
@@ -151,86 +152,87 @@ def tune(
     workers: int,
     stop: StopRequest,
     quiet: bool = False,
-) -> Tuned | None:
-    """Tunes a recipe for some time, and returns what was found; None where it was stopped.
+) -> TuningResult | None:
+    """Tunes a recipe within a time; returns None where it was stopped.
 
-    The same call goes on with the trials that are there.
+    The same call continues with the existing trials.
 
     Arguments:
         recipe: A recipe, a settings.yaml, or a file or folder of data.
-        assignments: Settings that are kept at a value, each `key=value`.
+        assignments: Settings that are not tuned, each `key=value`.
         budget: The time in seconds.
         folder: The folder of the study.
-        model: Where the run folder of the model is put; it must not be there.
-        workers: Processes.
+        model: The run folder of the model, which must not exist.
+        workers: The number of processes.
         stop: A request to stop.
-        quiet: Whether to say nothing.
+        quiet: Whether to print nothing.
 
     Raises:
-        ValueError: If there is something where the model is to be, or no trial has succeeded.
+        ValueError: If the folder of the model exists, or no trial has finished.
     """
     if model.exists():
-        raise ValueError(f"{model} is there already; take another --name")
+        raise ValueError(f"{model} exists already; take another --name")
     study = tuning_study(recipe, assignments)
-    conduct(study, Job(folder, until=time.time() + budget), workers, stop, quiet)
+    run_study(study, WorkerJob(folder, deadline=time.time() + budget), workers, stop, quiet)
     if stop.asked:
         return None
-    note = _finish_the_recipe(study, folder, stop)
-    if _asked(stop):
+    note = _finish_baseline(study, folder, stop)
+    if _stop_asked(stop):
         return None
-    found = outcomes(study, folder)
-    finished = [o for o in found if o.result.label == "finished" and math.isfinite(o.quality)]
+    outcomes = read_outcomes(study, folder)
+    finished = [o for o in outcomes if o.result.label == "finished" and math.isfinite(o.quality)]
     if not finished:
-        ends = ", ".join(sorted({o.how for o in found})) or "nothing"
+        endings = ", ".join(sorted({o.ending for o in outcomes})) or "no trial has ended"
         raise ValueError(
-            f"no trial has finished ({ends}); `boltzwalk study report {folder}` says why, more "
-            "--budget tries more"
+            f"no trial has finished ({endings}); see `boltzwalk study report {folder}`, or give "
+            "more --budget"
         )
-    return _concluded(study, folder, model, finished, len(found), note)
+    return _select_model(study, folder, model, finished, len(outcomes), note)
 
 
-def _concluded(
+def _select_model(
     study: Study, folder: Path, model: Path, finished: list[Outcome], trials: int, note: str
-) -> Tuned:
-    """Judges the finalists by new samples, and puts the best where the model is to be."""
-    own = chosen(study.recipe, study.settings)
-    default = [o for o in finished if _changes(own, o) == ()]
+) -> TuningResult:
+    """Judges the finalists by new samples, and copies the best to the folder of the model."""
+    recipe = settings_from(study.recipe, study.settings)
+    baseline = [o for o in finished if _changes(recipe, o) == ()]
     best = sorted(finished, key=lambda o: o.quality)[:FINALISTS]
-    finalists = {o.trial.name: o for o in (*default, *best)}  # the recipe first: it wins a tie
+    finalists = {o.trial.name: o for o in (*baseline, *best)}  # the baseline first: it wins a tie
     data = open_run(trial_folder(folder, next(iter(finalists)))).dataset
-    judge = judge_for(data, study.quality, JUDGED, own.data)
+    judge = judge_for(data, study.quality, FINAL_SAMPLES, recipe.data)
     values = {
-        name: judge.look(
-            dataclasses.replace(
-                open_run(trial_folder(folder, name), dataset=data), update=-1
-            )  # a purpose of its own: samples that no rung has seen
-        ).quality
-        for name in finalists
+        name: judge.check(_fresh(trial_folder(folder, name), data)).quality for name in finalists
     }
     winner = min(values, key=lambda name: values[name])
-    shutil.copytree(trial_folder(folder, winner), model, ignore=_left_out)
-    if not default:
-        note = "the recipe as it is broke off: there is nothing to compare with"
-    return Tuned(
+    shutil.copytree(trial_folder(folder, winner), model, ignore=_ignored_files)
+    if not baseline:
+        note = "the recipe itself did not finish, so there is no comparison with it"
+    return TuningResult(
         model,
         winner,
         values[winner],
-        values[default[0].trial.name] if default else math.nan,
+        values[baseline[0].trial.name] if baseline else math.nan,
         judge.name,
-        _changes(own, finalists[winner]),
+        _changes(recipe, finalists[winner]),
         trials,
         note,
     )
 
 
-def _left_out(place: str, names: list[str]) -> list[str]:
-    """What belongs to the trial alone."""
+def _fresh(folder: Path, data: Dataset) -> Model:
+    """The model of a trial, whose samples take noise that no rung has used."""
+    run = open_run(folder, dataset=data)
+    return dataclasses.replace(run.judged_on(data), update=-1)
+
+
+def _ignored_files(folder: str, names: list[str]) -> list[str]:
+    """The files of a trial that are not part of a run."""
     return [name for name in names if name in (".lock", "quality.jsonl")]
 
 
-def _changes(own: Settings, outcome: Outcome) -> tuple[str, ...]:
-    """What differs from the recipe, but for what says how a run is written."""
-    before, after = leaves(own), outcome.settings
+def _changes(recipe: Settings, outcome: Outcome) -> tuple[str, ...]:
+    """The changes of the recipe, but for those of the machine and of the output."""
+    before, after = leaves(recipe), outcome.settings
     ignored = ("output.", "threads", "device")
     return tuple(
         f"{path}={value}"
@@ -239,20 +241,20 @@ def _changes(own: Settings, outcome: Outcome) -> tuple[str, ...]:
     )
 
 
-def _finish_the_recipe(study: Study, folder: Path, stop: StopRequest) -> str:
-    """Goes on with the recipe as it is until it is over; returns what to say of it."""
-    (recipe,) = as_it_is(study, study.blocks[0])
-    if recipe.name in read_results(results(folder)):
+def _finish_baseline(study: Study, folder: Path, stop: StopRequest) -> str:
+    """Continues the trial of the recipe itself to its end; returns a note if that was needed."""
+    (trial,) = baseline_trials(study, study.blocks[0])
+    if trial.name in read_results(results_folder(folder)):
         return ""
-    if recipe.name in {trial.name for trial in proposed(study, folder)}:
-        work(Job(folder, only=recipe.name), stop)
+    if trial.name in {proposed.name for proposed in proposed_trials(study, folder)}:
+        run_worker(WorkerJob(folder, only=trial.name), stop)
     else:
-        work(Job(folder, most=1), stop)  # the first one that is proposed
-    return "the time was up before the recipe as it is had finished, so its training went on"
+        run_worker(WorkerJob(folder, max_trials=1), stop)  # the first proposal
+    return "the time was up before the recipe itself had finished, so its training continued"
 
 
-def _asked(stop: StopRequest) -> bool:
-    """Whether a stop was asked for by now."""
+def _stop_asked(stop: StopRequest) -> bool:
+    """Whether a stop was asked for, which mypy takes for settled after the first check."""
     return stop.asked
 
 

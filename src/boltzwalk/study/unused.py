@@ -1,10 +1,10 @@
-"""Whether a trial uses a setting: a setting that nothing uses changes nothing, and misleads.
+"""Check that trials use the settings in which they differ: an unused one changes nothing.
 
-The value of a setting is replaced by one that cannot be used: it has no truth, equals nothing, and
-is no number. If a few updates and a draw of samples go through with it, nothing has used it.
+Each setting is replaced by a sentinel that raises on use: it has no truth value, equals nothing,
+and is no number. A setting is unused if a few updates and a draw of samples run through with it.
 
-Not guaranteed: that a setting which is used has an effect. A bound that is never met has none, and
-trials that came out the same bit for bit show it.
+Not guaranteed: that a setting which is used has an effect. A bound that is never met has none; such
+trials have equal histories, which the report lists.
 """
 
 from __future__ import annotations
@@ -16,28 +16,24 @@ from typing import Any, NoReturn
 
 from ..data import Dataset
 from ..rng import generator
-from ..train.execute import updates
-from ..train.model import draw
-from ..train.run import start
-from ..train.settings import Settings, resolve
-from .levels import leaves as of
-from .plan import Trial, point_of
+from ..settings.settings import Settings, resolve_auto
+from ..training.execute import updates
+from ..training.run import start
+from .levels import leaves
+from .plan import Trial, describe_point
 
-__all__ = ["refuse_unused", "uses"]
+__all__ = ["require_used", "uses"]
 
-UPDATES = 2
-"""Updates after which everything has been used that is used at every update."""
-
-
-BATCH = 8
+PROBE_UPDATES, PROBE_BATCH = 2, 8
+"""The length and the batch of a probe."""
 
 
-USED = (TypeError, AttributeError, ValueError, RuntimeError, FloatingPointError)
-"""What the use of a value that is none ends in; files and memory that are missing are no use."""
+USE_ERRORS = (TypeError, AttributeError, ValueError, RuntimeError, FloatingPointError)
+"""The errors that use of the sentinel raises; not those of missing files or memory."""
 
 
-class _Unusable:
-    """A value that any use of raises."""
+class _Sentinel:
+    """A value whose use raises."""
 
     def __bool__(self) -> NoReturn:
         raise TypeError("used")
@@ -49,48 +45,48 @@ class _Unusable:
         raise TypeError("used")
 
 
-def refuse_unused(trials: Sequence[Trial], dataset: Dataset | None = None) -> None:
+def require_used(trials: Sequence[Trial], dataset: Dataset | None = None) -> None:
     """Raises if trials that differ in a setting do not use it.
 
-    One trial is tried for each combination of kinds, switches and zeros.
+    One trial is probed for each combination of kinds, switches and zeros.
 
     Arguments:
         trials: The trials of a study.
-        dataset: Their data, where they were loaded before.
+        dataset: Their data, if already loaded.
 
     Raises:
-        ValueError: If one does not use a setting in which it differs from another.
+        ValueError: If a trial does not use a setting in which it differs from another.
     """
-    leaves = {trial.name: of(trial.settings) for trial in trials}
-    seen: dict[str, set[Any]] = {}
-    for values in leaves.values():
-        for path, setting in values.items():
-            seen.setdefault(path, set()).add(repr(setting))
-    varied = {path for path, different in seen.items() if len(different) > 1}
-    tried: set[Any] = set()
+    settings = {trial.name: leaves(trial.settings) for trial in trials}
+    values: dict[str, set[Any]] = {}
+    for by_path in settings.values():
+        for path, value in by_path.items():
+            values.setdefault(path, set()).add(repr(value))
+    varied = {path for path, different in values.items() if len(different) > 1}
+    probed: set[Any] = set()
     for trial in trials:
-        own = leaves[trial.name]
-        shape = tuple((path, _switch(value)) for path, value in own.items())
-        for path in sorted(varied & own.keys() - {"seed", "updates"}):
-            if path.startswith("output.") or path.endswith("kind") or (path, shape) in tried:
+        by_path = settings[trial.name]
+        shape = tuple((path, _switch(value)) for path, value in by_path.items())
+        for path in sorted(varied & by_path.keys() - {"seed", "updates"}):
+            if path.startswith("output.") or path.endswith("kind") or (path, shape) in probed:
                 continue
-            tried.add((path, shape))
+            probed.add((path, shape))
             if not uses(trial.settings, path, dataset):
-                listed = ", ".join(sorted(seen[path]))
+                listed = ", ".join(sorted(values[path]))
                 raise ValueError(
                     f"{path} is {listed} in trials of this study, but those with "
-                    f"{point_of(trial)} do not use it: they would be the same; take it out of the "
-                    f"axes of block {trial.block}, or make a block of its own"
+                    f"{describe_point(trial)} do not use it: they would be equal; take it out of "
+                    f"the axes of block {trial.block}, or give them another block"
                 )
 
 
 def uses(settings: Settings, path: str, dataset: Dataset | None = None) -> bool:
-    """Returns whether a run of these settings uses one of them.
+    """Returns whether a run uses one of its settings.
 
     Arguments:
         settings: The settings.
         path: The dotted path of one setting.
-        dataset: The data, where they were loaded before.
+        dataset: The data, if already loaded.
 
     Example:
         >>> from boltzwalk.recipes import toy
@@ -98,24 +94,25 @@ def uses(settings: Settings, path: str, dataset: Dataset | None = None) -> bool:
         >>> [uses(settings, key) for key in ("method.kernel.step_size", "witness.steps")]
         [True, False]
     """
-    # Methods without steps move no walkers, and no study takes them.
-    short: Any = dataclasses.replace(settings.method, steps=1)  # type: ignore[arg-type]
-    few = dataclasses.replace(resolve(settings), method=short, updates=UPDATES)
-    few = dataclasses.replace(few, batch=min(BATCH, few.batch))
-    spoilt = _with(few, path.split("."), _Unusable())
+    few = dataclasses.replace(resolve_auto(settings), updates=PROBE_UPDATES)
+    if any(field.name == "steps" for field in dataclasses.fields(few.method)):
+        short: Any = dataclasses.replace(few.method, steps=1)  # type: ignore[arg-type]
+        few = dataclasses.replace(few, method=short)
+    few = dataclasses.replace(few, batch=min(PROBE_BATCH, few.batch))
+    probe = _with(few, path.split("."), _Sentinel())
     data = None if path.startswith("data.") else dataset
     try:
-        run = start(spoilt, data)
+        run = start(probe, data)
         for done in updates(run):
             run = dataclasses.replace(run, update=done.update, state=done.state)
-        draw(run, 2, generator(0, "unused", 0, few.device))
-    except USED:
+        run.judged_on(run.dataset).draw(2, generator(0, "unused", 0, few.device))
+    except USE_ERRORS:
         return True
     return False
 
 
 def _switch(value: Any) -> Any:  # noqa: ANN401
-    """What may decide whether another setting is used: a kind, a switch, a zero."""
+    """The part of a value that may decide whether another setting is used: kind, switch or zero."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return bool(value) if is_number else repr(value)
 

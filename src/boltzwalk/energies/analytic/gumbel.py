@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..event import require_event_shape
+from ...energy import require_event_shape
 
 __all__ = ["GumbelProduct"]
 

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..event import require_event_shape
+from ...energy import require_event_shape
 from .mixture import GaussianMixture
 
 __all__ = ["Rings"]

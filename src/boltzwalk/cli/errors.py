@@ -1,0 +1,147 @@
+r"""Errors as a user meets them: one message that says what to do, and an exit code.
+
+The application, and the options that commands share.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+__all__ = [
+    "INTERRUPTED",
+    "Debug",
+    "Device",
+    "Folder",
+    "Imports",
+    "Quiet",
+    "Runs",
+    "Seed",
+    "Steps",
+    "Trained",
+    "app",
+    "errors",
+    "import_code",
+    "import_named",
+    "run_folder",
+]
+
+
+INTERRUPTED = 130
+"""The exit code of a run that was stopped by Ctrl-C, as shells have it."""
+
+
+@contextmanager
+def errors(debug: bool) -> Iterator[None]:
+    """Turns the errors that users can mend into one message and an exit code.
+
+    Arguments:
+        debug: Whether to let them through, with their traceback.
+    """
+    try:
+        yield
+    except (ValueError, OSError, ArithmeticError, RuntimeError) as error:
+        code = 3 if isinstance(error, FloatingPointError) else 2
+        if debug or (code == 2 and not _can_be_mended(error)):
+            raise
+        _fail(_words(error), code)
+    except KeyboardInterrupt:
+        _fail("interrupted; what was saved last is kept", INTERRUPTED)
+
+
+def _can_be_mended(error: Exception) -> bool:
+    """Whether an error is the user's to mend; memory is the one that PyTorch calls RuntimeError."""
+    return isinstance(error, ValueError | OSError) or _out_of_memory(error)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    text = str(error).lower()
+    return "out of memory" in text or "can't allocate memory" in text
+
+
+def _words(error: Exception) -> str:
+    """One message: what went wrong, where, and what to do."""
+    if _out_of_memory(error):
+        return (
+            "the memory is not enough; take a smaller batch, fewer walkers or a narrower network "
+            f"({str(error).splitlines()[0][:120]})"
+        )
+    if isinstance(error, OSError) and error.strerror:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        where = f": {error.filename}" if error.filename else ""
+        cure = (
+            "; nothing that was saved is lost, make room and give the same command" if full else ""
+        )
+        return f"{error.strerror}{where}{cure}"
+    return str(error)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    typer.echo(f"error: {message}", err=True)
+    raise typer.Exit(code)
+
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Train and sample energy-based models, p(x) = exp(-U(x)) / Z. "
+    "(Not Explainable Boosting Machines.)",
+    epilog="Begin with: boltzwalk train digits",
+)
+
+Imports = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--import",
+        metavar="FILE.py",
+        help="Python files with your classes; their code is run. Can be repeated.",
+    ),
+]
+Runs = Annotated[Path, typer.Option(help="The folder that holds the run folders.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Folder = Annotated[Path, typer.Argument(help="A run folder, such as runs/digits.")]
+Trained = Annotated[Path, typer.Argument(help="A run folder, or one of its checkpoints.")]
+Steps = Annotated[int, typer.Option(min=0, help="Kernel steps; 0 takes those of training.")]
+Seed = Annotated[int, typer.Option(help="The seed of the noise.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")]
+
+
+def import_code(files: Sequence[Path] | None) -> None:
+    """Imports a user's Python files, which a run may need.
+
+    Arguments:
+        files: The files; None for none.
+
+    Raises:
+        ValueError: If there is no such file, or it cannot be imported.
+    """
+    from ..references import import_file
+
+    for file in files or ():
+        import_file(file)
+
+
+def import_named(words: Sequence[str]) -> None:
+    """Imports the Python files that a command names, such as ``energy=my_models.py:MyNet``.
+
+    Arguments:
+        words: The recipe and the assignments of a command.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+    """
+    values = (word.rpartition("=")[2] for word in words)
+    import_code([Path(v.rpartition(":")[0]) for v in values if ".py:" in v])
+
+
+def run_folder(folder: Path) -> Path:
+    """Returns the folder of a run, also where one of its checkpoints is named."""
+    return folder.parent.parent if folder.is_file() else folder

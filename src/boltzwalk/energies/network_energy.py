@@ -1,0 +1,99 @@
+"""A network and the options that any network may be trained with, as one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from ..networks.convolutional import Convolutional
+from ..networks.dense import Multilayer
+from ..networks.network import Network
+from ..networks.non_local import NonLocal
+from ..networks.residual import Residual
+from ..networks.spectral import add_spectral_norm
+from .composed import FittedReference, GaussianReference
+
+__all__ = ["NetworkEnergy", "NetworkSettings"]
+
+NetworkSettings: TypeAlias = Multilayer | Convolutional | NonLocal | Residual
+"""The architectures. Each has a set of fields of its own, which tells them apart in a file."""
+
+
+@dataclass(frozen=True)
+class NetworkEnergy:
+    r"""A trainable energy :math:`U(x) = f(x)`, or :math:`f(x) + |x|^2 / 2s^2` with a reference.
+
+    Attributes:
+        network: The architecture of :math:`f`.
+        spectral_norm: Whether every linear and convolution layer is spectrally normalised.
+        reference_scale: The standard deviation :math:`s` of a Gaussian reference; None for none.
+        reference_fit: The standard deviation of the noise with which the data are blurred before a
+            Gaussian of full covariance is fitted to them, as the reference; None for none.
+        zero_start: Whether the last layer starts at zero, so that :math:`f = 0` and the first
+            :math:`\log Z` is that of the reference (:func:`.exact_samples`).
+
+    Example:
+        >>> settings = NetworkEnergy(Multilayer(widths=(16,)), reference_scale=1.0, zero_start=True)
+        >>> energy = settings.build((2,), rng_seed=0)
+        >>> energy(torch.tensor([[3.0, 4.0]])).item()
+        12.5
+    """
+
+    network: NetworkSettings = field(default_factory=Multilayer)
+    spectral_norm: bool = False
+    reference_scale: float | None = None
+    reference_fit: float | None = None
+    zero_start: bool = False
+
+    def __post_init__(self) -> None:
+        if self.reference_scale is not None and self.reference_fit is not None:
+            raise ValueError(
+                "an energy has one reference, got both reference_scale and reference_fit; write "
+                "reference_scale=null for the fitted one"
+            )
+
+    def build(
+        self, event_shape: tuple[int, ...], rng_seed: int, data: Tensor | None = None
+    ) -> Network | GaussianReference | FittedReference:
+        r"""Returns the energy, on the CPU, in the default dtype and in evaluation mode.
+
+        The same seed gives the same parameters; no global generator is touched.
+
+        Arguments:
+            event_shape: The shape of one event.
+            rng_seed: The seed of the initial parameters.
+            data: The rows to which a reference is fitted, shape (M, \*event), where there is one.
+
+        Raises:
+            ValueError: If the events do not fit the network, or layers that start at zero are to
+                be spectrally normalised.
+        """
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+            torch.default_generator.manual_seed(rng_seed)
+            network = self.network.build(event_shape)
+            if self.zero_start:
+                _zero(network.head)
+            if self.spectral_norm:
+                add_spectral_norm(network)
+        if self.reference_fit is not None:
+            if data is None:
+                raise ValueError("reference_fit needs the data; write build(shape, seed, data)")
+            return FittedReference(network, data.cpu(), self.reference_fit)
+        if self.reference_scale is not None:
+            return GaussianReference(network, self.reference_scale)
+        return network
+
+
+def _zero(head: nn.Linear) -> None:
+    """Sets the weights and the bias to zero, in place."""
+    if parametrize.is_parametrized(head):
+        raise ValueError(
+            "zero_start needs a last layer whose weights can be zero, got a spectrally normalised "
+            "one; write normalise=False in the network, or zero_start=False"
+        )
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)

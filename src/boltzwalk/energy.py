@@ -1,0 +1,160 @@
+r"""What an energy is, and the one place where it is evaluated with its gradient.
+
+An energy is any callable that maps positions :math:`x`, shape (N, \*event), to energies
+:math:`U(x)`, shape (N,), and defines the density
+
+.. math:: p(x) = \exp(-U(x)) / Z .
+
+A trainable energy is a `torch.nn.Module`, an analytic target a frozen dataclass; there is no base
+class. An energy may offer a method ``energy_and_grad(x)`` of its own where both are cheaper in
+closed form; everyone else gets automatic differentiation.
+
+Not guaranteed: that `Z` is finite. A network without a confining term usually defines a density
+only where the walkers are.
+
+The shape of one event, and the refusal of positions that have another.
+
+Positions have shape (N, \*event): the first axis counts walkers, the others are one event, (dim,)
+for a vector and (channels, height, width) for an image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+__all__ = [
+    "Energy",
+    "attached_energy_and_grad",
+    "energy_and_grad",
+    "refuse_coupled_layers",
+    "require_event_shape",
+]
+
+
+Energy: TypeAlias = Callable[[Tensor], Tensor]
+"""Maps positions, shape (N, *event), to energies, shape (N,)."""
+
+
+def energy_and_grad(
+    energy: Energy, x: Float[Tensor, "N *event"]
+) -> tuple[Float[Tensor, " N"], Float[Tensor, "N *event"]]:
+    r"""Returns :math:`U(x)`, shape (N,), and :math:`\nabla_x U(x)`, shape (N, \*event), detached.
+
+    This is the hot path of the library: one forward pass and one backward pass to the input.
+    Parameters get no gradient and no graph outlives the call.
+
+    Arguments:
+        energy: The energy :math:`U`.
+        x: The positions, shape (N, \*event).
+
+    Raises:
+        ValueError: If the energy is not of shape (N,). A trailing (N, 1) would broadcast
+            silently to (N, N) in every difference of energies.
+
+    Example:
+        >>> u, grad = energy_and_grad(lambda x: x.square().sum(-1) / 2, torch.tensor([[3.0, 4.0]]))
+        >>> u, grad
+        (tensor([12.5000]), tensor([[3., 4.]]))
+    """
+    closed_form = getattr(energy, "energy_and_grad", None)
+    if closed_form is not None:
+        u, grad = closed_form(x.detach())
+        return u, grad
+    u, grad = _differentiated(energy, x, keep_graph=False)
+    return u.detach(), grad
+
+
+def attached_energy_and_grad(
+    energy: Energy, x: Float[Tensor, "N *event"]
+) -> tuple[Float[Tensor, " N"], Float[Tensor, "N *event"]]:
+    r"""Returns :math:`U(x)` with the graph of its parameters, and :math:`\nabla_x U(x)` detached.
+
+    One forward pass serves the move of the walkers and the gradient of the parameters.
+
+    Arguments:
+        energy: The energy :math:`U`.
+        x: The positions, shape (N, \*event).
+
+    Raises:
+        ValueError: If the energy is not of shape (N,).
+
+    Example:
+        >>> energy = nn.Sequential(nn.Linear(2, 1), nn.Flatten(0))
+        >>> u, grad = attached_energy_and_grad(energy, torch.ones(3, 2))
+        >>> u.sum().backward()
+        >>> energy[0].weight.grad, grad.requires_grad
+        (tensor([[3., 3.]]), False)
+    """
+    return _differentiated(energy, x, keep_graph=True)
+
+
+def _differentiated(energy: Energy, x: Tensor, keep_graph: bool) -> tuple[Tensor, Tensor]:
+    """The energy and, by automatic differentiation, its gradient."""
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        u = energy(x)
+        if u.shape != x.shape[:1]:
+            raise ValueError(
+                f"energy(x) must have shape (N,) = {tuple(x.shape[:1])}, got {tuple(u.shape)} "
+                f"for x of shape {tuple(x.shape)}; end the network with .squeeze(-1) or .sum(-1)"
+            )
+        # Backward, every product has the type that it had forward; autocast would convert it again.
+        with torch.autocast(x.device.type, enabled=False):
+            (grad,) = torch.autograd.grad(u.sum(), x, retain_graph=keep_graph)
+    return u, grad
+
+
+def refuse_coupled_layers(energy: Energy) -> None:
+    """Raises where a layer makes one walker's energy depend on the others or on chance.
+
+    Raises:
+        ValueError: For batch normalisation, which couples the walkers of a batch so that U(x) is
+            no function of x, and for dropout, which makes U(x) random so that neither an
+            acceptance nor a weight can be computed.
+
+    Example:
+        >>> refuse_coupled_layers(nn.Sequential(nn.Linear(2, 8), nn.SiLU(), nn.Linear(8, 1)))
+    """
+    if not isinstance(energy, nn.Module):
+        return
+    for name, layer in energy.named_modules():
+        kind = type(layer).__name__
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            raise ValueError(
+                f"an energy must be a function of one x, got the layer {name!r} of type {kind}, "
+                "which mixes the walkers of a batch; use nn.GroupNorm(1, channels) or no norm"
+            )
+        if isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0:
+            raise ValueError(
+                f"an energy must be deterministic, got the layer {name!r} of type {kind} with "
+                f"p={layer.p}; remove it, and regularise with data noise or weight decay"
+            )
+
+
+def require_event_shape(x: Float[Tensor, "..."], event_shape: tuple[int, ...]) -> None:
+    r"""Raises where x is not of shape (N, \*event).
+
+    Arguments:
+        x: The positions.
+        event_shape: The shape of one event.
+
+    Raises:
+        ValueError: If the shapes differ. Broadcasting would hide it, or a linear layer name it in
+            its own words.
+
+    Example:
+        >>> import torch
+        >>> require_event_shape(torch.zeros(5, 2), (2,))
+    """
+    if x.ndim == 0 or x.shape[1:] != event_shape:
+        expected = ", ".join(["N", *map(str, event_shape)])
+        raise ValueError(
+            f"this energy takes x of shape ({expected}), got {tuple(x.shape)}; the first axis "
+            "counts walkers: write x.unsqueeze(0) for a single one, or build the energy for events "
+            f"of shape {tuple(x.shape[1:])}"
+        )

@@ -1,0 +1,151 @@
+r"""What a kernel is, and the Metropolis-Hastings decision that all exact kernels share.
+
+A kernel is a frozen dataclass of hyper-parameters with one pure function
+
+.. math:: (x, U(x), \nabla U(x)) \mapsto (x', U(x'), \nabla U(x')) ,
+
+that moves every walker on its own. A kernel at temperature :math:`T` has the target
+:math:`\exp(-U / T)`. Every kernel says three things about itself:
+
+* ``gradients``, how many gradients a step costs for each walker;
+* ``invariant``, whether the target is left exactly as it is. Then a change of the energy from
+  :math:`U` to :math:`U'` may be paid for by the log-weight :math:`(U(x) - U'(x)) / T`;
+* ``weighable``, whether log-weights can be kept exact at all: by invariance, or because the
+  densities of the move and of its reversal are known (:func:`~boltzwalk.kernels.log_ratio`).
+
+Not guaranteed: that the chain mixes. Invariance says that exact samples stay exact, not that other
+walkers ever become so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from .energy import Energy
+from .walkers import Walkers, where
+
+__all__ = [
+    "Info",
+    "Kernel",
+    "accept",
+    "always",
+    "event_sum",
+    "refuse_weights",
+    "require_positive",
+]
+
+
+class Info(NamedTuple):
+    """What one step did. Nothing here is needed by the next step.
+
+    Attributes:
+        acceptance: The probability that the move was accepted, shape (N,).
+        accepted: Whether it was, shape (N,).
+    """
+
+    acceptance: Float[Tensor, " N"]
+    accepted: Bool[Tensor, " N"]
+
+
+@runtime_checkable
+class Kernel(Protocol):
+    """What every kernel offers; nothing inherits from it, it is for the type checker."""
+
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
+
+    @property
+    def temperature(self) -> float:
+        r"""The temperature :math:`T` of the target :math:`\exp(-U / T)`; 0 without noise."""
+
+    @property
+    def gradients(self) -> int:
+        """The number of energy gradients that a step computes for each walker."""
+
+    @property
+    def drift(self) -> float:
+        """How far a gradient of size one carries a walker in a step; nan where undefined."""
+
+    @property
+    def invariant(self) -> bool:
+        """Whether a step leaves the target exactly invariant."""
+
+    @property
+    def weighable(self) -> bool:
+        """Whether log-weights can be kept exact along the steps."""
+
+    def step(self, energy: Energy, walkers: Walkers, rng: torch.Generator) -> tuple[Walkers, Info]:
+        """Moves every walker once; the cached energy and gradient are those of the new x."""
+
+
+def accept(
+    walkers: Walkers, proposal: Walkers, log_ratio: Float[Tensor, " N"], rng: torch.Generator
+) -> tuple[Walkers, Info]:
+    r"""Moves walker i to its proposal with probability :math:`\min(1, e^{r_i})`.
+
+    A proposal is refused where the ratio is nan, and where its energy or its gradient is not
+    finite: it could not be left again. The refusals are counted in the info as acceptance 0.
+
+    Arguments:
+        walkers: Where the walkers are.
+        proposal: Where they would go, with the energy and the gradient there.
+        log_ratio: The log-ratio :math:`r` of the reversed move to the move, shape (N,).
+        rng: Draws one uniform number for each walker.
+    """
+    # A sum is finite only if all its terms are: one number for each walker instead of D tests.
+    finite = (event_sum(proposal.grad) + proposal.energy).isfinite() & ~log_ratio.isnan()
+    acceptance = torch.where(finite, log_ratio, -math.inf).clamp(max=0).exp()
+    u = torch.rand(
+        acceptance.shape, generator=rng, device=acceptance.device, dtype=acceptance.dtype
+    )
+    accepted = u < acceptance
+    return where(accepted, proposal, walkers), Info(acceptance, accepted)
+
+
+def always(walkers: Walkers) -> Info:
+    """Returns the info of a step without an accept step: every move is made."""
+    one = walkers.energy.new_ones(())
+    return Info(one.expand(len(walkers)), one.bool().expand(len(walkers)))
+
+
+def event_sum(field: Float[Tensor, "N *event"]) -> Float[Tensor, " N"]:
+    r"""Sums over the event and not over the walkers, shape (N,).
+
+    Example:
+        >>> event_sum(torch.ones(2, 3, 4)), event_sum(torch.ones(2))
+        (tensor([12., 12.]), tensor([1., 1.]))
+    """
+    return field.sum(tuple(range(1, field.ndim))) if field.ndim > 1 else field
+
+
+def refuse_weights(kernel: Kernel) -> None:
+    """Raises where log-weights would be wrong after a step of the kernel.
+
+    Raises:
+        ValueError: For a kernel that is not weighable.
+
+    Example:
+        >>> from boltzwalk.kernels import MALA
+        >>> refuse_weights(MALA(step_size=0.01))
+    """
+    if not kernel.weighable:
+        raise ValueError(
+            "weighted walkers need a kernel that leaves exp(-U / T) invariant or whose moves have "
+            f"a known density, got {kernel!r}; write MALA(step_size), HMC(step_size), or "
+            "ULA(step_size) without gradient_clip and box"
+        )
+
+
+def require_positive(kernel: str, name: str, value: float, instead: str) -> None:
+    """Raises unless the hyper-parameter is positive and finite.
+
+    Raises:
+        ValueError: For zero, a negative number, infinity or nan.
+    """
+    if not 0 < value < math.inf:
+        raise ValueError(f"{kernel} needs a finite {name} > 0, got {value}; write {instead}")

@@ -1,0 +1,1 @@
+"""Layers and networks, for energies and bases alike."""

@@ -1,0 +1,201 @@
+r"""The multilayer perceptron, for vectors and small events.
+
+Generators and encoders of dense layers, for tables and small images.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, TypeAlias
+
+from torch import nn
+
+from .batch_statistics import Dropout
+from .layers import Activation, Dense, Initial, activation_layer
+from .network import Decoder, Encoder, Network, Skip, initialise_all, require_latent, require_widths
+
+__all__ = ["DenseEncoder", "DenseGenerator", "Multilayer", "Output", "is_bounded"]
+
+
+@dataclass(frozen=True)
+class Multilayer:
+    """Dense layers with an activation after each, then a linear head; events are flattened.
+
+    Attributes:
+        widths: The hidden widths.
+        activation: The activation.
+        leak: The slope of leaky_relu for negative inputs; the other activations ignore it.
+        residual: Whether every layer whose input and output widths agree adds its input.
+
+    Example:
+        >>> network = Multilayer(widths=(32, 64, 64, 64), activation="leaky_relu").build((2,))
+        >>> sum(parameter.numel() for parameter in network.parameters())
+        10593
+    """
+
+    widths: tuple[int, ...] = (128, 128)
+    activation: Activation = "silu"
+    leak: float = 0.2
+    residual: bool = False
+
+    def build(self, event_shape: tuple[int, ...]) -> Network:
+        r"""Returns the network for events of a shape.
+
+        Arguments:
+            event_shape: The shape of one event, of any rank but zero.
+
+        Raises:
+            ValueError: If a width is not positive, or the events are scalars without an axis.
+        """
+        if not event_shape:
+            raise ValueError(
+                "events must have at least one axis, got the shape (); write (1,), and give x of "
+                "shape (N, 1)"
+            )
+        if min(self.widths, default=1) < 1:
+            raise ValueError(f"widths must be positive, got {self.widths}")
+        widths = (math.prod(event_shape), *self.widths)
+        layers: list[nn.Module] = [nn.Flatten()] if len(event_shape) != 1 else []
+        for width, following in pairwise(widths):
+            layer = nn.Sequential(
+                Dense(width, following), activation_layer(self.activation, self.leak)
+            )
+            layers.append(Skip(layer) if self.residual and width == following else layer)
+        return Network(event_shape, nn.Sequential(*layers), nn.Linear(widths[-1], 1))
+
+
+Output: TypeAlias = Literal["tanh", "none", "auto"]
+"""The last map of a generator: "tanh" for events in [-1, 1], "none" for any; "auto" is tanh for
+images (channels, height, width) and none for everything else."""
+
+
+def is_bounded(output: Output, event_shape: tuple[int, ...]) -> bool:
+    """Returns whether a generator ends with tanh.
+
+    Example:
+        >>> is_bounded("auto", (1, 8, 8)), is_bounded("auto", (2,))
+        (True, False)
+    """
+    return output == "tanh" or (output == "auto" and len(event_shape) == 3)
+
+
+@dataclass(frozen=True)
+class DenseGenerator:
+    """Dense layers with an activation after each, then a linear layer to the event.
+
+    Attributes:
+        widths: The hidden widths; none for a linear map.
+        activation: The activation.
+        leak: The slope of leaky_relu for negative inputs; the other activations ignore it.
+        norm: Whether every hidden layer is batch-normalised before its activation.
+        output: What follows the linear layer.
+        initial: How the weights start.
+
+    Example:
+        >>> decoder = DenseGenerator(widths=(32,)).build((1, 8, 8), latent=4)
+        >>> sum(parameter.numel() for parameter in decoder.parameters())
+        2336
+    """
+
+    widths: tuple[int, ...] = (128, 128)
+    activation: Activation = "leaky_relu"
+    leak: float = 0.2
+    norm: bool = True
+    output: Output = "auto"
+    initial: Initial = "default"
+
+    def __post_init__(self) -> None:
+        require_widths("widths", self.widths)
+
+    def build(self, event_shape: tuple[int, ...], latent: int) -> Decoder:
+        """Returns the decoder for events of a shape.
+
+        Arguments:
+            event_shape: The shape of one event, of any rank but zero.
+            latent: The number of latent variables.
+
+        Raises:
+            ValueError: If there is no latent variable, or the events have no axis.
+        """
+        require_latent(latent)
+        _require_axis(event_shape)
+        trunk = nn.Sequential()
+        widths = (latent, *self.widths)
+        for width, following in pairwise(widths):
+            trunk.append(Dense(width, following))
+            if self.norm:
+                trunk.append(nn.BatchNorm1d(following))
+            trunk.append(activation_layer(self.activation, self.leak))
+        trunk.append(Dense(widths[-1], math.prod(event_shape)))
+        if len(event_shape) > 1:
+            trunk.append(nn.Unflatten(1, event_shape))
+        bounded = is_bounded(self.output, event_shape)
+        if bounded:
+            trunk.append(nn.Tanh())
+        initialise_all(trunk, self.initial)
+        return Decoder(event_shape, latent, trunk, bounded)
+
+
+@dataclass(frozen=True)
+class DenseEncoder:
+    """Dense layers with an activation after each, then the mean and the log-deviation.
+
+    The log-deviation is half of its dense layer's output, see :class:`.Encoder`. There is no batch
+    normalisation, as in the published encoders.
+
+    Attributes:
+        widths: The hidden widths; none for a linear map.
+        activation: The activation.
+        leak: The slope of leaky_relu for negative inputs; the other activations ignore it.
+        dropout: The share of features dropped after every hidden layer, while it learns only.
+        initial: How the weights start.
+
+    Example:
+        >>> encoder = DenseEncoder(widths=(32,)).build((1, 8, 8), latent=4)
+        >>> sum(parameter.numel() for parameter in encoder.parameters())
+        2344
+    """
+
+    widths: tuple[int, ...] = (128, 128)
+    activation: Activation = "leaky_relu"
+    leak: float = 0.2
+    dropout: float = 0.0
+    initial: Initial = "default"
+
+    def __post_init__(self) -> None:
+        require_widths("widths", self.widths)
+        Dropout(self.dropout)  # which checks it
+
+    def build(self, event_shape: tuple[int, ...], latent: int) -> Encoder:
+        """Returns the encoder for events of a shape.
+
+        Arguments:
+            event_shape: The shape of one event, of any rank but zero.
+            latent: The number of latent variables.
+
+        Raises:
+            ValueError: If there is no latent variable, or the events have no axis.
+        """
+        require_latent(latent)
+        _require_axis(event_shape)
+        trunk = nn.Sequential(nn.Flatten())
+        widths = (math.prod(event_shape), *self.widths)
+        for width, following in pairwise(widths):
+            trunk.append(Dense(width, following))
+            trunk.append(activation_layer(self.activation, self.leak))
+            if self.dropout:
+                trunk.append(Dropout(self.dropout))
+        encoder = Encoder(event_shape, latent, trunk, widths[-1])
+        initialise_all(encoder, self.initial)
+        return encoder
+
+
+def _require_axis(event_shape: tuple[int, ...]) -> None:
+    """Raises where events are scalars without an axis, or empty."""
+    if not event_shape or min(event_shape) < 1:
+        raise ValueError(
+            f"events must have at least one axis, none of them empty, got the shape {event_shape}; "
+            "write (1,), and give x of shape (N, 1)"
+        )

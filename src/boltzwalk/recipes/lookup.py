@@ -1,0 +1,87 @@
+"""Settings by name or path: a recipe, a file of settings, a user's data or code."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ..extension import DATA
+from ..settings.outside import outside_schema
+from ..settings.settings import Settings, from_yaml
+from ..settings.tree import from_tree, override, to_tree
+from . import RECIPES
+
+__all__ = ["settings_from", "settings_of"]
+
+
+def settings_from(recipe: str, assignments: Sequence[str] = ()) -> Settings:
+    """Returns the settings that a recipe name or a path stands for, with changes.
+
+    Arguments:
+        recipe: A recipe, the settings.yaml of a run, or a file or folder of data.
+        assignments: The changes, each `key=value`.
+
+    Raises:
+        ValueError: If it is none of these, or a change does not fit.
+
+    Example:
+        >>> settings_from("digits", ["steps=7"]).method.steps
+        7
+    """
+    path = Path(recipe)
+    if recipe in RECIPES:
+        base = RECIPES[recipe]()
+    elif path.suffix in (".yaml", ".yml"):
+        base = from_yaml(path.read_text(), path)
+    elif (path / "settings.yaml").exists():
+        raise ValueError(f"{path} is a run; go on with it by `boltzwalk resume {path}`")
+    elif ".py:" in recipe:
+        base, assignments = _outside_data(recipe), list(assignments)
+    elif path.exists():
+        base = RECIPES["images" if path.is_dir() or _holds_images(path) else "table"]()
+        assignments = [f"data.path={path.absolute()}", *assignments]
+    else:
+        raise ValueError(_no_recipe(recipe))
+    return from_tree(Settings, override(Settings, to_tree(base), assignments))
+
+
+def _outside_data(reference: str) -> Settings:
+    """The starter for data that a user's code loads: by the shape of a row."""
+    schema = outside_schema(reference, DATA, "data")
+    data = schema()
+    starter = RECIPES["images" if len(data.load().event_shape) == 3 else "table"]()
+    return replace(starter, data=data)
+
+
+def _holds_images(path: Path) -> bool:
+    """Whether an array in a .npy or .npz file has more dimensions than a table."""
+    if path.suffix not in (".npy", ".npz"):
+        return False
+    loaded = np.load(path, allow_pickle=False)
+    arrays = [loaded[name] for name in loaded.files] if path.suffix == ".npz" else [loaded]
+    return any(array.ndim >= 3 for array in arrays)
+
+
+def _no_recipe(recipe: str) -> str:
+    near = difflib.get_close_matches(recipe, RECIPES, 3)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(RECIPES)}"
+    return f"no recipe and no file is called {recipe!r}; {hint}"
+
+
+def settings_of(recipe: str, assignments: Sequence[str]) -> Settings:
+    """Returns the resolved settings that a recipe name or a path stands for, with changes.
+
+    Arguments:
+        recipe: A recipe, the settings.yaml of a run, or a file or folder of data.
+        assignments: The changes, each `key=value`.
+
+    Raises:
+        ValueError: If it is none of these, or a change does not fit.
+    """
+    from ..settings.settings import resolve_auto
+
+    return resolve_auto(settings_from(recipe, assignments))
