@@ -330,10 +330,8 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path):
         words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "BOLTZWALK_DATA": ""}, start_new_session=True,
     )  # fmt: skip
-    deadline = time.monotonic() + 200
     while not list(tmp_path.glob("studies/mine/trials/*/log.jsonl")):
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
         time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=200)

@@ -71,15 +71,14 @@ def test_work_that_kills_its_process_is_given_up(tmp_path):
     assert claim_status(tmp_path, "a") == (storage.MAX_ATTEMPTS, False)
 
 
+@pytest.mark.timeout(60)
 def test_a_claim_with_a_heartbeat_is_touched(tmp_path, monkeypatch):
     monkeypatch.setattr(storage, "HEARTBEAT", 0.02)
     held = acquire_claim(tmp_path, "a")
     os.utime(held.path, (1, 1))
     with heartbeat(held):
-        deadline = time.monotonic() + 10
-        while held.path.stat().st_mtime < 100 and time.monotonic() < deadline:
+        while held.path.stat().st_mtime < 100:  # for ever, were it not touched
             time.sleep(0.01)
-    assert held.path.stat().st_mtime > 100
 
 
 @pytest.mark.parametrize("processes", [6])

@@ -73,10 +73,8 @@ def test_the_trial_of_a_killed_worker_is_taken_up_from_its_checkpoint(tmp_path):
     prepare_folder(tmp_path / "s", study)
     first = worker(tmp_path / "s")
     go(first)
-    deadline = time.monotonic() + 200
     while not list((tmp_path / "s" / "trials").glob("*/checkpoints/update_*")):
         assert first.poll() is None
-        assert time.monotonic() < deadline
         time.sleep(0.01)
     first.send_signal(signal.SIGKILL)
     first.communicate()
@@ -119,9 +117,9 @@ def test_a_study_survives_the_killing_of_its_workers(tmp_path):
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
-    deadline, victim = time.monotonic() + 200, None
+    victim = None
     while victim is None:
-        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()
         for path in folder.glob("claims/*.1"):
             victim = json.loads(path.read_text())["process"]
         time.sleep(0.05)
