@@ -1,4 +1,4 @@
-"""What a study asks for, and what it is refused."""
+"""Specifications of studies and their trials, and what is refused."""
 
 import hashlib
 import os
@@ -172,10 +172,10 @@ def test_two_levels_that_mean_the_same_are_refused():
 def test_a_setting_that_trials_do_not_use_is_refused():
     """Walkers that restart from data never look at the noise."""
     text = TINY.replace("method.steps: [2, 4]", "start.noise.scale: [1, 2]")
-    own = "settings: ['start=ReplayStart', 'start.size=100', 'from_data=%s']\n    equal: false"
-    check_study(tiny(text.replace("equal: false", own % "false")))
+    block = "settings: ['start=ReplayStart', 'start.size=100', 'from_data=%s']\n    equal: false"
+    check_study(tiny(text.replace("equal: false", block % "false")))
     with pytest.raises(ValueError, match=r"method\.start\.noise\.scale is 1\.0, 2\.0 .* not use"):
-        check_study(tiny(text.replace("equal: false", own % "true")))
+        check_study(tiny(text.replace("equal: false", block % "true")))
 
 
 @pytest.mark.parametrize(

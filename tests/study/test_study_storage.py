@@ -1,4 +1,4 @@
-"""Claims: one owner at a time, dead ones replaced, sleeping ones told."""
+"""Claims: one owner at a time, dead ones replaced, sleeping ones warned."""
 
 import json
 import os
@@ -26,12 +26,12 @@ def owned_by(path, process, machine=None):
 
 
 def test_only_one_can_claim(tmp_path):
-    held = acquire_claim(tmp_path, "a")
-    assert held is not None
-    assert held.number == 1
+    claim = acquire_claim(tmp_path, "a")
+    assert claim is not None
+    assert claim.number == 1
     assert acquire_claim(tmp_path, "a") is None
     assert acquire_claim(tmp_path, "b") is not None
-    held.release()
+    claim.release()
     assert acquire_claim(tmp_path, "a") is not None
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
@@ -45,9 +45,9 @@ def test_of_two_that_saw_nobody_the_first_has_it(tmp_path, monkeypatch):
 
 def test_the_work_of_a_dead_process_is_taken_over_at_once(tmp_path):
     owned_by(tmp_path / "a.1", dead_process())
-    held = acquire_claim(tmp_path, "a")
-    assert held is not None
-    assert held.number == 2
+    claim = acquire_claim(tmp_path, "a")
+    assert claim is not None
+    assert claim.number == 2
 
 
 def test_the_work_of_another_machine_is_taken_over_when_it_is_not_touched(tmp_path):
@@ -59,10 +59,10 @@ def test_the_work_of_another_machine_is_taken_over_when_it_is_not_touched(tmp_pa
 
 
 def test_an_owner_that_slept_learns_that_it_has_lost(tmp_path):
-    held = acquire_claim(tmp_path, "a")
-    assert not held.lost
+    claim = acquire_claim(tmp_path, "a")
+    assert not claim.lost
     owned_by(tmp_path / "a.2", os.getpid())
-    assert held.lost
+    assert claim.lost
 
 
 def test_work_that_kills_its_process_is_given_up(tmp_path):
@@ -75,13 +75,13 @@ def test_work_that_kills_its_process_is_given_up(tmp_path):
 
 def test_a_claim_with_a_heartbeat_is_touched(tmp_path, monkeypatch):
     monkeypatch.setattr(storage, "HEARTBEAT", 0.02)
-    held = acquire_claim(tmp_path, "a")
-    os.utime(held.path, (1, 1))
-    with heartbeat(held):
+    claim = acquire_claim(tmp_path, "a")
+    os.utime(claim.path, (1, 1))
+    with heartbeat(claim):
         deadline = time.monotonic() + 10
-        while held.path.stat().st_mtime < 100 and time.monotonic() < deadline:
+        while claim.path.stat().st_mtime < 100 and time.monotonic() < deadline:
             time.sleep(0.01)
-    assert held.path.stat().st_mtime > 100
+    assert claim.path.stat().st_mtime > 100
 
 
 @pytest.mark.parametrize("processes", [6])

@@ -16,8 +16,11 @@ from boltzwalk.evaluation.quality import held_out_rows
 from boltzwalk.metrics.frechet import frechet_distance
 from boltzwalk.rng import generator
 from boltzwalk.study import trial as trials
+from boltzwalk.study.effects import survival_curve
 from boltzwalk.study.measures import judge_for
 from boltzwalk.study.plan import gradients_per_update, planned_trials
+from boltzwalk.study.recommend import frontier, recommended_points
+from boltzwalk.study.report import write_study_report
 from boltzwalk.study.storage import (
     FAILED_LABELS,
     Rung,
@@ -192,7 +195,7 @@ def test_a_trial_is_compared_at_the_same_share_and_never_at_its_end(tmp_path, da
     add_rung(place, Rung(1.0, 40, 1, 1e-9))  # the best there can be, but not half way
     add_rung(place, Rung(0.1, 4, 1, 1e-9))
     options = {"halving": 3.0, "rivals": [place]}
-    result = run_trial(trial, tmp_path / "own", context(data, **options), None, StopRequest())
+    result = run_trial(trial, tmp_path / "a", context(data, **options), None, StopRequest())
     assert result.label == "finished"
     assert [rung.share for rung in result.rungs] == [0.5, 1.0]
 
@@ -266,3 +269,22 @@ def test_only_so_many_trials_are_begun_and_the_rest_later(tmp_path):
     first = content(tmp_path)
     assert len(run(tiny(), tmp_path)) == 8
     assert {name: content(tmp_path)[name] for name in first} == first
+
+
+def test_a_study_of_a_method_without_energy_gradients(tmp_path):
+    """Its cost is counted in updates."""
+    text = """
+    recipe: toy
+    settings: [method=MaximumLikelihood, energy=FlowEnergy, updates=20, batch=32]
+    seeds: [0]
+    samples: 50
+    blocks: {a: {axes: {learning_rate: [1e-4, 1e-3]}}}
+    """
+    results = run(tiny(text), tmp_path)
+    assert [(r.label, r.gradients, r.budget) for r in results] == [("finished", 0, 0)] * 2
+    report = write_study_report(tmp_path)
+    assert report.path.is_file()
+    points = frontier(report.study, report.outcomes)
+    assert [point.updates for point in points] == sorted({point.updates for point in points})
+    assert recommended_points(report.study, report.outcomes)[-1] == points[-1]
+    assert survival_curve(report.outcomes).times.tolist() == [0, 20]
