@@ -1,7 +1,7 @@
 """Worker processes: one implementation each, asked one at a time.
 
-A worker reads questions from stdin and answers on stdout, one JSON object a line. It keeps its built
-and compiled code, so that a question costs its measurement only.
+A worker reads questions from stdin and answers on stdout, one JSON object a line. It keeps its
+built and compiled code, so that a question costs its measurement only.
 """
 
 from __future__ import annotations
