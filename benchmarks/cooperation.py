@@ -27,7 +27,7 @@ from boltzwalk.kernels import Descent, run
 from boltzwalk.methods.variational import Variational
 from boltzwalk.networks import published_bases as published
 from boltzwalk.networks.published_energies import short_run
-from boltzwalk.train.process import keep_freed_memory
+from boltzwalk.training.process import keep_freed_memory
 from boltzwalk.walkers import evaluate
 
 ROUNDS, EACH, STEPS, CHAINS, EVENT, LATENT = 5, 3, 15, 64, (1, 28, 28), 32

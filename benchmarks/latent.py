@@ -29,7 +29,7 @@ from boltzwalk.networks import published_bases as bases
 from boltzwalk.networks import published_energies as energies
 from boltzwalk.networks.frozen import frozen
 from boltzwalk.recipes import RECIPES
-from boltzwalk.train.process import keep_freed_memory
+from boltzwalk.training.process import keep_freed_memory
 from boltzwalk.walkers import evaluate
 
 ROUNDS, CHAINS, STEP = 5, 64, 1e-4

@@ -75,7 +75,7 @@ def memory_of_chain(steps: int, chains: int = 16) -> float:
     """Runs one chain of the short-run network in this process; returns its peak memory in MB."""
     from boltzwalk.kernels import ULA, run
     from boltzwalk.networks.published_energies import short_run
-    from boltzwalk.train.process import keep_freed_memory, peak_memory
+    from boltzwalk.training.process import keep_freed_memory, peak_memory
     from boltzwalk.walkers import evaluate
 
     torch.set_num_threads(1)

@@ -86,8 +86,8 @@ def _boltzwalk(case_name: str, algorithm: str, training_steps: int, bfloat16: bo
     from boltzwalk.methods.contrastive import Contrastive
     from boltzwalk.methods.starts import NoiseStart
     from boltzwalk.networks.published_energies import jarzynski_mnist, short_run
-    from boltzwalk.train.loop import train
-    from boltzwalk.train.process import keep_freed_memory
+    from boltzwalk.training.loop import train
+    from boltzwalk.training.process import keep_freed_memory
     from boltzwalk.walkers import evaluate
 
     keep_freed_memory()

@@ -24,9 +24,9 @@ from boltzwalk.study.measures import judge_for
 from boltzwalk.study.plan import Trial, gradients_per_update, planned_trials
 from boltzwalk.study.spec import study_from_yaml
 from boltzwalk.study.trial import TrialContext, run_trial
-from boltzwalk.train.execute import updates
-from boltzwalk.train.process import StopRequest
-from boltzwalk.train.run import start
+from boltzwalk.training.execute import updates
+from boltzwalk.training.process import StopRequest
+from boltzwalk.training.run import start
 
 STUDY = Path(__file__).parents[1] / "studies/thesis/thesis_digits.yaml"
 ROUNDS, SHARE = 3, 10

@@ -33,8 +33,8 @@ from boltzwalk.methods.starts import ReplayStart
 from boltzwalk.networks.published_energies import jarzynski_mnist
 from boltzwalk.rng import generator
 from boltzwalk.smc.log_z import estimate_log_z
-from boltzwalk.train.loop import train
-from boltzwalk.train.process import keep_freed_memory
+from boltzwalk.training.loop import train
+from boltzwalk.training.process import keep_freed_memory
 
 
 class Case(NamedTuple):

@@ -14,7 +14,7 @@ from boltzwalk.kernels import MALA
 from boltzwalk.methods.jarzynski import ExactStart, Jarzynski
 from boltzwalk.metrics.quadrature import log_z_in_the_plane
 from boltzwalk.smc.log_z import Annealing, estimate_log_z
-from boltzwalk.train.loop import train
+from boltzwalk.training.loop import train
 from boltzwalk.walkers import effective_sample_size, log_mean_weight
 from statistics_helpers import assert_mean
 

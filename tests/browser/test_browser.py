@@ -17,11 +17,11 @@ from boltzwalk.evaluation.evaluate import Plan, evaluate
 from boltzwalk.evaluation.long_run import LongRun
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
-from boltzwalk.report.compare import write_comparison
-from boltzwalk.report.page import write_report
+from boltzwalk.reporting.compare import write_comparison
+from boltzwalk.reporting.page import write_report
 from boltzwalk.settings.settings import Output, Settings, resolve
-from boltzwalk.train.execute import execute
-from boltzwalk.train.run import open_run
+from boltzwalk.training.execute import execute
+from boltzwalk.training.run import open_run
 
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("default")]
 

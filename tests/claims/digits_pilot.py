@@ -17,7 +17,7 @@ from boltzwalk.metrics.classifier import Classifier, fit_classifier
 from boltzwalk.metrics.frechet import frechet_distance
 from boltzwalk.rng import generator
 from boltzwalk.settings.optimizers import Adam
-from boltzwalk.train.loop import train
+from boltzwalk.training.loop import train
 from boltzwalk.walkers import evaluate
 
 

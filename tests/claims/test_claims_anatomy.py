@@ -15,7 +15,7 @@ from boltzwalk.methods.starts import NoiseStart, ReplayStart
 from boltzwalk.networks.published_energies import anatomy_toy
 from boltzwalk.rng import generator
 from boltzwalk.settings.optimizers import SGD, Adam
-from boltzwalk.train.loop import train
+from boltzwalk.training.loop import train
 from boltzwalk.walkers import evaluate
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
+from boltzwalk.training.sampling import draw, proposals
 from digits_pilot import digits, quality
 
 from boltzwalk.bases import active_dimensions, default_gamma
@@ -18,9 +19,8 @@ from boltzwalk.methods.starts import NoiseStart
 from boltzwalk.recipes import RECIPES
 from boltzwalk.rng import generator
 from boltzwalk.settings.settings import resolve
-from boltzwalk.train.execute import updates
-from boltzwalk.train.run import Run, start
-from boltzwalk.train.sampling import draw, proposals
+from boltzwalk.training.execute import updates
+from boltzwalk.training.run import Run, start
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 

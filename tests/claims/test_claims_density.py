@@ -19,9 +19,9 @@ from boltzwalk.methods.objectives import log_partition
 from boltzwalk.recipes import RECIPES
 from boltzwalk.rng import generator
 from boltzwalk.settings.settings import resolve
-from boltzwalk.train.execute import updates
-from boltzwalk.train.folder import checkpoints
-from boltzwalk.train.run import open_run, start
+from boltzwalk.training.execute import updates
+from boltzwalk.training.folder import checkpoints
+from boltzwalk.training.run import open_run, start
 from conftest import REAL
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]

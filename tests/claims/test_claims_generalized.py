@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from boltzwalk.training.sampling import draw, proposals
 
 from boltzwalk.data import Toy
 from boltzwalk.evaluation.features import features_for
@@ -22,9 +23,8 @@ from boltzwalk.networks.spectral import power_iteration
 from boltzwalk.recipes import RECIPES
 from boltzwalk.rng import generator
 from boltzwalk.settings.settings import resolve
-from boltzwalk.train.execute import updates
-from boltzwalk.train.run import start
-from boltzwalk.train.sampling import draw, proposals
+from boltzwalk.training.execute import updates
+from boltzwalk.training.run import start
 from conftest import REAL
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]

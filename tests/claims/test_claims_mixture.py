@@ -6,8 +6,8 @@ import pytest
 
 from boltzwalk.recipes import RECIPES
 from boltzwalk.settings.settings import resolve
-from boltzwalk.train.execute import updates
-from boltzwalk.train.run import start
+from boltzwalk.training.execute import updates
+from boltzwalk.training.run import start
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 

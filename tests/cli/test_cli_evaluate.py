@@ -18,7 +18,7 @@ from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import ReplayStart
 from boltzwalk.settings.settings import Output, Settings, resolve
-from boltzwalk.train.execute import execute
+from boltzwalk.training.execute import execute
 
 LITTLE = ["-n", "40", "--chain-steps", "2", "--walkers", "32", "--replicates", "2", "--steps", "3"]
 

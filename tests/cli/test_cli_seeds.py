@@ -10,7 +10,7 @@ from sklearn.datasets import load_wine
 from typer.testing import CliRunner
 
 from boltzwalk import cli
-from boltzwalk.train.run import open_run
+from boltzwalk.training.run import open_run
 
 METHODS = ("", "_dv", "_cd", "_ml")
 SMALL = [

@@ -34,7 +34,7 @@ from boltzwalk.methods.cooperative import Cooperative
 from boltzwalk.methods.starts import NoiseStart, ReplayStart
 from boltzwalk.methods.variational import Variational
 from boltzwalk.settings.settings import Settings, resolve
-from boltzwalk.train.run import start
+from boltzwalk.training.run import start
 
 NETWORK = NetworkEnergy(Multilayer((16,)))
 METHODS = {

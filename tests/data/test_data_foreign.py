@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from boltzwalk.training.sampling import draw
 from PIL import Image
 
 from boltzwalk.data import Digits, Modes, Table, Toy
@@ -18,9 +19,8 @@ from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import NoiseStart
 from boltzwalk.rng import generator
 from boltzwalk.settings.settings import Settings, resolve
-from boltzwalk.train.pictures import write_samples
-from boltzwalk.train.run import start
-from boltzwalk.train.sampling import draw
+from boltzwalk.training.pictures import write_samples
+from boltzwalk.training.run import start
 
 LEVELS = torch.arange(256, dtype=torch.uint8)
 

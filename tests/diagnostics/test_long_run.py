@@ -18,7 +18,7 @@ from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import NoiseStart
 from boltzwalk.metrics.frechet import frechet_distance
 from boltzwalk.settings.settings import Settings, resolve
-from boltzwalk.train.run import start
+from boltzwalk.training.run import start
 
 STEPS = 5
 SHORT = ULA(0.3)

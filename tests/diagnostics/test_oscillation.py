@@ -13,7 +13,7 @@ from boltzwalk.diagnostics.oscillation import (
     partial_autocorrelation,
     recent,
 )
-from boltzwalk.train.folder import Trace
+from boltzwalk.training.folder import Trace
 
 
 def autoregressive(coefficients, n, seed=0):

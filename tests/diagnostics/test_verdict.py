@@ -17,9 +17,9 @@ from boltzwalk.methods.starts import DataStart, NoiseStart, ReplayStart
 from boltzwalk.rng import generator
 from boltzwalk.settings.optimizers import SGD, Adam
 from boltzwalk.settings.settings import Output, Settings, resolve
-from boltzwalk.train.execute import execute
-from boltzwalk.train.folder import Trace, read_rows, read_trace
-from boltzwalk.train.loop import train
+from boltzwalk.training.execute import execute
+from boltzwalk.training.folder import Trace, read_rows, read_trace
+from boltzwalk.training.loop import train
 from boltzwalk.walkers import evaluate
 
 NOTHING = Trace(np.zeros(0), np.zeros(0))

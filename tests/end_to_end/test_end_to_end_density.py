@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from boltzwalk.cli import app
 from boltzwalk.evaluation.partition import partition
 from boltzwalk.rng import generator
-from boltzwalk.train.folder import checkpoints
-from boltzwalk.train.run import open_run
+from boltzwalk.training.folder import checkpoints
+from boltzwalk.training.run import open_run
 
 WINES = [
     "data=Table", "data.path=wine.npy", "data.whitening=pca", "data.split=[0.7, 0.15, 0.15]",

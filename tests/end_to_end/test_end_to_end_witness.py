@@ -9,8 +9,8 @@ from boltzwalk.methods.jarzynski import ExactStart, Jarzynski
 from boltzwalk.metrics.quadrature import log_z_in_the_plane
 from boltzwalk.recipes.starters import toy
 from boltzwalk.smc.witness import Witness
-from boltzwalk.train.execute import updates
-from boltzwalk.train.run import start
+from boltzwalk.training.execute import updates
+from boltzwalk.training.run import start
 
 METHODS = {
     "persistent": toy().method,

@@ -20,8 +20,8 @@ from boltzwalk.metrics.quadrature import log_z_in_the_plane
 from boltzwalk.rng import generator
 from boltzwalk.settings.settings import Output, Settings, resolve
 from boltzwalk.smc.log_z import Annealing
-from boltzwalk.train.execute import updates
-from boltzwalk.train.run import start
+from boltzwalk.training.execute import updates
+from boltzwalk.training.run import start
 
 LITTLE = Effort(samples=200, steps=60, annealing=Annealing(walkers=256))
 CONFINED = NetworkEnergy(Multilayer((32, 32)), reference_fit=0.3, zero_start=True)

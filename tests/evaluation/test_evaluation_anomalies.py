@@ -23,7 +23,7 @@ from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import NoiseStart
 from boltzwalk.settings.settings import Settings, resolve
-from boltzwalk.train.run import start
+from boltzwalk.training.run import start
 
 
 class Known(nn.Module):

@@ -6,6 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from boltzwalk.methods.alternation import Turns
+from boltzwalk.training.sampling import own_energy
 from torch import nn
 
 from boltzwalk.bases import DenseGenerator, Generator
@@ -19,16 +21,14 @@ from boltzwalk.evaluation.likelihood import Effort, as_part, likelihood
 from boltzwalk.evaluation.long_run import LongRun
 from boltzwalk.evaluation.score import score_rows
 from boltzwalk.kernels import MALA, Transport
-from boltzwalk.methods.alternation import Turns
 from boltzwalk.methods.generalized import Generalized
-from boltzwalk.report.figures import film
-from boltzwalk.report.summary import summarise
+from boltzwalk.reporting.figures import film
+from boltzwalk.reporting.summary import summarise
 from boltzwalk.settings.optimizers import Adam
 from boltzwalk.settings.settings import Output, Settings, resolve
 from boltzwalk.smc.log_z import Annealing
-from boltzwalk.train.execute import execute, held_out
-from boltzwalk.train.run import open_run, start
-from boltzwalk.train.sampling import own_energy
+from boltzwalk.training.execute import execute, held_out
+from boltzwalk.training.run import open_run, start
 
 METHOD = Generalized(
     Generator(DenseGenerator((12,)), 3),

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from boltzwalk.training.sampling import own_energy
 
 from boltzwalk.bases.flow import Flow
 from boltzwalk.bases.flow_energy import FlowEnergy
@@ -18,8 +19,7 @@ from boltzwalk.methods.generalized import Generalized
 from boltzwalk.metrics.quadrature import log_z_in_the_plane
 from boltzwalk.settings.settings import Settings, resolve
 from boltzwalk.smc.log_z import Annealing
-from boltzwalk.train.run import start
-from boltzwalk.train.sampling import own_energy
+from boltzwalk.training.run import start
 
 FLOW = Flow(transforms=3, widths=(12,), activation="tanh")
 SETTINGS = Settings(

@@ -17,11 +17,11 @@ from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import NoiseStart
 from boltzwalk.metrics.quadrature import log_z_in_the_plane
-from boltzwalk.report.page import write_report
+from boltzwalk.reporting.page import write_report
 from boltzwalk.settings.settings import Output, Settings, resolve
 from boltzwalk.smc.log_z import Annealing
-from boltzwalk.train.execute import execute
-from boltzwalk.train.run import open_run
+from boltzwalk.training.execute import execute
+from boltzwalk.training.run import open_run
 
 PLAN = Plan(
     samples=60,

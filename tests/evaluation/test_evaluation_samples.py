@@ -22,7 +22,7 @@ from boltzwalk.methods.jarzynski import ExactStart, Jarzynski, Weighted
 from boltzwalk.methods.starts import NoiseStart, ReplayStart
 from boltzwalk.rng import generator
 from boltzwalk.settings.settings import Settings, resolve
-from boltzwalk.train.run import start
+from boltzwalk.training.run import start
 from boltzwalk.walkers import evaluate
 
 STEPS = 5

@@ -24,7 +24,7 @@ from boltzwalk.methods.jarzynski import ExactStart, Jarzynski
 from boltzwalk.methods.starts import NoiseStart
 from boltzwalk.settings.settings import Settings, resolve
 from boltzwalk.smc.log_z import LogZ
-from boltzwalk.train.run import content, start
+from boltzwalk.training.run import content, start
 
 
 class Normal(nn.Module):

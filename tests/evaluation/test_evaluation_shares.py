@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from boltzwalk.training.sampling import weighted_walkers
 
 from boltzwalk.data import Digits, Modes, Toy
 from boltzwalk.energies import Multilayer, NetworkEnergy
@@ -15,12 +16,11 @@ from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.jarzynski import ExactStart, Jarzynski
 from boltzwalk.methods.starts import DataStart
 from boltzwalk.metrics.classifier import classifier_for, fit_classifier
-from boltzwalk.report.summary import summarise
-from boltzwalk.report.tables import _likelihood, table_beside
+from boltzwalk.reporting.summary import summarise
+from boltzwalk.reporting.tables import _likelihood, table_beside
 from boltzwalk.settings.settings import Output, Settings, resolve
-from boltzwalk.train.execute import execute
-from boltzwalk.train.run import start
-from boltzwalk.train.sampling import weighted_walkers
+from boltzwalk.training.execute import execute
+from boltzwalk.training.run import start
 
 
 @pytest.fixture(autouse=True)

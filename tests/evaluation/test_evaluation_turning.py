@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from boltzwalk.methods.alternation import Turns
 from torch import nn
 from typer.testing import CliRunner
 
@@ -13,14 +14,13 @@ from boltzwalk.data import Table
 from boltzwalk.energies import Multilayer, NetworkEnergy
 from boltzwalk.evaluation.early_stopping import Turning, turning
 from boltzwalk.kernels import ULA
-from boltzwalk.methods.alternation import Turns
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.generalized import Generalized
 from boltzwalk.recipes import RECIPES
 from boltzwalk.rng import generator
 from boltzwalk.settings.settings import Output, Settings, resolve
-from boltzwalk.train.execute import execute
-from boltzwalk.train.run import start
+from boltzwalk.training.execute import execute
+from boltzwalk.training.run import start
 
 
 class Standard(nn.Module):

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from boltzwalk.methods.alternation import Turns
 from torch import nn
 
 from boltzwalk.bases import DenseGenerator, Generator
 from boltzwalk.energies import Multilayer
 from boltzwalk.kernels import MALA, ULA
-from boltzwalk.methods.alternation import Turns
 from boltzwalk.methods.generalized import Generalized
 from boltzwalk.methods.objectives import log_partition
 from statistics_helpers import assert_mean

@@ -12,7 +12,7 @@ from boltzwalk.energies import Multilayer, NetworkEnergy
 from boltzwalk.energies.learnt_mixture import MixtureEnergy
 from boltzwalk.kernels import MALA, run
 from boltzwalk.methods.maximum_likelihood import MaximumLikelihood
-from boltzwalk.train.loop import train
+from boltzwalk.training.loop import train
 from boltzwalk.walkers import evaluate
 from statistics_helpers import assert_mean
 

@@ -10,6 +10,7 @@ import torch
 from torch.nn.functional import pad
 from typer.testing import CliRunner
 
+from boltzwalk.checkpoint import load_checkpoint, save_checkpoint
 from boltzwalk.cli import app
 from boltzwalk.data import Digits, FashionMnist, Mnist, Toy
 from boltzwalk.metrics.classifier import (
@@ -21,7 +22,6 @@ from boltzwalk.metrics.classifier import (
     load_classifier,
     save_classifier,
 )
-from boltzwalk.train.checkpoint import load_checkpoint, save_checkpoint
 
 SPLITS = ("train", "validation", "test")
 

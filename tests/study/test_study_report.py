@@ -12,7 +12,7 @@ from study_cases import STUDIES, TINY, run, tiny
 from typer.testing import CliRunner
 
 from boltzwalk.cli import app
-from boltzwalk.report.figures import heat_map
+from boltzwalk.reporting.figures import heat_map
 from boltzwalk.study.analysis import load_analysis
 from boltzwalk.study.outcome import by_point, read_outcomes
 from boltzwalk.study.report import write_study_report
@@ -171,7 +171,7 @@ def test_a_study_without_an_analysis_prints_its_effects_and_nothing_else(tmp_pat
 OWN = """
 from pathlib import Path
 
-from boltzwalk.report.page import Section
+from boltzwalk.reporting.page import Section
 from boltzwalk.study.analysis import Analysis
 from boltzwalk.study.answers import Sheet, answer
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from boltzwalk.training.sampling import draw
 from study_cases import SMALL, TINY, content, run, tiny
 
 from boltzwalk.data import Digits
@@ -31,10 +32,9 @@ from boltzwalk.study.storage import (
     write_result,
 )
 from boltzwalk.study.trial import TrialContext, add_rung, run_trial
-from boltzwalk.train.folder import read_rows, read_settings
-from boltzwalk.train.process import StopRequest
-from boltzwalk.train.run import open_run
-from boltzwalk.train.sampling import draw
+from boltzwalk.training.folder import read_rows, read_settings
+from boltzwalk.training.process import StopRequest
+from boltzwalk.training.run import open_run
 
 PLANTED = f"""
 recipe: digits

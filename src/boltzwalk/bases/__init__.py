@@ -32,7 +32,7 @@ from ..networks.residual import ResidualGenerator
 from .conditional import ConditionalBase, GivenBase
 from .flow import Flow, NormalizingFlow
 from .generator import Base, Generator, Vae
-from .latent import HasDensity, LatentEnergy, Shifted, posterior_energy, require_density
+from .latent import LatentEnergy, Shifted, posterior_energy
 from .vae_loss import VaeParts, active_dimensions, default_gamma, elbo, vae_loss
 
 __all__ = [
@@ -48,7 +48,6 @@ __all__ = [
     "Flow",
     "Generator",
     "GivenBase",
-    "HasDensity",
     "LatentEnergy",
     "NormalizingFlow",
     "ResidualGenerator",
@@ -63,6 +62,5 @@ __all__ = [
     "frozen",
     "learning",
     "posterior_energy",
-    "require_density",
     "vae_loss",
 ]

@@ -25,29 +25,19 @@ ordinary kernels, one for each x.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..base import require_density
 from ..energy import Energy
 
 __all__ = [
-    "Decodes",
-    "HasDensity",
     "LatentEnergy",
     "Shifted",
     "posterior_energy",
-    "require_density",
 ]
-
-
-@runtime_checkable
-class Decodes(Protocol):
-    """A base: it decodes latent variables."""
-
-    def decode(self, z: Tensor) -> Tensor:
-        r"""Returns events, shape (n, \*event)."""
 
 
 class LatentEnergy(nn.Module):
@@ -78,7 +68,7 @@ class LatentEnergy(nn.Module):
 
     def __init__(
         self,
-        base: Decodes,
+        base: Any,  # noqa: ANN401  # a base, or any module with decode(z)
         energy: Energy | None,
         inverse_temperature: float = 1.0,
         prior: bool = True,
@@ -105,14 +95,6 @@ class LatentEnergy(nn.Module):
         return u if self.misfit is None else u + self.misfit(x)
 
 
-@runtime_checkable
-class HasDensity(Protocol):
-    """A base with a density."""
-
-    def log_density(self, x: Tensor) -> Tensor:
-        """Returns log b(x), shape (N,)."""
-
-
 class Shifted(nn.Module):
     r"""The energy :math:`f(x) + s \log b(x)`.
 
@@ -137,30 +119,6 @@ class Shifted(nn.Module):
         """Returns the energies, shape (N,)."""
         u: Tensor = self.energy(x) + self.sign * self.base.log_density(x)
         return u
-
-
-def require_density(base: nn.Module, what: str) -> HasDensity:
-    """Returns a base that has a density.
-
-    Arguments:
-        base: The base.
-        what: What needs it, for the message.
-
-    Raises:
-        ValueError: If it has none.
-
-    Example:
-        >>> require_density(nn.Identity(), "a likelihood")
-        Traceback (most recent call last):
-        ...
-        ValueError: a likelihood needs a base with a density, got Identity, which makes events ...
-    """
-    if not isinstance(base, HasDensity):
-        raise ValueError(
-            f"{what} needs a base with a density, got {type(base).__name__}, which makes events "
-            "but does not know how likely they are; take a flow as method.base"
-        )
-    return base
 
 
 def posterior_energy(

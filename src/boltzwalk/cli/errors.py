@@ -6,7 +6,7 @@ The application, and the options that commands share.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -18,6 +18,7 @@ __all__ = [
     "Debug",
     "Device",
     "Folder",
+    "Imports",
     "Quiet",
     "Runs",
     "Seed",
@@ -25,6 +26,8 @@ __all__ = [
     "Trained",
     "app",
     "errors",
+    "import_code",
+    "import_named",
     "run_folder",
 ]
 
@@ -93,6 +96,14 @@ app = typer.Typer(
     epilog="Begin with: boltzwalk train digits",
 )
 
+Imports = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--import",
+        metavar="FILE.py",
+        help="Python files with your classes; their code is run. Can be repeated.",
+    ),
+]
 Runs = Annotated[Path, typer.Option(help="The folder that holds the run folders.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
@@ -101,6 +112,34 @@ Trained = Annotated[Path, typer.Argument(help="A run folder, or one of its check
 Steps = Annotated[int, typer.Option(min=0, help="Kernel steps; 0 takes those of training.")]
 Seed = Annotated[int, typer.Option(help="The seed of the noise.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")]
+
+
+def import_code(files: Sequence[Path] | None) -> None:
+    """Imports a user's Python files, which a run may need.
+
+    Arguments:
+        files: The files; None for none.
+
+    Raises:
+        ValueError: If there is no such file, or it cannot be imported.
+    """
+    from ..references import import_file
+
+    for file in files or ():
+        import_file(file)
+
+
+def import_named(words: Sequence[str]) -> None:
+    """Imports the Python files that a command names, such as ``energy=my_models.py:MyNet``.
+
+    Arguments:
+        words: The recipe and the assignments of a command.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+    """
+    values = (word.rpartition("=")[2] for word in words)
+    import_code([Path(v.rpartition(":")[0]) for v in values if ".py:" in v])
 
 
 def run_folder(folder: Path) -> Path:

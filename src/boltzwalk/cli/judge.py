@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from .errors import Debug, Device, Quiet, Seed, Trained, app, errors, run_folder
+from .errors import (
+    Debug,
+    Device,
+    Imports,
+    Quiet,
+    Seed,
+    Trained,
+    app,
+    errors,
+    import_code,
+    run_folder,
+)
 
 __all__ = ["classifier", "evaluate", "recipes", "report", "version"]
 
@@ -15,6 +26,12 @@ __all__ = ["classifier", "evaluate", "recipes", "report", "version"]
 @app.command()
 def evaluate(
     folder: Trained,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="data.path=FILE", help="Where the training data are now, if they moved."
+        ),
+    ] = None,
     n: Annotated[int, typer.Option("-n", "--n", min=2, help="How many samples.")] = 10_000,
     parts: Annotated[
         str,
@@ -48,6 +65,7 @@ def evaluate(
     ] = 1000,
     seed: Seed = 0,
     device: Device = None,
+    imports: Imports = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -56,19 +74,21 @@ def evaluate(
     What was judged before is not computed again. `boltzwalk report` shows it.
     """
     with errors(debug):
+        import_code(imports)
         from ..evaluation.cache import lines, write_evaluation
         from ..evaluation.evaluate import PARTS, Plan, evaluated
         from ..evaluation.evaluate import evaluate as judged
-        from ..evaluation.likelihood import Effort
         from ..evaluation.long_run import LongRun
+        from ..smc.from_samples import Effort
         from ..smc.log_z import Annealing
-        from ..train.run import open_run
+        from ..training.run import open_run
 
         def report(text: str) -> None:
             if not quiet:
                 typer.echo(f"... {text}", err=True)
 
-        run = open_run(folder, device)
+        run = open_run(folder, device, changes=overrides or ())
+        model = run.judged_on(run.dataset, run_folder(folder))
         annealing = Annealing(walkers=walkers, replicates=replicates)
         plan = Plan(
             samples=n,
@@ -81,13 +101,13 @@ def evaluate(
             report=report,
         )
         place, found = run_folder(folder), {}
-        for name, part in judged(run, place, plan):
+        for name, part in judged(model, place, plan):
             found[name] = part
             typer.echo(f"\n{name.replace('_', ' ')}")
             for line in lines(part):
                 typer.echo(f"  {line}")
-        known = evaluated(run, place) | found
-        write_evaluation(known, place / "evaluation.json", {"update": run.update, "seed": seed})
+        known = evaluated(model, place) | found
+        write_evaluation(known, place / "evaluation.json", {"update": model.update, "seed": seed})
         typer.echo(f"\nnumbers  {place / 'evaluation.json'}")
         typer.echo(f"report   boltzwalk report {place}")
 
@@ -101,20 +121,22 @@ def report(
         Path | None,
         typer.Option(help="An .html file; default: report.html in the (first) run folder."),
     ] = None,
+    imports: Imports = None,
     debug: Debug = False,
 ) -> None:
     """Show a run, or several side by side, on one page that needs no network."""
     with errors(debug):
-        from ..report.compare import write_comparison
-        from ..report.page import write_report
-        from ..train.run import open_run
+        import_code(imports)
+        from ..reporting.compare import write_comparison
+        from ..reporting.page import write_report
+        from ..training.run import open_model
 
         if (folders[0] / "study.yaml").is_file():
             from ..study.report import write_study_report
 
             path = write_study_report(folders[0], out)[0]
         elif len(folders) == 1:
-            path = write_report(open_run(folders[0]), folders[0], out=out)
+            path = write_report(open_model(folders[0]), folders[0], out=out)
         else:
             path = write_comparison(folders, out or folders[0].parent / "comparison.html")
         typer.echo(f"report   {path}")

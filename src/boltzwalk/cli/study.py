@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..recipes.lookup import assigned, title
-from ..train.process import stop_on_signal
+from ..training.signals import stop_on_signal
+from .arguments import assigned, title
 from .errors import INTERRUPTED, Debug, Quiet, Runs, app, errors
 
 if TYPE_CHECKING:
@@ -222,11 +222,11 @@ def _stopped() -> None:
 
 def _conclude(recipe: str, fixed: Sequence[str], result: TuningResult) -> None:
     """Evaluates and reports the model of a tuning."""
-    from ..report.page import write_report
-    from ..report.summary import summarise
-    from ..train.run import open_run
+    from ..reporting.page import write_report
+    from ..reporting.summary import summarise
+    from ..training.run import open_model
 
-    run = open_run(result.folder)
+    run = open_model(result.folder)
     numbers = summarise(run, result.folder)
     report = write_report(run, result.folder, numbers)
     for number in numbers:

@@ -11,14 +11,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..recipes.lookup import assigned, settings_of, title
-from ..train.process import StopRequest, stop_on_signal
-from ..train.progress import shown
-from .errors import INTERRUPTED, Debug, Folder, Quiet, Runs, app, errors
+from ..training.progress import shown
+from ..training.signals import StopRequest, stop_on_signal
+from .arguments import assigned, title
+from .errors import (
+    INTERRUPTED,
+    Debug,
+    Folder,
+    Imports,
+    Quiet,
+    Runs,
+    app,
+    errors,
+    import_code,
+    import_named,
+)
 
 if TYPE_CHECKING:
+    from ..model import Model
     from ..settings.settings import Settings
-    from ..train.run import Run
 
 __all__ = ["resume", "train"]
 
@@ -28,8 +39,8 @@ def train(
     recipe: Annotated[
         str,
         typer.Argument(
-            help="A recipe (see `boltzwalk recipes`), the settings.yaml of a run, or your own "
-            "data: a .csv, .npy or .npz file, or a folder of images."
+            help="A recipe (see `boltzwalk recipes`), the settings.yaml of a run, or your data: a "
+            ".csv, .npy or .npz file, a folder of images, or FILE.py:NAME, code that loads them."
         ),
     ],
     overrides: Annotated[
@@ -54,6 +65,7 @@ def train(
         int | None,
         typer.Option(min=1, help="Train so many times, with this seed and the next; default: 1."),
     ] = None,
+    imports: Imports = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -63,9 +75,13 @@ def train(
     some train with several seeds.
     """
     with errors(debug), stop_on_signal() as stop:
+        import_code(imports)
         options = {"device": device, "seed": seed, "precision": precision}
         given = [f"{key}={value}" for key, value in options.items() if value is not None]
         assignments = [*assigned(overrides or []), *given]
+        import_named([recipe, *assignments])
+        from ..recipes.lookup import settings_of
+
         folder = runs / (name or title(recipe))
         settings = settings_of(recipe, [*_begun_with(folder), *assignments])
         if dry_run:
@@ -95,19 +111,23 @@ def resume(
         ),
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    imports: Imports = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Go on with a run that was stopped, bit for bit as if it had not been."""
     with errors(debug), stop_on_signal() as stop:
-        from ..settings.settings import Settings, resolve
+        import_code(imports)
+        from ..settings.settings import Settings, resolve_auto
         from ..settings.tree import from_tree, override, to_tree
-        from ..train.folder import change, read_settings
+        from ..training.code import code_needed
+        from ..training.folder import change, read_settings
 
         given = [] if device is None else [f"device={device}"]
-        tree = to_tree(read_settings(folder))
+        with code_needed(folder):
+            tree = to_tree(read_settings(folder))
         tree = override(Settings, tree, [*assigned(overrides or []), *given])
-        settings = resolve(from_tree(Settings, tree))
+        settings = resolve_auto(from_tree(Settings, tree))
         change(folder, settings)
         _train(settings, folder, quiet, stop)
 
@@ -134,7 +154,7 @@ def _train_all(groups: list[list[tuple[Settings, Path]]], quiet: bool, stop: Sto
 def _table(groups: list[list[tuple[Settings, Path]]]) -> str:
     """The table of finished runs that suits what they learnt."""
     from ..bases.flow_energy import FlowEnergy
-    from ..report.tables import table_beside, table_of_densities
+    from ..reporting.tables import table_beside, table_of_densities
 
     if isinstance(groups[0][0][0].energy, FlowEnergy):
         return table_of_densities([[folder for _, folder in group] for group in groups])
@@ -145,8 +165,8 @@ def _train(
     settings: Settings, folder: Path, quiet: bool, stop: StopRequest, again: str = ""
 ) -> None:
     """Trains, shows progress, and ends with numbers, picture and report."""
-    from ..train.execute import execute
-    from ..train.run import open_run
+    from ..training.execute import execute
+    from ..training.run import open_model
 
     last = 0
     for done in shown(execute(settings, folder, stop), settings, folder.name, quiet):
@@ -157,15 +177,14 @@ def _train(
             f"go on with: {again or f'boltzwalk resume {folder}'}"
         )
         raise typer.Exit(INTERRUPTED)
-    _conclude(open_run(folder), folder)
+    _conclude(open_model(folder), folder)
 
 
-def _conclude(finished: Run, folder: Path) -> None:
+def _conclude(finished: Model, folder: Path) -> None:
     """Judges the samples of a finished run and writes its report."""
-    from ..methods.condition import Visible, condition_of
-    from ..report.page import write_report
-    from ..report.summary import summarise
-    from ..train.execute import draw_picture
+    from ..reporting.page import write_report
+    from ..reporting.summary import summarise
+    from ..training.execute import draw_picture
 
     is_last = finished.update == finished.settings.updates
     if not (is_last and (folder / "samples.png").exists()):
@@ -175,7 +194,7 @@ def _conclude(finished: Run, folder: Path) -> None:
     for number in numbers:
         typer.echo(f"{number.name:<28} {number.text:<22} {number.meaning}")
     typer.echo(f"\npicture  {folder / 'samples.png'}\nreport   {report}")
-    if isinstance(condition_of(finished.method), Visible):
+    if finished.method.condition.completes:
         typer.echo(f"complete boltzwalk complete {folder}")
     else:
         typer.echo(f"samples  boltzwalk sample {folder} -n 1000")
@@ -191,7 +210,7 @@ def _beside(
     from dataclasses import replace
 
     from ..recipes import BESIDE, RECIPES
-    from ..settings.settings import Settings, resolve
+    from ..settings.settings import Settings, resolve_auto
     from ..settings.tree import from_tree, override, to_tree
 
     found = []
@@ -208,7 +227,7 @@ def _beside(
                 tree = tried
             except ValueError:
                 typer.echo(f"{other} has no such {key}, and keeps its own", err=True)
-        its = resolve(from_tree(Settings, override(Settings, tree, _begun_with(place))))
+        its = resolve_auto(from_tree(Settings, override(Settings, tree, _begun_with(place))))
         found.append((its, place))
     return found
 
@@ -220,7 +239,7 @@ def _with_seeds(settings: Settings, folder: Path, times: int) -> list[tuple[Sett
     """
     from dataclasses import replace
 
-    from ..train.folder import prepare
+    from ..training.folder import prepare
 
     found = [(settings, folder)]
     if times > 1:
@@ -240,7 +259,7 @@ def _begun_with(folder: Path) -> list[str]:
     there = [place for place in candidates if (place / "settings.yaml").exists()]
     if not there:
         return []
-    from ..train.folder import read_settings
+    from ..training.folder import read_settings
 
     begun = read_settings(there[0])
     return [f"{key}={getattr(begun, key)}" for key in ("device", "precision", "threads")]

@@ -8,13 +8,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .errors import Debug, Device, Seed, Steps, Trained, app, errors, run_folder
+from .errors import (
+    Debug,
+    Device,
+    Imports,
+    Seed,
+    Steps,
+    Trained,
+    app,
+    errors,
+    import_code,
+    run_folder,
+)
 
 if TYPE_CHECKING:
     import torch
 
     from ..completion import Codes
-    from ..train.run import Run
+    from ..model import Model
 
 __all__ = ["complete", "interpolate", "reconstruct", "sample", "score"]
 
@@ -54,28 +65,30 @@ def sample(
         ),
     ] = False,
     device: Device = None,
+    imports: Imports = None,
     debug: Debug = False,
 ) -> None:
     """Draw samples from a trained model, by the sampler it was trained with."""
     with errors(debug):
-        from ..train.pictures import write_samples
-        from ..train.run import open_run
+        import_code(imports)
+        from ..training.pictures import write_samples
+        from ..training.run import open_model
 
-        run = open_run(folder, device)
+        model = open_model(folder, device)
         if stop_early:
-            steps = _turning_point(run, steps, seed)
+            steps = _turning_point(model, steps, seed)
         which = "" if label is None else "_" + "".join(c if c.isalnum() else "-" for c in label)
         path = out or run_folder(folder) / "samples" / f"samples{which}_seed{seed}.npz"
-        for line in write_samples(run, path, n, steps, seed, noise, label):
+        for line in write_samples(model, path, n, steps, seed, noise, label):
             typer.echo(line)
 
 
-def _turning_point(run: Run, steps: int, seed: int) -> int:
+def _turning_point(model: Model, steps: int, seed: int) -> int:
     """The steps after which latent chains are best; says how good they are on their way."""
     from ..evaluation.early_stopping import turning
     from ..rng import generator
 
-    found = turning(run, generator(seed, "turning", 0, run.settings.device), steps)
+    found = turning(model, generator(seed, "turning", 0, model.device), steps)
     typer.echo(found.text)
     if not found.best:
         raise ValueError(
@@ -102,6 +115,7 @@ def score(
     ] = 0.05,
     seed: Annotated[int, typer.Option(help="The seed of the noise of dequantisation.")] = 0,
     device: Device = None,
+    imports: Imports = None,
     debug: Debug = False,
 ) -> None:
     """Score rows: energy, log-density where log Z is known, percentile, and a flag for anomalies.
@@ -110,19 +124,19 @@ def score(
     likelihood that `boltzwalk evaluate` found; without one the column is empty.
     """
     with errors(debug):
+        import_code(imports)
         from ..evaluation.score import read_for, score_rows, write_scores
         from ..rng import generator
-        from ..train.run import open_run
-        from ..train.sampling import refuse_conditions
+        from ..training.run import open_model
 
-        run = open_run(folder, device)
-        refuse_conditions(run, "a score")
-        x = read_for(run, rows, generator(seed, "score", 0, run.settings.device))
-        found = score_rows(run, run_folder(folder), x, false_alarm)
+        model = open_model(folder, device)
+        model.require_unconditional("a score")
+        x = read_for(model, rows, generator(seed, "score", 0, model.device))
+        found = score_rows(model, run_folder(folder), x, false_alarm)
         if out in (None, "-"):
             sys.stdout.write(write_scores(found, ".csv").decode())
         else:
-            from ..train.checkpoint import write_atomically
+            from ..checkpoint import write_atomically
 
             write_atomically(Path(out), write_scores(found, Path(out).suffix))
         flagged = int(found.anomaly.sum())
@@ -170,6 +184,7 @@ def complete(
         Path | None, typer.Option(help="The whole rows, to judge by; default: FILE, if whole.")
     ] = None,
     device: Device = None,
+    imports: Imports = None,
     debug: Debug = False,
 ) -> None:
     """Complete images or rows with missing entries, several times each.
@@ -177,29 +192,30 @@ def complete(
     Where the truth is known, errors are printed beside those of filling in the training mean.
     """
     with errors(debug):
+        import_code(imports)
         from ..completion import inputs as given
         from ..completion.variants import Plan, usual_mask
         from ..completion.variants import complete as completed
         from ..completion.write import said_of, table_of, write_completions
         from ..rng import generator
-        from ..train.run import open_run
+        from ..training.run import open_model
 
         plan = Plan(variant, n, steps, start)  # type: ignore[arg-type]  # it refuses others
-        run = open_run(folder, device)
-        data, source = run.dataset, str(file)
+        model = open_model(folder, device)
+        data, source = model.data, str(file)
         if file is None:
             whole, source = given.held_out(data)
         else:
             whole = given.read_partial(file, data)
-        mask = mask or usual_mask(run, whole)
+        mask = mask or usual_mask(model, whole)
         known = None if truth is None else given.read_partial(truth, data)
         inputs = given.make_inputs(data, whole, mask, known)
-        found = completed(run, inputs, plan, generator(seed, "complete", 0, run.settings.device))
+        found = completed(model, inputs, plan, generator(seed, "complete", 0, model.device))
         suffix = ".csv" if len(data.event_shape) == 1 else ".npz"
         name = f"{'held_out' if file is None else file.stem}_{variant}_seed{seed}{suffix}"
         path = out or run_folder(folder) / "completions" / name
-        places = write_completions(run, inputs, found, path)
-        for line in (said_of(run, inputs, plan, source, seed), *table_of(run, inputs, found)):
+        places = write_completions(model, inputs, found, path)
+        for line in (said_of(model, inputs, plan, source, seed), *table_of(model, inputs, found)):
             typer.echo(line)
         typer.echo("\n" + "\n".join(places))
 
@@ -214,6 +230,7 @@ def reconstruct(
         Path | None, typer.Option(help="A .npz file; default: in the run folder.")
     ] = None,
     device: Device = None,
+    imports: Imports = None,
     debug: Debug = False,
 ) -> None:
     """Encode rows and decode them again.
@@ -222,17 +239,18 @@ def reconstruct(
     models, the noise whose chain ends there.
     """
     with errors(debug):
+        import_code(imports)
         from ..completion import reconstruct as decoded
         from ..completion import revised
         from ..completion.write import errors_of, write_lines
 
-        run, codes, x, rng, source = _coded(folder, file, steps, seed, device)
+        model, codes, x, rng, source = _coded(folder, file, steps, seed, device)
         made = {"decoded": decoded(codes, x, rng)}
         if codes.network:
-            made["revised"] = revised(run, made["decoded"], steps, rng)
+            made["revised"] = revised(model, made["decoded"], steps, rng)
         typer.echo(f"{source}; the code is {codes.name}")
         path = out or run_folder(folder) / "codes" / f"reconstructed_seed{seed}.npz"
-        for line in (*errors_of(run, made, x), *write_lines(run, {"truth": x, **made}, path)):
+        for line in (*errors_of(model, made, x), *write_lines(model, {"truth": x, **made}, path)):
             typer.echo(line)
 
 
@@ -247,42 +265,44 @@ def interpolate(
         Path | None, typer.Option(help="A .npz file; default: in the run folder.")
     ] = None,
     device: Device = None,
+    imports: Imports = None,
     debug: Debug = False,
 ) -> None:
     """Go from one row to another through their codes: the 1st to the 2nd, the 3rd to the 4th."""
     with errors(debug):
+        import_code(imports)
         from ..completion import interpolate as between
         from ..completion import revised
         from ..completion.write import write_lines
 
-        run, codes, x, rng, source = _coded(folder, file, steps, seed, device)
+        model, codes, x, rng, source = _coded(folder, file, steps, seed, device)
         if len(x) < 2:
             raise ValueError(f"an interpolation must have two rows or more, got {len(x)}")
         pairs = len(x) // 2 * 2
         way = between(codes, x[:pairs:2], x[1:pairs:2], n, rng).flatten(0, 1)
-        lines = {"revised": revised(run, way, steps, rng)} if codes.network else {"decoded": way}
+        lines = {"revised": revised(model, way, steps, rng)} if codes.network else {"decoded": way}
         typer.echo(f"{source}, {pairs // 2} ways of {n} rows; the code is {codes.name}")
         path = out or run_folder(folder) / "codes" / f"interpolated_seed{seed}.npz"
-        for line in write_lines(run, lines, path, columns=n):
+        for line in write_lines(model, lines, path, columns=n):
             typer.echo(line)
 
 
 def _coded(
     folder: Path, file: Path | None, steps: int, seed: int, device: str | None
-) -> tuple[Run, Codes, torch.Tensor, torch.Generator, str]:
-    """The run, its codes, whole rows in model units, the source of noise, and what the rows are."""
+) -> tuple[Model, Codes, torch.Tensor, torch.Generator, str]:
+    """The model, its codes, full rows in model units, the source of noise, and the rows' name."""
     from ..completion import codes_of, held_out, read_partial
     from ..rng import generator
-    from ..train.run import open_run
+    from ..training.run import open_model
 
-    run = open_run(folder, device)
-    rows, source = held_out(run.dataset) if file is None else (None, str(file))
-    original = rows if rows is not None else read_partial(Path(source), run.dataset)
+    model = open_model(folder, device)
+    rows, source = held_out(model.data) if file is None else (None, str(file))
+    original = rows if rows is not None else read_partial(Path(source), model.data)
     if bool(original.isnan().any()):
         raise ValueError(
             f"{source} must hold whole rows, got {int(original.isnan().sum())} missing entries; "
             "`boltzwalk complete` fills them"
         )
-    x = run.dataset.from_original(original).to(run.dataset.train)
-    rng = generator(seed, "codes", 0, run.settings.device)
-    return run, codes_of(run, steps, seed), x, rng, source
+    x = model.data.from_original(original).to(model.data.train)
+    rng = generator(seed, "codes", 0, model.device)
+    return model, codes_of(model, steps, seed), x, rng, source

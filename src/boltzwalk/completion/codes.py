@@ -36,21 +36,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from ..base import has_encoder
 from ..energy import Energy
 from ..kernels import ULA, Descent, Kernel
-from ..methods.contrastive import Contrastive
-from ..methods.starts import NoiseStart
-from ..train.run import Run
-from ..train.sampling import move
+from ..model import Model
 from ..walkers import evaluate
-from .latent import Encodes, Generates, infer_latents, pixel_deviation
+from .latent import infer_latents
 
 __all__ = ["Codes", "ShortRun", "codes_of", "infer_noise", "interpolate", "reconstruct", "revised"]
 
@@ -75,35 +73,35 @@ class Codes(NamedTuple):
     decode: Callable[[Tensor], Tensor]
 
 
-def codes_of(run: Run, steps: int = 0, seed: int = 0) -> Codes:
+def codes_of(model: Model, steps: int = 0, seed: int = 0) -> Codes:
     """Returns the codes of a run.
 
     Arguments:
-        run: The run.
+        model: The model.
         steps: The length of chains from noise; 0 takes that of training.
         seed: The seed of their noise.
 
     Raises:
         ValueError: If the run has neither a network that decodes nor chains from noise.
     """
-    settings = run.settings.method
-    if isinstance(settings, Contrastive) and isinstance(settings.start, NoiseStart):
-        chain = ShortRun(run.model, settings.kernel, steps or settings.steps, seed)
-        noise = settings.start.noise
+    method = model.method
+    if method.from_noise and method.kernel is not None:
+        chain = ShortRun(model.module, method.kernel, steps or method.steps, seed)
+        noise = method.noise_start.noise
 
         def invert(x: Tensor, rng: torch.Generator) -> Tensor:
             return infer_noise(chain, x, noise(x, len(x), rng))[0]
 
         name = f"the noise of chains of {chain.steps} steps, by descent"
         return Codes(name, False, invert, lambda z: chain(z).detach())
-    base: Any = getattr(run.method, "base", None)
-    if not isinstance(base, Generates):
-        got = "one that is told of each row what it is given" if base else "neither"
+    base = method.base
+    if base is None or not method.condition.unconditional:
+        got = "one with a condition" if base else "neither"
         raise ValueError(
             "codes must have a run with a generator that is given nothing, such as "
             f"vae_teaching_digits, or with chains from noise, such as digits, got {got}"
         )
-    if isinstance(base, Encodes):
+    if has_encoder(base):
         encodes = base
 
         def encode(x: Tensor, rng: torch.Generator) -> Tensor:
@@ -112,7 +110,7 @@ def codes_of(run: Run, steps: int = 0, seed: int = 0) -> Codes:
         return Codes("the encoder", True, torch.no_grad()(encode), torch.no_grad()(base.decode))
 
     def posterior(x: Tensor, rng: torch.Generator) -> Tensor:
-        return infer_latents(base, x, None, pixel_deviation(run), LATENT_STEPS, rng)
+        return infer_latents(base, x, None, method.decoder_std, LATENT_STEPS, rng)
 
     name = f"the posterior of the generator, by {LATENT_STEPS} steps"
     return Codes(name, True, posterior, torch.no_grad()(base.decode))
@@ -156,16 +154,16 @@ def interpolate(
     return decoded.reshape(len(a), n, *decoded.shape[1:])
 
 
-def revised(run: Run, x: Float[Tensor, "N *event"], steps: int, rng: torch.Generator) -> Tensor:
+def revised(model: Model, x: Float[Tensor, "N *event"], steps: int, rng: torch.Generator) -> Tensor:
     r"""Returns rows moved on by a run's own kernel under its energy, shape (N, \*event).
 
     Arguments:
-        run: The run.
+        model: The model.
         x: The rows, shape (N, \*event).
         steps: The number of steps; 0 takes those of training.
         rng: The source of the noise.
     """
-    return move(run, evaluate(run.model, x), steps or run.settings.method.steps, rng).x
+    return model.move(evaluate(model.module, x), steps or model.method.steps, rng).x
 
 
 def _arc(a: Tensor, b: Tensor, n: int) -> Tensor:

@@ -25,7 +25,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
-from ..train.run import Run
+from ..model import Model
 from .conditional import free_part
 from .inputs import Inputs
 from .variants import Completed, own_completion
@@ -52,7 +52,7 @@ class Judged(NamedTuple):
     ssim: Float[Tensor, " N"] | None
 
 
-def judge(run: Run, inputs: Inputs, found: Completed) -> list[Judged]:
+def judge(model: Model, inputs: Inputs, found: Completed) -> list[Judged]:
     """Returns what completions reached, and what mean filling and the run's VAE reach.
 
     "a completion" is the mean of the numbers over the completions of a row; "mean of all" are the
@@ -61,7 +61,7 @@ def judge(run: Run, inputs: Inputs, found: Completed) -> list[Judged]:
     the visible entries propose, before any walker moves.
 
     Arguments:
-        run: The run.
+        model: The model.
         inputs: The rows, of which the truth is known.
         found: Their completions.
 
@@ -71,21 +71,21 @@ def judge(run: Run, inputs: Inputs, found: Completed) -> list[Judged]:
     if inputs.truth is None:
         raise ValueError("the truth must be known to judge completions; give --truth FILE")
     n = found.x.shape[1]
-    each = [_judged(run, inputs, found.x[:, i], "") for i in range(n)]
+    each = [_judged(model, inputs, found.x[:, i], "") for i in range(n)]
     rows = [_over(each, "a completion", None)]
     if n > 1:
-        rows.append(_judged(run, inputs, found.x.mean(1), f"mean of {n}"))
+        rows.append(_judged(model, inputs, found.x.mean(1), f"mean of {n}"))
         best = torch.stack([one.error for one in each]).nan_to_num(0.0).argmin(0)
         rows.append(_over(each, f"best of {n}", best))
-    rows.append(_judged(run, inputs, inputs.x, "training mean"))
+    rows.append(_judged(model, inputs, inputs.x, "training mean"))
     if found.proposed is not None:
-        each = [_judged(run, inputs, found.proposed[:, i], "") for i in range(n)]
+        each = [_judged(model, inputs, found.proposed[:, i], "") for i in range(n)]
         rows.append(_over(each, "a proposal", None))
         if n > 1:
-            rows.append(_judged(run, inputs, found.proposed.mean(1), f"mean of {n} proposals"))
-    own = own_completion(run, inputs)
+            rows.append(_judged(model, inputs, found.proposed.mean(1), f"mean of {n} proposals"))
+    own = own_completion(model, inputs)
     if own is not None:
-        rows.append(_judged(run, inputs, own, "the VAE in one shot"))
+        rows.append(_judged(model, inputs, own, "the VAE in one shot"))
     return rows
 
 
@@ -208,10 +208,10 @@ def ssim(
     return similar.flatten(1).mean(1)
 
 
-def _judged(run: Run, inputs: Inputs, x: Tensor, name: str) -> Judged:
+def _judged(model: Model, inputs: Inputs, x: Tensor, name: str) -> Judged:
     """The numbers of one completion of each row."""
     assert inputs.truth is not None
-    data = run.dataset
+    data = model.data
     error = masked_error(x, inputs.truth, inputs.hidden, data.scale)
     if x.ndim != 4:
         return Judged(name, error, None, None)

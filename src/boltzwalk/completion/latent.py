@@ -1,4 +1,4 @@
-r"""The code that a network beside the energy gives a row, of which some entries may be hidden.
+r"""Latent codes of rows, of which some entries may be hidden.
 
 The posterior of the latent variables of a generator, given visible entries v alone,
 
@@ -13,20 +13,16 @@ Not guaranteed: that a chain from the prior leaves the mode that it finds first.
 
 from __future__ import annotations
 
-import math
-from typing import Any, Protocol, runtime_checkable
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..base import Base, has_encoder
 from ..bases.latent import LatentEnergy
 from ..energy import Energy
 from ..kernels import MALA, adapt_step_size
 from ..kernels import run as run_chain
-from ..methods.cooperative import Cooperative
-from ..methods.variational import Variational
-from ..train.run import Run
+from ..model import Model
 from ..walkers import evaluate
 from .conditional import Free
 
@@ -35,93 +31,54 @@ __all__ = [
     "generator_of",
     "infer_latents",
     "one_shot",
-    "pixel_deviation",
     "visible_posterior",
 ]
 
 WARM_UP = 100
 
 
-@runtime_checkable
-class Generates(Protocol):
-    """A network that decodes latent variables."""
-
-    def latents(self, n: int, rng: torch.Generator) -> Tensor:
-        """Draws latent rows, shape (n, d)."""
-
-    def decode(self, z: Tensor) -> Tensor:
-        r"""Returns events, shape (n, \*event)."""
-
-
-@runtime_checkable
-class Encodes(Generates, Protocol):
-    """A network that also encodes."""
-
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the means and log-deviations of latent variables, each of shape (n, d)."""
-
-    def reparametrise(self, mean: Tensor, log_std: Tensor, rng: torch.Generator) -> Tensor:
-        """Draws latent variables, shape (n, d)."""
-
-
-def generator_of(run: Run, what: str) -> Generates:
-    """Returns the network of a run that decodes.
+def generator_of(model: Model, purpose: str) -> Base:
+    """Returns the base of a model.
 
     Arguments:
-        run: The run.
-        what: What needs it, for the message.
+        model: The model.
+        purpose: The part that needs it, for the message.
 
     Raises:
         ValueError: If it has none.
     """
-    base: Any = getattr(run.method, "base", None)
-    if not isinstance(base, Generates):
+    base = model.method.base
+    if base is None:
         raise ValueError(
-            f"{what} must have a run with a generator, such as the recipe vae_teaching_digits, got "
-            f"one that learnt by {type(run.settings.method).__name__}; write --variant conditional "
-            "--start noise, which completes with any energy"
+            f"{purpose} must have a run with a generator, such as the recipe vae_teaching_digits, "
+            f"got one that learnt by {type(model.settings.method).__name__}; write --variant "
+            "conditional --start noise, which completes with any energy"
         )
     return base
 
 
-def encoder_of(run: Run, what: str) -> Encodes:
-    """Returns the networks of a run that encode and decode.
+def encoder_of(model: Model, purpose: str) -> Base:
+    """Returns the base of a model, which can encode.
 
     Arguments:
-        run: The run.
-        what: What needs them, for the message.
+        model: The model.
+        purpose: The part that needs it, for the message.
 
     Raises:
-        ValueError: If the run has none.
+        ValueError: If the model has no encoder.
     """
-    base = generator_of(run, what)
-    if not isinstance(base, Encodes):
+    base = generator_of(model, purpose)
+    if not has_encoder(base):
         raise ValueError(
-            f"{what} must have a run with an encoder, such as the recipe vae_teaching_digits, got "
-            f"one of {type(run.settings.method).__name__} with a generator alone; write --variant "
-            "latent, which finds the code by a chain, or --variant conditional"
+            f"{purpose} must have a run with an encoder, such as the recipe vae_teaching_digits, "
+            f"got one of {type(model.settings.method).__name__} with a generator alone; write "
+            "--variant latent, which infers the code by a chain, or --variant conditional"
         )
     return base
-
-
-def pixel_deviation(run: Run) -> float:
-    r"""Returns the deviation :math:`\sigma` of an entry around what a run's generator makes.
-
-    .. math:: \sigma = \sqrt{\gamma / 2}
-
-    for a VAE that learnt with :math:`\gamma`; else what the method says, or the published 0.3.
-
-    Arguments:
-        run: The run.
-    """
-    settings = getattr(run.method, "settings", None)
-    if isinstance(settings, Variational):
-        return math.sqrt(settings.gamma / 2)
-    return settings.sigma if isinstance(settings, Cooperative) else 0.3
 
 
 def visible_posterior(
-    base: Generates,
+    base: Base,
     x: Float[Tensor, "N *event"],
     free: Free | None,
     sigma: float,
@@ -155,7 +112,7 @@ def visible_posterior(
 
 
 def infer_latents(
-    base: Generates,
+    base: Base,
     x: Float[Tensor, "N *event"],
     free: Free | None,
     sigma: float,
@@ -186,7 +143,7 @@ def infer_latents(
 
 
 @torch.no_grad()
-def one_shot(base: Encodes, x: Float[Tensor, "N *event"], free: Free) -> Tensor:
+def one_shot(base: Base, x: Float[Tensor, "N *event"], free: Free) -> Tensor:
     r"""Returns the VAE's own completion, :math:`g(\mu(x))`, visible entries put back.
 
     Arguments:

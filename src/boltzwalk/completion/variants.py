@@ -26,30 +26,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..bases import ConditionalBase, GivenBase
+from ..base import has_encoder
 from ..energies.conditional import given
-from ..methods.condition import Classes, Visible, condition_of
-from ..methods.contrastive import Contrastive
-from ..methods.proposal_training import Teaching
-from ..train.run import Run
-from ..train.sampling import move, moves_latents
+from ..method import with_defaults
+from ..methods.proposal_training import CooperativeStep
+from ..model import Model
 from ..walkers import evaluate
 from .conditional import Conditional, Free, free_part
 from .inputs import Inputs
 from .latent import (
-    Encodes,
-    Generates,
     encoder_of,
     generator_of,
     infer_latents,
     one_shot,
-    pixel_deviation,
 )
 
 __all__ = [
@@ -135,13 +130,13 @@ class Completed(NamedTuple):
     proposed: Float[Tensor, "N n *event"] | None = None
 
 
-def complete(run: Run, inputs: Inputs, plan: Plan, rng: torch.Generator) -> Completed:
+def complete(model: Model, inputs: Inputs, plan: Plan, rng: torch.Generator) -> Completed:
     r"""Returns completions of rows.
 
     .. math:: h \sim p(h \mid v) \propto e^{-U(h, v)}
 
     Arguments:
-        run: The run.
+        model: The model.
         inputs: The rows, with what is hidden.
         plan: How to complete.
         rng: The source of all noise.
@@ -150,195 +145,192 @@ def complete(run: Run, inputs: Inputs, plan: Plan, rng: torch.Generator) -> Comp
         ValueError: If the run has no network that the variant needs, was trained for other masks,
             or a completion is not finite.
     """
-    _refuse_misfit(run, inputs, plan)
-    if moves_latents(run) and plan.variant != "latent":
+    _refuse_misfit(model, inputs, plan)
+    if model.method.latent and plan.variant != "latent":
         raise ValueError(
             "the walkers of a generalized model are latent variables of its base, got the variant "
             f"{plan.variant}, which moves entries; write --variant latent"
         )
     rows = torch.arange(len(inputs.x), device=inputs.x.device).repeat_interleave(plan.n)
     way = WAYS[plan.variant]
-    found, begun, energies = [], [], []
+    completed, proposals, energies = [], [], []
     for part in rows.split(AT_ONCE):
         x, hidden = inputs.x[part], inputs.hidden[part]
-        free, told = free_part(x, hidden, run.dataset.scale), _told(run, x, hidden)
-        if told is run:
-            moved = way(run, x, free, plan, rng)
+        free = free_part(x, hidden, model.data.scale)
+        conditioned = _conditioned(model, x, hidden)
+        if conditioned is model:
+            moved = way(model, x, free, plan, rng)
         else:
-            begun.append(_started(told, x, free, plan, rng))
-            moved = _moved(told, begun[-1], free, plan, rng)
-        found.append(free.event(free.coordinates(moved)))
-        energies.append(evaluate(told.model, found[-1]).energy)
-    x, energy = torch.cat(found), torch.cat(energies)
+            proposals.append(_started(conditioned, x, free, plan, rng))
+            moved = _moved(conditioned, proposals[-1], free, plan, rng)
+        completed.append(free.event(free.coordinates(moved)))
+        energies.append(evaluate(conditioned.module, completed[-1]).energy)
+    x, energy = torch.cat(completed), torch.cat(energies)
     finite = x.flatten(1).isfinite().all(1)
     if not bool(finite.all()):
         share = 1 - float(finite.float().mean())
         raise ValueError(f"completions must be finite, {share:.0%} are not; try fewer --steps")
-    original = run.dataset.to_original(x).cpu().double()
-    given = inputs.original.repeat_interleave(plan.n, 0)
-    original = torch.where(inputs.hidden.cpu().repeat_interleave(plan.n, 0), original, given)
-    each = (len(inputs.x), plan.n)
-    x, original, energy = (whole.unflatten(0, each) for whole in (x, original, energy))
-    return Completed(x, original, energy, torch.cat(begun).unflatten(0, each) if begun else None)
+    original = model.data.to_original(x).cpu().double()
+    observed = inputs.original.repeat_interleave(plan.n, 0)
+    original = torch.where(inputs.hidden.cpu().repeat_interleave(plan.n, 0), original, observed)
+    shape = (len(inputs.x), plan.n)
+    x, original, energy = (rows.unflatten(0, shape) for rows in (x, original, energy))
+    proposed = torch.cat(proposals).unflatten(0, shape) if proposals else None
+    return Completed(x, original, energy, proposed)
 
 
-def usual_mask(run: Run, original: Tensor) -> str | None:
+def usual_mask(model: Model, original: Tensor) -> str | None:
     r"""Returns the mask that a run was trained to fill in; None for rows with holes.
 
     Arguments:
-        run: The run.
+        model: The model.
         original: Rows in the units of the data, nan where missing, shape (N, \*event).
     """
-    condition = condition_of(run.method)
-    if not isinstance(condition, Visible) or bool(original.isnan().any()):
+    condition: Any = model.method.condition
+    if not condition.completes or bool(original.isnan().any()):
         return None
-    return "center" if condition.mask == "boxes" else condition.mask
+    return str(condition.usual_mask)
 
 
-def own_completion(run: Run, inputs: Inputs) -> Tensor | None:
+def own_completion(model: Model, inputs: Inputs) -> Tensor | None:
     r"""Returns what the VAE of a run makes of masked rows in one shot; None where it has none.
 
     .. math:: g(\mu(\text{masked row}))
 
     Arguments:
-        run: The run.
+        model: The model.
         inputs: The rows, with what is hidden.
     """
-    base = getattr(run.method, "base", None)
-    if not isinstance(base, Encodes):
+    base = model.method.base
+    if base is None or not has_encoder(base):
         return None
     found = []
     for x, hidden in zip(inputs.x.split(AT_ONCE), inputs.hidden.split(AT_ONCE), strict=True):
-        free = free_part(x, hidden, run.dataset.scale)
+        free = free_part(x, hidden, model.data.scale)
         found.append(one_shot(base, free.fixed, free))
     return torch.cat(found)
 
 
-def steps_of(run: Run, plan: Plan) -> int:
+def steps_of(model: Model, plan: Plan) -> int:
     """Returns the steps of the kernel.
 
     Arguments:
-        run: The run.
+        model: The model.
         plan: How to complete.
     """
-    method = run.settings.method
-    if moves_latents(run):
+    method = model.method
+    if model.method.latent:
         return plan.latent_steps
-    fresh = isinstance(method, Contrastive) and method.start.from_noise
-    own: int = method.steps if fresh or _generates(run) else max(method.steps, LONG)
-    return plan.steps or own
+    fresh = method.from_noise or method.base is not None
+    return plan.steps or (method.steps if fresh else max(method.steps, LONG))
 
 
-def _conditional(run: Run, x: Tensor, free: Free, plan: Plan, rng: torch.Generator) -> Tensor:
+def _conditional(model: Model, x: Tensor, free: Free, plan: Plan, rng: torch.Generator) -> Tensor:
     """K steps on the energy of hidden entries; the visible ones are constants in it."""
-    box = getattr(run.settings.method.kernel, "box", None)
-    if box is not None and run.dataset.scale.ndim == 2:
+    box = getattr(model.method.kernel, "box", None)
+    if box is not None and model.data.scale.ndim == 2:
         raise ValueError(
             f"a kernel with a box must move entries, got box={box} and whitened columns, whose "
             "hidden values are mixtures of entries; write --variant kernel"
         )
-    return _moved(run, _started(run, x, free, plan, rng), free, plan, rng)
+    return _moved(model, _started(model, x, free, plan, rng), free, plan, rng)
 
 
-def _moved(run: Run, begun: Tensor, free: Free, plan: Plan, rng: torch.Generator) -> Tensor:
+def _moved(model: Model, start: Tensor, free: Free, plan: Plan, rng: torch.Generator) -> Tensor:
     """Rows after K steps on their hidden entries."""
-    energy = Conditional(run.model, free)
-    walkers = evaluate(energy, free.coordinates(begun))
-    # The run's own kernel and arithmetic, on another energy.
-    moved = move(replace(run, energy=energy, average=None), walkers, steps_of(run, plan), rng)
+    energy = Conditional(model.module, free)
+    walkers = evaluate(energy, free.coordinates(start))
+    moved = model.move(walkers, steps_of(model, plan), rng, energy)
     return free.event(moved.x)
 
 
-def _encode(run: Run, x: Tensor, free: Free, plan: Plan, rng: torch.Generator) -> Tensor:
+def _encode(model: Model, x: Tensor, free: Free, plan: Plan, rng: torch.Generator) -> Tensor:
     """The first published variant; codes are drawn, so that completions differ."""
-    base = encoder_of(run, "the variant encode")
+    base = encoder_of(model, "the variant encode")
     with torch.no_grad():
         decoded = base.decode(base.reparametrise(*base.encode(free.fixed), rng))
-    return move(run, evaluate(run.model, decoded), steps_of(run, plan), rng).x
+    return model.move(evaluate(model.module, decoded), steps_of(model, plan), rng).x
 
 
-def _kernel(run: Run, x: Tensor, free: Free, plan: Plan, rng: torch.Generator) -> Tensor:
+def _kernel(model: Model, x: Tensor, free: Free, plan: Plan, rng: torch.Generator) -> Tensor:
     """The second published variant; without noise in the kernel all completions are the same."""
-    return move(run, evaluate(run.model, free.fixed), steps_of(run, plan), rng).x
+    return model.move(evaluate(model.module, free.fixed), steps_of(model, plan), rng).x
 
 
-def _latent(run: Run, x: Tensor, free: Free, plan: Plan, rng: torch.Generator) -> Tensor:
+def _latent(model: Model, x: Tensor, free: Free, plan: Plan, rng: torch.Generator) -> Tensor:
     """The third published variant."""
-    made = _generated(run, x, free, plan, rng)
-    if moves_latents(run):
+    made = _generated(model, x, free, plan, rng)
+    if model.method.latent:
         return made
-    return move(run, evaluate(run.model, made), steps_of(run, plan), rng).x
+    return model.move(evaluate(model.module, made), steps_of(model, plan), rng).x
 
 
-def _started(run: Run, x: Tensor, free: Free, plan: Plan, rng: torch.Generator) -> Tensor:
+def _started(model: Model, x: Tensor, free: Free, plan: Plan, rng: torch.Generator) -> Tensor:
     """Where conditional chains start, whole rows of which hidden entries count."""
     if plan.start == "mean":
         return x
-    if plan.start == "base" or (plan.start == "auto" and _generates(run)):
-        return _generated(run, x, free, plan, rng)
-    method = run.settings.method
-    if isinstance(method, Contrastive):
-        return method.start.noise_start.noise(x, len(x), rng)
-    return run.dataset.noise(len(x), rng)
+    if plan.start == "base" or (plan.start == "auto" and model.method.base is not None):
+        return _generated(model, x, free, plan, rng)
+    method = model.method
+    if method.noise_start is not None:
+        noise: Tensor = method.noise_start.noise(x, len(x), rng)
+        return noise
+    return model.data.noise(len(x), rng)
 
 
-def _generated(run: Run, x: Tensor, free: Free, plan: Plan, rng: torch.Generator) -> Tensor:
+def _generated(model: Model, x: Tensor, free: Free, plan: Plan, rng: torch.Generator) -> Tensor:
     """What the generator makes of latent variables given the visible entries."""
     what = "the variant latent" if plan.variant == "latent" else "the start base"
-    base = generator_of(run, what)
-    sigma = pixel_deviation(run)
+    base = generator_of(model, what)
+    sigma = model.method.decoder_std
     with torch.no_grad():
-        if isinstance(base, GivenBase):  # which knows the visible entries
+        if model.method.condition.completes:  # the base has the observed pixels
             return base.decode(base.latents(len(x), rng))
         energy, factor = None, 1.0
-        if moves_latents(run):
-            energy = run.method.relative(run.model)
-            factor = run.method.settings.inverse_temperature
+        if model.method.latent:
+            energy = model.method.relative_energy(model.module)
+            factor = model.method.inverse_temperature
         steps = plan.latent_steps
         return base.decode(infer_latents(base, x, free, sigma, steps, rng, energy, factor))
 
 
-def _generates(run: Run) -> bool:
-    """Whether a run has a generator, from which its chains start."""
-    return isinstance(getattr(run.method, "base", None), Generates | ConditionalBase)
-
-
-def _told(run: Run, x: Tensor, hidden: Tensor) -> Run:
-    """The run whose energy and networks are given the visible entries, where they ask for them."""
-    condition = condition_of(run.method)
-    if not isinstance(condition, Visible):
-        return run
+def _conditioned(model: Model, x: Tensor, hidden: Tensor) -> Model:
+    """The model given the observed pixels of rows, where it takes them."""
+    condition: Any = model.method.condition
+    if not condition.completes:
+        return model
     c = condition.masked(x, hidden)
-    method = Teaching(run.method.settings, run.method.base.given(c))
-    return replace(run, energy=given(run.model, c), average=None, method=method)
+    method: Any = model.method
+    method = with_defaults(CooperativeStep(method.settings, method.base.given(c)))
+    return replace(model, module=given(model.module, c), method=method)
 
 
-def _refuse_misfit(run: Run, inputs: Inputs, plan: Plan) -> None:
-    """Raises where a model that is given something cannot complete such rows."""
-    condition = condition_of(run.method)
-    if isinstance(condition, Classes):
-        raise ValueError(
-            "completion must have a model of p(x), or of what is hidden, got one that is given the "
-            "class; train it with condition=Visible or condition=Unconditional"
-        )
-    if not isinstance(condition, Visible):
+def _refuse_misfit(model: Model, inputs: Inputs, plan: Plan) -> None:
+    """Raises where a model with a condition cannot complete such rows."""
+    condition: Any = model.method.condition
+    if condition.unconditional:
         return
+    if not condition.completes:
+        raise ValueError(
+            "completion must have a model of p(x), or of hidden pixels, got one that is given the "
+            "class; train it with condition=ObservedPixels or condition=NoCondition"
+        )
     if plan.variant != "conditional":
         raise ValueError(
-            f"a run that is given the visible part completes by itself, got --variant "
+            "a run that is given the observed pixels completes by itself, got --variant "
             f"{plan.variant}; leave it out"
         )
     if not condition.fits(inputs.hidden):
-        what = "one box a picture, of a quarter to a half of its sides"
-        what = what if condition.mask == "boxes" else f"the mask {condition.mask}"
+        mask = "one box an image, of a quarter to a half of its sides"
+        mask = mask if condition.mask == "boxes" else f"the mask {condition.mask}"
         raise ValueError(
-            f"this run was trained to fill in {what}, got rows that hide something else; write "
-            f"--mask {usual_mask(run, inputs.x)}, or complete them by a run with "
-            "condition=Unconditional"
+            f"this run was trained to fill in {mask}, got rows that hide something else; write "
+            f"--mask {usual_mask(model, inputs.x)}, or complete them by a run with "
+            "condition=NoCondition"
         )
 
 
-WAYS: dict[str, Callable[[Run, Tensor, Free, Plan, torch.Generator], Tensor]] = {
+WAYS: dict[str, Callable[[Model, Tensor, Free, Plan, torch.Generator], Tensor]] = {
     "conditional": _conditional,
     "encode": _encode,
     "kernel": _kernel,

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..checkpoint import write_atomically
 from ..data import Dataset
-from ..train.checkpoint import write_atomically
-from ..train.pictures import image_png
-from ..train.run import Run
+from ..model import Model
+from ..training.pictures import image_png
 from .inputs import Inputs
 from .judge import Judged, diversity, judge, standard_error
 from .variants import Completed, Plan, steps_of
@@ -31,11 +31,11 @@ SHOWN_EACH = 6
 """Completions of each row in the picture, at most."""
 
 
-def write_completions(run: Run, inputs: Inputs, found: Completed, path: Path) -> list[str]:
+def write_completions(model: Model, inputs: Inputs, found: Completed, path: Path) -> list[str]:
     r"""Writes completions and their picture, and returns where they are in words.
 
     Arguments:
-        run: The run.
+        model: The model.
         inputs: The rows that were completed.
         found: Their completions.
         path: A .npz file (completed, in the units of the data, shape (N, n, \*event); x, the same
@@ -46,14 +46,14 @@ def write_completions(run: Run, inputs: Inputs, found: Completed, path: Path) ->
     Raises:
         ValueError: If the ending of the path is another.
     """
-    table = len(run.dataset.event_shape) == 1
+    table = len(model.data.event_shape) == 1
     if path.suffix not in ((".npz", ".csv") if table else (".npz",)):
         raise ValueError(
             f"out must end in .npz{' or .csv' if table else ', a .csv file holds tables'}, got "
             f"{path.name!r}; write --out {path.stem}.npz"
         )
     if path.suffix == ".csv":
-        write_atomically(path, _csv(run.dataset, inputs, found))
+        write_atomically(path, _csv(model.data, inputs, found))
     else:
         arrays = {
             "completed": found.original.numpy(),
@@ -63,15 +63,15 @@ def write_completions(run: Run, inputs: Inputs, found: Completed, path: Path) ->
         }
         write_atomically(path, _npz(arrays))
     image = path.with_name(f"{path.stem}_picture.png")
-    write_atomically(image, _picture(run.dataset, inputs, found))
+    write_atomically(image, _picture(model.data, inputs, found))
     return [f"completed  {path}", f"picture    {image}"]
 
 
-def write_lines(run: Run, lines: dict[str, Tensor], path: Path, columns: int = 0) -> list[str]:
+def write_lines(model: Model, lines: dict[str, Tensor], path: Path, columns: int = 0) -> list[str]:
     r"""Writes kinds of rows, for images a picture with a line of each, and returns where they are.
 
     Arguments:
-        run: The run.
+        model: The model.
         lines: Rows in model units by their name, each of shape (N, \*event).
         path: A .npz file, with the rows in the units of the data. Next to a.npz the picture is
             a_picture.png.
@@ -82,26 +82,26 @@ def write_lines(run: Run, lines: dict[str, Tensor], path: Path, columns: int = 0
     """
     if path.suffix != ".npz":
         raise ValueError(f"out must end in .npz, got {path.name!r}; write --out {path.stem}.npz")
-    original = {name: run.dataset.to_original(rows).cpu().numpy() for name, rows in lines.items()}
+    original = {name: model.data.to_original(rows).cpu().numpy() for name, rows in lines.items()}
     write_atomically(path, _npz(original))
     said = [f"rows     {path}"]
-    if len(run.dataset.event_shape) == 3:
+    if len(model.data.event_shape) == 3:
         shown = [rows[: columns * SHOWN if columns else SHOWN] for rows in lines.values()]
         image = path.with_name(f"{path.stem}_picture.png")
-        write_atomically(image, image_png(torch.cat(shown), run.dataset, columns or len(shown[0])))
+        write_atomically(image, image_png(torch.cat(shown), model.data, columns or len(shown[0])))
         said.append(f"picture  {image}")
     return said
 
 
-def errors_of(run: Run, lines: dict[str, Tensor], truth: Tensor) -> list[str]:
+def errors_of(model: Model, lines: dict[str, Tensor], truth: Tensor) -> list[str]:
     r"""Returns the mean squared error of an entry as lines, with that of the training mean.
 
     Arguments:
-        run: The run.
+        model: The model.
         lines: Rows in model units by their name, each of shape (N, \*event).
         truth: What they should be.
     """
-    mean = run.dataset.train.mean(0).expand_as(truth)
+    mean = model.data.train.mean(0).expand_as(truth)
     said = [f"{'':<20} squared error of an entry"]
     for name, rows in {**lines, "training mean": mean}.items():
         error = (rows - truth).flatten(1).square().mean(1)
@@ -109,11 +109,11 @@ def errors_of(run: Run, lines: dict[str, Tensor], truth: Tensor) -> list[str]:
     return said
 
 
-def said_of(run: Run, inputs: Inputs, plan: Plan, source: str, seed: int) -> str:
+def said_of(model: Model, inputs: Inputs, plan: Plan, source: str, seed: int) -> str:
     """Returns what was done, in words.
 
     Arguments:
-        run: The run.
+        model: The model.
         inputs: The rows.
         plan: How they were completed.
         source: What the rows are.
@@ -122,26 +122,26 @@ def said_of(run: Run, inputs: Inputs, plan: Plan, source: str, seed: int) -> str
     share = float(inputs.hidden.flatten(1).double().mean())
     return (
         f"{source}, {share:.0%} of the entries hidden, {plan.n} completions each by "
-        f"{plan.variant}, {steps_of(run, plan)} steps, seed {seed}"
+        f"{plan.variant}, {steps_of(model, plan)} steps, seed {seed}"
     )
 
 
-def table_of(run: Run, inputs: Inputs, found: Completed) -> list[str]:
+def table_of(model: Model, inputs: Inputs, found: Completed) -> list[str]:
     """Returns the numbers of completions as lines: errors where the truth is known, diversity.
 
     Arguments:
-        run: The run.
+        model: The model.
         inputs: The rows.
         found: Their completions.
     """
     lines = []
     if inputs.truth is not None:
-        judged = judge(run, inputs, found)
+        judged = judge(model, inputs, found)
         images = judged[0].psnr is not None
         lines.append(f"{'':<20} masked error{'         PSNR    SSIM' if images else ''}")
         lines += [_line(one) for one in judged]
     if found.x.shape[1] > 1:
-        spread = diversity(found.x, inputs.hidden, run.dataset.scale).nanmean()
+        spread = diversity(found.x, inputs.hidden, model.data.scale).nanmean()
         lines.append(f"{'diversity':<20} {float(spread):.4g}")
     return lines
 

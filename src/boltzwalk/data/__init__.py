@@ -16,22 +16,25 @@ Every settings class has one method, ``load() -> Dataset``. Images come in [-1, 
 """
 
 from .cifar import Cifar10
-from .dataset import Dataset, Labelled
+from .dataset import Dataset
 from .digits import Digits
 from .images import Images
+from .in_memory import InMemory
 from .mnist import FashionMnist, Mnist
 from .modes import Modes
+from .rows import Batch
 from .tables import Table
 from .toy import Toy
 from .uci import Uci
 
 __all__ = [
+    "Batch",
     "Cifar10",
     "Dataset",
     "Digits",
     "FashionMnist",
     "Images",
-    "Labelled",
+    "InMemory",
     "Mnist",
     "Modes",
     "Table",

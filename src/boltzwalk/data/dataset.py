@@ -13,28 +13,26 @@ number computed from them can be compared between runs.
 from __future__ import annotations
 
 import dataclasses
+import functools
+import hashlib
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, TypeAlias
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from . import affine
+from .rows import Batch, FullData, kept_rows
+from .sources import read_source
+from .splits import Part, check_split
+from .splits import split as split_rows
 
-__all__ = ["Dataset", "Labelled", "dequantise_held_out"]
+__all__ = ["Batch", "Dataset", "dequantise_held_out"]
 
 
-class Labelled(NamedTuple):
-    r"""Rows with the class of each.
-
-    Attributes:
-        x: The rows, shape (N, \*event).
-        labels: Their classes, shape (N,).
-    """
-
-    x: Float[Tensor, "N *event"]
-    labels: Int[Tensor, " N"]
+Whitened: TypeAlias = Literal["none", "standard"]
+"""The units of a model of rows in memory: those of the rows, or whitened columns."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -61,6 +59,11 @@ class Dataset:
         source: Where the rows came from, for people to read.
         standard: Which well-known set the images are of, all of its pixels and no others: "digits",
             "mnist" or "fashion_mnist", for each of which a classifier is shipped; "" for others.
+        full: The digest and the sizes of the data that these rows are a sample of; None for data
+            that are complete.
+        whitening: The units of the model, where `of` made them.
+        split: The relative sizes of the splits that `of` made; None for data of another source.
+        split_seed: The seed of that split.
 
     Raises:
         ValueError: If the splits do not fit together, training rows are missing or a value is not
@@ -87,6 +90,10 @@ class Dataset:
     scale: Tensor = field(default_factory=lambda: torch.ones((), dtype=torch.float32))
     source: str = ""
     standard: str = ""
+    full: FullData | None = None
+    whitening: Whitened = "none"
+    split: tuple[float, float, float] | None = None
+    split_seed: int = 0
 
     def __post_init__(self) -> None:
         if len(self.train) == 0:
@@ -113,6 +120,64 @@ class Dataset:
                     "rows and write x.float()"
                 )
 
+    @staticmethod
+    def of(
+        source: object,
+        labels: object = None,
+        *,
+        whitening: Whitened = "none",
+        split: tuple[float, float, float] = (0.8, 0.1, 0.1),
+        seed: int = 0,
+    ) -> Dataset:
+        r"""Returns rows in memory as a data set, split at random.
+
+        Arguments:
+            source: A tensor or an array, shape (N, \*event), a frame of numbers, or a dataset of
+                PyTorch whose items are x or (x, label).
+            labels: The class of each row, as numbers from 0 or names; None for none.
+            whitening: "none" for values as they are; "standard" for mean 0 and variance 1 of every
+                column of a table, of the training rows.
+            split: Relative sizes of training, validation and test split.
+            seed: Determines which row goes where.
+
+        Raises:
+            ValueError: If the rows cannot be used; the message names every problem.
+
+        Example:
+            >>> Dataset.of(torch.randn(100, 2))
+            Dataset(train=80, validation=10, test=10, event_shape=(2,))
+        """
+        rows = read_source(source, labels)
+        check_split(split)
+        parts = split_rows(Part(rows.x, rows.labels), split, seed)
+        shift, scale = torch.zeros(()), torch.ones(())
+        if whitening == "standard":
+            if rows.x.ndim != 2:
+                raise ValueError(
+                    "whitening=standard needs a table, shape (N, columns), got "
+                    f"{tuple(rows.x.shape)}; write whitening='none'"
+                )
+            shift = parts[0].x.double().mean(0).float()
+            deviation = parts[0].x.double().std(0, correction=0).float()
+            scale = torch.where(deviation > 0, deviation, 1.0)
+        train, validation, test = (affine.to_model(part.x, shift, scale) for part in parts)
+        return Dataset(
+            train,
+            validation,
+            test,
+            parts[0].labels,
+            parts[1].labels,
+            parts[2].labels,
+            class_names=rows.class_names,
+            columns=rows.columns,
+            shift=shift,
+            scale=scale,
+            source="rows in memory",
+            whitening=whitening,
+            split=split,
+            split_seed=seed,
+        )
+
     def __repr__(self) -> str:
         sizes = ", ".join(f"{n}={len(getattr(self, n))}" for n in ("train", "validation", "test"))
         return f"Dataset({sizes}, event_shape={self.event_shape})"
@@ -127,6 +192,34 @@ class Dataset:
         """The nats by which a log-density in model units exceeds that in original units."""
         return affine.log_volume(self.scale, self.train[0].numel())
 
+    @property
+    def digest(self) -> str:
+        """The digest of the training rows and of their units, also of those that are not here."""
+        return self.full.digest if self.full is not None else _digest(self)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all rows are here: the data themselves, or a sample that left none out."""
+        sizes = (len(self.train), len(self.validation), len(self.test))
+        return self.full is None or self.full[1:] == sizes
+
+    def sample(self) -> Dataset:
+        """Returns a sample of the rows, for a run folder: equal to the data where they are few.
+
+        Of each split at most 10,000 rows and 2 MiB are taken, at random and the same each time,
+        with one row of every class at least.
+        """
+        if self.full is not None:
+            return self
+        splits: dict[str, Tensor | None] = {}
+        for name in ("train", "validation", "test"):
+            rows, labels = getattr(self, name), getattr(self, f"{name}_labels")
+            index = kept_rows(rows, labels)
+            splits[name] = rows[index]
+            splits[f"{name}_labels"] = None if labels is None else labels[index]
+        full = FullData(self.digest, len(self.train), len(self.validation), len(self.test))
+        return dataclasses.replace(self, full=full, **splits)  # type: ignore[arg-type]
+
     def batch(self, n: int, rng: torch.Generator) -> Float[Tensor, "n *event"]:
         r"""Draws n training rows without replacement, dequantised, shape (n, \*event).
 
@@ -139,7 +232,7 @@ class Dataset:
         """
         return self.dequantised(self.train[self._drawn(n, rng)], rng)
 
-    def labelled_batch(self, n: int, rng: torch.Generator) -> Labelled:
+    def labelled_batch(self, n: int, rng: torch.Generator) -> Batch:
         r"""Draws the rows that `batch` draws, with their classes.
 
         Arguments:
@@ -151,9 +244,10 @@ class Dataset:
         """
         x, labels = self.labelled()
         rows = self._drawn(n, rng)
-        return Labelled(self.dequantised(x[rows], rng), labels[rows])
+        assert labels is not None
+        return Batch(self.dequantised(x[rows], rng), labels[rows])
 
-    def labelled(self) -> Labelled:
+    def labelled(self) -> Batch:
         """Returns the training rows with their classes.
 
         Raises:
@@ -164,7 +258,7 @@ class Dataset:
                 f"the data must have classes, got {self.source or 'rows'} without labels; take a "
                 "labelled set such as data=Digits, or write condition=Unconditional"
             )
-        return Labelled(self.train, self.train_labels)
+        return Batch(self.train, self.train_labels)
 
     def dequantised(
         self, x: Float[Tensor, "n *event"], rng: torch.Generator
@@ -198,6 +292,27 @@ class Dataset:
         shape = (n, *self.event_shape)
         u = torch.rand(shape, generator=rng, device=rng.device, dtype=self.train.dtype)
         return low + (high - low) * u.to(self.train.device)
+
+    def held_out(self, most: int = 10_000) -> tuple[Tensor, str]:
+        """Returns rows that were not trained on, at most so many, and their name.
+
+        Training rows take their place where fewer than two were held out.
+
+        Arguments:
+            most: The largest number of rows.
+        """
+        rows, name = torch.cat([self.validation, self.test]), "held-out rows"
+        if len(rows) < 2:
+            rows, name = self.train, "training rows, as none were held out"
+        n = min(most, len(rows))
+        return rows[torch.arange(n, device=rows.device) * len(rows) // n], f"{n:,} {name}"
+
+    def test_rows(self) -> tuple[Tensor, str]:
+        """Returns the rows to test on and their split: test, else validation, else training."""
+        for rows, name in ((self.test, "test"), (self.validation, "validation")):
+            if len(rows):
+                return rows, name
+        return self.train, "training"
 
     def to_original(self, x: Float[Tensor, "n *event"]) -> Float[Tensor, "n *event"]:
         r"""Maps model units to original units: grey levels, or the units of a table.
@@ -247,6 +362,15 @@ class Dataset:
             )
         rows = torch.randperm(len(self.train), generator=rng, device=rng.device)[:n]
         return rows.to(self.train.device)
+
+
+@functools.lru_cache(maxsize=4)  # the same object is the same data: they are immutable
+def _digest(dataset: Dataset) -> str:
+    """A digest of the training rows and of their units."""
+    digest = hashlib.sha256()
+    for tensor in (dataset.train, dataset.shift, dataset.scale):
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def dequantise_held_out(data: Dataset, seed: int) -> Dataset:

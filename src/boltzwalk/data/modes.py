@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from ..energies.analytic import GaussianMixture
 from .dataset import Dataset
@@ -75,6 +77,12 @@ class Modes:
         """Returns the density, whose samples the rows are, but for their exact proportions."""
         means = tuple((centre, *[0.0] * (self.dim - 1)) for centre in self.centres)
         return GaussianMixture(means, 1.0, self.proportions)
+
+    @property
+    def true_log_density(self) -> Callable[[Tensor], Tensor]:
+        """The log-density that the rows are drawn from, of rows in float64."""
+        density = self.density()
+        return lambda x: -density(x) - density.log_z
 
     def load(self) -> Dataset:
         """Draws the rows."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import torch
+from torch import Tensor
 
 from .dataset import Dataset
 from .splits import check_split, split_sizes
@@ -77,6 +79,11 @@ class Toy:
         """Whether the rows have a density in the plane."""
         density = self.density()
         return not isinstance(density, DampedSine) or density.noise > 0
+
+    @property
+    def true_log_density(self) -> Callable[[Tensor], Tensor] | None:
+        """The log-density that the rows are drawn from, of rows in float64; None of none."""
+        return self.density().log_density if self.has_density else None
 
     def load(self) -> Dataset:
         """Draws the rows.

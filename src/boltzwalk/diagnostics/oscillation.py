@@ -38,7 +38,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from ..train.folder import Trace
+from ..training.folder import Trace
 
 __all__ = [
     "Oscillation",

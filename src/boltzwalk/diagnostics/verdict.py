@@ -42,7 +42,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from ..train.folder import Trace
+from ..training.folder import Trace
 from .oscillation import ONE_SIDED, WINDOW
 from .window import PRESENT, Row, Seen, look, median, series
 

@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from ..train.folder import Trace
+from ..training.folder import Trace
 from .oscillation import Oscillation, oscillation, recent
 
 __all__ = ["PRESENT", "Row", "Seen", "look", "median", "series"]

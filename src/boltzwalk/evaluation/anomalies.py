@@ -26,10 +26,8 @@ from ..data import Cifar10, Dataset, Digits, FashionMnist, Mnist
 from ..data.external import from_grey, read_rows, through, to_grey
 from ..energy import energy_and_grad
 from ..metrics.anomaly import auroc, false_positive_rate
-from ..train.run import Run
-from ..train.sampling import own_energy
+from ..model import Model
 from .measure import Measure, Part, refused
-from .quality import held_out_rows
 from .samples import Drawn
 
 __all__ = ["KNOWN", "anomalies", "judging_energy", "scores", "stamp"]
@@ -43,13 +41,13 @@ SHOWN = 1000
 """Energies of each kind of rows that a report gets for its histogram."""
 
 
-def anomalies(run: Run, drawn: Drawn, sets: Sequence[str], rng: torch.Generator) -> Part:
+def anomalies(model: Model, drawn: Drawn, sets: Sequence[str], rng: torch.Generator) -> Part:
     """Returns how well energy and gradient tell other rows from held-out ones.
 
     Noise that is uniform over the range of the data is always tried, and for images a single grey.
 
     Arguments:
-        run: The run.
+        model: The model.
         drawn: Its samples, for the histogram of energies.
         sets: Names of data sets, files or folders.
         rng: The source of the noise.
@@ -58,18 +56,18 @@ def anomalies(run: Run, drawn: Drawn, sets: Sequence[str], rng: torch.Generator)
         ValueError: If a set is unknown, or has other rows.
         FileNotFoundError: If there is no such file.
     """
-    data = run.dataset
-    rows, _ = held_out_rows(data, ROWS)
-    inside = scores(run, rows)
+    data = model.data
+    rows, _ = data.held_out(ROWS)
+    inside = scores(model, rows)
     found: list[Measure] = []
     energies = {
-        "training data": scores(run, data.dequantised(data.train[:SHOWN], rng))[0],
+        "training data": scores(model, data.dequantised(data.train[:SHOWN], rng))[0],
         "held-out data": inside[0],
-        "samples": scores(run, drawn.rows(SHOWN, rng).to(rows))[0],
+        "samples": scores(model, drawn.rows(SHOWN, rng).to(rows))[0],
     }
     for name, (ours, theirs) in _outside(data, rows, sets, rng).items():
-        mine = inside if ours is rows else scores(run, ours)
-        other = scores(run, theirs)
+        mine = inside if ours is rows else scores(model, ours)
+        other = scores(model, theirs)
         energies[name] = other[0]
         for by, x, y in zip(("energy", "gradient"), mine, other, strict=True):
             found += _told(name, by, x, y)
@@ -91,33 +89,33 @@ def stamp(name: str) -> str:
     return hashlib.sha256(repr(known).encode()).hexdigest()
 
 
-def scores(run: Run, rows: Tensor) -> tuple[Tensor, Tensor]:
+def scores(model: Model, rows: Tensor) -> tuple[Tensor, Tensor]:
     """Returns the energy of each row and the norm of its gradient, on the CPU.
 
     Arguments:
-        run: The run.
+        model: The model.
         rows: Rows in model units, shape (N, *event).
     """
-    energies, norms, model = [], [], judging_energy(run)
+    energies, norms, energy = [], [], judging_energy(model)
     for part in rows.split(AT_ONCE):
-        u, gradient = energy_and_grad(model, part)
+        u, gradient = energy_and_grad(energy, part)
         energies.append(u.cpu().double())
         norms.append(gradient.flatten(1).norm(dim=1).cpu().double())
     return torch.cat(energies), torch.cat(norms)
 
 
-def judging_energy(run: Run) -> nn.Module:
+def judging_energy(model: Model) -> nn.Module:
     """Returns the energy that rows are judged by: that of the model itself where it has one.
 
     A model relative to a base without a density has none, and its relative energy judges.
 
     Arguments:
-        run: The run.
+        model: The model.
     """
     try:
-        return own_energy(run)
+        return model.density_energy()
     except ValueError:
-        return run.model
+        return model.module
 
 
 def _told(name: str, by: str, inside: Tensor, outside: Tensor) -> list[Measure]:
@@ -158,7 +156,7 @@ def _outside(
 def _known(data: Dataset, rows: Tensor, name: str, rng: torch.Generator) -> tuple[Tensor, Tensor]:
     """Held-out images and those of another set, taken through the same sizes and channels."""
     other = KNOWN[name]().load()
-    theirs = held_out_rows(other, ROWS)[0]
+    theirs = other.held_out(ROWS)[0]
     channels, size, _ = other.event_shape
     event = data.event_shape
     assert len(event) == 3

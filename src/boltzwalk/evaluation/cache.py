@@ -1,7 +1,7 @@
 r"""What was computed once is not computed again, as long as what it depends on is the same.
 
 Every part of an evaluation is a file of its own under `evaluation/` in the run folder, which holds
-the key of what it was made from: the content of the run, its own settings, its version.
+the key of what it was made from: the content of the model, its own settings, its version.
 
 An evaluation as lines to read and as a file to compute with.
 """
@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..train.checkpoint import write_atomically
+from ..checkpoint import write_atomically
 from .measure import Measure, Part, from_json, to_json
 
 __all__ = ["lines", "recall", "remembered", "write_evaluation"]

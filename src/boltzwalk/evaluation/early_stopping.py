@@ -17,8 +17,7 @@ from typing import NamedTuple
 
 import torch
 
-from ..train.run import Run
-from ..train.sampling import moves_latents
+from ..model import Model
 from .features import distance_to, features_for
 
 __all__ = ["Turning", "turning"]
@@ -67,11 +66,11 @@ class Turning(NamedTuple):
         )
 
 
-def turning(run: Run, rng: torch.Generator, steps: int = 0, chains: int = 0) -> Turning:
+def turning(model: Model, rng: torch.Generator, steps: int = 0, chains: int = 0) -> Turning:
     """Returns how good samples of a generalized model are along its latent chains.
 
     Arguments:
-        run: The run.
+        model: The model.
         rng: The source of the noise.
         steps: The most steps; 0 takes those of the settings.
         chains: How many chains; 0 takes a thousand, or more of small events.
@@ -79,26 +78,26 @@ def turning(run: Run, rng: torch.Generator, steps: int = 0, chains: int = 0) -> 
     Raises:
         ValueError: If the run moves no latent variables, or samples by the base alone.
     """
-    if not moves_latents(run):
+    if not model.method.latent:
         raise ValueError(
             "an early stop must be of latent chains of a generalized model, got the method "
-            f"{type(run.settings.method).__name__}; `boltzwalk evaluate --parts long_run` says "
+            f"{type(model.settings.method).__name__}; `boltzwalk evaluate --parts long_run` says "
             "what becomes of its chains"
         )
-    most = steps or run.settings.method.steps
+    most = steps or model.method.steps
     if not most:
         raise ValueError("an early stop needs chains, got sample_steps=0; write --steps 200")
-    rows, split = run.dataset.validation, "validation"
+    rows, split = model.data.validation, "validation"
     if len(rows) < 2:
-        rows, split = run.dataset.train, "training"
-    name, distance = distance_to(rows[:: -(-len(rows) // ROWS)], features_for(run.dataset))
-    chains = chains or max(FEWEST, min(MOST, ENTRIES // math.prod(run.dataset.event_shape)))
+        rows, split = model.data.train, "training"
+    name, distance = distance_to(rows[:: -(-len(rows) // ROWS)], features_for(model.data))
+    chains = chains or max(FEWEST, min(MOST, ENTRIES // math.prod(model.data.event_shape)))
     planned = sorted({0, *(round(most * share / LOOKS) for share in range(1, LOOKS + 1))})
     looks: list[int] = []
     quality: list[float] = []
-    with run.arithmetic():
+    with model.arithmetic():
         for look, walkers in zip(
-            planned, run.method.trajectory(run.model, chains, planned, rng), strict=True
+            planned, model.method.trajectory(model.module, chains, planned, rng), strict=True
         ):
             if not bool(walkers.x.isfinite().all()):
                 break

@@ -17,22 +17,21 @@ import torch
 
 from ..diagnostics.findings import latent_use, partition_finding
 from ..diagnostics.verdict import anatomy, verdict
-from ..methods.condition import Unconditional, Visible, condition_of
+from ..model import Model
 from ..rng import generator
-from ..train.folder import FAILURE, read_rows, read_trace
-from ..train.run import Run, content
-from ..train.sampling import proposals
+from ..smc.from_samples import Effort
+from ..training.folder import FAILURE, read_rows, read_trace
 from .anomalies import anomalies, stamp
 from .cache import recall, remembered
 from .features import Features, distance_to, features_for
 from .goodness import goodness
-from .likelihood import Effort, as_part, likelihood
+from .likelihood import as_part, likelihood
 from .long_run import LongRun, run_long
 from .measure import Measure, Part, refused
 from .modes import modes
 from .partition import as_part as as_partition_part
 from .partition import partition
-from .quality import held_out_rows, quality
+from .quality import quality
 from .samples import Drawn, draw_many, finite_part
 
 __all__ = ["PARTS", "Plan", "evaluate", "evaluated", "refusal"]
@@ -92,11 +91,11 @@ class Plan:
             raise ValueError(f"samples must be 2 or more, got {self.samples}; 10000 are usual")
 
 
-def evaluate(run: Run, folder: Path, plan: Plan) -> Iterator[tuple[str, Part]]:
-    """Judges a run, one part each time the next item is asked for.
+def evaluate(model: Model, folder: Path, plan: Plan) -> Iterator[tuple[str, Part]]:
+    """Judges a model, one part each time the next item is asked for.
 
     Arguments:
-        run: The run.
+        model: The model.
         folder: Its folder, where `evaluation/` keeps what was found.
         plan: What is evaluated.
 
@@ -105,9 +104,9 @@ def evaluate(run: Run, folder: Path, plan: Plan) -> Iterator[tuple[str, Part]]:
         FileNotFoundError: If one of them is not there.
         OSError: If the folder cannot be written.
     """
-    key = {"run": content(run), "version": VERSION, "seed": plan.seed}
-    for name, (settings, make) in _parts(run, folder, plan).items():
-        reason = refusal(run, name)
+    key = {"run": model.digest, "version": VERSION, "seed": plan.seed}
+    for name, (settings, make) in _parts(model, folder, plan).items():
+        reason = refusal(model, name)
         if name in plan.parts and reason:
             yield name, Part([refused(name.replace("_", " "), reason)], {})
         elif name in plan.parts:
@@ -116,40 +115,33 @@ def evaluate(run: Run, folder: Path, plan: Plan) -> Iterator[tuple[str, Part]]:
             yield name, remembered(path, {**key, **settings}, make)
 
 
-def refusal(run: Run, part: str) -> str:
+def refusal(model: Model, part: str) -> str:
     """Returns why a part of an evaluation says nothing of a run that is given something, else "".
 
     Arguments:
-        run: The run.
+        model: The model.
         part: The name of the part.
     """
-    condition = condition_of(run.method)
-    if isinstance(condition, Unconditional) or part == "training":
-        return ""
-    if isinstance(condition, Visible):
-        return "it fills in what is hidden of a picture; boltzwalk complete judges that"
-    if part in ("quality", "base", "modes"):
-        return ""
-    return "energies given different classes differ by unknown constants: there is no U(x)"
+    return model.method.condition.refusal(part)
 
 
-def evaluated(run: Run, folder: Path) -> dict[str, Part]:
+def evaluated(model: Model, folder: Path) -> dict[str, Part]:
     """Returns the parts of an evaluation of this very model that are there; computes nothing.
 
     Arguments:
-        run: The run.
+        model: The model.
         folder: Its folder.
     """
-    key = {"run": content(run), "version": VERSION}
+    key = {"run": model.digest, "version": VERSION}
     found = {name: recall(folder / "evaluation" / f"{name}.json", key) for name in PARTS}
     return {name: part for name, part in found.items() if part is not None}
 
 
 def _parts(
-    run: Run, folder: Path, plan: Plan
+    model: Model, folder: Path, plan: Plan
 ) -> dict[str, tuple[dict[str, Any], Callable[[], Part]]]:
     """Every part in order: the settings that it depends on, and what computes it."""
-    place, device = folder / "evaluation", run.dataset.train.device
+    place, device = folder / "evaluation", model.data.train.device
 
     def rng(purpose: str) -> torch.Generator:
         return generator(plan.seed, purpose, 0, device)
@@ -157,46 +149,46 @@ def _parts(
     @functools.cache
     def features() -> Features:
         plan.report("features by which samples are judged")
-        return features_for(run.dataset, plan.inception)
+        return features_for(model.data, plan.inception)
 
     @functools.cache
     def drawn() -> Drawn:
         plan.report(f"{plan.samples:,} samples")
-        return draw_many(run, plan.samples, rng("evaluate"))
+        return draw_many(model, plan.samples, rng("evaluate"))
 
     judged = {"samples": plan.samples, "inception": str(plan.inception or "")}
     return {
         "training": ({"failure": _failure(folder)}, lambda: _training(folder)),
-        "quality": (judged, lambda: quality(run.dataset, drawn(), features(), rng("quality"))),
-        "base": (judged, lambda: _base(run, plan.samples, features, rng("evaluate"))),
-        "modes": (judged, lambda: modes(run, drawn(), features())),
-        "goodness": ({"samples": plan.samples}, lambda: goodness(run, drawn(), rng("goodness"))),
+        "quality": (judged, lambda: quality(model.data, drawn(), features(), rng("quality"))),
+        "base": (judged, lambda: _base(model, plan.samples, features, rng("evaluate"))),
+        "modes": (judged, lambda: modes(model, drawn(), features())),
+        "goodness": ({"samples": plan.samples}, lambda: goodness(model, drawn(), rng("goodness"))),
         "anomalies": (
             {"samples": plan.samples, "outside": [[name, stamp(name)] for name in plan.outside]},
-            lambda: anomalies(run, drawn(), plan.outside, rng("anomalies")),
+            lambda: anomalies(model, drawn(), plan.outside, rng("anomalies")),
         ),
         "long_run": (
             {name: getattr(plan.long_run, name) for name in ("seconds", "steps", "chains")},
             # Chains are too few for the 2048 features of the Inception network.
             lambda: _long_run(
-                run, features_for(run.dataset) if plan.inception else features(), place, plan
+                model, features_for(model.data) if plan.inception else features(), place, plan
             ),
         ),
-        "partition": ({}, lambda: as_partition_part(partition(run, rng("partition")))),
+        "partition": ({}, lambda: as_partition_part(partition(model, rng("partition")))),
         "likelihood": (
             {"effort": repr(replace(plan.effort, report=print))},
-            lambda: as_part(likelihood(run, rng("likelihood"), plan.effort)),
+            lambda: as_part(likelihood(model, rng("likelihood"), plan.effort)),
         ),
     }
 
 
-def _base(run: Run, n: int, features: Callable[[], Features], rng: torch.Generator) -> Part:
+def _base(model: Model, n: int, features: Callable[[], Features], rng: torch.Generator) -> Part:
     """What the network that proposes is worth by itself; nothing where none does."""
-    x = proposals(run, n, rng)
+    x = model.propose(n, rng)
     if x is None:
         return Part([], {})
     drawn = finite_part(x, None, f"{n:,} proposals, not revised")
-    found = quality(run.dataset, drawn, features(), rng)
+    found = quality(model.data, drawn, features(), rng)
     named = [measure._replace(name=f"{measure.name}, proposals") for measure in found.measures]
     return found._replace(measures=named)
 
@@ -216,15 +208,15 @@ def _training(folder: Path) -> Part:
     return Part([], {"findings": findings, "update": found.update}, found.label, found.reason)
 
 
-def _long_run(run: Run, features: Features, place: Path, plan: Plan) -> Part:
+def _long_run(model: Model, features: Features, place: Path, plan: Plan) -> Part:
     """What becomes of long chains, with the label of the model."""
-    reference, _ = held_out_rows(run.dataset)
+    reference, _ = model.data.held_out()
     name, distance = distance_to(reference, features)
     effort = plan.long_run
-    if run.dataset.event_shape == (2,):  # where chains are cheap, and cells need many of them
+    if model.data.event_shape == (2,):  # where chains are cheap, and cells need many of them
         effort = replace(effort, chains=max(effort.chains, IN_THE_PLANE))
     try:
-        found = run_long(run, distance, place / "long_run.safetensors", effort, plan.seed)
+        found = run_long(model, distance, place / "long_run.safetensors", effort, plan.seed)
     except ValueError as error:  # such as too few held-out rows for a distance
         nothing: dict[str, Any] = {"rows": [], "distance": name, "base": math.nan}
         return Part([refused("long chains", str(error))], nothing)

@@ -11,14 +11,11 @@ import math
 
 import torch
 
-from ..data import Toy
 from ..energies.composed import Tempered
 from ..metrics.quadrature import divergences_in_the_plane
 from ..metrics.stein import stein_discrepancy
-from ..train.run import Run
-from ..train.sampling import available, density_temperature, draw, own_energy
+from ..model import Model
 from .measure import Measure, Part, refused
-from .quality import held_out_rows
 from .samples import Drawn
 
 __all__ = ["goodness"]
@@ -27,31 +24,31 @@ ROWS = 1000
 """Rows of a Stein discrepancy, whose cost grows with their square."""
 
 
-def goodness(run: Run, drawn: Drawn, rng: torch.Generator) -> Part:
+def goodness(model: Model, drawn: Drawn, rng: torch.Generator) -> Part:
     """Returns how well samples and held-out data fit the density of the model itself.
 
     Arguments:
-        run: The run.
+        model: The model.
         drawn: Its samples.
         rng: The source of the bootstrap.
     """
-    temperature = density_temperature(run)
+    temperature = model.temperature
     try:
-        model = own_energy(run)
+        energy = model.density_energy()
     except ValueError as error:
         return Part([refused("Stein discrepancy", str(error))], {})
     if not temperature > 0:
         reason = "the run was trained by noiseless descent, which samples no density"
         return Part([refused("Stein discrepancy", reason)], {})
-    rows, _ = held_out_rows(run.dataset, ROWS)
+    rows, _ = model.data.held_out(ROWS)
     x = drawn.rows(ROWS, rng)
     if drawn.log_w is not None:  # copies are no independent samples: they are moved apart
-        x = draw(run, available(run, ROWS), rng).x
+        x = model.draw(model.available(ROWS), rng).x
     found = []
     for name, values in (("samples", x), ("data", rows)):
         title = f"Stein discrepancy, {name}"
         try:
-            stein = stein_discrepancy(Tempered(model, temperature), values.to(rows), rng)
+            stein = stein_discrepancy(Tempered(energy, temperature), values.to(rows), rng)
         except ValueError as error:
             found.append(refused(title, str(error)))
             continue
@@ -60,16 +57,16 @@ def goodness(run: Run, drawn: Drawn, rng: torch.Generator) -> Part:
             "blind to the mass of modes: see mode coverage"
         )
         found.append(Measure(title, stein.squared, better="lower", protocol=protocol))
-    return Part([*found, *_in_the_plane(run, temperature)], {})
+    return Part([*found, *_in_the_plane(model, temperature)], {})
 
 
-def _in_the_plane(run: Run, temperature: float) -> list[Measure]:
+def _in_the_plane(model: Model, temperature: float) -> list[Measure]:
     """The divergence of the model from the true density, where that is known."""
-    if not (isinstance(run.settings.data, Toy) and run.settings.data.has_density):
+    log_density = getattr(model.settings.data, "true_log_density", None)
+    if log_density is None or model.data.event_shape != (2,):
         return []
-    density = run.settings.data.density()
     far = divergences_in_the_plane(
-        own_energy(run), density.log_density, run.dataset.train, temperature
+        model.density_energy(), log_density, model.data.train, temperature
     )
     if not math.isfinite(far.kl + far.total_variation):
         return [refused("KL(data, model)", "the density has a singularity on the grid")]

@@ -41,13 +41,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..checkpoint import load_checkpoint, save_checkpoint
 from ..kernels.chain import out_of_range
 from ..metrics.chains import bulk_effective_sample_size, r_hat
+from ..model import Model
 from ..rng import generator
-from ..train.checkpoint import load_checkpoint, save_checkpoint
-from ..train.execute import unseen
-from ..train.run import Run, content
-from ..train.sampling import available, draw, move, moves_latents
 from ..walkers import Walkers, evaluate
 
 __all__ = ["Label", "LongRun", "label", "looks", "run_long"]
@@ -121,7 +119,7 @@ def looks(steps: int) -> Iterator[int]:
 
 
 def run_long(
-    run: Run,
+    model: Model,
     distance: Callable[[Tensor], float],
     path: Path,
     effort: LongRun,
@@ -130,7 +128,7 @@ def run_long(
     """Runs the chains on, from where an earlier call left them, and returns all that was seen.
 
     Arguments:
-        run: The run.
+        model: The model.
         distance: How far samples, shape (N, *event), are from held-out data.
         path: Where the chains are kept, a safetensors file. Those of another model start anew.
         effort: How far they run. A later call with more time goes on.
@@ -144,14 +142,14 @@ def run_long(
     Raises:
         ValueError: If the walkers of the run are latent variables: data do not tell theirs.
     """
-    if moves_latents(run):
+    if model.method.latent:
         raise ValueError(
             "chains of a generalized model move latent variables, and those of data are unknown; "
             "draw samples with more --steps to see what becomes of them"
         )
-    key = f"{content(run)}/{effort.chains}/{seed}"
-    x, past = _kept(path, key) or _first(run, distance, effort.chains, seed)
-    x = x.to(run.dataset.train.device)
+    key = f"{model.digest}/{effort.chains}/{seed}"
+    x, past = _kept(path, key) or _first(model, distance, effort.chains, seed)
+    x = x.to(model.data.train.device)
     began = time.monotonic()
     for goal in looks(effort.steps):
         steps = goal - past["steps"]
@@ -162,19 +160,19 @@ def run_long(
             break
         since = time.monotonic()
         # Evaluated anew, as they are by a call that goes on: the numbers are the same then.
-        chains = evaluate(run.model, x)
-        chains, energies = _moved(run, chains, steps, generator(seed, "long run", goal, x.device))
+        chains = evaluate(model.module, x)
+        chains, energies = _moved(model, chains, steps, generator(seed, "long run", goal, x.device))
         x = chains.x
         past["pace"] = (time.monotonic() - since) / steps
         past["rows"] += [
-            {"start": start, "steps": goal, **_look(run, distance, part)}
+            {"start": start, "steps": goal, **_look(model, distance, part)}
             for start, part in _by_start(chains)
         ]
         past |= {"steps": goal, **_mixing(energies)}
         if bool(x.isfinite().all()):
             save_checkpoint(path, {"x": x}, {"key": key, "past": json.dumps(past)})
         effort.report(f"long chains: {goal:,} of {effort.steps:,} steps")
-    return past | label(past, run.settings.method.steps)._asdict()
+    return past | label(past, model.method.steps)._asdict()
 
 
 def label(past: dict[str, Any], training_steps: int) -> Label:
@@ -232,14 +230,14 @@ def label(past: dict[str, Any], training_steps: int) -> Label:
 
 
 def _first(
-    run: Run, distance: Callable[[Tensor], float], n: int, seed: int
+    model: Model, distance: Callable[[Tensor], float], n: int, seed: int
 ) -> tuple[Tensor, dict[str, Any]]:
     """The chains before their first step, data before noise, and what they are held against."""
-    data, device = run.dataset, run.dataset.train.device
+    data, device = model.data, model.data.train.device
     rng = generator(seed, "long run", 0, device)
-    rows = unseen(data)[0]
+    rows = data.test_rows()[0]
     rows = rows[torch.arange(n, device=device) * len(rows) // n]
-    drawn = draw(run, available(run, n), rng).x
+    drawn = model.draw(model.available(n), rng).x
     base = [distance(drawn)] if bool(drawn.isfinite().all()) else []
     for _ in range(DRAWS):
         chosen = torch.randperm(len(data.train), generator=rng, device=device)[:n]
@@ -267,13 +265,13 @@ def _kept(path: Path, key: str) -> tuple[Tensor, dict[str, Any]] | None:
 
 
 def _moved(
-    run: Run, chains: Walkers, steps: int, rng: torch.Generator
+    model: Model, chains: Walkers, steps: int, rng: torch.Generator
 ) -> tuple[Walkers, Float[Tensor, "chains draws"]]:
     """The chains after more steps, and their energies at even distances on the way."""
     parts = min(PARTS, steps)
     energies = []
     for part in range(parts):
-        chains = move(run, chains, steps * (part + 1) // parts - steps * part // parts, rng)
+        chains = model.move(chains, steps * (part + 1) // parts - steps * part // parts, rng)
         energies.append(chains.energy)
     return chains, torch.stack(energies, 1)
 
@@ -283,7 +281,7 @@ def _by_start(chains: Walkers) -> list[tuple[str, Walkers]]:
     return [("data", chains[:half]), ("noise", chains[half:])]
 
 
-def _look(run: Run, distance: Callable[[Tensor], float], chains: Walkers) -> dict[str, float]:
+def _look(model: Model, distance: Callable[[Tensor], float], chains: Walkers) -> dict[str, float]:
     """What the chains of one start are like now."""
     finite = bool(chains.x.isfinite().all())
     return {
@@ -291,7 +289,7 @@ def _look(run: Run, distance: Callable[[Tensor], float], chains: Walkers) -> dic
         "energy": float(chains.energy.mean()),
         "energy_spread": float(chains.energy.std()),
         "gradient": float(chains.grad.flatten(1).norm(dim=1).mean()),
-        "out_of_range": float(out_of_range(run.dataset.train, chains.x)),
+        "out_of_range": float(out_of_range(model.data.train, chains.x)),
     }
 
 

@@ -15,9 +15,8 @@ from ..data import Dataset
 from ..energies.learnt_mixture import LearntMixture
 from ..metrics.classifier import Classifier, judge_classes
 from ..metrics.proportions import class_score, modes_covered, proportions, total_variation, wilson
+from ..model import Model
 from ..rng import generator
-from ..train.run import Run
-from ..train.sampling import available, draw, weighted_walkers
 from .features import Features
 from .measure import Measure, Part
 from .samples import Drawn
@@ -25,7 +24,7 @@ from .samples import Drawn
 __all__ = ["class_shares", "has_classes", "mode_masses", "modes", "target_shares"]
 
 
-def modes(run: Run, drawn: Drawn, features: Features) -> Part:
+def modes(model: Model, drawn: Drawn, features: Features) -> Part:
     """Returns the mass of every class in a model, with its interval, beside that in the data.
 
     Of a mixture it is exact. Of images it is the share of the samples that a classifier takes for
@@ -34,17 +33,17 @@ def modes(run: Run, drawn: Drawn, features: Features) -> Part:
     class, the share of those that are of it comes first.
 
     Arguments:
-        run: The run.
+        model: The model.
         drawn: Its samples.
         features: What knows the classes of images.
     """
-    dataset, target = run.dataset, target_shares(run.dataset)
+    dataset, target = model.data, target_shares(model.data)
     if not target or len(drawn.x) == 0:
         return Part([], {})
     p = None
     if features.classes is not None:
         p = features.classes(drawn.x.to(dataset.train.device)).double()
-    exact = mode_masses(run)
+    exact = mode_masses(model)
     if exact is not None:
         share = torch.tensor([exact[name] for name in target]).double()
         low = high = share
@@ -152,45 +151,45 @@ def target_shares(dataset: Dataset) -> dict[str, float]:
     return dict(zip(names, shares, strict=True))
 
 
-def class_shares(run: Run, classifier: Classifier | None) -> dict[str, float] | None:
-    r"""Returns the mass of every class of the data in the model of a run, by its name.
+def class_shares(model: Model, classifier: Classifier | None) -> dict[str, float] | None:
+    r"""Returns the mass of every class of the data in the model of a model, by its name.
 
     Of a mixture it is exact. Of images it is the share of the walkers that a classifier takes for
     the class, weighted where they carry weights. Where neither is possible, None.
 
     Arguments:
-        run: The run.
+        model: The model.
         classifier: A classifier fitted on the same data, if there is one.
     """
-    masses = mode_masses(run)
+    masses = mode_masses(model)
     if masses is not None or classifier is None:
         return masses
-    walkers = weighted_walkers(run)
+    walkers = model.weighted_walkers()
     if walkers is None:
-        rng = generator(run.settings.seed, "shares", 0, run.settings.device)
-        walkers = draw(run, available(run, SAMPLES), rng)
+        rng = generator(model.settings.seed, "shares", 0, model.settings.device)
+        walkers = model.draw(model.available(SAMPLES), rng)
     if not bool(walkers.x.isfinite().all()):
         return None
-    shares = judge_classes(classifier, walkers.x, run.dataset, walkers.log_w).shares
-    return {run.dataset.class_names[label]: share for label, share in shares.items()}
+    shares = judge_classes(classifier, walkers.x, model.data, walkers.log_w).shares
+    return {model.data.class_names[label]: share for label, share in shares.items()}
 
 
-def mode_masses(run: Run) -> dict[str, float] | None:
+def mode_masses(model: Model) -> dict[str, float] | None:
     """Returns the exact masses of a mixture that learnt labelled rows; None for other models.
 
     Every mode counts for the class whose mean is nearest. At a temperature other than 1 the masses
     are those of another density, and not known.
 
     Arguments:
-        run: The run.
+        model: The model.
     """
-    data, model = run.dataset, run.model
-    if not isinstance(model, LearntMixture) or run.settings.method.kernel.temperature != 1:
+    data, mixture = model.data, model.module
+    if not isinstance(mixture, LearntMixture) or model.temperature != 1:
         return None
     if data.train_labels is None:
         return None
     place = data.train_labels.unique(return_inverse=True)[1]
-    found = _masses_by_class(model.means.detach(), model.masses, data.train, place)
+    found = _masses_by_class(mixture.means.detach(), mixture.masses, data.train, place)
     return dict(zip(target_shares(data), found.tolist(), strict=True))
 
 

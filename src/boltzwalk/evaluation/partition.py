@@ -21,10 +21,8 @@ from typing import NamedTuple
 
 import torch
 
-from ..methods.alternation import Turns
 from ..methods.objectives import log_partition
-from ..train.run import Run
-from ..train.sampling import known_log_z
+from ..model import Model
 from ..walkers import effective_sample_size
 from .measure import Measure, Part
 
@@ -51,29 +49,30 @@ class Partition(NamedTuple):
 
 
 @torch.no_grad()
-def partition(run: Run, rng: torch.Generator, samples: int = SAMPLES) -> Partition:
+def partition(model: Model, rng: torch.Generator, samples: int = SAMPLES) -> Partition:
     """Returns the log-partition of a run.
 
     Arguments:
-        run: The run.
+        model: The model.
         rng: The source of fresh base samples.
         samples: How many.
     """
-    method = run.method
-    known = known_log_z(run)
+    method = model.method
+    known = model.known_log_z()
     exact = math.nan if known is None else known
-    if not isinstance(method, Turns):
+    c = getattr(method, "log_partition", None)
+    if c is None or method.base is None:
         return Partition(math.nan, math.nan, math.nan, math.nan, 0, exact)
-    energy, parts = method.relative(run.model), []
-    for begun in range(0, samples, AT_ONCE):
-        z = method.base.latents(min(AT_ONCE, samples - begun), rng)
+    energy, parts = method.relative_energy(model.module), []
+    for first in range(0, samples, AT_ONCE):
+        z = method.base.latents(min(AT_ONCE, samples - first), rng)
         parts.append(energy(method.base.decode(z)).cpu().double())
     e = torch.cat(parts)
     effective = float(effective_sample_size(-e))
     # The relative variance of the mean weight, and with it that of its logarithm.
     half_width = 1.96 * math.sqrt(max(1 / effective - 1 / samples, 0))
     return Partition(
-        learnt=float(method.log_partition.detach()),
+        learnt=float(c.detach()),
         estimate=float(log_partition(e)),
         half_width=half_width if effective >= FEW else math.nan,
         effective=effective,

@@ -23,7 +23,7 @@ from .features import Features
 from .measure import Measure, Part, refused
 from .samples import Drawn
 
-__all__ = ["Sides", "held_out_rows", "quality", "sides"]
+__all__ = ["Sides", "quality", "sides"]
 
 MOST = 10_000
 """Rows of either side, at most; those of the reference are spread over all that there are."""
@@ -92,20 +92,6 @@ def quality(dataset: Dataset, drawn: Drawn, features: Features, rng: torch.Gener
     return Part(found, {"protocol": f"{drawn.protocol}, against {both.against}"})
 
 
-def held_out_rows(dataset: Dataset, most: int = MOST) -> tuple[Tensor, str]:
-    """Returns the rows that were not trained on, at most so many, and what to call them.
-
-    Arguments:
-        dataset: The data.
-        most: The largest number of rows.
-    """
-    rows, name = torch.cat([dataset.validation, dataset.test]), "held-out rows"
-    if len(rows) < 2:
-        rows, name = dataset.train, "training rows, as none were held out"
-    n = min(most, len(rows))
-    return rows[torch.arange(n, device=rows.device) * len(rows) // n], f"{n:,} {name}"
-
-
 def sides(dataset: Dataset, drawn: Drawn, features: Features, rng: torch.Generator) -> Sides:
     """Returns the rows that are compared, with their features.
 
@@ -117,7 +103,7 @@ def sides(dataset: Dataset, drawn: Drawn, features: Features, rng: torch.Generat
     """
     device = dataset.train.device
     x = drawn.rows(MOST, rng).to(device)
-    reference, against = held_out_rows(dataset)
+    reference, against = dataset.held_out()
     order = torch.randperm(len(dataset.train), generator=rng, device=rng.device)
     training = dataset.dequantised(dataset.train[order[: len(x)].to(device)], rng)
     return Sides(

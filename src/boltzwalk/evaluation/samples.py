@@ -7,11 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..methods.condition import Classes, condition_of
 from ..metrics.rows import where_not_finite
+from ..model import Model
 from ..smc.resampling import ancestors
-from ..train.run import Run
-from ..train.sampling import available, draw, move, weighted_walkers
 from ..walkers import cat, effective_sample_size
 
 __all__ = ["Drawn", "draw_many", "finite_part"]
@@ -56,31 +54,32 @@ class Drawn(NamedTuple):
         return x[torch.randperm(len(x), generator=rng, device=rng.device).cpu()[:most]]
 
 
-def draw_many(run: Run, n: int, rng: torch.Generator) -> Drawn:
+def draw_many(model: Model, n: int, rng: torch.Generator) -> Drawn:
     """Draws n samples by the sampler of training, or takes the weighted walkers that there are.
 
     Where a run keeps fewer walkers than that, they are visited again each time they have moved on
     by the steps of training.
 
     Arguments:
-        run: The run.
+        model: The model.
         n: How many samples.
         rng: The source of the noise.
     """
-    walkers = weighted_walkers(run)
+    walkers = model.weighted_walkers()
     if walkers is not None:
         effective = float(effective_sample_size(walkers.log_w))
         protocol = f"{len(walkers):,} weighted walkers, {effective:,.0f} in effect"
         return finite_part(walkers.x, walkers.log_w, protocol)
-    least, steps = available(run, n), run.settings.method.steps
-    condition = condition_of(run.method)
-    if isinstance(condition, Classes):
-        c = condition.drawn(condition.rows(run.dataset), n, rng)
+    least, steps = model.available(n), model.method.steps
+    condition = model.method.condition
+    if condition.classes:
+        c = condition.sample(condition.rows(model.data), n, rng)
+        assert c is not None
         protocol = f"{n:,} samples, {steps} steps each, of classes in the proportions of the data"
-        return finite_part(draw(run, n, rng, c=c).x, None, protocol, c.argmax(1))
-    visits = [draw(run, least, rng)]
+        return finite_part(model.draw(n, rng, c=c).x, None, protocol, c.argmax(1))
+    visits = [model.draw(least, rng)]
     while sum(map(len, visits)) < n:
-        visits.append(move(run, visits[-1], steps, rng))
+        visits.append(model.move(visits[-1], steps, rng))
     protocol = f"{n:,} samples, {steps} steps each"
     if len(visits) > 1:
         protocol = f"{n:,} samples: {least:,} walkers, {len(visits)} times, {steps} steps apart"

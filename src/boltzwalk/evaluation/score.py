@@ -21,13 +21,10 @@ import torch
 from torch import Tensor
 
 from ..data.external import read_rows
-from ..methods.generalized import Generalized
 from ..metrics.anomaly import percentile, threshold
-from ..train.run import Run
-from ..train.sampling import density_temperature
+from ..model import Model
 from .anomalies import judging_energy, scores
 from .evaluate import evaluated
-from .quality import held_out_rows
 
 __all__ = ["Scores", "read_for", "score_rows", "write_scores"]
 
@@ -42,11 +39,11 @@ class Scores(NamedTuple):
     protocol: str
 
 
-def read_for(run: Run, source: str, rng: torch.Generator) -> Tensor:
+def read_for(model: Model, source: str, rng: torch.Generator) -> Tensor:
     """Returns the rows of a file, or of a table on standard input, in model units.
 
     Arguments:
-        run: The run.
+        model: The model.
         source: A path, or - for standard input.
         rng: The source of the noise of dequantisation.
 
@@ -55,21 +52,21 @@ def read_for(run: Run, source: str, rng: torch.Generator) -> Tensor:
         ValueError: If it does not hold rows like those of the data.
     """
     if source != "-":
-        return read_rows(Path(source), run.dataset, rng)
+        return read_rows(Path(source), model.data, rng)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "stdin.csv"
         path.write_text(sys.stdin.read())
         try:
-            return read_rows(path, run.dataset, rng)
+            return read_rows(path, model.data, rng)
         except ValueError as error:
             raise ValueError(str(error).replace(str(path), "standard input")) from error
 
 
-def score_rows(run: Run, folder: Path, x: Tensor, false_alarm: float) -> Scores:
+def score_rows(model: Model, folder: Path, x: Tensor, false_alarm: float) -> Scores:
     """Returns the scores of rows.
 
     Arguments:
-        run: The run.
+        model: The model.
         folder: Its folder, where an evaluation may know log Z.
         x: Rows in model units, shape (N, *event).
         false_alarm: The share of ordinary rows that may be flagged.
@@ -78,8 +75,8 @@ def score_rows(run: Run, folder: Path, x: Tensor, false_alarm: float) -> Scores:
         ValueError: If there are too few held-out rows for such a share.
         FloatingPointError: If an energy is not finite.
     """
-    rows, against = held_out_rows(run.dataset)
-    usual, energy = scores(run, rows)[0], scores(run, x)[0]
+    rows, against = model.data.held_out()
+    usual, energy = scores(model, rows)[0], scores(model, x)[0]
     wrong = (~energy.isfinite()).nonzero().flatten().tolist()
     if wrong:
         raise FloatingPointError(
@@ -87,14 +84,12 @@ def score_rows(run: Run, folder: Path, x: Tensor, false_alarm: float) -> Scores:
             "from the data the network overflows; leave such rows out"
         )
     limit = threshold(usual, false_alarm)
-    log_z, known = _log_z(run, folder)
-    temperature = density_temperature(run)
-    nats = (
-        -energy / temperature - log_z - run.dataset.log_volume if known == "" else energy * np.nan
-    )
+    log_z, known = _log_z(model, folder)
+    temperature = model.temperature
+    nats = -energy / temperature - log_z - model.data.log_volume if known == "" else energy * np.nan
     what = "energy"
-    if isinstance(run.settings.method, Generalized) and run.settings.method.relative:
-        what += ", relative to the base," if judging_energy(run) is run.model else ""
+    if model.method.latent and model.method.relative:
+        what += ", relative to the base," if judging_energy(model) is model.module else ""
     protocol = f"{what} above {limit:.6g}, against {against}"
     return Scores(
         energy.numpy(),
@@ -105,9 +100,9 @@ def score_rows(run: Run, folder: Path, x: Tensor, false_alarm: float) -> Scores:
     )
 
 
-def _log_z(run: Run, folder: Path) -> tuple[float, str]:
+def _log_z(model: Model, folder: Path) -> tuple[float, str]:
     """The log Z of an evaluation of this model and "", or why there is none."""
-    part = evaluated(run, folder).get("likelihood")
+    part = evaluated(model, folder).get("likelihood")
     if part is None:
         return 0.0, f"run `boltzwalk evaluate {folder} --parts likelihood` first"
     log_z = part.details["log_z"]

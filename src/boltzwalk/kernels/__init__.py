@@ -18,6 +18,9 @@ Each has ``step(energy, walkers, rng) -> (walkers, info)`` and the target :math:
 :func:`run` makes K steps, :func:`adapt_step_size` finds a step size.
 """
 
+from typing import Annotated, TypeAlias
+
+from ..extension import KERNEL
 from ..kernel import Info, Kernel, accept, refuse_weights
 from .adaptation import adapt_step_size
 from .chain import ChainInfo, run
@@ -27,6 +30,11 @@ from .independence import Independence, NormalProposals, Proposal
 from .kinetic import KineticLangevin
 from .langevin import MALA, ULA, log_ratio, noise_temperature, propose
 from .transport import Transport
+
+TrainingKernel: TypeAlias = Annotated[
+    ULA | MALA | HMC | KineticLangevin | Descent | AdamDescent, KERNEL
+]
+"""The kernels that may train."""
 
 __all__ = [
     "HMC",
@@ -41,6 +49,7 @@ __all__ = [
     "KineticLangevin",
     "NormalProposals",
     "Proposal",
+    "TrainingKernel",
     "Transport",
     "accept",
     "adapt_step_size",

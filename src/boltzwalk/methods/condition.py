@@ -1,10 +1,9 @@
-r"""What is given when a model is conditional: nothing, the class, or the visible part of a picture.
+r"""Conditions: a class, or the observed pixels of an image.
 
-.. math:: p(x) , \qquad p(x \mid \text{class}) , \qquad p(h \mid v)
+.. math:: p(x \mid \text{class}) , \qquad p(h \mid v)
 
-A condition is a setting of a method. It says what the energy and the network that proposes are
-told of each row, see :mod:`boltzwalk.energies.conditional`; the walkers of an update are told of
-the rows of its batch, so that data and walkers differ in x alone.
+The walkers of an update receive the conditions of the rows of its batch, so that data and walkers
+differ in x alone. The contract, and `NoCondition`, are in :mod:`boltzwalk.condition`.
 """
 
 from __future__ import annotations
@@ -18,58 +17,23 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..bases.conditional import build_conditional
-from ..bases.flow_energy import FlowEnergy
 from ..bases.generator import EncoderSettings, Generator, Vae
-from ..data.dataset import Dataset, Labelled
+from ..condition import NoCondition
+from ..data.dataset import Dataset
 from ..data.masks import NAMES, box, boxes_only, random_boxes
+from ..data.rows import Batch
 from ..energies import Multilayer, NetworkEnergy
 from ..energies.conditional import ConditionalEnergy, joined_shape
-from ..energies.learnt_mixture import MixtureEnergy
 from ..networks.convolutional import Convolution, ConvolutionalEncoder
 
-__all__ = [
-    "Classes",
-    "Condition",
-    "Unconditional",
-    "Visible",
-    "build_base",
-    "build_energy",
-    "condition_of",
-]
+__all__ = ["ClassConditional", "ConditionSettings", "ObservedPixels"]
 
 SUMMARY = ConvolutionalEncoder((Convolution(32), Convolution(64), Convolution(64)))
 
 
 @dataclass(frozen=True)
-class Unconditional:
-    """Nothing is given: a model of p(x)."""
-
-    def rows(self, dataset: Dataset) -> Tensor:
-        r"""Returns the rows of training, shape (M, \*event)."""
-        return dataset.train
-
-    def batch(self, dataset: Dataset, n: int, rng: torch.Generator) -> Tensor:
-        r"""Draws n of them, shape (n, \*event)."""
-        return dataset.batch(n, rng)
-
-    def resolved(self, data: Tensor) -> Unconditional:
-        """Returns the condition with what it takes from the data."""
-        return self
-
-    def unknown(self, data: Tensor) -> Tensor:
-        """Returns rows of the variance that is left to the model."""
-        return data
-
-    def of(self, data: Tensor, rng: torch.Generator) -> None:
-        """Returns the conditions of rows: None."""
-
-    def drawn(self, data: Tensor, n: int, rng: torch.Generator) -> None:
-        """Draws conditions in the proportions of the data: None."""
-
-
-@dataclass(frozen=True)
-class Classes:
-    """The class is given: a model of p(x | class).
+class ClassConditional:
+    """A model of p(x | class).
 
     Arguments:
         number: The number of classes K; 0 takes one more than the largest label of the data.
@@ -77,13 +41,21 @@ class Classes:
 
     number: int = 0
 
+    unconditional = False
+    completes = False
+
+    @property
+    def classes(self) -> int:
+        """The number of classes."""
+        return self.number
+
     def __post_init__(self) -> None:
         if self.number < 0:
             raise ValueError(
                 f"number must be >= 0, got {self.number}; 0 counts the classes of the data"
             )
 
-    def rows(self, dataset: Dataset) -> Labelled:
+    def rows(self, dataset: Dataset) -> Batch:
         """Returns the rows of training with their classes.
 
         Raises:
@@ -91,64 +63,128 @@ class Classes:
         """
         return dataset.labelled()
 
-    def batch(self, dataset: Dataset, n: int, rng: torch.Generator) -> Labelled:
+    def batch(self, dataset: Dataset, n: int, rng: torch.Generator) -> Batch:
         """Draws n of them."""
         return dataset.labelled_batch(n, rng)
 
-    def resolved(self, data: Labelled) -> Classes:
+    def resolved(self, data: Batch) -> ClassConditional:
         """Returns the condition with the number of classes of the data."""
-        return replace(self, number=self.number or int(data.labels.max()) + 1)
+        return replace(self, number=self.number or int(_labels(data).max()) + 1)
 
-    def unknown(self, data: Labelled) -> Tensor:
-        """Returns rows of the variance that is left to the model: all of it."""
+    def free_entries(self, data: Batch) -> Tensor:
+        """Returns the rows: the model predicts every entry."""
         return data.x
 
     def shape(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Returns the shape of one condition."""
         return (self.number,)
 
-    def of(self, data: Labelled, rng: torch.Generator) -> Float[Tensor, "N K"]:
+    def of(self, data: Batch, rng: torch.Generator) -> Float[Tensor, "N K"]:
         """Returns the conditions of rows, shape (N, K).
 
         Raises:
             ValueError: If there is no such class.
         """
-        low, high = int(data.labels.min()), int(data.labels.max())
+        labels = _labels(data)
+        low, high = int(labels.min()), int(labels.max())
         if not 0 <= low <= high < self.number:
             raise ValueError(
                 f"labels must be from 0 to {self.number - 1}, got {low} to {high}; write "
                 f"condition.number={high + 1}"
             )
-        return self.asked(data.labels).to(data.x.dtype)
+        return self._one_hot(labels).to(data.x.dtype)
 
-    def asked(self, labels: Int[Tensor, " N"]) -> Float[Tensor, "N K"]:
-        """Returns the conditions that ask for classes, shape (N, K), in float32.
+    def of_labels(self, labels: Tensor | None) -> Tensor | None:
+        """Returns the conditions of labels, shape (N, K), in float32; None for None.
 
         Arguments:
-            labels: The classes.
+            labels: The classes, shape (N,).
         """
+        return None if labels is None else self._one_hot(labels)
+
+    def _one_hot(self, labels: Tensor) -> Tensor:
         return functional.one_hot(labels.long(), self.number).float()
 
-    def evenly(self, data: Labelled, n: int) -> Int[Tensor, " n"]:
-        """Returns n labels, as many of each class of the data as of any other, sorted.
+    def labels(self, dataset: Dataset, n: int, name: str | None = None) -> Int[Tensor, " n"]:
+        """Returns n labels to draw samples of, sorted: of one class, or as many of each.
 
         Arguments:
-            data: The data.
-            n: How many.
-        """
-        classes: Tensor = data.labels.unique()
-        return classes[torch.arange(n, device=classes.device) * len(classes) // n]
+            dataset: The data.
+            n: The number of labels.
+            name: The class, by number or by name; None for all classes alike.
 
-    def drawn(self, data: Labelled, n: int, rng: torch.Generator) -> Float[Tensor, "n K"]:
+        Raises:
+            ValueError: If there is no such class.
+        """
+        classes: Tensor = _labels(dataset.labelled()).unique()
+        if name is None:
+            return classes[torch.arange(n, device=classes.device) * len(classes) // n]
+        known = {str(i): i for i in classes.tolist()}
+        known |= {text: i for i, text in enumerate(dataset.class_names) if str(i) in known}
+        if name not in known:
+            raise ValueError(f"class must be one of {', '.join(known)}, got {name!r}")
+        return torch.full((n,), known[name], device=classes.device)
+
+    def sample(self, data: Batch, n: int, rng: torch.Generator) -> Float[Tensor, "n K"]:
         """Draws conditions in the proportions of the data, shape (n, K)."""
-        rows = torch.randint(len(data.labels), (n,), generator=rng, device=rng.device)
-        rows = rows.to(data.labels.device)
-        return self.of(Labelled(data.x[rows], data.labels[rows]), rng)
+        labels = _labels(data)
+        rows = torch.randint(len(labels), (n,), generator=rng, device=rng.device)
+        rows = rows.to(labels.device)
+        return self.of(Batch(data.x[rows], labels[rows]), rng)
+
+    def build_base(
+        self,
+        settings: Generator | Vae,
+        event_shape: tuple[int, ...],
+        seed: int,
+        data: Tensor,
+    ) -> nn.Module:
+        r"""Returns the base of an architecture, which receives the class.
+
+        Arguments:
+            settings: The architecture.
+            event_shape: The shape of one event.
+            seed: The seed of the initial parameters.
+            data: Rows that the base must be able to make, shape (M, \*event).
+        """
+        c_shape = self.shape(event_shape)
+        return build_conditional(settings, c_shape, None, c_shape[0], event_shape, seed, data)
+
+    def build_energy(
+        self,
+        settings: Any,  # noqa: ANN401
+        event_shape: tuple[int, ...],
+        seed: int,
+        data: Tensor,
+    ) -> nn.Module:
+        r"""Returns the energy :math:`U(x \mid c)` of an architecture.
+
+        Arguments:
+            settings: The architecture.
+            event_shape: The shape of one event.
+            seed: The seed of the initial parameters.
+            data: The training rows, shape (M, \*event).
+
+        Raises:
+            ValueError: If the architecture takes no condition.
+        """
+        c_shape = self.shape(event_shape)
+        return _conditional_energy("a class", settings, event_shape, c_shape, seed)
+
+    def refusal(self, section: str) -> str:
+        """Returns why a section of an evaluation is undefined; "" where it is not.
+
+        Arguments:
+            section: The name of the section.
+        """
+        if section in ("training", "quality", "base", "modes"):
+            return ""
+        return "energies given different classes differ by unknown constants: there is no U(x)"
 
 
 @dataclass(frozen=True)
-class Visible:
-    """The visible part of a picture is given: a model of what a mask hides.
+class ObservedPixels:
+    """A model of the hidden pixels of an image, given the observed ones.
 
     Arguments:
         mask: What is hidden: lower, upper, left, right, center, a box top,left,height,width in
@@ -162,6 +198,10 @@ class Visible:
     summary: EncoderSettings = field(default_factory=lambda: SUMMARY)
     features: int = 64
 
+    unconditional = False
+    completes = True
+    classes = 0
+
     def __post_init__(self) -> None:
         if self.features < 1:
             raise ValueError(f"features must be >= 1, got {self.features}; 64 are usual")
@@ -172,7 +212,7 @@ class Visible:
                 f"or boxes for random ones, got {self.mask!r}; write condition.mask=center"
             )
 
-    def rows(self, dataset: Dataset) -> Tensor:
+    def rows(self, dataset: Dataset) -> Batch:
         r"""Returns the rows of training, shape (M, \*event).
 
         Raises:
@@ -181,29 +221,30 @@ class Visible:
         if len(dataset.event_shape) != 3:
             raise ValueError(
                 "the visible part is that of images, got rows of shape "
-                f"{dataset.event_shape}; write condition=Unconditional, whose energy completes "
+                f"{dataset.event_shape}; write condition=NoCondition, whose energy completes "
                 "rows of a table as well"
             )
-        return dataset.train
+        return Batch(dataset.train)
 
-    def batch(self, dataset: Dataset, n: int, rng: torch.Generator) -> Tensor:
+    def batch(self, dataset: Dataset, n: int, rng: torch.Generator) -> Batch:
         r"""Draws n of them, shape (n, \*event)."""
-        return dataset.batch(n, rng)
+        return Batch(dataset.batch(n, rng))
 
-    def resolved(self, data: Tensor) -> Visible:
+    def resolved(self, data: Batch) -> ObservedPixels:
         """Returns the condition as it is, if the mask lies within the images.
 
         Raises:
             ValueError: If it does not.
         """
-        self.hidden(1, tuple(data.shape[1:]), torch.Generator())
+        self.hidden(1, tuple(data.x.shape[1:]), torch.Generator())
         return self
 
-    def unknown(self, data: Tensor) -> Tensor:
-        """Returns rows of the variance that is left to the model: of the hidden entries."""
-        rng = torch.Generator(data.device).manual_seed(0)
-        hidden = self.hidden(1000, tuple(data.shape[1:]), rng)
-        return data * hidden.to(data).mean(0).sqrt()
+    def free_entries(self, data: Batch) -> Tensor:
+        """Returns rows whose variance is that of the hidden pixels."""
+        x = data.x
+        rng = torch.Generator(x.device).manual_seed(0)
+        hidden = self.hidden(1000, tuple(x.shape[1:]), rng)
+        return x * hidden.to(x).mean(0).sqrt()
 
     def hidden(
         self, n: int, event_shape: tuple[int, ...], rng: torch.Generator
@@ -225,6 +266,11 @@ class Visible:
             )
         return inside
 
+    @property
+    def usual_mask(self) -> str:
+        """The mask to complete held-out images with."""
+        return "center" if self.mask == "boxes" else self.mask
+
     def fits(self, hidden: Bool[Tensor, "N *event"]) -> bool:
         r"""Returns whether rows hide what the model was trained to fill in.
 
@@ -240,11 +286,10 @@ class Visible:
         """Returns the shape of one condition."""
         return (event_shape[0] + 1, *event_shape[1:])
 
-    def of(
-        self, data: Float[Tensor, "N *event"], rng: torch.Generator
-    ) -> Float[Tensor, "N *condition"]:
+    def of(self, data: Batch, rng: torch.Generator) -> Float[Tensor, "N *condition"]:
         """Returns the conditions of rows, shape (N, C + 1, height, width)."""
-        return self.masked(data, self.hidden(len(data), tuple(data.shape[1:]), rng))
+        x = data.x
+        return self.masked(x, self.hidden(len(x), tuple(x.shape[1:]), rng))
 
     def masked(
         self, x: Float[Tensor, "N *event"], hidden: Bool[Tensor, "N *event"]
@@ -257,82 +302,101 @@ class Visible:
         """
         return torch.cat([torch.where(hidden, 0.0, x), hidden[:, :1].to(x.dtype)], 1)
 
-    def drawn(
-        self, data: Float[Tensor, "M *event"], n: int, rng: torch.Generator
-    ) -> Float[Tensor, "n *condition"]:
-        """Draws conditions: the visible parts of random rows."""
-        rows = torch.randint(len(data), (n,), generator=rng, device=rng.device)
-        return self.of(data[rows.to(data.device)], rng)
+    def sample(self, data: Batch, n: int, rng: torch.Generator) -> Float[Tensor, "n *condition"]:
+        """Draws conditions: the observed pixels of random rows."""
+        rows = torch.randint(len(data.x), (n,), generator=rng, device=rng.device)
+        return self.of(Batch(data.x[rows.to(data.x.device)]), rng)
+
+    def labels(self, dataset: Dataset, n: int, name: str | None = None) -> None:
+        """Raises: the model draws no new images.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError(
+            "samples must be of a model of full images, got one that fills in the hidden part of "
+            "images; write boltzwalk complete RUN"
+        )
+
+    def of_labels(self, labels: Tensor | None) -> None:
+        """Returns None: no class is given."""
+
+    def build_base(
+        self,
+        settings: Generator | Vae,
+        event_shape: tuple[int, ...],
+        seed: int,
+        data: Tensor,
+    ) -> nn.Module:
+        r"""Returns the base of an architecture, which receives the observed pixels.
+
+        Arguments:
+            settings: The architecture.
+            event_shape: The shape of one event.
+            seed: The seed of the initial parameters.
+            data: Rows that the base must be able to make, shape (M, \*event).
+        """
+        c_shape = self.shape(event_shape)
+        return build_conditional(
+            settings, c_shape, self.summary, self.features, event_shape, seed, data
+        )
+
+    def build_energy(
+        self,
+        settings: Any,  # noqa: ANN401
+        event_shape: tuple[int, ...],
+        seed: int,
+        data: Tensor,
+    ) -> nn.Module:
+        r"""Returns the energy :math:`U(x \mid c)` of an architecture.
+
+        Arguments:
+            settings: The architecture.
+            event_shape: The shape of one event.
+            seed: The seed of the initial parameters.
+            data: The training rows, shape (M, \*event).
+
+        Raises:
+            ValueError: If the architecture takes no condition.
+        """
+        c_shape = self.shape(event_shape)
+        return _conditional_energy("observed pixels", settings, event_shape, c_shape, seed)
+
+    def refusal(self, section: str) -> str:
+        """Returns why a section of an evaluation is undefined; "" where it is not.
+
+        Arguments:
+            section: The name of the section.
+        """
+        if section == "training":
+            return ""
+        return "it fills in the hidden part of an image; boltzwalk complete judges that"
 
 
-Condition: TypeAlias = Unconditional | Classes | Visible
-"""What is given."""
+ConditionSettings: TypeAlias = NoCondition | ClassConditional | ObservedPixels
+"""The conditions that a setting can name."""
 
 
-def condition_of(method: Any) -> Condition:  # noqa: ANN401
-    """Returns what a method, or its settings, are given; nothing where they say nothing.
-
-    Arguments:
-        method: A method, or its settings.
-    """
-    condition: Condition = getattr(
-        getattr(method, "settings", method), "condition", Unconditional()
-    )
-    return condition
+def _labels(data: Batch) -> Tensor:
+    """The labels of rows that must have them."""
+    assert data.labels is not None
+    return data.labels
 
 
-def build_base(
-    condition: Condition,
-    settings: Generator | Vae,
+def _conditional_energy(
+    name: str,
+    settings: Any,  # noqa: ANN401
     event_shape: tuple[int, ...],
-    rng_seed: int,
-    data: Tensor,
-) -> nn.Module:
-    r"""Returns the network that proposes.
-
-    Arguments:
-        condition: What it is given, resolved.
-        settings: Its architecture.
-        event_shape: The shape of one event.
-        rng_seed: The seed of the initial parameters.
-        data: Rows that it must be able to make, shape (M, \*event).
-    """
-    if isinstance(condition, Unconditional):
-        return settings.build(event_shape, rng_seed, data)
-    shape = condition.shape(event_shape)
-    if isinstance(condition, Classes):
-        return build_conditional(settings, shape, None, shape[0], event_shape, rng_seed, data)
-    summary, features = condition.summary, condition.features
-    return build_conditional(settings, shape, summary, features, event_shape, rng_seed, data)
-
-
-def build_energy(
-    condition: Condition,
-    settings: NetworkEnergy | MixtureEnergy | FlowEnergy,
-    event_shape: tuple[int, ...],
-    rng_seed: int,
-    data: Tensor,
-) -> nn.Module:
-    r"""Returns the energy that learns.
-
-    Arguments:
-        condition: What it is given, resolved.
-        settings: Its architecture.
-        event_shape: The shape of one event.
-        rng_seed: The seed of the initial parameters.
-        data: Rows to which a reference is fitted, shape (M, \*event).
-
-    Raises:
-        ValueError: If such an energy knows nothing of conditions.
-    """
-    if isinstance(condition, Unconditional):
-        return settings.build(event_shape, rng_seed, data)
+    c_shape: tuple[int, ...],
+    seed: int,
+) -> ConditionalEnergy:
+    """The network energy of events joined with their conditions."""
     if not isinstance(settings, NetworkEnergy) or settings.reference_fit is not None:
         raise ValueError(
-            f"the energy must be a network, to be told of {type(condition).__name__}, got "
-            f"{type(settings).__name__}, or a reference that is fitted to the data; write "
-            "energy=NetworkEnergy and reference_fit=null"
+            f"the energy of a model with {name} must be a network, whose inputs can take the "
+            f"condition, got {type(settings).__name__}, or a reference that is fitted to the data; "
+            "write energy=NetworkEnergy and reference_fit=null"
         )
     flat = isinstance(settings.network, Multilayer)
-    shape = joined_shape(event_shape, condition.shape(event_shape), flat)
-    return ConditionalEnergy(settings.build(shape, rng_seed), flat)
+    shape = joined_shape(event_shape, c_shape, flat)
+    return ConditionalEnergy(settings.build(shape, seed), flat)

@@ -21,9 +21,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..data.rows import Batch
 from ..energy import Energy
-from ..kernels import HMC, MALA, ULA, AdamDescent, Descent, KineticLangevin, run
+from ..kernels import ULA, TrainingKernel, run
 from ..kernels.chain import of_the_chain
+from ..method import require_fields
 from ..walkers import Walkers, cat, evaluate
 from .replay import Replay
 from .starts import DataStart, NoiseStart, ReplayStart
@@ -60,15 +62,13 @@ class Contrastive:
     Example:
         >>> method = Contrastive(NoiseStart(), ULA(step_size=0.1), steps=5)
         >>> energy = torch.nn.Sequential(torch.nn.Linear(2, 1), torch.nn.Flatten(0))
-        >>> data, rng = torch.ones(8, 2), torch.Generator().manual_seed(0)
+        >>> data, rng = Batch(torch.ones(8, 2)), torch.Generator().manual_seed(0)
         >>> loss, state, info = method.step(energy, data, method.init(energy, data, rng), rng)
         >>> loss.backward()
     """
 
     start: NoiseStart | DataStart | ReplayStart = field(default_factory=NoiseStart)
-    kernel: ULA | MALA | HMC | KineticLangevin | Descent | AdamDescent = field(
-        default_factory=lambda: ULA(step_size=0.01)
-    )
+    kernel: TrainingKernel = field(default_factory=lambda: ULA(step_size=0.01))
     steps: int = 50
     walkers: int = 0
     data_noise: float = 0.0
@@ -77,24 +77,30 @@ class Contrastive:
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise ValueError(f"steps must be >= 1, got {self.steps}; contrastive divergence has 1")
-        for name in ("walkers", "data_noise", "energy_penalty"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
+        require_fields(self, {"walkers": 0, "data_noise": 0, "energy_penalty": 0})
 
-    def build(self, event_shape: tuple[int, ...], seed: int, data: Tensor) -> Contrastive:
-        """Returns itself: there is no network beside the energy."""
-        return self
+    def init(self, energy: Energy, data: Batch, rng: torch.Generator) -> Replay | None:
+        """Returns the first state from all training rows."""
+        return self.start.init(data.x, rng)
 
-    def init(
-        self, energy: Energy, data: Float[Tensor, "M *event"], rng: torch.Generator
-    ) -> Replay | None:
-        r"""Returns the first state from all the training data, shape (M, \*event)."""
-        return self.start.init(data, rng)
+    def check_batch(self, batch: int) -> None:
+        """Raises where fewer walkers are stored than one update takes.
+
+        Raises:
+            ValueError: If the store is too small.
+        """
+        needed = self.walkers or batch
+        size = getattr(self.start, "size", needed)
+        if size < needed:
+            raise ValueError(
+                f"start.size must be at least the {needed} walkers of one update, got {size}; "
+                f"write start.size={needed} or more"
+            )
 
     def step(
         self,
         energy: Energy,
-        data: Float[Tensor, "B *event"],
+        data: Batch,
         state: Replay | None,
         rng: torch.Generator,
     ) -> tuple[Float[Tensor, ""], Replay | None, dict[str, Tensor]]:
@@ -102,13 +108,14 @@ class Contrastive:
 
         Arguments:
             energy: The energy that learns.
-            data: A batch, shape (B, \*event).
+            data: A batch of rows.
             state: The walkers that are kept, if any.
             rng: The source of the noise.
         """
-        noise = torch.randn(data.shape, generator=rng, dtype=data.dtype, device=data.device)
-        positive = data + self.data_noise * noise
-        n = self.walkers or len(data)
+        rows = data.x
+        noise = torch.randn(rows.shape, generator=rng, dtype=rows.dtype, device=rows.device)
+        positive = rows + self.data_noise * noise
+        n = self.walkers or len(rows)
         x, index = self.start.draw(positive, state, n, rng)
         walkers, chain = run(self.kernel, energy, evaluate(energy, x), self.steps, rng)
 
@@ -120,17 +127,17 @@ class Contrastive:
             "energy_gap": gap.detach(),
             "energy_data": u_data.detach().mean(),
             "energy_walkers": u_walkers.detach().mean(),
-            **of_the_chain(self.kernel, self.steps, data, walkers.x, chain),
+            **of_the_chain(self.kernel, self.steps, rows, walkers.x, chain),
         }
         if self.start.from_noise:  # how far the data are from where the walkers start
-            pairs = min(len(data), n)
-            info["distance"] = (x[:pairs] - data[:pairs]).flatten(1).norm(dim=1).mean()
+            pairs = min(len(rows), n)
+            info["distance"] = (x[:pairs] - rows[:pairs]).flatten(1).norm(dim=1).mean()
         return loss, self.start.put(state, index, walkers.x), info
 
     def sample(
         self,
         energy: Energy,
-        data: Float[Tensor, "M *event"],
+        data: Batch,
         state: Replay | None,
         n: int,
         rng: torch.Generator,
@@ -141,7 +148,7 @@ class Contrastive:
 
         Arguments:
             energy: The energy that has learnt.
-            data: The training data, shape (M, \*event).
+            data: The training rows.
             state: The walkers that were kept, if any.
             n: How many walkers.
             rng: The source of the noise.
@@ -149,15 +156,26 @@ class Contrastive:
             from_noise: Whether the chains start from noise even where walkers were kept.
         """
         start = self.start.noise_start if from_noise else self.start
-        chains = start.sample(data, state, n, rng).split(SAMPLED_AT_ONCE)
+        chains = start.sample(data.x, state, n, rng).split(SAMPLED_AT_ONCE)
         moved = (
             run(self.kernel, energy, evaluate(energy, x), steps or self.steps, rng)[0]
             for x in chains
         )
         return cat(*moved)
 
-    def population(self, energy: Energy, state: Replay | None) -> None:
-        """Returns None: these walkers carry no weights."""
+    @property
+    def noise_start(self) -> NoiseStart:
+        """The start of chains from noise."""
+        return self.start.noise_start
+
+    @property
+    def from_noise(self) -> bool:
+        """Whether every chain of training starts from noise."""
+        return self.start.from_noise
+
+    def max_samples(self, state: Replay | None) -> int | None:
+        """Returns the number of stored walkers; None where none are stored."""
+        return None if state is None else len(state)
 
     def gradients(self, batch: int) -> int:
         """Returns the input gradients of one update of a batch: K + 1 a walker for ULA."""

@@ -27,7 +27,7 @@ Not guaranteed: that the generator has the masses of the energy's modes; it has 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -35,11 +35,14 @@ from torch import Tensor
 
 from ..bases import Decoder, Generator, learning, posterior_energy
 from ..bases.conditional import GivenBase
-from ..data.dataset import Labelled
-from ..kernels import HMC, MALA, ULA, AdamDescent, Descent, KineticLangevin, run
+from ..condition import NoCondition
+from ..data.rows import Batch
+from ..extension import BASE
+from ..kernels import ULA, TrainingKernel, run
+from ..method import require_fields
 from ..walkers import evaluate
-from .condition import Classes, Unconditional, Visible, build_base
-from .proposal_training import Teaching
+from .condition import ConditionSettings
+from .proposal_training import CooperativeStep
 
 __all__ = ["Cooperative"]
 
@@ -64,17 +67,15 @@ class Cooperative:
         sigma: The deviation :math:`\sigma` of a pixel around what the generator makes.
         base_rate: The learning rate of the generator.
         base_beta1: The decay of its first moment, under Adam.
-        condition: What is given: Unconditional, Classes, or the Visible part of a picture.
+        condition: The condition: NoCondition, ClassConditional, or ObservedPixels.
 
     References:
         | Cooperative training of descriptor and generator networks (Xie, Lu, Gao, Zhu, Wu, 2018)
         | https://arxiv.org/abs/1609.09408
     """
 
-    generator: Generator = field(default_factory=Generator)
-    kernel: ULA | MALA | HMC | KineticLangevin | Descent | AdamDescent = field(
-        default_factory=lambda: ULA(step_size=2e-6)
-    )
+    generator: Annotated[Generator, BASE] = field(default_factory=Generator)
+    kernel: TrainingKernel = field(default_factory=lambda: ULA(step_size=2e-6))
     steps: int = 15
     walkers: int = 0
     data_noise: float = 0.0
@@ -84,45 +85,43 @@ class Cooperative:
     sigma: float = 0.3
     base_rate: float = 1e-4
     base_beta1: float = 0.5
-    condition: Unconditional | Classes | Visible = field(default_factory=Unconditional)
+    condition: ConditionSettings = field(default_factory=NoCondition)
 
     teacher: ClassVar[Literal["revision"]] = "revision"
 
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise ValueError(f"steps must be >= 1, got {self.steps}; 15 are usual")
-        for name in ("walkers", "data_noise", "sample_steps", "latent_steps"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
-        for name in ("latent_step_size", "sigma", "base_rate"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be > 0, got {getattr(self, name)}")
+        least = {"walkers": 0, "data_noise": 0, "sample_steps": 0, "latent_steps": 0}
+        require_fields(self, least, ("latent_step_size", "sigma", "base_rate"))
         if not 0 <= self.base_beta1 < 1:
             raise ValueError(f"base_beta1 must be in [0, 1), got {self.base_beta1}; 0.5 is usual")
 
-    def build(self, event_shape: tuple[int, ...], seed: int, data: Tensor | Labelled) -> Teaching:
+    def build(self, event_shape: tuple[int, ...], seed: int, data: Batch) -> CooperativeStep:
         r"""Returns the method with its generator.
 
         Arguments:
             event_shape: The shape of one event.
             seed: The seed of the first parameters.
-            data: The training data, shape (M, \*event), which the generator must be able to make,
-                with classes where they are given.
+            data: The training rows, which the generator must be able to make.
 
         Raises:
             ValueError: If the generator or the condition do not fit such data.
         """
-        given: Any = self.condition  # which takes such data as it asked for
-        settings = replace(self, condition=given.resolved(data))
-        x = data.x if isinstance(data, Labelled) else data
-        base = build_base(settings.condition, self.generator, event_shape, seed, x)
-        return Teaching(settings, base)
+        settings = replace(self, condition=self.condition.resolved(data))
+        base = settings.condition.build_base(self.generator, event_shape, seed, data.x)
+        return CooperativeStep(settings, base)
+
+    @property
+    def decoder_std(self) -> float:
+        """The deviation of an entry around the decoded one."""
+        return self.sigma
 
     def gradients(self, batch: int) -> int:
         """Returns the input gradients of the energy in one update: K + 1 a walker for ULA."""
         return (self.walkers or batch) * (1 + self.steps * self.kernel.gradients)
 
-    def lesson(
+    def generator_loss(
         self,
         base: Decoder | GivenBase,
         x: Float[Tensor, "n *event"],

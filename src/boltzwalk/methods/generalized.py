@@ -24,18 +24,32 @@ percent, or the other large, base and data lie too far apart for either number t
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from torch import Tensor
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
 
-from ..bases import Flow, Generator
+from ..base import require_density
+from ..bases import Flow, Generator, learning
+from ..bases.latent import Shifted
+from ..data.rows import Batch
+from ..energy import Energy
+from ..extension import BASE
 from ..kernels import ULA, Transport
-from .alternation import Turns
-from .latents import LatentKernel, StepDecay
+from ..method import require_fields
+from ..networks.frozen import frozen
+from ..networks.network import without_gradient
+from ..walkers import Walkers, cat
+from . import objectives
+from .latents import LatentKernel, StepDecay, latent_energy, latent_walkers, moved
 from .objectives import Objective
+from .proposal_training import chunk_sizes
 
-__all__ = ["Generalized"]
+__all__ = ["AlternationState", "Generalized", "GeneralizedMethod"]
 
 
 @dataclass(frozen=True)
@@ -77,7 +91,7 @@ class Generalized:
         | https://arxiv.org/abs/2003.05033
     """
 
-    base: Generator | Flow = field(default_factory=Generator)
+    base: Annotated[Generator | Flow, BASE] = field(default_factory=Generator)
     objective: Objective = "kale"
     learns: Literal["both", "energy", "base"] = "both"
     relative: bool = True
@@ -100,21 +114,10 @@ class Generalized:
     inverse_temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("noise_factor", "energy_steps", "first_energy_steps", "refresh_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
-        for name in (
-            "gradient_penalty",
-            "parameter_penalty",
-            "initial_samples",
-            "sample_steps",
-            "inverse_temperature",
-        ):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
-        for name in ("log_partition_rate", "base_rate"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be > 0, got {getattr(self, name)}")
+        counts = ("noise_factor", "energy_steps", "first_energy_steps", "refresh_every")
+        weights = ("gradient_penalty", "parameter_penalty", "initial_samples", "sample_steps")
+        least = dict.fromkeys(counts, 1) | dict.fromkeys((*weights, "inverse_temperature"), 0)
+        require_fields(self, least, ("log_partition_rate", "base_rate"))
         if not 0 <= self.base_beta1 < 1:
             raise ValueError(f"base_beta1 must be in [0, 1), got {self.base_beta1}; 0.5 is usual")
         if not self.relative and self.objective in ("logistic", "hinge"):
@@ -134,10 +137,10 @@ class Generalized:
         return self.sample_steps
 
     def gradients(self, batch: int) -> int:
-        """Returns the input gradients of the energy in one update, mean over a cycle, rounded up.
+        """Returns the input gradients of the energy in one update, on average, rounded up.
 
-        Each step of the base has as many as it has samples, one of the energy as many as it has
-        data where the gradient is penalised.
+        A step of the base has as many as it has samples, one of the energy as many as it has data
+        where the gradient is penalised.
         """
         of_energy = batch if self.gradient_penalty else 0
         of_base = batch * self.noise_factor
@@ -145,12 +148,251 @@ class Generalized:
             return of_base if self.learns == "base" else of_energy
         return -(-(self.energy_steps * of_energy + of_base) // (self.energy_steps + 1))
 
-    def build(self, event_shape: tuple[int, ...], seed: int, data: Tensor) -> Turns:
+    def build(self, event_shape: tuple[int, ...], seed: int, data: Batch) -> GeneralizedMethod:
         r"""Returns the method with its base and its c.
 
         Arguments:
             event_shape: The shape of one event.
             seed: The seed of the first parameters.
-            data: The training data, shape (M, \*event), which the base must be able to make.
+            data: The training rows, which the base must be able to make.
         """
-        return Turns(self, self.base.build(event_shape, seed, data))
+        return GeneralizedMethod(self, self.base.build(event_shape, seed, data.x))
+
+
+@dataclass(frozen=True, eq=False)
+class AlternationState:
+    """The steps that energy and base have made.
+
+    Attributes:
+        energy_steps: The steps of the energy since the last one of the base.
+        base_steps: The steps of the base so far.
+    """
+
+    energy_steps: Int[Tensor, ""]
+    base_steps: Int[Tensor, ""]
+
+
+class GeneralizedMethod(nn.Module):
+    """A method with the base and the log-partition c.
+
+    Arguments:
+        settings: How both learn.
+        base: The network that samples are made by.
+
+    Raises:
+        ValueError: If the energy is not relative to the base, and this has no density.
+    """
+
+    def __init__(self, settings: Generalized, base: nn.Module) -> None:
+        super().__init__()
+        self.settings = settings
+        self.base: Any = base
+        self.log_partition = nn.Parameter(torch.zeros(()))
+        self.kernel = settings.kernel
+        self.steps = settings.sample_steps
+        self.relative = settings.relative
+        self.inverse_temperature = settings.inverse_temperature
+        self.temperature = 1.0  # learnt without walkers, at 1, whatever kernel draws samples
+        self.latent = True
+        if not settings.relative:
+            require_density(base, "an energy that is not relative to the base")
+
+    @property
+    def _c(self) -> Tensor | None:
+        """The log-partition c that is learnt; None for a GAN, which has none."""
+        learnt = self.settings.objective in ("kale", "donsker_varadhan")
+        return self.log_partition if learnt else None
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Returns the parameters of the base, and c, each with a rate of its settings."""
+        settings = self.settings
+        betas = (settings.base_beta1, 0.999)
+        base = {"params": list(self.base.parameters()), "lr": settings.base_rate, "betas": betas}
+        return [base, {"params": [self.log_partition], "lr": settings.log_partition_rate}]
+
+    def init(self, energy: Energy, data: Batch, rng: torch.Generator) -> AlternationState:
+        r"""Returns the first state, and sets c to an estimate where the settings ask for one.
+
+        Arguments:
+            energy: The energy that learns.
+            data: The training rows.
+            rng: The source of the base samples.
+        """
+        n = self.settings.initial_samples
+        if n:
+            with torch.no_grad():
+                e = self.relative_energy(energy)
+                energies = [e(self._base_samples(size, rng)) for size, _ in chunk_sizes(n)]
+                self.log_partition.copy_(objectives.log_partition(torch.cat(energies)))
+        zero = torch.zeros((), dtype=torch.int64)
+        return AlternationState(zero, zero.clone())
+
+    def relative_energy(self, energy: Energy) -> Energy:
+        """Returns the energy E relative to the base, of the network of the settings.
+
+        Arguments:
+            energy: The network.
+        """
+        settings = self.settings
+        e = energy if settings.relative else Shifted(energy, self.base, 1)
+        if settings.floor is None:
+            return e
+        low = settings.floor
+        return lambda x: torch.relu(e(x) - low) + low
+
+    def density_energy(self, energy: Energy) -> Energy:
+        """Returns the energy U of the model, whose density is exp(-U) / Z.
+
+        Raises:
+            ValueError: If the base has no density: then the model has none either.
+        """
+        if not self.settings.relative and self.settings.floor is None:
+            return energy
+        return Shifted(self.relative_energy(energy), self.base, -1)
+
+    def step(
+        self,
+        energy: Energy,
+        data: Batch,
+        state: AlternationState,
+        rng: torch.Generator,
+    ) -> tuple[Float[Tensor, ""], AlternationState, dict[str, Tensor]]:
+        r"""Returns the loss of the energy or of the base, the next state and what to log.
+
+        Arguments:
+            energy: The network of the settings.
+            data: A batch of rows.
+            state: The steps so far.
+            rng: The source of base samples and of the points of the penalty.
+        """
+        if self.next_is_base(state):
+            loss, info = self._base_loss(energy, data.x, rng)
+            nothing = torch.zeros_like(state.energy_steps)
+            return loss, AlternationState(nothing, state.base_steps + 1), info
+        loss, info = self._energy_loss(energy, data.x, rng)
+        return loss, AlternationState(state.energy_steps + 1, state.base_steps), info
+
+    def next_is_base(self, state: AlternationState) -> bool:
+        """Returns whether the base learns next."""
+        settings, made = self.settings, int(state.base_steps)
+        if settings.learns != "both":
+            return settings.learns == "base"
+        longer = made < 2 or made % settings.refresh_every == 0
+        needed = settings.first_energy_steps if longer else settings.energy_steps
+        return int(state.energy_steps) >= needed
+
+    def _base_samples(self, n: int, rng: torch.Generator) -> Tensor:
+        """Base samples without a graph."""
+        with torch.no_grad():
+            x: Tensor = self.base.decode(self.base.latents(n, rng))
+        return x
+
+    def _energy_loss(
+        self, energy: Energy, data: Tensor, rng: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of the energy and of c."""
+        settings = self.settings
+        y = self._base_samples(len(data) * settings.noise_factor, rng)
+        with without_gradient(self.base):  # on which E may depend
+            e = self.relative_energy(energy)(torch.cat([data, y]))
+            at_data, at_base = e[: len(data)], e[len(data) :]
+            loss = objectives.energy_loss(settings.objective, at_data, at_base, self.log_partition)
+            info = objectives.gap_metrics(at_data, at_base, self._c)
+            if settings.gradient_penalty:
+                slopes = objectives.squared_slopes(self.relative_energy(energy), data, y, rng)
+                loss = loss + settings.gradient_penalty * slopes
+                info["gradient_penalty"] = slopes.detach()
+            parameters = list(energy.parameters()) if isinstance(energy, nn.Module) else []
+            if settings.parameter_penalty:
+                squares = torch.stack([p.square().sum() for p in parameters]).sum()
+                loss = loss + settings.parameter_penalty * squares
+            if settings.squash:
+                loss = objectives.squashed_gradient(loss, parameters)
+        if self._c is not None:
+            estimate = info["log_partition_estimate"]
+            loss = loss + objectives.log_partition_loss(self.log_partition, estimate)
+        return loss, info
+
+    def _base_loss(
+        self, energy: Energy, data: Tensor, rng: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of the base."""
+        settings = self.settings
+        z = self.base.latents(len(data) * settings.noise_factor, rng)
+        with learning(self.base, rng):
+            y = self.base.decode(z)
+        if settings.relative:
+            at_base = objectives.generator_gradient(self.relative_energy(energy), y)
+            with torch.no_grad():
+                at_data = self.relative_energy(energy)(data)
+        else:  # E changes with the base, at the data as well
+            below = -math.inf if settings.floor is None else settings.floor
+            with torch.no_grad():
+                u = energy(data)
+            at_data = (u + self.base.log_density(data)).clamp(min=below)
+            at_base = objectives.generator_gradient(energy, y) + self.base.log_density(y)
+            at_base = at_base.clamp(min=below)
+        loss = objectives.base_loss(settings.objective, at_base, settings.reweight)
+        if not settings.relative:
+            loss = loss - at_data.double().mean()
+        return loss, objectives.gap_metrics(at_data, at_base, self._c)
+
+    def sample(
+        self,
+        energy: Energy,
+        data: Batch,
+        state: AlternationState,
+        n: int,
+        rng: torch.Generator,
+        steps: int = 0,
+        from_noise: bool = False,
+    ) -> Walkers:
+        r"""Draws n walkers: base samples whose latent variables were moved under the model.
+
+        Arguments:
+            energy: The network of the settings, which has learnt.
+            data: The training rows.
+            state: The state, which is not used.
+            n: How many walkers.
+            rng: The source of the noise.
+            steps: The number of kernel steps; 0 takes those of the settings.
+            from_noise: Ignored: every chain starts from latent noise.
+        """
+        ends = [steps or self.settings.sample_steps]
+        return cat(*(next(self.trajectory(energy, size, ends, rng)) for size, _ in chunk_sizes(n)))
+
+    def trajectory(
+        self, energy: Energy, n: int, steps: Sequence[int], rng: torch.Generator
+    ) -> Iterator[Walkers]:
+        r"""Draws n walkers and yields them, decoded, after each number of steps, lazily.
+
+        Arguments:
+            energy: The network of the settings, which has learnt.
+            n: How many walkers.
+            steps: The numbers of steps, increasing; 0 gives the samples of the base.
+            rng: The source of the noise.
+        """
+        settings = self.settings
+        base, relative = (
+            frozen(self.base),
+            self.relative_energy(frozen(energy) if isinstance(energy, nn.Module) else energy),
+        )
+        z = base.latents(n, rng)  # as the base alone draws them, to be compared
+        u = latent_energy(base, relative, settings.kernel, settings.inverse_temperature, rng)
+        for walkers in moved(settings.kernel, settings.decay, u, z, steps, rng):
+            yield latent_walkers(base, relative, walkers)
+
+    def log_z(self, energy: nn.Module) -> float | None:
+        r"""Returns :math:`\log Z` where it is known: the network gives U and knows its own.
+
+        Arguments:
+            energy: The network of the settings.
+        """
+        if self.settings.relative or self.settings.floor is not None:
+            return None  # that of exp(-E), which is not the model
+        known = getattr(energy, "log_z", None)
+        return None if known is None else float(known)
+
+    def gradients(self, batch: int) -> int:
+        """Returns the input gradients of the energy in one update, on average, rounded up."""
+        return self.settings.gradients(batch)

@@ -30,16 +30,20 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass, field, replace
+from typing import Annotated, ClassVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from ..data.rows import Batch
 from ..energies.exact import exact_samples
 from ..energy import Energy
+from ..extension import KERNEL
 from ..kernels import HMC, MALA, ULA, refuse_weights, run
 from ..kernels.chain import out_of_range
+from ..method import require_fields
 from ..smc.resampling import Scheme, ancestors, require_threshold, resample
 from ..smc.reweighting import Followed, follow, follow_attached, noise_floor, reweight
 from ..walkers import Walkers, cat, effective_sample_size, evaluate, log_mean_weight, put
@@ -80,6 +84,8 @@ class ExactStart:
 
     size: int = 1000
 
+    exact: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         _require_size(self.size)
 
@@ -114,6 +120,8 @@ class RelaxedStart:
     size: int = 1000
     noise: NoiseStart = field(default_factory=NoiseStart)
     steps: int = 1000
+
+    exact: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         _require_size(self.size)
@@ -164,7 +172,7 @@ class Jarzynski:
         >>> from boltzwalk.energies import Multilayer, NetworkEnergy
         >>> settings = NetworkEnergy(Multilayer((8,)), reference_scale=1.0, zero_start=True)
         >>> energy, rng = settings.build((2,), 0), torch.Generator().manual_seed(0)
-        >>> method, data = Jarzynski(ExactStart(100), ULA(0.1)), torch.ones(8, 2)
+        >>> method, data = Jarzynski(ExactStart(100), ULA(0.1)), Batch(torch.ones(8, 2))
         >>> state = method.init(energy, data, rng)
         >>> loss, state, info = method.step(energy, data, state, rng)
         >>> loss.backward()
@@ -173,7 +181,7 @@ class Jarzynski:
     """
 
     start: ExactStart | RelaxedStart = field(default_factory=ExactStart)
-    kernel: ULA | MALA | HMC = field(default_factory=lambda: ULA(step_size=0.01))
+    kernel: Annotated[ULA | MALA | HMC, KERNEL] = field(default_factory=lambda: ULA(step_size=0.01))
     steps: int = 1
     walkers: int = 0
     threshold: float = 0.5
@@ -187,34 +195,26 @@ class Jarzynski:
         require_threshold(self.threshold)
         if self.steps < 1:
             raise ValueError(f"steps must be >= 1, got {self.steps}; Algorithm 1 has steps=1")
-        for name in ("walkers", "data_noise", "energy_penalty", "chunk"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
+        require_fields(self, {"walkers": 0, "data_noise": 0, "energy_penalty": 0, "chunk": 0})
         if self.walkers > self.start.size:
             raise ValueError(
                 f"start.size must be at least the {self.walkers} walkers of one update, got "
                 f"{self.start.size}; write start.size={self.walkers} or more, or walkers=0 for all"
             )
 
-    def build(self, event_shape: tuple[int, ...], seed: int, data: Tensor) -> Jarzynski:
-        """Returns itself: there is no network beside the energy."""
-        return self
-
-    def init(
-        self, energy: Energy, data: Float[Tensor, "M *event"], rng: torch.Generator
-    ) -> Weighted:
-        r"""Returns the first state from all the training data, shape (M, \*event).
+    def init(self, energy: Energy, data: Batch, rng: torch.Generator) -> Weighted:
+        """Returns the first state from all training rows.
 
         Raises:
             ValueError: If the start is to be exact and log Z of the energy is not known.
         """
-        walkers = self.start.walkers(self.kernel, energy, data, rng)
-        return Weighted(walkers, torch.zeros((), dtype=torch.int64, device=data.device))
+        walkers = self.start.walkers(self.kernel, energy, data.x, rng)
+        return Weighted(walkers, torch.zeros((), dtype=torch.int64, device=data.x.device))
 
     def step(
         self,
         energy: Energy,
-        data: Float[Tensor, "B *event"],
+        data: Batch,
         state: Weighted,
         rng: torch.Generator,
     ) -> tuple[Float[Tensor, ""], Weighted, dict[str, Tensor]]:
@@ -222,17 +222,18 @@ class Jarzynski:
 
         Arguments:
             energy: The energy that learns.
-            data: A batch, shape (B, \*event).
+            data: A batch of rows.
             state: The walkers as the last step left them.
             rng: The source of the noise.
 
         Raises:
             FloatingPointError: If no walker has a finite weight any more.
         """
-        noise = torch.randn(data.shape, generator=rng, dtype=data.dtype, device=data.device)
-        positive = data + self.data_noise * noise
+        rows = data.x
+        noise = torch.randn(rows.shape, generator=rng, dtype=rows.dtype, device=rows.device)
+        positive = rows + self.data_noise * noise
         n = self.walkers or len(state)
-        index = torch.randperm(len(state), generator=rng, device=data.device)[:n]
+        index = torch.randperm(len(state), generator=rng, device=rows.device)[:n]
         picked = state.walkers if n == len(state) else state.walkers[index]
         (moved, acceptance), u_walkers = self._follow(energy, picked, n < len(state), rng)
 
@@ -258,16 +259,16 @@ class Jarzynski:
             "gradient_mean": moved.grad.flatten(1).norm(dim=1).mean(),
             "acceptance": acceptance,
             "temperature": torch.as_tensor(self.kernel.temperature),
-            "out_of_range": out_of_range(data, moved.x),
+            "out_of_range": out_of_range(rows, moved.x),
         }
-        if isinstance(self.start, ExactStart):
+        if self.start.exact:
             info["log_z"] = log_z
             info["cross_entropy"] = log_z + mean / self.kernel.temperature
         else:
             info["log_z_change"] = log_z
         return loss, state, info
 
-    def population(self, energy: Energy, state: Weighted) -> Walkers:
+    def weighted_walkers(self, energy: Energy, state: Weighted) -> Walkers:
         """Returns all walkers where they are, weighted for an energy: all that the run knows.
 
         Arguments:
@@ -280,7 +281,7 @@ class Jarzynski:
     def sample(
         self,
         energy: Energy,
-        data: Float[Tensor, "M *event"],
+        data: Batch,
         state: Weighted,
         n: int,
         rng: torch.Generator,
@@ -291,8 +292,8 @@ class Jarzynski:
 
         Arguments:
             energy: The energy that has learnt.
-            data: The training data, shape (M, \*event).
-            state: The walkers that were kept.
+            data: The training rows.
+            state: The stored walkers.
             n: How many walkers, at most N.
             rng: The source of the noise.
             steps: The number of kernel steps; 0 takes those of training.
@@ -311,12 +312,21 @@ class Jarzynski:
                 f"the run holds {len(state)} walkers, asked for {n} samples; ask for at most "
                 f"{len(state)}"
             )
-        walkers = self.population(energy, state)
+        walkers = self.weighted_walkers(energy, state)
         # Ancestors are in ascending order; shuffled, any n of them are a draw as well.
         chosen = ancestors(walkers.log_w, rng, self.resampling)
-        chosen = chosen[torch.randperm(len(chosen), generator=rng, device=data.device)[:n]]
+        chosen = chosen[torch.randperm(len(chosen), generator=rng, device=data.x.device)[:n]]
         walkers = replace(walkers[chosen], log_w=torch.zeros_like(walkers.log_w[:n]))
         return run(self.kernel, energy, walkers, steps or self.steps, rng, diagnose=False)[0]
+
+    @property
+    def weighted(self) -> bool:
+        """Whether walkers carry log-weights: they do."""
+        return True
+
+    def max_samples(self, state: Weighted) -> int:
+        """Returns the number of stored walkers."""
+        return len(state)
 
     def gradients(self, batch: int) -> int:
         """Returns the input gradients of one update: n K for ULA with n = N, else n (K + 1)."""
@@ -346,7 +356,7 @@ class Jarzynski:
     def _resampled(self, energy: Energy, state: Weighted, rng: torch.Generator) -> Weighted:
         """The state with all walkers resampled; those that were idle are reweighted before."""
         idle = 0 < self.walkers < len(state)
-        walkers = self.population(energy, state) if idle else state.walkers
+        walkers = self.weighted_walkers(energy, state) if idle else state.walkers
         walkers = resample(walkers, rng, self.resampling)
         count = state.resamplings + 1
         often = math.log10(int(count))

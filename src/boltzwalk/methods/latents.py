@@ -21,18 +21,19 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..base import Base
 from ..bases.latent import LatentEnergy
 from ..energy import Energy
+from ..extension import KERNEL
 from ..kernels import HMC, MALA, ULA, Kernel, KineticLangevin, NormalProposals, Transport
 from ..kernels import run as run_chain
 from ..walkers import Walkers, evaluate
-from .proposal_training import Proposes
 
 __all__ = [
     "LatentKernel",
@@ -48,7 +49,9 @@ DRAWS = 500
 """Draws from the prior among which the steepest slope is sought."""
 
 
-LatentKernel: TypeAlias = ULA | MALA | HMC | KineticLangevin | NormalProposals | Transport
+LatentKernel: TypeAlias = Annotated[
+    ULA | MALA | HMC | KineticLangevin | NormalProposals | Transport, KERNEL
+]
 """How latent variables move."""
 
 
@@ -97,7 +100,7 @@ def shortened(kernel: Kernel, factor: float) -> Kernel:
 
 
 def latent_energy(
-    base: Proposes,
+    base: Base,
     energy: Energy,
     kernel: LatentKernel,
     inverse_temperature: float,
@@ -155,7 +158,7 @@ def moved(
         yield walkers
 
 
-def latent_walkers(base: Proposes, relative: Energy, walkers: Walkers) -> Walkers:
+def latent_walkers(base: Base, relative: Energy, walkers: Walkers) -> Walkers:
     r"""Returns the walkers in the space of events, evaluated by the energy relative to the base.
 
     Arguments:

@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..data.rows import Batch
 from ..energy import Energy
 from ..kernels import HMC, MALA, run
 from ..walkers import Walkers, evaluate
@@ -56,7 +57,7 @@ class MaximumLikelihood:
     Example:
         >>> from boltzwalk.bases.flow_energy import FlowEnergy
         >>> energy, rng = FlowEnergy().build((2,), 0), torch.Generator().manual_seed(0)
-        >>> loss, state, info = MaximumLikelihood().step(energy, torch.ones(8, 2), None, rng)
+        >>> loss, state, info = MaximumLikelihood().step(energy, Batch(torch.ones(8, 2)), None, rng)
         >>> bool(torch.isclose(loss, -energy.flow.log_density(torch.ones(8, 2)).mean()))
         True
     """
@@ -76,11 +77,7 @@ class MaximumLikelihood:
                 f"{self.kernel.temperature}; write kernel.temperature=1"
             )
 
-    def build(self, event_shape: tuple[int, ...], seed: int, data: Tensor) -> MaximumLikelihood:
-        """Returns itself: there is no network beside the energy."""
-        return self
-
-    def init(self, energy: Energy, data: Float[Tensor, "M *event"], rng: torch.Generator) -> None:
+    def init(self, energy: Energy, data: Batch, rng: torch.Generator) -> None:
         """Returns None: there are no walkers.
 
         Raises:
@@ -89,18 +86,19 @@ class MaximumLikelihood:
         _known(energy)
 
     def step(
-        self, energy: Energy, data: Float[Tensor, "B *event"], state: None, rng: torch.Generator
+        self, energy: Energy, data: Batch, state: None, rng: torch.Generator
     ) -> tuple[Float[Tensor, ""], None, dict[str, Tensor]]:
         r"""Returns the loss, whose gradient is the update, no state, and what to log.
 
         Arguments:
             energy: The energy that learns.
-            data: A batch, shape (B, \*event).
+            data: A batch of rows.
             state: None.
             rng: The source of the noise on the data.
         """
-        noise = torch.randn(data.shape, generator=rng, dtype=data.dtype, device=data.device)
-        u, log_z = energy(data + self.data_noise * noise).mean(), _known(energy).log_partition()
+        x = data.x
+        noise = torch.randn(x.shape, generator=rng, dtype=x.dtype, device=x.device)
+        u, log_z = energy(x + self.data_noise * noise).mean(), _known(energy).log_partition()
         loss = u + log_z
         info = {
             "nll": loss.detach(),
@@ -113,7 +111,7 @@ class MaximumLikelihood:
     def sample(
         self,
         energy: Energy,
-        data: Float[Tensor, "M *event"],
+        data: Batch,
         state: None,
         n: int,
         rng: torch.Generator,
@@ -124,22 +122,15 @@ class MaximumLikelihood:
 
         Arguments:
             energy: The energy that has learnt.
-            data: The training data, shape (M, \*event).
+            data: The training rows.
             state: None.
             n: How many walkers.
             rng: The source of the noise.
             steps: The number of kernel steps; 0 takes those of the settings.
             from_noise: All of them do: exact samples start from latent noise.
         """
-        walkers = evaluate(energy, _known(energy).sample(n, rng).to(data))
+        walkers = evaluate(energy, _known(energy).sample(n, rng).to(data.x))
         return run(self.kernel, energy, walkers, steps or self.steps, rng, diagnose=False)[0]
-
-    def population(self, energy: Energy, state: None) -> None:
-        """Returns None: there are no walkers."""
-
-    def gradients(self, batch: int) -> int:
-        """Returns the input gradients of one update: none."""
-        return 0
 
 
 def _known(energy: Energy) -> KnownPartition:

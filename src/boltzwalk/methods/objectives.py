@@ -24,20 +24,24 @@ from typing import Literal, TypeAlias
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ..energy import Energy, energy_and_grad
+from ..walkers import effective_sample_size
 
 __all__ = [
     "Objective",
     "base_loss",
     "donsker_varadhan",
     "energy_loss",
+    "gap_metrics",
     "generator_gradient",
     "kale",
     "log_partition",
     "log_partition_loss",
+    "squared_slopes",
+    "squashed_gradient",
 ]
 
 Objective: TypeAlias = Literal["kale", "donsker_varadhan", "logistic", "hinge"]
@@ -162,3 +166,70 @@ def generator_gradient(energy: Energy, y: Float[Tensor, "M *event"]) -> Float[Te
     """
     e, slope = energy_and_grad(energy, y)
     return e + (slope * (y - y.detach())).flatten(1).sum(1)
+
+
+def squashed_gradient(loss: Float[Tensor, ""], parameters: list[nn.Parameter]) -> Float[Tensor, ""]:
+    r"""Returns the loss with another gradient: :math:`g` becomes :math:`2 g / (1 + g^2)`.
+
+    Arguments:
+        loss: The loss, shape ().
+        parameters: The parameters, each entry of whose gradient is mapped.
+
+    Example:
+        >>> p = nn.Parameter(torch.tensor(3.0))
+        >>> squashed_gradient(p.square() / 2, [p]).backward()
+        >>> round(p.grad.item(), 6)
+        0.6
+    """
+    gradients = torch.autograd.grad(loss, parameters)
+    pairs = zip(parameters, gradients, strict=True)
+    terms = [((p - p.detach()) * (2 * g / (1 + g.square()))).sum() for p, g in pairs]
+    return loss.detach() + torch.stack(terms).sum()
+
+
+def squared_slopes(
+    energy: Energy,
+    x: Float[Tensor, "N *event"],
+    y: Float[Tensor, "M *event"],
+    rng: torch.Generator,
+) -> Float[Tensor, ""]:
+    r"""Returns :math:`\overline{|\nabla E|^2}` at random points between x and y, with its graph.
+
+    Arguments:
+        energy: The energy E.
+        x: Rows of data, shape (N, \*event).
+        y: Base samples, shape (M, \*event).
+        rng: The source of the points.
+    """
+    n = min(len(x), len(y))
+    share = torch.rand((n, *[1] * (x.ndim - 1)), generator=rng, dtype=x.dtype, device=x.device)
+    points = (share * x[:n] + (1 - share) * y[:n]).requires_grad_()
+    e = energy(points)
+    with torch.autocast(x.device.type, enabled=False):
+        (slope,) = torch.autograd.grad(e.sum(), points, create_graph=True)
+    norms: Tensor = torch.linalg.vector_norm(slope.flatten(1), dim=1)
+    return norms.square().mean()
+
+
+@torch.no_grad()
+def gap_metrics(
+    data: Float[Tensor, " N"], base: Float[Tensor, " M"], c: Float[Tensor, ""] | None
+) -> dict[str, Tensor]:
+    """Returns the numbers to log of an update: energies, weights, objective.
+
+    Arguments:
+        data: The relative energies of data, shape (N,).
+        base: The relative energies of base samples, shape (M,).
+        c: The log-partition; None where the objective has none.
+    """
+    metrics = {
+        "energy_gap": data.mean() - base.mean(),
+        "energy_data": data.mean(),
+        "energy_walkers": base.mean(),
+        "log_partition_estimate": log_partition(base),
+        "ess": effective_sample_size(-base.double()) / len(base),
+    }
+    if c is None:
+        return metrics | {"kale": donsker_varadhan(data, base)}
+    c = c.detach().clone()
+    return metrics | {"kale": kale(data, base, c), "log_partition": c}

@@ -26,8 +26,9 @@ Not guaranteed: that the latent variables are used. The log says how many are, a
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float
@@ -35,10 +36,13 @@ from torch import Tensor
 
 from ..bases import Vae, VariationalAutoencoder, default_gamma, learning, vae_loss
 from ..bases.conditional import GivenBase
-from ..data.dataset import Labelled
-from ..kernels import HMC, MALA, ULA, AdamDescent, Descent, KineticLangevin
-from .condition import Classes, Unconditional, Visible, build_base
-from .proposal_training import Teaching
+from ..condition import NoCondition
+from ..data.rows import Batch
+from ..extension import BASE
+from ..kernels import ULA, TrainingKernel
+from ..method import require_fields
+from .condition import ConditionSettings
+from .proposal_training import CooperativeStep
 
 __all__ = ["Variational"]
 
@@ -60,17 +64,15 @@ class Variational:
         teacher: What the VAE learns from: the revision, or data, to compare.
         base_rate: The learning rate of the VAE.
         base_beta1: The decay of its first moment, under Adam.
-        condition: What is given: Unconditional, Classes, or the Visible part of a picture.
+        condition: The condition: NoCondition, ClassConditional, or ObservedPixels.
 
     References:
         | Learning energy-based model with variational auto-encoder as amortized sampler
         | (Xie, Zheng, Li, 2021), https://arxiv.org/abs/2012.14936
     """
 
-    vae: Vae = field(default_factory=Vae)
-    kernel: ULA | MALA | HMC | KineticLangevin | Descent | AdamDescent = field(
-        default_factory=lambda: ULA(step_size=2e-6)
-    )
+    vae: Annotated[Vae, BASE] = field(default_factory=Vae)
+    kernel: TrainingKernel = field(default_factory=lambda: ULA(step_size=2e-6))
     steps: int = 15
     walkers: int = 0
     data_noise: float = 0.0
@@ -79,42 +81,45 @@ class Variational:
     teacher: Literal["revision", "data"] = "revision"
     base_rate: float = 2e-4
     base_beta1: float = 0.5
-    condition: Unconditional | Classes | Visible = field(default_factory=Unconditional)
+    condition: ConditionSettings = field(default_factory=NoCondition)
 
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise ValueError(f"steps must be >= 1, got {self.steps}; 15 are usual")
-        for name in ("walkers", "data_noise", "sample_steps", "gamma"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
+        require_fields(self, {"walkers": 0, "data_noise": 0, "sample_steps": 0, "gamma": 0})
         if not self.base_rate > 0:
             raise ValueError(f"base_rate must be > 0, got {self.base_rate}; 2e-4 is usual")
         if not 0 <= self.base_beta1 < 1:
             raise ValueError(f"base_beta1 must be in [0, 1), got {self.base_beta1}; 0.5 is usual")
 
-    def build(self, event_shape: tuple[int, ...], seed: int, data: Tensor | Labelled) -> Teaching:
+    def build(self, event_shape: tuple[int, ...], seed: int, data: Batch) -> CooperativeStep:
         r"""Returns the method with its VAE.
 
         Arguments:
             event_shape: The shape of one event.
             seed: The seed of the first parameters.
-            data: The training data, shape (M, \*event), with classes where they are given: the
-                variance of what is not given sets :math:`\gamma`.
+            data: The training rows: the variance of the entries that the model predicts sets
+                :math:`\gamma`.
 
         Raises:
             ValueError: If the networks or the condition do not fit such data.
         """
-        given: Any = self.condition  # which takes such data as it asked for
-        condition, unknown = given.resolved(data), given.unknown(data)
-        settings = replace(self, condition=condition, gamma=self.gamma or default_gamma(unknown))
-        x = data.x if isinstance(data, Labelled) else data
-        return Teaching(settings, build_base(condition, self.vae, event_shape, seed, x))
+        condition = self.condition.resolved(data)
+        gamma = self.gamma or default_gamma(condition.free_entries(data))
+        settings = replace(self, condition=condition, gamma=gamma)
+        base = condition.build_base(self.vae, event_shape, seed, data.x)
+        return CooperativeStep(settings, base)
+
+    @property
+    def decoder_std(self) -> float:
+        r"""The deviation of an entry around the decoded one, :math:`\sqrt{\gamma / 2}`."""
+        return math.sqrt(self.gamma / 2)
 
     def gradients(self, batch: int) -> int:
         """Returns the input gradients of the energy in one update: K + 1 a walker for ULA."""
         return (self.walkers or batch) * (1 + self.steps * self.kernel.gradients)
 
-    def lesson(
+    def generator_loss(
         self,
         base: VariationalAutoencoder | GivenBase,
         x: Float[Tensor, "n *event"],

@@ -23,9 +23,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..checkpoint import load_checkpoint, save_checkpoint
 from ..data import Dataset, Digits, FashionMnist, Mnist
 from ..rng import generator
-from ..train.checkpoint import load_checkpoint, save_checkpoint
 from .frechet import frechet_distance
 
 __all__ = [

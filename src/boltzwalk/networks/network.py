@@ -18,6 +18,9 @@ What the settings of this room have in common: their checks, and how weights sta
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -348,3 +351,20 @@ def initialise_all(network: nn.Module, initial: Initial) -> None:
                 nn.init.xavier_uniform_(layer.weight)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+
+
+@contextmanager
+def without_gradient(network: nn.Module) -> Iterator[None]:
+    """Keeps the parameters of a network from getting a gradient within the block.
+
+    Arguments:
+        network: The network.
+    """
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    try:
+        for parameter in parameters:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)

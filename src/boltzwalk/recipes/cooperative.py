@@ -25,7 +25,7 @@ from ..bases import (
 from ..data import Cifar10, Digits, FashionMnist, Images, Mnist
 from ..energies import Convolutional, Multilayer, NetworkEnergy
 from ..kernels import ULA, Descent, noise_temperature
-from ..methods.condition import Classes, Visible
+from ..methods.condition import ClassConditional, ObservedPixels
 from ..methods.cooperative import Cooperative
 from ..methods.variational import Variational
 from ..networks import published_bases as bases
@@ -183,7 +183,7 @@ def conditional_digits() -> Settings:
     """
     settings = vae_teaching_digits()
     assert isinstance(settings.method, Variational)
-    return replace(settings, method=replace(settings.method, condition=Classes()))
+    return replace(settings, method=replace(settings.method, condition=ClassConditional()))
 
 
 def digits_completion() -> Settings:
@@ -196,7 +196,7 @@ def digits_completion() -> Settings:
     """
     settings = vae_teaching_digits()
     assert isinstance(settings.method, Variational)
-    return replace(settings, method=replace(settings.method, condition=Visible("lower")))
+    return replace(settings, method=replace(settings.method, condition=ObservedPixels("lower")))
 
 
 def facades_completion() -> Settings:
@@ -231,7 +231,7 @@ def facades_completion() -> Settings:
             data_noise=0.1,
             teacher="data",
             base_rate=1e-4,
-            condition=Visible("center", summary=halvings, features=128),
+            condition=ObservedPixels("center", summary=halvings, features=128),
         ),
         optimizer=Adam(3e-5, beta1=0.5),
         schedule=Schedule(warmup=100, anneal=0.3),

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import yaml
 
 from ..bases.flow_energy import FlowEnergy
 from ..data import Cifar10, Digits, FashionMnist, Images, Mnist, Modes, Table, Toy, Uci
+from ..data.in_memory import InMemory
 from ..energies import NetworkEnergy
 from ..energies.learnt_mixture import MixtureEnergy
+from ..extension import DATA, ENERGY, METHOD
 from ..kernels import refuse_weights
-from ..methods.condition import Unconditional, condition_of
+from ..method import Method, with_defaults
 from ..methods.contrastive import Contrastive
 from ..methods.cooperative import Cooperative
 from ..methods.generalized import Generalized
@@ -22,10 +24,11 @@ from ..methods.jarzynski import Jarzynski
 from ..methods.maximum_likelihood import MaximumLikelihood
 from ..methods.variational import Variational
 from ..smc.witness import Witness
+from .given import GivenEnergy
 from .optimizers import SGD, Adam, Schedule
 from .tree import from_tree, to_tree
 
-__all__ = ["Output", "Settings", "carries_weights", "from_yaml", "resolve", "to_yaml"]
+__all__ = ["Output", "Settings", "carries_weights", "from_yaml", "resolve_auto", "to_yaml"]
 
 
 @dataclass(frozen=True)
@@ -84,9 +87,15 @@ class Settings:
         output: How often the run writes.
     """
 
-    data: Digits | Mnist | FashionMnist | Cifar10 | Table | Images | Toy | Modes | Uci
-    energy: NetworkEnergy | MixtureEnergy | FlowEnergy
-    method: Contrastive | Jarzynski | Cooperative | Variational | Generalized | MaximumLikelihood
+    data: Annotated[
+        Digits | Mnist | FashionMnist | Cifar10 | Table | Images | Toy | Modes | Uci | InMemory,
+        DATA,
+    ]
+    energy: Annotated[NetworkEnergy | MixtureEnergy | FlowEnergy | GivenEnergy, ENERGY]
+    method: Annotated[
+        Contrastive | Jarzynski | Cooperative | Variational | Generalized | MaximumLikelihood,
+        METHOD,
+    ]
     optimizer: Adam | SGD = field(default_factory=Adam)
     schedule: Schedule = field(default_factory=Schedule)
     updates: int = 1000
@@ -108,27 +117,38 @@ class Settings:
             raise ValueError(f"seed must be in [0, 2^63), got {self.seed}")
         if not 0 <= self.average < 1:
             raise ValueError(f"average must be in [0, 1), got {self.average}; 0.999 is usual")
+        method = with_defaults(self.method)
         if self.witness.walkers:
-            if isinstance(self.method, Generalized):
-                raise ValueError(
-                    "a witness watches the density of an energy in the space of events, and a "
-                    "generalized model moves latent variables; write witness.walkers=0"
-                )
-            refuse_weights(self.method.kernel)
-            if not isinstance(condition_of(self.method), Unconditional):
-                raise ValueError(
-                    "a witness weighs a model of p(x), got a method that is given "
-                    f"{type(condition_of(self.method)).__name__}; write witness.walkers=0"
-                )
+            _check_witness(method)
+
+
+def _check_witness(method: Method[Any]) -> None:
+    """Raises where no witness can watch a method."""
+    if method.latent:
+        raise ValueError(
+            "a witness watches the density of an energy in the space of events, and a "
+            "generalized model moves latent variables; write witness.walkers=0"
+        )
+    if method.kernel is None:
+        raise ValueError(
+            "a witness moves by the kernel of the method, got a method without one; write "
+            "witness.walkers=0"
+        )
+    refuse_weights(method.kernel)
+    if not method.condition.unconditional:
+        raise ValueError(
+            f"a witness weighs a model of p(x), got the condition "
+            f"{type(method.condition).__name__}; write witness.walkers=0"
+        )
 
 
 def carries_weights(settings: Settings) -> bool:
     """Returns whether walkers of a run carry weights: those that train, or a witness."""
-    return isinstance(settings.method, Jarzynski) or settings.witness.walkers > 0
+    return with_defaults(settings.method).weighted or settings.witness.walkers > 0
 
 
-def resolve(settings: Settings) -> Settings:
-    """Returns the settings with every "auto" replaced by what this machine has.
+def resolve_auto(settings: Settings) -> Settings:
+    """Returns the settings with every "auto" replaced by the best of this machine.
 
     Raises:
         ValueError: If the device does not exist here.

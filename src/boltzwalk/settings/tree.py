@@ -1,7 +1,8 @@
 """Frozen dataclasses as trees of plain values: what YAML holds and dotted overrides change.
 
 A settings value is nested frozen dataclasses. As a tree it is nested dictionaries; where a field
-may be one of several dataclasses, the key `kind` names which. The dataclasses themselves are the
+may be one of several dataclasses, the key `kind` names which; where it is open, the kind may be a
+reference to a user's class (:mod:`.outside`). The dataclasses themselves are the
 schema: pydantic coerces every leaf to the annotated type, ``__post_init__`` checks its range, and
 every message begins with the dotted path of the setting.
 """
@@ -11,22 +12,19 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
-import re
-import types
 import typing
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
-import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from .. import references
+from ..extension import Open
+from .outside import outside_schema
+from .values import coerce, is_null, union_members
 
 __all__ = ["differences", "from_tree", "override", "to_tree"]
 
 T = TypeVar("T")
 Tree = dict[str, Any]
-
-NULL = ("", "~", "null", "none")
-"""The words for null, in small letters."""
 
 IN_FULL = ("witness",)
 """Blocks beside a run, whose settings are written in full: `steps` means those of the method."""
@@ -34,8 +32,12 @@ IN_FULL = ("witness",)
 LISTED = 8
 """The most names that a message lists."""
 
-POWER_OF_TEN = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
-"""A number such as 1e4, which YAML 1.1 takes for text."""
+RENAMED_KINDS = {
+    "Unconditional": "NoCondition",
+    "Classes": "ClassConditional",
+    "Visible": "ObservedPixels",
+}
+"""Kinds of settings files of version 0.1.0, with their present names."""
 
 
 def to_tree(value: Any, declared: Any = None) -> Any:  # noqa: ANN401
@@ -47,7 +49,9 @@ def to_tree(value: Any, declared: Any = None) -> Any:  # noqa: ANN401
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         hints = _hints(type(value))
-        tree = {"kind": type(value).__name__} if len(_choices(declared)) > 1 else {}
+        choices = _choices(declared)
+        several = len(choices) > 1 or _openness(declared) is not None
+        tree = {"kind": _kind(value, choices)} if several else {}
         for field in dataclasses.fields(value):
             tree[field.name] = to_tree(getattr(value, field.name), hints[field.name])
         return tree
@@ -70,10 +74,9 @@ def from_tree(schema: type[T], tree: Any, path: str = "") -> T:  # noqa: ANN401
         >>> from_tree(Adam, {"learning_rate": "3e-4"})
         Adam(learning_rate=0.0003, beta1=0.9, beta2=0.999, weight_decay=0.0)
     """
-    choices = _choices(schema)
-    if not choices:
-        return typing.cast(T, _leaf(schema, tree, path))
-    cls, body = _chosen(choices, tree, path)
+    if not _choices(schema) and _openness(schema) is None:
+        return typing.cast(T, coerce(schema, tree, path))
+    cls, body = _chosen(schema, tree, path)
     hints, values = _hints(cls), {}
     names = [field.name for field in dataclasses.fields(cls)]
     for key in body:
@@ -140,24 +143,27 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:  # noqa: ANN40
 @functools.cache  # a study makes thousands of trees
 def _hints(cls: type) -> dict[str, Any]:
     """The declared types of the fields of a dataclass."""
-    return typing.get_type_hints(cls)
+    return typing.get_type_hints(cls, include_extras=True)
 
 
-@functools.cache
-def _adapter(schema: Any) -> TypeAdapter[Any]:  # noqa: ANN401
-    """What coerces values to a declared type."""
-    return TypeAdapter(schema, config=ConfigDict(allow_inf_nan=False))
+def _openness(schema: Any) -> Open | None:  # noqa: ANN401
+    """The role of a declared type that takes a user's class; None where it takes none."""
+    if typing.get_origin(schema) is not typing.Annotated:
+        return None
+    return next((mark for mark in typing.get_args(schema)[1:] if isinstance(mark, Open)), None)
 
 
-def _members(schema: Any) -> tuple[Any, ...]:  # noqa: ANN401
-    """The members of a union; any other type is its own only member."""
-    is_union = typing.get_origin(schema) in (typing.Union, types.UnionType)
-    return typing.get_args(schema) if is_union else (schema,)
+def _kind(value: Any, choices: Sequence[type] = ()) -> str:  # noqa: ANN401
+    """The name of the class of a value, or its reference where it is a user's."""
+    cls = type(value)
+    if cls in choices or cls.__module__.partition(".")[0] == "boltzwalk":
+        return cls.__name__
+    return str(getattr(cls, "__reference__", "") or references.reference(cls))
 
 
 def _choices(schema: Any) -> list[type]:  # noqa: ANN401
     """The dataclasses that a declared type allows."""
-    return [m for m in _members(schema) if isinstance(m, type) and dataclasses.is_dataclass(m)]
+    return [m for m in union_members(schema) if isinstance(m, type) and dataclasses.is_dataclass(m)]
 
 
 def _kinds(schema: Any) -> set[str]:  # noqa: ANN401
@@ -176,8 +182,9 @@ def _with_kinds(
         # Anew each time: a new kind brings blocks with kinds of their own.
         known, found = dict(_paths(schema, tree)), []
         for pair in left:
-            paths = _matches(pair[0], list(known)) if pair[1] in names else []
-            if len(paths) == 1 and pair[1] in [c.__name__ for c in _choices(known[paths[0]])]:
+            kind = RENAMED_KINDS.get(pair[1], pair[1])
+            paths = _matches(pair[0], list(known)) if kind in names or ":" in kind else []
+            if len(paths) == 1 and _takes_kind(known[paths[0]], kind):
                 found.append((paths[0].split("."), pair))
         if not found:
             # Blocks first still: a misspelt kind is to be named before the settings it has.
@@ -190,86 +197,50 @@ def _with_kinds(
         left = [pair for pair in left if pair not in same]
 
 
-def _chosen(choices: list[type], tree: Any, path: str) -> tuple[type, Tree]:  # noqa: ANN401
-    """Which dataclass a tree stands for, and its fields."""
-    names = [cls.__name__ for cls in choices]
+def _takes_kind(schema: Any, kind: str) -> bool:  # noqa: ANN401
+    """Whether a declared type takes a kind: one of its classes, or a user's where it is open."""
+    names = [cls.__name__ for cls in _choices(schema)]
+    return kind in names or (":" in kind and _openness(schema) is not None)
+
+
+def _class(schema: Any, kind: str, path: str) -> type:  # noqa: ANN401
+    """The class of a kind that a declared type takes."""
+    for cls in _choices(schema):
+        if cls.__name__ == kind:
+            return cls
+    role = _openness(schema)
+    assert role is not None
+    return outside_schema(kind, role, path)
+
+
+def _chosen(schema: Any, tree: Any, path: str) -> tuple[type, Tree]:  # noqa: ANN401
+    """The dataclass that a tree stands for, and its fields."""
+    names = [cls.__name__ for cls in _choices(schema)]
     body: Tree = {"kind": tree} if isinstance(tree, str) else tree
     if not isinstance(body, dict):
         raise ValueError(f"{path or 'the file'} must hold settings (key: value), got {tree!r}")
-    if "kind" not in body and len(choices) > 1:
+    if "kind" not in body and len(names) != 1:
         raise ValueError(f"{_join(path, 'kind')} must be given, one of {', '.join(names)}")
-    kind = body.get("kind", names[0])
-    if kind not in names:
-        raise ValueError(_unknown(f"{path}={kind}", [f"{path}={name}" for name in names]))
-    return choices[names.index(kind)], {key: body[key] for key in body if key != "kind"}
+    kind = str(body.get("kind", names[0] if names else ""))
+    kind = RENAMED_KINDS.get(kind, kind)
+    if not _takes_kind(schema, kind):
+        raise ValueError(_unknown_kind(schema, path, kind))
+    return _class(schema, kind, path), {key: body[key] for key in body if key != "kind"}
 
 
-def _leaf(schema: Any, value: Any, path: str) -> Any:  # noqa: ANN401
-    """Coerces one value; a text may mean several things."""
-    adapter = _adapter(schema)
-    for attempt in _meanings(schema, value) if isinstance(value, str) else [value]:
-        if _holds_bool(attempt) and not _allows_bool(schema):
-            reason = "Input should not be a boolean"  # which pydantic takes for 0 or 1
-            continue
-        try:
-            return adapter.validate_python(attempt)
-        except ValidationError as error:
-            reason = error.errors()[0]["msg"]
-    name = getattr(schema, "__name__", None) if not typing.get_args(schema) else str(schema)
-    wanted = str(name).replace("typing.", "")
-    raise ValueError(f"{path} must be of type {wanted}, got {value!r} ({reason})")
-
-
-def _meanings(schema: Any, text: str) -> list[Any]:  # noqa: ANN401
-    """What a text may mean, the likeliest first."""
-    if str in _members(schema):
-        return [text]
-    listed = _plain(f"[{text.strip().removeprefix('(').removesuffix(')')}]")
-    found = [*_plain(text), text, *listed]
-    return [*([None] if _is_null(schema, text) else []), *found, *map(_powers, found)]
-
-
-def _is_null(schema: Any, text: str) -> bool:  # noqa: ANN401
-    return type(None) in _members(schema) and text.strip().lower() in NULL
-
-
-def _powers(value: Any) -> Any:  # noqa: ANN401
-    """The same with numbers such as 1e4, which YAML takes for text, as numbers."""
-    if isinstance(value, list):
-        return [_powers(item) for item in value]
-    is_number = isinstance(value, str) and POWER_OF_TEN.fullmatch(value.strip())
-    return float(value) if is_number else value
-
-
-def _holds_bool(value: Any) -> bool:  # noqa: ANN401
-    items = value if isinstance(value, list | tuple) else ()
-    return isinstance(value, bool) or any(_holds_bool(item) for item in items)
-
-
-def _allows_bool(schema: Any) -> bool:  # noqa: ANN401
-    """Whether a declared type has bool, True or False somewhere in it."""
-    return (
-        schema is bool
-        or isinstance(schema, bool)
-        or any(_allows_bool(part) for part in typing.get_args(schema))
-    )
-
-
-def _plain(text: str) -> list[Any]:
-    """What a text means as YAML, if it is."""
-    try:
-        return [yaml.safe_load(text)]
-    except yaml.YAMLError:
-        return []
+def _unknown_kind(schema: Any, path: str, kind: str) -> str:  # noqa: ANN401
+    """The message for a kind that a setting does not take."""
+    message = _unknown(f"{path}={kind}", [f"{path}={cls.__name__}" for cls in _choices(schema)])
+    role = _openness(schema)
+    return f"{message}; or {role.role} of yours, {path}=FILE.py:NAME" if role else message
 
 
 def _paths(schema: Any, tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401
     """Every dotted path below a tree, blocks before their settings, with its declared type."""
-    choices = _choices(schema)
     if path:
         yield path, schema
-    if choices and tree is not None:
-        cls, body = _chosen(choices, tree, path)
+    if (_choices(schema) or _openness(schema)) and tree is not None:
+        cls, body = _chosen(schema, tree, path)
         hints = _hints(cls)
         for field in dataclasses.fields(cls):
             value = body.get(field.name, _default(field))
@@ -280,7 +251,8 @@ def _default(field: dataclasses.Field[Any]) -> Any:  # noqa: ANN401
     """The default of a field as a tree; None where there is none."""
     if field.default_factory is not dataclasses.MISSING:
         value = field.default_factory()
-        return {"kind": type(value).__name__, **to_tree(value)}
+        plain = to_tree(value)
+        return {"kind": _kind(value), **plain} if dataclasses.is_dataclass(value) else plain
     return None if field.default is dataclasses.MISSING else field.default
 
 
@@ -319,15 +291,16 @@ def _assign(tree: Tree, keys: list[str], schema: Any, value: str) -> Tree:  # no
             **tree,
             head: _assign(below if isinstance(below, dict) else {}, rest, schema, value),
         }
-    choices = {cls.__name__: cls for cls in _choices(schema)}
-    if not choices:
-        return {**tree, head: None if _is_null(schema, value) else value}
-    if value not in choices:
-        raise ValueError(_unknown(f"{head}={value}", [f"{head}={name}" for name in choices]))
+    if not _choices(schema) and _openness(schema) is None:
+        return {**tree, head: None if is_null(schema, value) else value}
+    value = RENAMED_KINDS.get(value, value)
+    if not _takes_kind(schema, value):
+        raise ValueError(_unknown_kind(schema, head, value))
+    cls = _class(schema, value, head)
     old = tree.get(head)
     body: Tree = {"kind": value}
-    hints = _hints(choices[value])
-    for field in dataclasses.fields(choices[value]):
+    hints = _hints(cls)
+    for field in dataclasses.fields(cls):
         if (
             isinstance(old, dict)
             and field.name in old
@@ -342,7 +315,7 @@ def _assign(tree: Tree, keys: list[str], schema: Any, value: str) -> Tree:  # no
 def _fits(schema: Any, value: Any) -> bool:  # noqa: ANN401
     """Whether a block is of a kind that a declared type allows."""
     kind = value.get("kind") if isinstance(value, dict) else None
-    return kind is None or kind in [cls.__name__ for cls in _choices(schema)]
+    return kind is None or _takes_kind(schema, kind)
 
 
 def _unknown(name: str, known: Sequence[str], listed: Sequence[str] = ()) -> str:

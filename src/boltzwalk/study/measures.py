@@ -20,20 +20,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from ..data import Dataset, Toy
+from ..data import Dataset
 from ..evaluation.features import Features, distance_to, features_for
-from ..evaluation.quality import held_out_rows
 from ..metrics.neighbours import nearest
 from ..metrics.quadrature import divergences_in_the_plane
+from ..model import Model
 from ..rng import generator
-from ..train.execute import unseen
-from ..train.run import Run
-from ..train.sampling import available, draw, move, proposals
 from ..walkers import evaluate
 from .spec import TrialMeasure
 
@@ -76,36 +73,36 @@ class Judge:
     density: bool = False
     describe: Callable[[Tensor], dict[str, float]] = lambda x: {}
 
-    def check(self, run: Run) -> QualityCheck:
+    def check(self, model: Model) -> QualityCheck:
         """Returns the quality of a run at its present update."""
         if self.density:
-            return QualityCheck(self._density(run), None)
-        x = self._samples(run)
+            return QualityCheck(self._density(model), None)
+        x = self._samples(model)
         return QualityCheck(self._finite(x), x)
 
     def measure(
-        self, run: Run, measures: Sequence[TrialMeasure], x: Tensor | None
+        self, model: Model, measures: Sequence[TrialMeasure], x: Tensor | None
     ) -> dict[str, float]:
-        """Returns further measures of a finished run, by name.
+        """Returns further measures of a finished model, by name.
 
         Arguments:
-            run: The run.
+            model: The model.
             measures: The measures in addition to those of every trial.
             x: The samples of the last check, shape (N, *event); None where there are none.
         """
         values = {} if x is None or not bool(x.isfinite().all()) else self.describe(x)
         if "longer" in measures:
-            steps = LONG_FACTOR * run.settings.method.steps
-            values["longer"] = self._finite(self._samples(run, steps))
+            steps = LONG_FACTOR * model.settings.method.steps
+            values["longer"] = self._finite(self._samples(model, steps))
         if "displacement" in measures:
-            values["displacement"] = self._displacement(run)
+            values["displacement"] = self._displacement(model)
         if "proposals" in measures:
-            x = proposals(run, self.samples, self._rng(run, "proposals"))
+            x = model.propose(self.samples, self._rng(model, "proposals"))
             values["proposals"] = math.nan if x is None else self._finite(x)
         return values
 
-    def _samples(self, run: Run, steps: int = 0) -> Tensor:
-        return draw(run, available(run, self.samples), self._rng(run, "quality"), steps).x
+    def _samples(self, model: Model, steps: int = 0) -> Tensor:
+        return model.draw(model.available(self.samples), self._rng(model, "quality"), steps).x
 
     def _finite(self, x: Tensor) -> float:
         if not bool(x.isfinite().all()):
@@ -116,27 +113,29 @@ class Judge:
             return math.inf
         return value if math.isfinite(value) else math.inf
 
-    def _density(self, run: Run) -> float:
-        data, settings = run.dataset, run.settings
-        assert isinstance(settings.data, Toy)  # `judge_for` refuses others
-        kernel = settings.method.kernel
-        if not kernel.temperature > 0:
+    def _density(self, model: Model) -> float:
+        if not model.temperature > 0:
             return math.inf  # no density without noise
+        log_density = _true_log_density(model.settings.data)
         divergences = divergences_in_the_plane(
-            run.model, settings.data.density().log_density, data.train, kernel.temperature
+            model.module, log_density, model.data.train, model.temperature
         )
         return divergences.kl if math.isfinite(divergences.kl) else math.inf
 
-    def _displacement(self, run: Run) -> float:
-        rows = unseen(run.dataset)[0][:DISPLACEMENT_WALKERS]
-        final = move(
-            run, evaluate(run.model, rows), DISPLACEMENT_STEPS, self._rng(run, "displacement")
-        ).x
+    def _displacement(self, model: Model) -> float:
+        rows = model.data.test_rows()[0][:DISPLACEMENT_WALKERS]
+        rng = self._rng(model, "displacement")
+        final = model.move(evaluate(model.module, rows), DISPLACEMENT_STEPS, rng).x
         distance = float((final - rows).flatten(1).norm(dim=1).mean())
         return distance if math.isfinite(distance) else math.inf
 
-    def _rng(self, run: Run, purpose: str) -> torch.Generator:
-        return generator(run.settings.seed, f"study {purpose}", run.update, run.settings.device)
+    def _rng(self, model: Model, purpose: str) -> torch.Generator:
+        return generator(model.settings.seed, f"study {purpose}", model.update, model.device)
+
+
+def _true_log_density(data: object) -> Any:  # noqa: ANN401
+    """The log-density that rows were drawn from; None where it is unknown."""
+    return getattr(data, "true_log_density", None)
 
 
 def judge_for(dataset: Dataset, quality: str, samples: int, data: object) -> Judge:
@@ -152,13 +151,13 @@ def judge_for(dataset: Dataset, quality: str, samples: int, data: object) -> Jud
         ValueError: If the density of the data is not known, or there are too few rows or samples.
     """
     if quality == "density":
-        if not isinstance(data, Toy):
+        if _true_log_density(data) is None or dataset.event_shape != (2,):
             raise ValueError(
                 "quality density needs data whose density is known, such as recipe toy; write "
                 "quality: samples"
             )
         return Judge("KL from the data", lambda x: math.nan, samples, density=True)
-    reference, _ = held_out_rows(dataset)
+    reference, _ = dataset.held_out()
     features = features_for(dataset)
     name, distance = distance_to(reference, features)
     distance(reference[: min(samples, len(reference))])  # refuses too few of either at once

@@ -16,7 +16,8 @@ from typing import Any, TypeAlias
 
 import torch
 
-from ..recipes.lookup import chosen
+from ..method import with_defaults
+from ..recipes.lookup import settings_from
 from ..rng import generator
 from ..settings.settings import Output, Settings
 from ..settings.tree import to_tree
@@ -109,7 +110,7 @@ def trials_of(study: Study, block: Block, levels: Sequence[Level]) -> list[Trial
         *block.settings,
         *(assignment for level in levels for assignment in level.assignments),
     ]
-    base, plain = chosen(study.recipe, assignments), _recipe(study.recipe, study.settings)
+    base, plain = settings_from(study.recipe, assignments), _recipe(study.recipe, study.settings)
     for key in MACHINE_SETTINGS:
         if getattr(base, key) != getattr(plain, key):
             raise ValueError(
@@ -159,7 +160,7 @@ def gradients_per_update(settings: Settings) -> int:
         >>> gradients_per_update(digits())  # 64 walkers, 50 steps, and the first gradient
         3264
     """
-    return settings.method.gradients(settings.batch)
+    return with_defaults(settings.method).gradients(settings.batch)
 
 
 def settings_digest(settings: Settings) -> str:
@@ -204,7 +205,7 @@ def sample_levels(axes: Sequence[Axis], seed: int, name: str, number: int) -> li
 @functools.lru_cache(maxsize=8)
 def _recipe(recipe: str, assignments: tuple[str, ...]) -> Settings:
     """The settings that all trials of a study change."""
-    return chosen(recipe, assignments)
+    return settings_from(recipe, assignments)
 
 
 def _updates(study: Study, block: Block, settings: Settings, point: Mapping[str, str]) -> int:

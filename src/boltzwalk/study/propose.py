@@ -19,8 +19,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..recipes.lookup import chosen
-from ..train.checkpoint import write_atomically
+from ..checkpoint import write_atomically
+from ..recipes.lookup import settings_from
 from .levels import leaves, level_of, value_at
 from .plan import Trial, planned_trials, trials_of
 from .spec import Axis, Block, Study
@@ -138,7 +138,7 @@ def _write(study: Study, block: Block, number: int, path: Path, folder: Path, st
 
 def _baseline_values(study: Study, block: Block) -> dict[str, Any]:
     """The values of the recipe on the axes that contain them."""
-    settings = leaves(chosen(study.recipe, [*study.settings, *block.settings]))
+    settings = leaves(settings_from(study.recipe, [*study.settings, *block.settings]))
     values: dict[str, Any] = {}
     for axis in block.axes:
         value: Any = level_of(axis, settings) if axis.levels else value_at(settings, axis.name)

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..report.figures import Curve, curves, heat_map
-from ..report.page import Cell, Figure, Section, Table, Verdict, render
-from ..train.checkpoint import write_atomically
+from ..checkpoint import write_atomically
+from ..reporting.figures import Curve, curves, heat_map
+from ..reporting.page import Cell, Figure, Section, Table, Verdict, render
 from .analysis import Analysis, LoadedAnalysis, run_analysis
 from .answers import Answer, Sheet, format_number, to_csv
 from .effects import cell_effects

@@ -34,7 +34,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from ..train.checkpoint import write_atomically
+from ..checkpoint import write_atomically
 from .spec import BASELINE, Study, study_differences, study_from_yaml, study_to_yaml
 
 __all__ = [

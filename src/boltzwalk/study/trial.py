@@ -24,16 +24,18 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
+from ..checkpoint import write_atomically
 from ..data import Dataset
 from ..diagnostics.oscillation import oscillation, recent
 from ..diagnostics.verdict import Verdict, verdict
-from ..settings.settings import Settings, resolve
-from ..train import folder as run_folder
-from ..train.checkpoint import write_atomically
-from ..train.execute import Progress, execute
-from ..train.folder import Trace, read_trace
-from ..train.process import StopRequest, is_held
-from ..train.run import Run, open_run
+from ..model import Model
+from ..settings.settings import Settings, resolve_auto
+from ..training import folder as run_folder
+from ..training.execute import Progress, execute
+from ..training.folder import Trace, read_trace
+from ..training.process import is_held
+from ..training.run import Run, open_run
+from ..training.signals import StopRequest
 from .measures import Judge
 from .plan import Trial, gradients_per_update
 from .storage import Claim, ResultLabel, Rung, TrialResult
@@ -94,7 +96,7 @@ def run_trial(
     Raises:
         OSError: If the folder cannot be written, which is no failure of the trial.
     """
-    settings = resolve(trial.settings)
+    settings = resolve_auto(trial.settings)
     if folder.exists() and is_held(folder):  # by a worker that was presumed dead
         return None
     monitor = _Monitor(folder, settings, context, claim)
@@ -192,8 +194,8 @@ class _Monitor:
             self.columns = (trace.energy_gap.tolist(), trace.gradient_mean.tolist())
             if not self.rungs or self.rungs[-1].update < self.update:
                 self._reach(self.run)
-        x = self.samples if self.samples is not None else judge.check(self.run).samples
-        self.measures |= judge.measure(self.run, trial.measures, x)
+        x = self.samples if self.samples is not None else judge.check(_judged(self.run)).samples
+        self.measures |= judge.measure(_judged(self.run), trial.measures, x)
 
     def log(self) -> tuple[list[dict[str, float]], Trace]:
         """The rows of the log and the trace, as written so far."""
@@ -269,7 +271,7 @@ class _Monitor:
     def _reach(self, run: Run) -> _Ending | None:
         """Takes the quality at a rung; a trial that is not among the best there has ended."""
         context, share = self.context, self.rung_at.get(run.update, 1.0)
-        quality, self.samples = context.judge.check(run)
+        quality, self.samples = context.judge.check(_judged(run))
         rung = Rung(share, run.update, run.update * gradients_per_update(self.settings), quality)
         self.rungs.append(rung)
         add_rung(self.folder, rung)
@@ -292,6 +294,11 @@ class _Monitor:
         ]
         better = sum(quality < rung.quality for quality in rivals)
         return better < max(1, math.ceil((len(rivals) + 1) / self.context.halving))
+
+
+def _judged(run: Run) -> Model:
+    """The model of a run, with all rows of its data."""
+    return run.judged_on(run.dataset)
 
 
 def _gap_measures(trace: Trace) -> dict[str, float]:

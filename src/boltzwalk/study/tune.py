@@ -20,10 +20,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..recipes.lookup import chosen
+from ..data import Dataset
+from ..model import Model
+from ..recipes.lookup import settings_from
 from ..settings.settings import Settings
-from ..train.process import StopRequest
-from ..train.run import open_run
+from ..training.run import open_run
+from ..training.signals import StopRequest
 from .levels import leaves
 from .measures import judge_for
 from .outcome import Outcome, read_outcomes
@@ -128,7 +130,7 @@ def tuning_study(recipe: str, assignments: Sequence[str]) -> Study:
         recipe: A recipe, a settings.yaml, or a file or folder of data.
         assignments: Settings that are not tuned, each `key=value`.
     """
-    settings = chosen(recipe, assignments)
+    settings = settings_from(recipe, assignments)
     axes = search_space(settings)
     return Study(
         recipe=recipe,
@@ -192,19 +194,14 @@ def _select_model(
     study: Study, folder: Path, model: Path, finished: list[Outcome], trials: int, note: str
 ) -> TuningResult:
     """Judges the finalists by new samples, and copies the best to the folder of the model."""
-    recipe = chosen(study.recipe, study.settings)
+    recipe = settings_from(study.recipe, study.settings)
     baseline = [o for o in finished if _changes(recipe, o) == ()]
     best = sorted(finished, key=lambda o: o.quality)[:FINALISTS]
     finalists = {o.trial.name: o for o in (*baseline, *best)}  # the baseline first: it wins a tie
     data = open_run(trial_folder(folder, next(iter(finalists)))).dataset
     judge = judge_for(data, study.quality, FINAL_SAMPLES, recipe.data)
     values = {
-        name: judge.check(
-            dataclasses.replace(
-                open_run(trial_folder(folder, name), dataset=data), update=-1
-            )  # another seed of the noise: samples that no rung has used
-        ).quality
-        for name in finalists
+        name: judge.check(_fresh(trial_folder(folder, name), data)).quality for name in finalists
     }
     winner = min(values, key=lambda name: values[name])
     shutil.copytree(trial_folder(folder, winner), model, ignore=_ignored_files)
@@ -220,6 +217,12 @@ def _select_model(
         trials,
         note,
     )
+
+
+def _fresh(folder: Path, data: Dataset) -> Model:
+    """The model of a trial, whose samples take noise that no rung has used."""
+    run = open_run(folder, dataset=data)
+    return dataclasses.replace(run.judged_on(data), update=-1)
 
 
 def _ignored_files(folder: str, names: list[str]) -> list[str]:

@@ -16,10 +16,9 @@ from typing import Any, NoReturn
 
 from ..data import Dataset
 from ..rng import generator
-from ..settings.settings import Settings, resolve
-from ..train.execute import updates
-from ..train.run import start
-from ..train.sampling import draw
+from ..settings.settings import Settings, resolve_auto
+from ..training.execute import updates
+from ..training.run import start
 from .levels import leaves
 from .plan import Trial, describe_point
 
@@ -95,7 +94,7 @@ def uses(settings: Settings, path: str, dataset: Dataset | None = None) -> bool:
         >>> [uses(settings, key) for key in ("method.kernel.step_size", "witness.steps")]
         [True, False]
     """
-    few = dataclasses.replace(resolve(settings), updates=PROBE_UPDATES)
+    few = dataclasses.replace(resolve_auto(settings), updates=PROBE_UPDATES)
     if any(field.name == "steps" for field in dataclasses.fields(few.method)):
         short: Any = dataclasses.replace(few.method, steps=1)  # type: ignore[arg-type]
         few = dataclasses.replace(few, method=short)
@@ -106,7 +105,7 @@ def uses(settings: Settings, path: str, dataset: Dataset | None = None) -> bool:
         run = start(probe, data)
         for done in updates(run):
             run = dataclasses.replace(run, update=done.update, state=done.state)
-        draw(run, 2, generator(0, "unused", 0, few.device))
+        run.judged_on(run.dataset).draw(2, generator(0, "unused", 0, few.device))
     except USE_ERRORS:
         return True
     return False

@@ -21,8 +21,9 @@ from pathlib import Path
 import torch
 
 from ..data import Dataset
-from ..settings.settings import resolve
-from ..train.process import StopRequest, keep_freed_memory
+from ..settings.settings import resolve_auto
+from ..training.process import keep_freed_memory
+from ..training.signals import StopRequest
 from .measures import Judge, judge_for
 from .plan import (
     Trial,
@@ -148,7 +149,7 @@ def check_study(study: Study) -> None:
             first_seed = replace(study, seeds=study.seeds[:1])
             levels = sample_levels(block.axes, 0, block.name, number)
             trials += trials_of(first_seed, block, levels)
-    settings = [resolve(trial.settings) for trial in trials]
+    settings = [resolve_auto(trial.settings) for trial in trials]
     one_source = len({repr(s.data) for s in settings}) == 1
     require_used(trials, settings[0].data.load().to(settings[0].device) if one_source else None)
 
@@ -264,7 +265,7 @@ def _run_claimed(
 
 
 def _context(study: Study, job: WorkerJob, trial: Trial) -> TrialContext:
-    settings = resolve(trial.settings)
+    settings = resolve_auto(trial.settings)
     dataset = _load_data(settings.data, settings.device)
     block = study.block(trial.block)
     halving, rivals = block.halving, []

@@ -1,0 +1,49 @@
+"""The words of a command: the name of a run, and `key=value` in all its spellings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+__all__ = ["assigned", "title"]
+
+
+def title(recipe: str) -> str:
+    """Returns the name of a run: that of its recipe, its data, or the run it takes settings from.
+
+    Arguments:
+        recipe: What the user typed.
+
+    Example:
+        >>> title("digits"), title("runs/old/settings.yaml"), title("wine.csv.gz")
+        ('digits', 'old', 'wine')
+    """
+    path = Path(recipe).absolute()
+    if path.name in ("settings.yaml", "settings.yml"):
+        return path.parent.name
+    return path.name.split(".")[0] or path.name
+
+
+def assigned(words: Sequence[str]) -> list[str]:
+    """Returns `key=value` for each of `key=value`, `--key=value` and `--key value`.
+
+    Arguments:
+        words: What the user typed after the recipe.
+
+    Raises:
+        ValueError: If a value is missing.
+
+    Example:
+        >>> assigned(["steps=5", "--seed", "1"])
+        ['steps=5', 'seed=1']
+    """
+    assignments: list[str] = []
+    left = list(words)
+    while left:
+        word = left.pop(0)
+        if word.startswith("--") and "=" not in word:
+            if not left:
+                raise ValueError(f"{word} needs a value: write {word.removeprefix('--')}=...")
+            word = f"{word}={left.pop(0)}"
+        assignments.append(word.removeprefix("--"))
+    return assignments

@@ -1,0 +1,61 @@
+"""Rows that were given in Python, as the settings of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .dataset import Dataset, Whitened
+
+__all__ = ["InMemory"]
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """Rows from Python. A run folder keeps their digest; `path` names a file with the same rows.
+
+    Arguments:
+        digest: The digest of the training rows and of their units.
+        rows: The number of rows.
+        whitening: The units of the model, as `Dataset.of` made them.
+        split: Relative sizes of training, validation and test split.
+        split_seed: Determines the split.
+        path: A .npy or .npz file that holds all the rows, in the order in which they were given;
+            an array ``labels`` of a .npz file holds their classes. None for no file.
+    """
+
+    digest: str
+    rows: int
+    whitening: Whitened = "none"
+    split: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    split_seed: int = 0
+    path: str | None = None
+
+    def load(self) -> Dataset:
+        """Loads the rows from the file.
+
+        Raises:
+            ValueError: If no file is named, or it holds other rows.
+            FileNotFoundError: If there is no file.
+        """
+        if self.path is None:
+            raise ValueError(
+                f"the {self.rows:,} rows of this run were given in Python; write data.path=FILE "
+                "for a .npy file with the same rows, or go on in Python with boltzwalk.train"
+            )
+        loaded = np.load(Path(self.path), allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            x, labels = loaded, None
+        else:
+            names = [name for name in loaded.files if name != "labels"]
+            x, labels = loaded[names[0]], loaded["labels"] if "labels" in loaded.files else None
+        options = {"whitening": self.whitening, "split": self.split, "seed": self.split_seed}
+        data = Dataset.of(x, labels, **options)  # type: ignore[arg-type]
+        if data.digest != self.digest:
+            raise ValueError(
+                f"{self.path} must hold the rows that the run was trained on, got others (digest "
+                f"{data.digest[:12]}, not {self.digest[:12]})"
+            )
+        return data

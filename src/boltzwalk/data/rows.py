@@ -1,0 +1,62 @@
+"""Rows of data: a batch, and the sample of rows that a run folder keeps."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+__all__ = ["Batch", "FullData", "kept_rows"]
+
+KEPT_ROWS = 10_000
+KEPT_BYTES = 2 * 2**20
+"""The rows of a split, and their size, that a run folder keeps at most."""
+
+
+class FullData(NamedTuple):
+    """The data that a sample of rows is of.
+
+    Attributes:
+        digest: The digest of the training rows and of their units.
+        train: The number of training rows.
+        validation: The number of validation rows.
+        test: The number of test rows.
+    """
+
+    digest: str
+    train: int
+    validation: int
+    test: int
+
+
+class Batch(NamedTuple):
+    r"""Rows of data, with their labels where a model needs them.
+
+    Attributes:
+        x: The rows, shape (N, \*event).
+        labels: The class of each row, shape (N,); None without classes.
+    """
+
+    x: Float[Tensor, "N *event"]
+    labels: Int[Tensor, " N"] | None = None
+
+
+def kept_rows(rows: Tensor, labels: Tensor | None = None) -> Tensor:
+    r"""Returns the numbers of the rows of a split that a run folder keeps, ascending.
+
+    Arguments:
+        rows: The rows, shape (N, \*event).
+        labels: Their classes, shape (N,), of each of which one row is kept at least; or None.
+    """
+    size = rows[0].numel() * rows.element_size() if len(rows) else 1
+    n = min(len(rows), KEPT_ROWS, max(KEPT_BYTES // max(size, 1), 1))
+    if n == len(rows):
+        return torch.arange(n, device=rows.device)
+    index = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:n]
+    if labels is not None:
+        cpu = labels.cpu()
+        first = [int((cpu == label).nonzero()[0]) for label in cpu.unique()]
+        index = torch.cat([index, torch.tensor(first)]).unique()
+    return index.sort().values.to(rows.device)

@@ -1,0 +1,140 @@
+"""Rows in memory as tensors: a tensor, a NumPy array, a pandas frame, a `torch.utils.data.Dataset`.
+
+Nothing is imported for a source that is not used: a frame is told by its ``columns`` and
+``to_numpy``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["SourceRows", "read_source"]
+
+
+class SourceRows(NamedTuple):
+    r"""The rows of a source.
+
+    Attributes:
+        x: The rows, shape (N, \*event), float32.
+        labels: The class of each row, shape (N,), int64; None without classes.
+        columns: The names of the columns of a frame.
+        class_names: The names of classes that were given as text.
+    """
+
+    x: Tensor
+    labels: Tensor | None
+    columns: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()
+
+
+def read_source(source: object, labels: object = None) -> SourceRows:
+    """Returns the rows of a source; numbers in one dimension become one column.
+
+    Arguments:
+        source: A tensor or an array with one row an entry, a frame of numbers, or a dataset of
+            PyTorch whose items are x or (x, label).
+        labels: The class of each row: numbers from 0, or names; None for none, or those of the
+            items.
+
+    Raises:
+        ValueError: With every problem: no rows, rows of different shapes, values that are not
+            finite, columns of text, labels of another length.
+    """
+    columns: tuple[str, ...] = ()
+    if hasattr(source, "columns") and hasattr(source, "to_numpy"):
+        columns, values = _frame(source)
+    elif torch.is_tensor(source):
+        values = source.detach().cpu()
+    elif hasattr(source, "__getitem__") and hasattr(source, "__len__") and not _is_array(source):
+        values, item_labels = _items(source)
+        labels = item_labels if labels is None else labels
+    else:
+        values = _numbers(source)
+    return _checked(values, labels, columns)
+
+
+def _checked(values: Tensor, labels: object, columns: tuple[str, ...]) -> SourceRows:
+    """The rows with their labels, if they can be used."""
+    problems = []
+    if values.ndim == 1:
+        values = values[:, None]
+    if values.ndim == 0 or len(values) == 0:
+        problems.append(f"the data must have one row at least, got shape {tuple(values.shape)}")
+    elif not bool(values.double().isfinite().all()):
+        bad = ~values.double().isfinite().flatten(1).all(1)
+        first = int(bad.nonzero()[0])
+        problems.append(
+            f"every value must be finite, got {int(bad.sum())} rows with nan or infinity, the "
+            f"first is row {first}; drop them, such as x[np.isfinite(x).all(1)]"
+        )
+    numbers: Tensor | None = None
+    names: tuple[str, ...] = ()
+    if labels is not None:
+        numbers, names, problem = _labels(labels, len(values) if values.ndim else 0)
+        problems += [problem] if problem else []
+    if problems:
+        raise ValueError("; ".join(problems))
+    return SourceRows(values.float(), numbers, columns, names)
+
+
+def _is_array(source: object) -> bool:
+    return isinstance(source, np.ndarray | list | tuple) or hasattr(source, "__array__")
+
+
+def _numbers(source: object) -> Tensor:
+    """An array of numbers as a tensor."""
+    array = np.asarray(source)
+    if array.dtype.kind not in "biuf":
+        raise ValueError(
+            f"the data must be numbers, got an array of type {array.dtype}; write x.astype(float)"
+        )
+    return torch.from_numpy(np.ascontiguousarray(array))
+
+
+def _frame(frame: Any) -> tuple[tuple[str, ...], Tensor]:  # noqa: ANN401
+    """The names and the numbers of a frame."""
+    columns = tuple(str(name) for name in frame.columns)
+    text = [
+        str(name)
+        for name, kind in zip(frame.columns, frame.dtypes, strict=True)
+        if getattr(kind, "kind", "O") not in "biuf"
+    ]
+    if text:
+        raise ValueError(
+            f"every column must hold numbers, got text or dates in {', '.join(text)}; write "
+            f"frame.drop(columns={text})"
+        )
+    return columns, _numbers(frame.to_numpy(dtype=float))
+
+
+def _items(dataset: Any) -> tuple[Tensor, object]:  # noqa: ANN401
+    """The rows of the items of a dataset, with their labels where items are pairs."""
+    items = [dataset[i] for i in range(len(dataset))]
+    pairs = bool(items) and isinstance(items[0], tuple | list) and len(items[0]) == 2
+    rows = [torch.as_tensor(np.asarray(item[0] if pairs else item)) for item in items]
+    shapes = {tuple(row.shape) for row in rows}
+    if len(shapes) > 1:
+        raise ValueError(
+            f"every row must have the same shape, got {', '.join(map(str, sorted(shapes)[:3]))}; "
+            "resize or pad the items"
+        )
+    x = torch.stack(rows) if rows else torch.zeros(0)
+    return x, [item[1] for item in items] if pairs else None
+
+
+def _labels(labels: object, n: int) -> tuple[Tensor | None, tuple[str, ...], str]:
+    """Labels as numbers from 0, the names of classes given as text, and the problem, if any."""
+    values = np.asarray(labels.cpu() if torch.is_tensor(labels) else labels)
+    if values.shape != (n,):
+        shape = tuple(values.shape)
+        return None, (), f"labels must have shape ({n},), one for each row, got {shape}"
+    if values.dtype.kind in "biu":
+        if n and values.min() < 0:
+            return None, (), f"labels must be numbers from 0, got {values.min()}"
+        return torch.from_numpy(values.astype(np.int64)), (), ""
+    names, numbers = np.unique(values.astype(str), return_inverse=True)
+    return torch.from_numpy(numbers.astype(np.int64)), tuple(map(str, names)), ""

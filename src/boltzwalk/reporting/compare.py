@@ -1,0 +1,137 @@
+"""Several runs on one page: their numbers in one table, their curves in one panel each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..checkpoint import write_atomically
+from ..evaluation.evaluate import evaluated
+from ..evaluation.measure import Measure, Part
+from ..training.folder import read_rows
+from ..training.run import open_model
+from .figures import Curve, curves
+from .page import Cell, Figure, Section, Table, image, render, training_figures
+
+__all__ = ["write_comparison"]
+
+
+def write_comparison(folders: Sequence[Path], out: Path) -> Path:
+    """Writes a page that holds runs side by side, and returns its path.
+
+    Arguments:
+        folders: The run folders, two or more.
+        out: Where to.
+
+    Raises:
+        FileNotFoundError: If a folder holds no run.
+        ValueError: If two have the same name.
+    """
+    names = [folder.resolve().name for folder in folders]
+    if len(set(names)) < len(names):
+        raise ValueError(f"runs must have different names, got {', '.join(names)}")
+    parts = {name: evaluated(open_model(f), f) for name, f in zip(names, folders, strict=True)}
+    pictures = [
+        Figure(image((folder / "samples.png").read_bytes()), name)
+        for name, folder in zip(names, folders, strict=True)
+        if (folder / "samples.png").is_file()
+    ]
+    missing = [name for name, found in parts.items() if not found]
+    text = (
+        "With 95 % intervals where they are known. The best number of a row is marked where its "
+        "interval lies apart from all others."
+    )
+    if missing:
+        text += f" Not evaluated: {', '.join(missing)}."
+    rows = [_verdicts(parts), *_measures(parts), *_costs(names, folders)]
+    table = Table([row for row in rows if row], ["", *names], kind="side-by-side")
+    sections = [
+        Section("Samples", figures=pictures),
+        Section("Numbers", text, tables=[table]),
+        Section("Training", figures=training_figures(folders)),
+        *_long_run(parts),
+    ]
+    write_atomically(out, render(" · ".join(names), "", [], sections).encode())
+    return out
+
+
+def _verdicts(parts: dict[str, dict[str, Part]]) -> list[Cell]:
+    """The labels of each run."""
+    labels = [
+        ", ".join(part.label for part in found.values() if part.label) for found in parts.values()
+    ]
+    return [Cell("verdict"), *map(Cell, labels)] if any(labels) else []
+
+
+def _measures(parts: dict[str, dict[str, Part]]) -> list[list[Cell]]:
+    """One row for each number that two runs or more have."""
+    known: dict[str, dict[str, Measure]] = {}
+    for run, found in parts.items():
+        for part in found.values():
+            for measure in part.measures:
+                known.setdefault(measure.name, {})[run] = measure
+    rows = []
+    for name, by_run in known.items():
+        if len(by_run) < 2:
+            continue
+        best = _best(by_run)
+        cells = (
+            Cell(by_run[run].text, "value best" if run == best else "value")
+            if run in by_run
+            else Cell("")
+            for run in parts
+        )
+        rows.append([Cell(name), *cells])
+    return rows
+
+
+def _best(by_run: dict[str, Measure]) -> str:
+    """The run with the best number, if its interval lies apart from those of all others."""
+    known = {run: m for run, m in by_run.items() if math.isfinite(m.value)}
+    better = next((m.better for m in known.values()), "")
+    if len(known) < 2 or not better:
+        return ""
+    sign = 1 if better == "higher" else -1
+    # The worse and the better end of each, the larger the better.
+    ends = {run: sorted(sign * end for end in _interval(m)) for run, m in known.items()}
+    best = max(ends, key=lambda run: ends[run][0])
+    apart = all(ends[best][0] > end for run, (_, end) in ends.items() if run != best)
+    return best if apart else ""
+
+
+def _interval(measure: Measure) -> tuple[float, float]:
+    """The ends of an interval; twice the number where there is none."""
+    low, value, high = measure.low, measure.value, measure.high
+    return (low, high) if math.isfinite(high - low) else (value, value)
+
+
+def _long_run(parts: dict[str, dict[str, Part]]) -> list[Section]:
+    """What becomes of long chains from data, one colour a run."""
+    lines, name = [], ""
+    for run, found in parts.items():
+        if "long_run" in found:
+            name = found["long_run"].details["distance"]
+            rows = [r for r in found["long_run"].details["rows"] if r["start"] == "data"]
+            distances = [math.nan if r["distance"] is None else r["distance"] for r in rows]
+            lines.append(Curve(run, [r["steps"] for r in rows], distances))
+    if len(lines) < 2:
+        return []
+    figure = Figure(curves(name, lines, "steps from data", logarithmic="x"))
+    return [Section("Long chains", figures=[figure])]
+
+
+def _costs(names: Sequence[str], folders: Sequence[Path]) -> list[list[Cell]]:
+    """What each run cost."""
+    last = {
+        name: (read_rows(folder / "cost.jsonl") or [{}])[-1]
+        for name, folder in zip(names, folders, strict=True)
+    }
+    return [
+        [Cell(title), *(Cell(f"{last[name].get(key, math.nan):,.0f} {unit}") for name in names)]
+        for key, title, unit in (
+            ("seconds", "training time", "s"),
+            ("gradients", "gradient evaluations", ""),
+            ("peak_memory_mb", "peak memory", "MB"),
+        )
+    ]

@@ -1,0 +1,352 @@
+"""The report of one run: one file that needs no network, readable on a phone, light or dark."""
+
+from __future__ import annotations
+
+import base64
+import importlib.resources
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..checkpoint import write_atomically
+from ..diagnostics.oscillation import oscillation
+from ..evaluation.evaluate import PARTS, evaluated, refusal
+from ..evaluation.measure import Measure, Part
+from ..model import Model
+from ..settings.settings import to_yaml
+from ..training.folder import read_rows, read_trace
+from ..training.pictures import picture
+from .figures import Curve, bars, curves, film, histograms, neighbours
+from .summary import Number
+
+__all__ = [
+    "Cell",
+    "Figure",
+    "Section",
+    "Table",
+    "Verdict",
+    "image",
+    "render",
+    "training_figures",
+    "write_report",
+]
+
+TITLES = {
+    "quality": "Samples beside held-out data",
+    "base": "What the network proposes, before any walker moves",
+    "modes": "Classes and modes",
+    "goodness": "Samples and data under the model's own density",
+    "anomalies": "Rows that are not of this kind",
+    "long_run": "Long chains",
+    "partition": "Log-partition",
+    "likelihood": "Likelihood",
+    "training": "Training",
+}
+GOOD, BAD = ("healthy", "convergent"), ("nan", "exploded", "collapsed", "stalled")
+
+
+class Figure(NamedTuple):
+    """A picture or an `<svg>` element, with what it shows."""
+
+    content: str
+    caption: str = ""
+    wide: bool = False  # over the whole width of the page
+
+
+class Cell(NamedTuple):
+    """A cell of a table."""
+
+    text: str
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells."""
+
+    rows: Sequence[Sequence[Cell]]
+    head: Sequence[str] = ()
+    title: str = ""
+    kind: str = "numbers"
+
+
+class Verdict(NamedTuple):
+    """A verdict at the top of the page."""
+
+    of: str
+    label: str
+    reason: str
+    tone: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page under one heading."""
+
+    title: str
+    text: str = ""
+    figures: Sequence[Figure] = ()
+    tables: Sequence[Table] = ()
+    blocks: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+
+
+def write_report(
+    model: Model, folder: Path, numbers: Sequence[Number] = (), out: Path | None = None
+) -> Path:
+    """Writes the report of a run and returns its path; what was evaluated is read, not computed.
+
+    Arguments:
+        model: The model.
+        folder: Its folder.
+        numbers: The numbers that closed its training, shown where there is no evaluation.
+        out: Where to; None for `report.html` in the folder.
+    """
+    parts = evaluated(model, folder)
+    verdicts = [
+        Verdict(TITLES[name].lower(), part.label, part.reason, _tone(part.label))
+        for name, part in parts.items()
+        if part.label
+    ]
+    missing = [name for name in PARTS if name not in parts and not refusal(model, name)]
+    path = out or folder / "report.html"
+    page = render(
+        folder.resolve().name,
+        f"{model.update:,} updates of {model.settings.updates:,}; {model.data.source}",
+        verdicts,
+        [
+            _pictures(model, folder),
+            *_evaluation(parts, missing, folder, numbers),
+            _training(folder, parts.get("training")),
+            _cost(model, folder),
+        ],
+    )
+    write_atomically(path, page.encode())
+    return path
+
+
+def render(
+    title: str, subtitle: str, verdicts: Sequence[Verdict], sections: Sequence[Section]
+) -> str:
+    """Returns a page as HTML; all text is escaped.
+
+    Arguments:
+        title: Its title.
+        subtitle: The line below.
+        verdicts: What stands at the top.
+        sections: The parts of the page.
+    """
+    import jinja2
+
+    here = importlib.resources.files(__package__)
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string((here / "page.html").read_text())
+    return template.render(
+        title=title,
+        subtitle=subtitle,
+        verdicts=verdicts,
+        sections=sections,
+        style=(here / "style.css").read_text(),
+    )
+
+
+def training_figures(folders: Sequence[Path]) -> list[Figure]:
+    """Returns the curves of the logs of runs, one panel a number, one colour a run.
+
+    Arguments:
+        folders: The run folders.
+    """
+    logs = {folder.resolve().name: read_rows(folder / "log.jsonl") for folder in folders}
+    alone = len(logs) == 1
+    found = []
+    for key, title, note in CURVES:
+        lines = []
+        for colour, (name, rows) in enumerate(logs.items()):
+            updates, y = _column(rows, "update"), _column(rows, key)
+            low, high = (), ()
+            if key == "witness_cross_entropy":
+                half = _column(rows, f"{key}_half_width")
+                low, high = y - half, y + half
+            lines.append(Curve("" if alone else name, updates, y, low, high, colour=colour))
+            if key in BESIDE:
+                beside = _column(rows, BESIDE[key])
+                lines.append(Curve("", updates, beside, dashed=True, colour=colour))
+        if any(np.isfinite(line.y).any() for line in lines):
+            found.append(Figure(curves(title, lines, note, zero=key == "energy_gap")))
+    return found
+
+
+CURVES = (
+    ("energy_gap", "energy gap d", "mean energy of data minus that of walkers; swings about 0"),
+    ("gradient_mean", "gradient size v", "along the chain; explodes before a run does"),
+    ("travel", "travel", "steps x step size x v; dashed: the way from noise to the data"),
+    ("out_of_range", "out of range", "share of coordinates beyond the data"),
+    ("ess", "effective sample size", "share of the walkers; falls as weights get uneven"),
+    (
+        "witness_cross_entropy",
+        "-log p of validation rows",
+        "nats, model units, by the witness; dashed: by the training walkers",
+    ),
+)
+"""What is drawn of a log: the key, the title, what it means."""
+
+BESIDE = {"travel": "distance", "witness_cross_entropy": "cross_entropy_validation"}
+"""What is drawn dashed beside it."""
+
+
+def measure_rows(measures: Sequence[Measure]) -> list[list[Cell]]:
+    """Returns the rows of a table of measures: name, number, meaning.
+
+    Arguments:
+        measures: What was found.
+    """
+    return [[Cell(m.name), Cell(m.text, "value"), Cell(m.meaning, "quiet")] for m in measures]
+
+
+def _tone(label: str) -> str:
+    return "good" if label in GOOD else "bad" if label in BAD else ""
+
+
+def _pictures(model: Model, folder: Path) -> Section:
+    """Samples beside data, their nearest neighbours, and chains as they run."""
+    data = model.data
+    rows, split = data.test_rows()
+    shown = 100 if len(data.event_shape) == 3 else 1000
+    figures = [
+        Figure(image((folder / "samples.png").read_bytes()), _shown(model)),
+        Figure(image(picture(rows[:shown], data)), f"{split} data"),
+    ]
+    beside = neighbours(model)
+    if beside is not None:
+        caption = "samples, and below each the training image nearest to it"
+        figures.append(Figure(image(beside), caption, wide=True))
+    for from_data in (False, True):
+        strip = film(model, from_data)
+        if strip is not None:
+            png, said = strip
+            start = "held-out data" if from_data else "noise"
+            figures.append(Figure(image(png), f"chains from {start}, {said}", wide=True))
+    return Section("Samples", figures=figures)
+
+
+def _shown(model: Model) -> str:
+    """What the picture of samples shows."""
+    if model.method.condition.completes:
+        return "held-out images: observed pixels, completions, the images"
+    return "samples, a line for each class" if model.method.condition.classes else "samples"
+
+
+def _evaluation(
+    parts: Mapping[str, Part], missing: Sequence[str], folder: Path, numbers: Sequence[Number]
+) -> list[Section]:
+    """What was evaluated, part by part, and how to evaluate what was not."""
+    sections = []
+    if numbers and "quality" not in parts:
+        rows = [[Cell(n.name), Cell(n.text, "value"), Cell(n.meaning, "quiet")] for n in numbers]
+        sections.append(Section("Numbers", tables=[Table(rows)]))
+    for name in ("quality", "base", "modes", "goodness", "anomalies", "long_run", "likelihood"):
+        if name in parts and (parts[name].measures or parts[name].details):
+            sections.append(_section(name, parts[name]))
+    if missing:
+        what = "" if len(missing) == len(PARTS) else f" --parts {','.join(missing)}"
+        text = f"Not evaluated: {', '.join(name.replace('_', ' ') for name in missing)}. "
+        text += f"Run: boltzwalk evaluate {folder}{what}"
+        sections.append(Section("More", text))
+    return sections
+
+
+def _section(name: str, part: Part) -> Section:
+    """One part of an evaluation, with its figures."""
+    details, figures = part.details, []
+    tables = [Table(measure_rows(part.measures))] if part.measures else []
+    if name == "modes" and "classes" in details:
+        rows = [
+            [
+                Cell(label),
+                Cell(Measure("", found["share"], found["low"], found["high"]).text, "value"),
+                Cell(f"the data have {found['data']:.4g}", "quiet"),
+            ]
+            for label, found in details["classes"].items()
+        ]
+        tables.append(Table(rows, title="Mass of each class"))
+    if name == "anomalies":
+        figures.append(Figure(histograms("energy", details["energies"], "U, of rows of each kind")))
+    if name == "long_run":
+        figures += _long_run_figures(details)
+    return Section(TITLES[name], details.get("protocol", ""), figures, tables)
+
+
+def _long_run_figures(details: Mapping[str, Any]) -> list[Figure]:
+    """Distance, energy, gradient and saturation against the number of steps."""
+    rows = details["rows"]
+    found = []
+    for key, title in (
+        ("distance", details["distance"]),
+        ("energy", "energy"),
+        ("gradient", "gradient norm"),
+        ("out_of_range", "share out of range"),
+    ):
+        lines = []
+        for start in ("data", "noise"):
+            mine = [row for row in rows if row["start"] == start]
+            y = [math.nan if row[key] is None else row[key] for row in mine]
+            lines.append(Curve(f"from {start}", [row["steps"] for row in mine], y))
+        if key == "distance" and rows:
+            ends = [rows[0]["steps"], rows[-1]["steps"]]
+            lines.append(Curve("as in training", ends, [details["base"]] * 2, dashed=True))
+        found.append(Figure(curves(title, lines, "steps", logarithmic="x")))
+    return found
+
+
+def _training(folder: Path, part: Part | None) -> Section:
+    """The curves of the log, how the energy gap swings, and what is to be made of it."""
+    figures, trace = training_figures([folder]), read_trace(folder)
+    if len(trace.energy_gap) > 4:
+        swing = oscillation(trace)
+        for title, values in (("autocorrelation of d", swing.acf), ("partial", swing.pacf)):
+            heights = {lag: float(v) for lag, v in enumerate(values) if lag}
+            figures.append(Figure(bars(title, heights, "lag in updates", 2 * swing.error)))
+        lags = len(swing.cross) // 2
+        heights = {
+            lag: float(v) for lag, v in zip(range(-lags, lags + 1), swing.cross, strict=True)
+        }
+        figures.append(
+            Figure(bars("cross-correlation of d and v", heights, "lag", 2 * swing.error))
+        )
+    findings = part.details["findings"] if part is not None else []
+    rows = [[Cell(name), Cell(text, "value"), Cell(why, "quiet")] for name, text, why in findings]
+    return Section("Training", figures=figures, tables=[Table(rows)] if rows else [])
+
+
+def _cost(model: Model, folder: Path) -> Section:
+    """What the run cost, its settings and where it ran."""
+    costs = read_rows(folder / "cost.jsonl")
+    rows = []
+    if costs:
+        last = costs[-1]
+        rows = [
+            [Cell("time"), Cell(f"{last['seconds']:,.0f} s", "value"), Cell("", "quiet")],
+            [Cell("gradient evaluations"), Cell(f"{last['gradients']:,}", "value"), Cell("")],
+            [Cell("peak memory"), Cell(f"{last['peak_memory_mb']:,.0f} MB", "value"), Cell("")],
+        ]
+    environment = folder / "environment.yaml"
+    blocks = [{"title": "Settings", "text": to_yaml(model.settings), "open": False}]
+    if environment.is_file():
+        blocks.append({"title": "Versions", "text": environment.read_text(), "open": False})
+    return Section("Cost and settings", tables=[Table(rows)] if rows else [], blocks=blocks)
+
+
+def _column(rows: Sequence[Mapping[str, Any]], key: str) -> np.ndarray:
+    return np.array([row.get(key, math.nan) for row in rows], dtype=float)
+
+
+def image(png: bytes) -> str:
+    """Returns an `<img>` element that holds a PNG.
+
+    Arguments:
+        png: The content of the file.
+    """
+    return f'<img alt="" src="data:image/png;base64,{base64.b64encode(png).decode()}">'

@@ -1,0 +1,216 @@
+"""The numbers that close a run: what its samples are like, what it cost."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..completion import complete, judge, make_inputs
+from ..completion import held_out as held_out_inputs
+from ..completion.judge import standard_error
+from ..completion.variants import Plan, usual_mask
+from ..diagnostics.findings import latent_use, partition_finding
+from ..diagnostics.verdict import verdict
+from ..evaluation.modes import has_classes, mode_masses, target_shares
+from ..metrics.classifier import classifier_for, judge_classes
+from ..metrics.quadrature import log_z_in_the_plane
+from ..model import Model
+from ..rng import generator
+from ..training.folder import read_rows, read_trace
+from ..walkers import effective_sample_size
+
+__all__ = ["Number", "summarise"]
+
+SAMPLES = 500
+COMPLETED = 100
+
+TOLERANCE = 1.0
+"""Nats of half-width beyond which log Z of a witness is not believed."""
+
+GRIDS_AGREE = 0.01
+"""Nats by which log Z of two grids may differ."""
+
+
+class Number(NamedTuple):
+    """A number with its name and what it means."""
+
+    name: str
+    text: str
+    meaning: str
+
+
+def summarise(model: Model, folder: Path) -> list[Number]:
+    """Returns the numbers that close a finished run.
+
+    Arguments:
+        model: The model.
+        folder: Its folder, for the log and the cost.
+    """
+    rows, costs = read_rows(folder / "log.jsonl"), read_rows(folder / "cost.jsonl")
+    n = model.available(SAMPLES)
+    rng = generator(model.settings.seed, "summary", 0, model.settings.device)
+    x = model.draw(n, rng).x
+    held_out, split = model.data.test_rows()
+    numbers, condition = [], model.method.condition
+    if not bool(x.isfinite().all()):
+        share = 1 - float(x.isfinite().flatten(1).all(1).float().mean())
+        numbers.append(Number("samples", "not finite", f"{share:.0%} of {n}: the model is broken"))
+    elif condition.completes:
+        numbers += _completions(model, rng)
+    elif has_classes(model.data):
+        numbers += _classes(model, x)
+    if condition.unconditional:
+        numbers += _energies(model, x, held_out, split)
+    if rows:
+        found = verdict(rows, read_trace(folder))
+        numbers.append(Number("training", found.label, found.reason))
+        numbers += [Number(*finding) for finding in (*latent_use(rows), *partition_finding(rows))]
+        numbers += _weights(rows[-1], model.data.log_volume) + _chain(rows[-1])
+    if costs:
+        cost = costs[-1]
+        text = f"{cost['seconds']:.0f} s, {cost['peak_memory_mb']:.0f} MB"
+        numbers.append(Number("cost", text, f"{cost['gradients']:,} gradient evaluations"))
+    return numbers
+
+
+def _energies(model: Model, x: Tensor, held_out: Tensor, split: str) -> list[Number]:
+    """What a density of x alone says of rows: masses, a likelihood where there is one, energies."""
+    numbers = _masses(model)
+    if model.data.event_shape == (2,) and model.temperature > 0:
+        numbers.append(_likelihood(model, held_out, split))
+    with torch.no_grad():
+        seen, drawn = model.module(held_out[: len(x)]).mean(), model.module(x).mean()
+    text = f"{seen:.3g} / {drawn:.3g}"
+    what = ", relative to the base" if model.method.latent else ""
+    return [*numbers, Number("energy", text, f"mean of {split} data / of samples{what}")]
+
+
+def _completions(model: Model, rng: torch.Generator) -> list[Number]:
+    """How far completions of rows that were not learnt from are from the truth."""
+    original, rows = held_out_inputs(model.data, COMPLETED)
+    mask = usual_mask(model, original)
+    inputs = make_inputs(model.data, original, mask, None)
+    found = judge(model, inputs, complete(model, inputs, Plan(n=4), rng))
+    return [
+        Number(
+            f"error, {one.name}",
+            f"{float(one.error.mean()):.4f} ± {standard_error(one.error):.4f}",
+            f"mean square of hidden entries, mask {mask}, {rows}",
+        )
+        for one in found
+    ]
+
+
+def _weights(row: dict[str, float], log_volume: float) -> list[Number]:
+    """What weighted walkers say: how even their weights are, and what a witness has seen."""
+    numbers = []
+    if "resamplings" in row:
+        meaning = f"of the walkers of the last update; {row['resamplings']:.0f} resamplings in all"
+        numbers.append(Number("effective sample size", f"{row['ess']:.0%}", meaning))
+    if "witness_cross_entropy" in row:
+        nats, half_width = (row[f"witness_cross_entropy{end}"] for end in ("", "_half_width"))
+        text = f"{nats + log_volume:.3f} ± {half_width:.3f} nats"
+        meaning = "a row, in the units of the data, 95 % interval, by the witness"
+        if not row["witness_half_width"] <= TOLERANCE:
+            text = "unknown"
+            meaning = (
+                f"log Z of the witness's replicates differs by ± {row['witness_half_width']:.2g} "
+                "nats; take more witness.walkers or witness.steps, or a smaller learning rate"
+            )
+        numbers.append(Number("validation nll", text, meaning))
+    return numbers
+
+
+def _chain(row: dict[str, float]) -> list[Number]:
+    """What the last row of the log says of the chains."""
+    numbers = []
+    if "travel" in row:
+        way = f" of {row['distance']:.3g}" if "distance" in row else ""
+        goal = ", of the way from its start to the data" if way else ""
+        meaning = f"drift of a chain in training{goal}"
+        numbers.append(Number("travel", f"{row['travel']:.3g}{way}", meaning))
+    if "temperature" not in row:
+        return numbers
+    meaning = "at which the kernel samples exp(-U / temperature)"
+    return [*numbers, Number("temperature", f"{row['temperature']:.3g}", meaning)]
+
+
+@torch.no_grad()
+def _likelihood(model: Model, rows: Tensor, split: str) -> Number:
+    """The likelihood of rows in the plane, where log Z is a sum over a grid."""
+    data, temperature = model.data, model.temperature
+    name = f"{split} nll"
+    try:
+        energy = model.density_energy()
+    except ValueError as reason:
+        return Number(name, "unknown", str(reason))
+    log_z, finer = (
+        log_z_in_the_plane(energy, data.train, temperature, points) for points in (400, 475)
+    )
+    if not abs(log_z - finer) < GRIDS_AGREE:
+        why = (
+            f"log Z of two grids differs by {abs(log_z - finer):.2g}: too sharp at this temperature"
+        )
+        return Number(name, "unknown", why)
+    nats = energy(rows).cpu().double() / temperature + finer + data.log_volume
+    error = 1.96 * float(nats.std()) / math.sqrt(len(nats))
+    truth = ""
+    if (log_density := getattr(model.settings.data, "true_log_density", None)) is not None:
+        exact = -log_density(rows.cpu().double()).mean()
+        truth = f"; the true density has {float(exact):.3f}"
+    text = f"{float(nats.mean()):.3f} ± {error:.3f} nats"
+    return Number(name, text, f"a row, in the units of the data, by quadrature{truth}")
+
+
+def _masses(model: Model) -> list[Number]:
+    """The masses of the modes of a mixture, exact, beside those of the data."""
+    found, target = mode_masses(model), target_shares(model.data)
+    if found is None:
+        return []
+    text, wanted = (" / ".join(f"{v:.4f}" for v in s.values()) for s in (found, target))
+    return [Number("mode masses", text, f"of {' / '.join(found)}, exact; the data have {wanted}")]
+
+
+def _classes(model: Model, x: Tensor) -> list[Number]:
+    """What a small classifier fitted on the same data says of the samples, or of the walkers."""
+    classifier, walkers = classifier_for(model.data), model.weighted_walkers()
+    log_w = None
+    if walkers is not None and bool(walkers.x.isfinite().all()):
+        x, log_w = walkers.x, walkers.log_w
+    judged = judge_classes(classifier, x, model.data, log_w)
+    names = model.data.class_names
+    shares = " ".join(f"{names[label]}:{share:.0%}" for label, share in judged.shares.items())
+    numbers = []
+    if log_w is not None:
+        target = target_shares(model.data)
+        wanted = " ".join(f"{name}:{share:.0%}" for name, share in target.items())
+        pairs = zip(judged.shares.values(), target.values(), strict=True)
+        off = sum(abs(found - share) for found, share in pairs) / 2
+        ess = float(effective_sample_size(log_w))
+        meaning = (
+            f"in the wrong class: {len(x)} weighted walkers (effective: {ess:.0f}) have {shares}"
+        )
+        meaning += f", the data {wanted}"
+        numbers.append(Number("class shares", f"{off:.1%}", meaning))
+    return [
+        *numbers,
+        Number(
+            "class entropy",
+            f"{judged.entropy:.2f} nats",
+            f"of one sample, mean of {len(x)}; 0 is clearly one class, "
+            f"{math.log(len(judged.shares)):.1f} is none "
+            f"(classifier: {judged.accuracy:.1%} right on held-out data)",
+        ),
+        Number(
+            "class coverage", f"{judged.coverage:.0%}", f"of the classes are drawn evenly; {shares}"
+        ),
+        Number(
+            "classifier-FID",
+            f"{judged.frechet:.1f}",
+            f"against held-out data; training data themselves have {judged.frechet_floor:.1f}",
+        ),
+    ]

@@ -1,0 +1,113 @@
+"""The user's code that a run needs: where it came from, its digest, and how to load it.
+
+A run folder never contains code that runs, and loading a folder imports nothing. ``code.yaml``
+keeps, for every class of the settings from outside of boltzwalk, its reference, its file and the
+SHA-256 of the file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .. import references
+from ..checkpoint import write_atomically
+from ..settings.outside import MissingCodeError
+from ..settings.settings import Settings
+
+__all__ = ["code_needed", "write_code"]
+
+NAME = "code.yaml"
+
+
+def write_code(folder: Path, settings: Settings) -> None:
+    """Writes the sources of the user's classes of a run; nothing where there are none.
+
+    Arguments:
+        folder: The run folder.
+        settings: The settings of the run.
+    """
+    entries = {entry["reference"]: entry for entry in _outside(settings)}
+    if entries:
+        text = yaml.safe_dump(list(entries.values()), sort_keys=False)
+        write_atomically(folder / NAME, text.encode())
+
+
+@contextmanager
+def code_needed(path: Path) -> Iterator[None]:
+    """Names the file, its digest and the command where a run needs code that is not imported.
+
+    Arguments:
+        path: A run folder, or a checkpoint of one.
+
+    Raises:
+        ValueError: If code is missing.
+    """
+    folder = path.parent.parent if path.is_file() else path
+    entries = _read(folder)
+    for entry in entries:
+        _warn_of_changes(entry)
+    try:
+        yield
+    except MissingCodeError as error:
+        reference = error.reference
+        known = next((e for e in entries if e["reference"] == reference), {})
+        file = known.get("file") or "FILE.py"
+        digest = f" (sha256 {known['sha256'][:12]})" if known.get("sha256") else ""
+        raise ValueError(
+            f"{folder} was trained with code of yours, {known.get('reference', reference)} from "
+            f"{file}{digest}, and loading executes no code by itself; add --import {file} to the "
+            "command, or in Python write boltzwalk.load(folder, energy=...)"
+        ) from error
+
+
+def _outside(settings: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401
+    """The entries of all classes from outside of boltzwalk within settings."""
+    cls = type(settings)
+    if not dataclasses.is_dataclass(cls):
+        return
+    reference = getattr(cls, "__reference__", "") or getattr(settings, "reference", "")
+    if not reference and cls.__module__.partition(".")[0] != "boltzwalk":
+        reference = references.reference(cls)
+    if reference and not reference.startswith(("torch.", "boltzwalk.")):
+        yield _entry(str(reference))
+    for field in dataclasses.fields(cls):
+        yield from _outside(getattr(settings, field.name))
+
+
+def _entry(reference: str) -> dict[str, Any]:
+    """The file of a reference, with its digest."""
+    try:
+        file = references.file_of(references.resolve(reference))
+    except LookupError:
+        file = None
+    digest = references.digest_of(file) if file is not None and file.is_file() else None
+    return {"reference": reference, "file": str(file) if file else None, "sha256": digest}
+
+
+def _read(folder: Path) -> list[dict[str, Any]]:
+    path = folder / NAME
+    return list(yaml.safe_load(path.read_text()) or []) if path.is_file() else []
+
+
+def _warn_of_changes(entry: dict[str, Any]) -> None:
+    """Warns where the code that is imported now is not the code of the run."""
+    try:
+        file = references.file_of(references.resolve(entry["reference"]))
+    except LookupError:
+        return
+    if file is None or not entry["sha256"] or not file.is_file():
+        return
+    digest = references.digest_of(file)
+    if digest != entry["sha256"]:
+        warnings.warn(
+            f"{file} has changed since the run was trained (sha256 {digest[:12]}, then "
+            f"{entry['sha256'][:12]}); numbers may be those of other code",
+            stacklevel=4,
+        )

@@ -1,0 +1,107 @@
+"""The description of the data in a run folder: their units, and a sample of their rows.
+
+With it a model draws, scores and completes when its folder is moved and the data are gone. One
+safetensors file holds the tensors, its header the text; loading it executes no code.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..checkpoint import load_checkpoint, save_checkpoint
+from ..data import Dataset
+from ..data.rows import FullData
+from ..settings.settings import Settings
+
+__all__ = ["read_description", "training_data", "write_description"]
+
+NAME = "data.safetensors"
+
+TENSORS = (
+    "train",
+    "validation",
+    "test",
+    "train_labels",
+    "validation_labels",
+    "test_labels",
+    "quantum",
+    "shift",
+    "scale",
+)
+TEXT = ("class_names", "columns", "low", "high", "source", "standard", "whitening", "split_seed")
+
+
+def write_description(folder: Path, dataset: Dataset) -> None:
+    """Writes the description of data, unless the folder has that of the same data.
+
+    Arguments:
+        folder: The run folder.
+        dataset: The data.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    path = folder / NAME
+    if path.is_file():
+        _, text = load_checkpoint(path)
+        if text.get("digest") == dataset.digest:
+            return
+    sample = dataset.sample().to("cpu")
+    assert sample.full is not None
+    tensors = {name: getattr(sample, name) for name in TENSORS}
+    present = {n: torch.as_tensor(t) for n, t in tensors.items() if t is not None}
+    values = {name: getattr(sample, name) for name in TEXT}
+    text = {
+        "digest": sample.digest,
+        "full": json.dumps(sample.full),
+        "split": json.dumps(sample.split),
+        "values": json.dumps(values),
+    }
+    save_checkpoint(path, present, text)
+
+
+def training_data(settings: Settings, folder: Path) -> Dataset:
+    """Returns the data of a run: loaded, or from its folder where that has every row.
+
+    Arguments:
+        settings: The settings of the run.
+        folder: The run folder.
+
+    Raises:
+        ValueError: If the data cannot be loaded, and the folder has a sample of the rows only.
+        FileNotFoundError: If there is no such file.
+    """
+    try:
+        return settings.data.load()
+    except (FileNotFoundError, ValueError):
+        description = read_description(folder)
+        if description is None or not description.complete:
+            raise
+        return description
+
+
+def read_description(folder: Path) -> Dataset | None:
+    """Returns the sample of rows of a run folder, with the units of its data; None without one.
+
+    Arguments:
+        folder: The run folder.
+
+    Raises:
+        ValueError: If the file is damaged.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        return None
+    tensors, text = load_checkpoint(path)
+    try:
+        values = json.loads(text["values"])
+        full, split = FullData(*json.loads(text["full"])), json.loads(text["split"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} must describe data, got another file ({error})") from error
+    values |= {name: tuple(values[name]) for name in ("class_names", "columns")}
+    rows: dict[str, Tensor | None] = {name: tensors.get(name) for name in TENSORS}
+    return Dataset(**rows, **values, full=full, split=split and tuple(split))  # type: ignore[arg-type]

@@ -1,0 +1,313 @@
+r"""The run folder: where a run keeps its settings, log, pictures and checkpoints.
+
+::
+
+    runs/NAME/
+      settings.yaml       everything that determines the run; `boltzwalk train` takes it back
+      changes.jsonl       what `boltzwalk resume RUN key=value` changed, and when
+      environment.yaml    versions, machine, command
+      log.jsonl           one row each so many updates: a function of the settings alone
+      trace.jsonl         energy gap and gradient size of every update
+      failure.txt         why the run broke off, if it did
+      cost.jsonl          seconds, gradient evaluations and memory at the same updates
+      tensorboard/        the same rows as events, where TensorBoard is installed
+      samples/            pictures of samples by update; samples.png is the last one
+      checkpoints/        the newest ones, each a safetensors file
+
+The energy gap and the gradient size of every update: what diagnostics of a run are made from.
+
+The log has one row each so many updates; how a run swings from one update to the next shows only
+where none is left out. Values stay on their device until they are written, many at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import sys
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import yaml
+from torch import Tensor
+
+from ..checkpoint import write_atomically
+from ..settings.settings import Settings, carries_weights, from_yaml, to_yaml
+from ..settings.tree import differences, to_tree
+
+__all__ = [
+    "FAILURE",
+    "NLL",
+    "ROWS",
+    "Recorder",
+    "Trace",
+    "append_row",
+    "best_checkpoint",
+    "change",
+    "checkpoint_path",
+    "checkpoints",
+    "flush_rows",
+    "folder_of",
+    "prepare",
+    "prune",
+    "read_rows",
+    "read_settings",
+    "read_trace",
+    "remove_temporaries",
+    "truncate_rows",
+]
+
+
+NLL = "nll_validation"
+"""The number of the log that compares checkpoints: the mean of -log p of validation rows."""
+
+FAILURE = "failure.txt"
+"""Where a run that broke off says why, until it goes on."""
+
+ROWS = ("log.jsonl", "trace.jsonl", "cost.jsonl")
+"""The files of a run that grow by rows, each with its update."""
+
+FIXED = (
+    "data.",
+    "energy.",
+    "method.kind",
+    "method.start",
+    "method.generator.",
+    "method.vae.",
+    "method.base.",
+    "method.relative:",
+    "optimizer.kind",
+    "seed",
+    "witness.walkers",
+    "witness.replicates",
+)
+"""The settings that a run cannot change when it goes on."""
+
+MOVABLE = ("data.path", "data.root")
+"""The settings of where data lie: their digest proves that they are the same."""
+
+WEIGHTED = ("method.kernel.temperature",)
+"""Nor these, where walkers carry weights: they are those of one density."""
+
+
+def prepare(folder: Path, settings: Settings) -> None:
+    """Makes the folder of a new run, or checks that the one there belongs to the same run.
+
+    A run may go on on another device, with other threads, and write more or less often. Until
+    something was saved, everything may change.
+
+    Raises:
+        ValueError: If the folder holds a run with other settings.
+        OSError: If it cannot be written.
+    """
+    path = folder / "settings.yaml"
+    if path.exists() and checkpoints(folder):
+        changed = differences(_fixed(read_settings(folder)), _fixed(settings))
+        if changed:
+            raise ValueError(
+                f"{folder} holds a run with other settings ({'; '.join(changed[:4])}); take "
+                "another folder with --name, or go on with the changes by `boltzwalk resume "
+                f"{folder} key=value`"
+            )
+    elif folder.is_dir() and not path.exists():
+        others = [p.name for p in folder.iterdir() if not p.name.startswith(".")]
+        if set(others) - {"environment.yaml"}:
+            raise ValueError(f"{folder} must be empty or hold a run, found {others[0]}; use --name")
+    write_atomically(path, to_yaml(settings).encode())
+    write_atomically(folder / "environment.yaml", yaml.safe_dump(_environment()).encode())
+
+
+def change(folder: Path, settings: Settings) -> None:
+    """Replaces the settings of a run and notes what was changed in changes.jsonl.
+
+    Raises:
+        ValueError: If the change is one of the data, the network or the start of the walkers.
+    """
+    before = read_settings(folder)
+    changed = differences(to_tree(before), to_tree(settings))
+    dropped = f"witness.walkers: {before.witness.walkers}, now 0"  # it may leave, but not come in
+    fixed = FIXED + WEIGHTED if carries_weights(before) else FIXED
+    for line in changed:
+        if line.startswith(fixed) and not line.startswith(MOVABLE) and line != dropped:
+            raise ValueError(
+                f"a run cannot go on with another {line.split(':')[0]} ({line}); train a new one"
+            )
+    if changed:
+        found = checkpoints(folder)
+        update = int(found[0].stem.split("_")[1]) if found else 0
+        append_row(folder / "changes.jsonl", {"update": update, "changed": changed})
+        write_atomically(folder / "settings.yaml", to_yaml(settings).encode())
+
+
+def _fixed(settings: Settings) -> dict[str, Any]:
+    """The settings that the same command must repeat."""
+    free = ("device", "threads", "precision", "output")
+    tree = {key: value for key, value in to_tree(settings).items() if key not in free}
+    tree["data"] = {k: v for k, v in tree["data"].items() if f"data.{k}" not in MOVABLE}
+    return tree
+
+
+def read_settings(folder: Path) -> Settings:
+    """Returns the settings of a run.
+
+    Raises:
+        FileNotFoundError: If the folder holds no run.
+    """
+    path = folder / "settings.yaml"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"a run folder must hold settings.yaml, found none in {folder}; "
+            "runs are made by `boltzwalk train`"
+        )
+    return from_yaml(path.read_text(), path)
+
+
+def folder_of(path: Path) -> Path:
+    """Returns the run folder of a path: a run folder, or one of its checkpoints."""
+    return path.parent.parent if path.is_file() else path
+
+
+def checkpoint_path(folder: Path, update: int) -> Path:
+    """Returns where the checkpoint of an update belongs."""
+    return folder / "checkpoints" / f"update_{update:08d}.safetensors"
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Returns the checkpoints that are there, the newest first."""
+    found = (folder / "checkpoints").glob("update_*.safetensors")
+    return sorted((p for p in found if re.fullmatch(r"update_\d{8,}", p.stem)), reverse=True)
+
+
+def best_checkpoint(folder: Path) -> Path | None:
+    """Returns the checkpoint whose validation rows are the likeliest; None where none is known.
+
+    Arguments:
+        folder: The run folder.
+    """
+    found = {path: int(path.stem.split("_")[1]) for path in checkpoints(folder)}
+    values = {row["update"]: row[NLL] for row in read_rows(folder / "log.jsonl") if NLL in row}
+    known = [path for path, update in found.items() if update in values]
+    return min(known, key=lambda path: values[found[path]], default=None)
+
+
+def prune(folder: Path, keep: int, spared: Path | None = None) -> None:
+    """Deletes all checkpoints but the newest ones, and one that is spared."""
+    for path in checkpoints(folder)[keep:]:
+        if path != spared:
+            path.unlink()
+
+
+def append_row(path: Path, row: dict[str, Any]) -> None:
+    """Appends one row to a JSON-lines file."""
+    with path.open("a") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Returns the rows of a JSON-lines file, without a last line that was cut short.
+
+    Raises:
+        ValueError: If a line is no JSON.
+    """
+    if not path.exists():
+        return []
+    whole, _, _ = path.read_text().rpartition("\n")
+    rows = []
+    for number, line in enumerate(whole.splitlines(), 1):
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise ValueError(
+                f"{path}, line {number}, must be JSON, got {line[:40]!r}; delete the line"
+            ) from error
+    return rows
+
+
+def flush_rows(folder: Path) -> None:
+    """Brings the rows that were appended to the disk."""
+    for name in ROWS:
+        if (folder / name).exists():
+            with (folder / name).open("a") as file:
+                os.fsync(file.fileno())
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Deletes what a killed process was writing; for the process that holds the folder."""
+    for place in (folder, folder / "checkpoints", folder / "samples"):
+        for path in place.glob(".*.[0-9]*"):
+            path.unlink()
+
+
+def truncate_rows(path: Path, update: int) -> None:
+    """Drops the rows after an update, which a resumed run will write again."""
+    if path.exists():
+        rows = [row for row in read_rows(path) if row["update"] <= update]
+        write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
+
+
+def _environment() -> dict[str, Any]:
+    packages = ("boltzwalk", "torch", "numpy", "safetensors", "scikit-learn", "pydantic")
+    return {
+        "command": " ".join(sys.argv),
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "versions": {name: _version(name) for name in packages},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+NAMES = ("energy_gap", "gradient_mean")
+
+
+class Trace(NamedTuple):
+    """What a run has been through, one value an update."""
+
+    energy_gap: np.ndarray  # d: the mean energy of data minus that of walkers, shape (T,)
+    gradient_mean: np.ndarray  # v: the mean size of the energy gradient along the chains, (T,)
+
+
+class Recorder:
+    """Collects the values of updates and appends them to a file.
+
+    Arguments:
+        path: The file, `trace.jsonl` in the run folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.kept: list[Tensor] = []
+
+    def add(self, info: Mapping[str, Tensor]) -> None:
+        """Keeps what an update says of itself; NaN where its method does not say it."""
+        missing = torch.full_like(info["loss"], torch.nan)
+        self.kept.append(torch.stack([info.get(name, missing).float() for name in NAMES]))
+
+    def write(self, update: int) -> None:
+        """Appends what was kept since the last time, up to this update, as one line."""
+        if self.kept:
+            columns = torch.stack(self.kept).T.cpu().tolist()
+            append_row(self.path, {"update": update, **dict(zip(NAMES, columns, strict=True))})
+            self.kept = []
+
+
+def read_trace(folder: Path) -> Trace:
+    """Returns the trace of a run; empty arrays where there is none.
+
+    Arguments:
+        folder: The run folder.
+    """
+    rows = read_rows(folder / "trace.jsonl")
+    return Trace(*(np.array([v for row in rows for v in row[name]]) for name in NAMES))

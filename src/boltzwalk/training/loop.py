@@ -1,0 +1,156 @@
+"""The training loop, top to bottom: one for all methods."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Generic, NamedTuple, TypeAlias, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from ..data.rows import Batch
+from ..method import Method
+from ..networks.spectral import power_iteration
+from ..rng import generator
+from ..walkers import Walkers
+
+__all__ = ["Update", "Watch", "train_loop"]
+
+State = TypeVar("State")
+
+Watch: TypeAlias = Callable[
+    [nn.Module, Walkers, torch.Generator], tuple[Walkers, dict[str, Tensor]]
+]
+"""Moves the witness after an update of the energy, and returns its metrics."""
+
+
+class Update(NamedTuple, Generic[State]):
+    """The result of one update."""
+
+    update: int  # how many have been done
+    state: State
+    info: dict[str, Tensor]  # scalars to log
+    witness: Walkers | None = None
+
+
+def train_loop(
+    energy: nn.Module,
+    method: Method[State],
+    batch: Callable[[torch.Generator], Batch],
+    optimizer: torch.optim.Optimizer,
+    *,
+    state: State,
+    updates: int,
+    first: int = 0,
+    seed: int = 0,
+    factor: Callable[[int, int], float] = lambda update, updates: 1.0,
+    clip: float = 0.0,
+    average: AveragedModel | None = None,
+    bfloat16: bool = False,
+    watch: Watch | None = None,
+    witness: Walkers | None = None,
+) -> Iterator[Update[State]]:
+    """Trains the energy in place, one update each time the next item is asked for.
+
+    Arguments:
+        energy: The energy that learns.
+        method: How it learns.
+        batch: Draws a batch of data from a generator.
+        optimizer: The optimizer of the parameters.
+        state: The state of the method before the first update.
+        updates: The number of updates of the run.
+        first: How many of them have been done.
+        seed: The numbers of update t depend on the seed and t only, so a run can go on anywhere.
+        factor: The factor on the learning rate at (update, updates).
+        clip: The largest norm of the gradient of all parameters; 0 leaves it.
+        average: A running average of the energy, updated in place.
+        bfloat16: Whether the networks' matrix products are done in bfloat16.
+        watch: Moves the witness after every update, under the average where there is one.
+        witness: The walkers that watch, before the first update.
+
+    Raises:
+        FloatingPointError: If the loss or its gradient is not finite, when the parameters are still
+            those before that update; or if weighted walkers have no weight left.
+
+    Example:
+        >>> from boltzwalk.kernels import ULA
+        >>> from boltzwalk.methods.contrastive import Contrastive
+        >>> energy = nn.Sequential(nn.Linear(2, 8), nn.SiLU(), nn.Linear(8, 1), nn.Flatten(0))
+        >>> method = Contrastive(kernel=ULA(step_size=0.1), steps=5)
+        >>> draw = lambda rng: Batch(torch.randn(16, 2, generator=rng))
+        >>> optimizer = torch.optim.Adam(energy.parameters())
+        >>> for done in train_loop(energy, method, draw, optimizer, state=None, updates=3):
+        ...     print(done.update, done.info["energy_gap"].shape)
+        1 torch.Size([])
+        2 torch.Size([])
+        3 torch.Size([])
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    device = parameters[0].device
+    energy.eval()  # layers with a state of their own must not move while walkers do
+    for update in range(first, updates):
+        # 1. Data, walkers, loss.
+        data = batch(generator(seed, "data", update, device))
+        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+            loss, state, info = method.step(
+                energy, data, state, generator(seed, "method", update, device)
+            )
+
+        # 2. Gradient.
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        gradient_norm = nn.utils.clip_grad_norm_(parameters, clip or math.inf)
+        loss = loss.detach()
+        if not bool((loss + gradient_norm).isfinite()):
+            raise FloatingPointError(_cause(update + 1, loss, gradient_norm, info))
+
+        # 3. Update.
+        before = [parameter.detach().clone() for parameter in parameters]
+        _set_rates(optimizer, factor(update, updates))
+        optimizer.step()
+        power_iteration(energy)
+        if average is not None:
+            average.update_parameters(energy)
+
+        moved = [p.detach() - old for p, old in zip(parameters, before, strict=True)]
+        info = {"loss": loss, **info, "gradient_norm": gradient_norm}
+        info["parameter_norm"] = nn.utils.get_total_norm([p.detach() for p in parameters])
+        info["update_norm"] = nn.utils.get_total_norm(moved)
+        info["learning_rate"] = torch.as_tensor(optimizer.param_groups[0]["lr"])
+
+        # 4. Witness.
+        if watch is not None and witness is not None:
+            model = energy if average is None else average.module
+            with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+                witness, metrics = watch(model, witness, generator(seed, "witness", update, device))
+            info |= metrics
+        yield Update(update + 1, state, info, witness)
+
+
+def _set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Sets the rates to those before the schedule, which the groups remember, times a factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = group.setdefault("initial_rate", group["lr"]) * factor
+
+
+def _cause(update: int, loss: Tensor, gradient_norm: Tensor, info: dict[str, Tensor]) -> str:
+    """The message for a loss or gradient that is not finite, with its likely cause."""
+    what = (
+        f"update {update}: loss {float(loss):.4g}, norm of its gradient {float(gradient_norm):.4g}"
+    )
+    mean = info.get("gradient_mean", torch.nan)  # all that some methods know
+    first, last = (float(info.get(f"gradient_{at}", mean)) for at in ("first", "last"))
+    if math.isfinite(float(loss)):
+        return f"{what}. The energy has a point where its parameter gradient is not finite"
+    if not math.isfinite(float(info.get("energy_data", torch.nan))) or not math.isfinite(first):
+        return (
+            f"{what}. The energy itself is not finite any more, at the data or where the walkers "
+            "start: the learning rate is too large"
+        )
+    return (
+        f"{what}. The walkers ran away along their chain: the gradient of the energy was "
+        f"{first:.3g} at its first step, {last:.3g} at its last. The learning rate is too large "
+        "for so few steps: halve it, double method.steps, or raise method.data_noise"
+    )

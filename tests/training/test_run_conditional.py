@@ -1,0 +1,253 @@
+"""Runs that are given something: resumed exactly, asked for a class, and what they refuse."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from boltzwalk.training.sampling import draw, proposals
+from PIL import Image
+from typer.testing import CliRunner
+
+from boltzwalk.bases import ConvolutionalEncoder, DenseEncoder, DenseGenerator, Vae
+from boltzwalk.cli import app
+from boltzwalk.completion import Plan, complete, held_out, judge, make_inputs
+from boltzwalk.data import Digits, Modes, Toy
+from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.evaluation.evaluate import PARTS, evaluate
+from boltzwalk.evaluation.evaluate import Plan as Judging
+from boltzwalk.evaluation.samples import draw_many
+from boltzwalk.kernels import ULA
+from boltzwalk.methods.condition import Classes, Unconditional, Visible
+from boltzwalk.methods.variational import Variational
+from boltzwalk.networks.convolutional import Convolution
+from boltzwalk.rng import generator
+from boltzwalk.settings.optimizers import Adam
+from boltzwalk.settings.settings import Output, Settings, from_yaml, resolve, to_yaml
+from boltzwalk.training import folder as run_folder
+from boltzwalk.training.execute import execute
+from boltzwalk.training.process import StopRequest
+from boltzwalk.training.run import open_run, start
+
+VAE = Vae(DenseEncoder((12,)), DenseGenerator((12,)), 3)
+SUMMARY = ConvolutionalEncoder((Convolution(4),))
+GIVEN = {
+    "classes": Classes(),
+    "lower": Visible("lower", SUMMARY, 5),
+    "boxes": Visible("boxes", SUMMARY, 5),
+}
+SMALL = resolve(
+    Settings(
+        data=Digits(),
+        energy=NetworkEnergy(Multilayer((16,))),
+        method=Variational(VAE, ULA(0.01), 3, data_noise=0.03, condition=Classes()),
+        optimizer=Adam(1e-3),
+        updates=12,
+        batch=32,
+        average=0.9,
+        threads=1,
+        output=Output(log_every=2, save_every=5, picture_every=0),
+    )
+)
+EACH = pytest.mark.parametrize("name", GIVEN)
+
+
+def small(name):
+    return replace(SMALL, method=replace(SMALL.method, condition=GIVEN[name]))
+
+
+def finish(settings, folder):
+    return [done.update for done in execute(settings, folder)]
+
+
+@EACH
+def test_a_run_that_was_stopped_ends_as_one_that_was_not(tmp_path, name):
+    settings = small(name)
+    assert from_yaml(to_yaml(settings)) == settings
+    assert finish(settings, tmp_path / "whole")[-1] == 12
+    stop = StopRequest()
+    for done in execute(settings, tmp_path / "parts", stop):
+        if done.update == 7:
+            stop.asked = True
+    assert finish(settings, tmp_path / "parts")[0] == 9
+    ours, theirs = (
+        run_folder.checkpoints(tmp_path / f)[0].read_bytes() for f in ("whole", "parts")
+    )
+    assert ours == theirs
+    logs = [(tmp_path / f / "log.jsonl").read_bytes() for f in ("whole", "parts")]
+    assert logs[0] == logs[1]
+
+
+@EACH
+def test_another_condition_is_another_run(tmp_path, name):
+    finish(replace(small(name), updates=1), tmp_path)
+    for other in (*GIVEN.values(), Unconditional(), Visible("upper", SUMMARY, 5)):
+        if other == GIVEN[name]:
+            continue
+        changed = replace(small(name), method=replace(SMALL.method, condition=other))
+        with pytest.raises(ValueError, match="other settings"):
+            finish(changed, tmp_path)
+
+
+def test_data_without_classes_are_refused():
+    for data in (Toy("eight_gaussians", n=500), Digits()):
+        settings = replace(SMALL, data=data)
+        if isinstance(data, Toy):
+            with pytest.raises(ValueError, match=r"the data must have classes.*without labels"):
+                start(settings)
+        else:
+            assert start(settings).method.settings.condition == Classes(10)
+    with pytest.raises(ValueError, match="the visible part is that of images"):
+        start(replace(small("lower"), data=Modes()))
+
+
+def test_labels_keep_their_meaning_where_some_classes_were_chosen():
+    run = start(replace(SMALL, data=Digits(classes=(2, 3, 6))))
+    assert run.method.settings.condition == Classes(7)
+    drawn = draw_many(run, 200, generator(0, "test"))
+    assert sorted(drawn.labels.unique().tolist()) == [2, 3, 6]
+    assert "of classes in the proportions of the data" in drawn.protocol
+
+
+@EACH
+def test_proposals_are_those_that_are_revised(name):
+    run = start(small(name))
+    # A descent of no length leaves proposals where they are, up to rounding.
+    still = replace(run.method.settings, kernel=ULA(1e-14))
+    run.method.settings = still
+    x = draw(run, 20, generator(0, "a")).x
+    torch.testing.assert_close(x, proposals(run, 20, generator(0, "a")), atol=1e-5, rtol=0)
+
+
+@EACH
+def test_energies_are_those_of_the_condition(name):
+    run = start(small(name))
+    condition = run.method.settings.condition
+    c = condition.drawn(condition.rows(run.dataset), 6, generator(0, "c"))
+    walkers = draw(run, 6, generator(0, "a"), c=c)
+    torch.testing.assert_close(run.model(walkers.x, c), walkers.energy)
+    if name != "classes":
+        seen = (c[:, -1:] == 0).expand_as(walkers.x)
+        assert torch.equal(walkers.x[seen], c[:, :-1][seen])
+
+
+def inputs_of(run, mask, n=5):
+    return make_inputs(run.dataset, held_out(run.dataset, n)[0], mask, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "mask"), [("lower", "lower"), ("boxes", "center"), ("boxes", "1,2,3,4")]
+)
+def test_completion_is_that_of_the_conditional_energy(name, mask, rng):
+    run = start(small(name))
+    inputs = inputs_of(run, mask)
+    found = complete(run, inputs, Plan(n=3), rng)
+    assert found.x.shape == found.proposed.shape == (5, 3, 1, 8, 8)
+    seen = ~inputs.hidden[:, None].expand_as(found.x)
+    for x in (found.x, found.proposed):
+        assert torch.equal(x[seen], inputs.truth[:, None].expand_as(x)[seen])
+    assert (found.x - found.proposed)[~seen].abs().min() > 0
+    c = torch.cat([torch.where(inputs.hidden, 0.0, inputs.x), inputs.hidden.float()], 1)
+    energy = run.model(found.x[:, 0], c)
+    torch.testing.assert_close(found.energy[:, 0], energy)
+    base = run.method.base.given(c.repeat_interleave(3, 0))
+    first = base.decode(base.latents(15, torch.Generator().manual_seed(0)))
+    torch.testing.assert_close(found.proposed.flatten(0, 1), first)
+    names = [one.name for one in judge(run, inputs, found)]
+    assert names == [
+        "a completion",
+        "mean of 3",
+        "best of 3",
+        "training mean",
+        "a proposal",
+        "mean of 3 proposals",
+    ]
+
+
+def test_what_it_was_not_trained_for_is_refused(rng):
+    run = start(small("lower"))
+    with pytest.raises(ValueError, match=r"trained to fill in the mask lower.*--mask lower"):
+        complete(run, inputs_of(run, "upper"), Plan(), rng)
+    with pytest.raises(ValueError, match="completes by itself, got --variant encode"):
+        complete(run, inputs_of(run, "lower"), Plan(variant="encode"), rng)
+    boxes = start(small("boxes"))
+    with pytest.raises(ValueError, match="one box a picture, of a quarter to a half"):
+        complete(boxes, inputs_of(boxes, "lower"), Plan(), rng)
+    classes = start(small("classes"))
+    with pytest.raises(ValueError, match="got one that is given the class"):
+        complete(classes, inputs_of(classes, "lower"), Plan(), rng)
+
+
+@EACH
+def test_what_says_something_is_judged_and_the_rest_is_refused(tmp_path, name):
+    finish(replace(small(name), updates=2), tmp_path)
+    run = open_run(tmp_path)
+    found = dict(evaluate(run, tmp_path, Judging(samples=300)))
+    assert list(found) == list(PARTS)
+    refused = {part for part in found if any(m.refusal for m in found[part].measures)}
+    expected = set(PARTS) - {"training"}
+    if name == "classes":
+        expected -= {"quality", "base", "modes"}
+        first = found["modes"].measures[0]
+        assert first.name == "class as asked"
+        assert 0 <= first.low <= first.value <= first.high <= 1
+        assert "of held-out rows 0.97" in first.protocol
+        why = found["likelihood"].measures[0].refusal
+        assert "differ by unknown constants" in why
+    else:
+        assert "boltzwalk complete judges that" in found["quality"].measures[0].refusal
+    assert refused == expected
+
+
+def command(*words, code=0):
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+FEW = ["updates=5", "method.steps=3", "log_every=5", "threads=1", "--quiet"]
+
+
+def test_a_class_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = command("train", "conditional_digits", *FEW)
+    assert "boltzwalk sample" in said
+    run = "runs/conditional_digits"
+    with Image.open(f"{run}/samples.png") as image:
+        assert image.size[0] == image.size[1]  # ten classes, ten of each
+    command("sample", run, "--class", "3", "-n", "20", "--out", "three.npz")
+    with np.load("three.npz") as file:
+        assert file["label"].tolist() == [3] * 20
+        assert file["x"].shape == (20, 1, 8, 8)
+    command("sample", run, "-n", "25", "--out", "all.npz")
+    with np.load("all.npz") as file:
+        assert np.bincount(file["label"]).tolist() == [3, 2, 3, 2, 3, 2, 3, 2, 3, 2]
+    assert "class must be one of 0, 1, 2" in command("sample", run, "--class", "ten", code=2)
+    said = command("score", run, "three.npz", code=2)
+    assert "a score must have a model of p(x), got one that is given Classes" in said
+    command("report", run)
+    command("train", "vae_teaching_digits", *FEW)
+    said = command("sample", "runs/vae_teaching_digits", "--class", "3", code=2)
+    assert "train it with condition=Classes" in said
+
+
+def test_hidden_parts_are_filled_in(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = command(
+        "train", "vae_teaching_digits", "condition=Visible", "condition.mask=lower", *FEW
+    )
+    assert "error, a proposal" in said
+    assert "boltzwalk complete runs/vae_teaching_digits" in said
+    run = "runs/vae_teaching_digits"
+    said = command("complete", run, "--n", "2")
+    assert "50% of the entries hidden, 2 completions each by conditional, 3 steps" in said
+    assert "mean of 2 proposals" in said
+    assert "trained to fill in the mask lower" in command("complete", run, "--mask", "left", code=2)
+    assert "write boltzwalk complete RUN" in command("sample", run, code=2)
+    holes = np.zeros((2, 8, 8))
+    holes[:, 4:] = np.nan
+    np.save("holes.npy", holes)
+    command("complete", run, "holes.npy", "--out", "whole.npz")
+    with np.load("whole.npz") as file:
+        assert not file["completed"][:, :, :, :4].any()
+        assert np.isfinite(file["completed"]).all()
