@@ -25,7 +25,7 @@ from boltzwalk.study.plan import Trial, gradients_per_update, planned_trials
 from boltzwalk.study.spec import study_from_yaml
 from boltzwalk.study.trial import TrialContext, run_trial
 from boltzwalk.training.execute import updates
-from boltzwalk.training.process import StopRequest
+from boltzwalk.training.signals import StopRequest
 from boltzwalk.training.run import start
 
 STUDY = Path(__file__).parents[1] / "studies/thesis/thesis_digits.yaml"

@@ -33,7 +33,7 @@ from boltzwalk.study.storage import (
 )
 from boltzwalk.study.trial import TrialContext, add_rung, run_trial
 from boltzwalk.training.folder import read_rows, read_settings
-from boltzwalk.training.process import StopRequest
+from boltzwalk.training.signals import StopRequest
 from boltzwalk.training.run import open_run
 
 PLANTED = f"""

@@ -23,7 +23,7 @@ from boltzwalk.study.propose import (
 from boltzwalk.study.storage import Rung, TrialResult, prepare_folder
 from boltzwalk.study.tune import parse_duration, run_tuning, search_space, tuning_study
 from boltzwalk.study.workers import WorkerJob, _context
-from boltzwalk.training.process import StopRequest
+from boltzwalk.training.signals import StopRequest
 from boltzwalk.training.run import open_run
 
 optuna = pytest.importorskip("optuna")
