@@ -169,7 +169,8 @@ def test_the_frontier_falls_and_its_points_have_every_seed():
 
 
 def test_what_failed_once_is_not_recommended_and_the_command_makes_the_trial():
-    from boltzwalk.recipes.lookup import assigned, settings_of
+    from boltzwalk.cli.arguments import assigned
+    from boltzwalk.recipes.lookup import settings_of
 
     study = tiny(TINY, "limit=1000", "learning_rate=1e-5")
     outcomes = made_up(

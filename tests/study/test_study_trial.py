@@ -7,13 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from boltzwalk.training.sampling import draw
 from study_cases import SMALL, TINY, content, run, tiny
 
 from boltzwalk.data import Digits
 from boltzwalk.diagnostics.verdict import Verdict
 from boltzwalk.evaluation.features import features_for
-from boltzwalk.evaluation.quality import held_out_rows
 from boltzwalk.metrics.frechet import frechet_distance
 from boltzwalk.rng import generator
 from boltzwalk.study import trial as trials
@@ -33,8 +31,8 @@ from boltzwalk.study.storage import (
 )
 from boltzwalk.study.trial import TrialContext, add_rung, run_trial
 from boltzwalk.training.folder import read_rows, read_settings
+from boltzwalk.training.run import open_model
 from boltzwalk.training.signals import StopRequest
-from boltzwalk.training.run import open_run
 
 PLANTED = f"""
 recipe: digits
@@ -99,15 +97,15 @@ def test_a_result_is_an_ordinary_run_with_its_quality_on_the_way(tmp_path, data)
         sum(r["travel"] for r in read_rows(place / "log.jsonl")[-13:]) / 13, rel=1e-4
     )
     # The quality by other means: the same samples, through the pieces of `evaluate`.
-    finished = open_run(place)
-    x = draw(finished, 100, generator(0, "study quality", 40)).x
+    finished = open_model(place)
+    x = finished.draw(100, generator(0, "study quality", 40)).x
     features = features_for(data)
-    reference = features.of(held_out_rows(data)[0])
+    reference = features.of(data.held_out()[0])
     assert result.quality == pytest.approx(frechet_distance(features.of(x), reference))
     shares = features.classes(x).mean(0)
     entropy = float(-(shares * shares.log()).sum())
     assert result.measures["class_entropy"] == pytest.approx(entropy, rel=1e-4)
-    held_out = held_out_rows(data)[0]
+    held_out = data.held_out()[0]
     far, usual = (torch.cdist(a.flatten(1), data.train.flatten(1)).amin(1) for a in (x, held_out))
     assert result.measures["neighbours"] == pytest.approx(
         float(far.median() / usual.median()), rel=1e-3
