@@ -47,7 +47,7 @@ from ..base import has_encoder
 from ..energy import Energy
 from ..kernels import ULA, Descent, Kernel
 from ..model import Model
-from ..walkers import evaluate
+from ..walkers import walkers_at
 from .latent import infer_latents
 
 __all__ = ["Codes", "ShortRun", "codes_of", "infer_noise", "interpolate", "reconstruct", "revised"]
@@ -164,7 +164,7 @@ def revised(model: Model, x: Float[Tensor, "N *event"], steps: int, rng: torch.G
         steps: The number of steps; 0 takes those of training.
         rng: The source of the noise.
     """
-    return model.move(evaluate(model.module, x), steps or model.method.steps, rng).x
+    return model.move(walkers_at(model.module, x), steps or model.method.steps, rng).x
 
 
 def _arc(a: Tensor, b: Tensor, n: int) -> Tensor:
