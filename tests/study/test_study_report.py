@@ -256,7 +256,7 @@ def test_an_analysis_is_given_again_and_a_change_is_noted(own_study, monkeypatch
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (None, "must be a Python file, got no file"),
+        (None, "must be a Python file (analysis.py), got no file"),
         ("x = 1", "must define analyse"),
         ("def analyse(study, outcomes): return {}", "must return an Analysis"),
         (OWN.replace('"seeds"', '"trials"'), "must have a plain name other than"),

@@ -26,8 +26,8 @@ from boltzwalk.study.propose import (
 from boltzwalk.study.storage import Rung, TrialResult, prepare_folder, results_folder, trial_folder
 from boltzwalk.study.tune import parse_duration, run_tuning, search_space, tuning_study
 from boltzwalk.study.workers import WorkerJob, _context
-from boltzwalk.training.process import StopRequest
 from boltzwalk.training.run import open_run
+from boltzwalk.training.signals import StopRequest
 
 optuna = pytest.importorskip("optuna")
 
@@ -190,9 +190,9 @@ def test_tuning_ends_with_a_model_at_least_as_good_as_the_recipe(tmp_path, few):
     study = tuning_study("digits", SMALL)
     first = next(o for o in read_outcomes(study, tmp_path / "s") if o.trial.name == result.trial)
     assert first.result.label == "finished"
-    from boltzwalk.recipes.lookup import chosen
+    from boltzwalk.recipes.lookup import settings_from
 
-    again = chosen("digits", [*SMALL, *result.changes])
+    again = settings_from("digits", [*SMALL, *result.changes])
     assert replace(again, threads=1, device="cpu", output=run_of.settings.output) == run_of.settings
     with pytest.raises(ValueError, match="exists already"):
         tuned(tmp_path)

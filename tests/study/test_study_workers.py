@@ -20,13 +20,13 @@ from boltzwalk.study.storage import (
     results_folder,
 )
 from boltzwalk.study.workers import WorkerJob, run_study, run_worker
-from boltzwalk.training.process import StopRequest
+from boltzwalk.training.signals import StopRequest
 
 PROGRAM = """
 import sys
 from pathlib import Path
 from boltzwalk.study.workers import WorkerJob, run_worker
-from boltzwalk.training.process import StopRequest
+from boltzwalk.training.signals import StopRequest
 folder = Path(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
@@ -103,7 +103,7 @@ def test_a_study_survives_the_killing_of_its_workers(tmp_path):
         "from boltzwalk.study.storage import open_study\n"
         "from boltzwalk.study.workers import run_study\n"
         "from boltzwalk.study.workers import WorkerJob\n"
-        "from boltzwalk.training.process import StopRequest\n"
+        "from boltzwalk.training.signals import StopRequest\n"
         "if __name__ == '__main__':\n"
         "    folder = Path(sys.argv[1])\n"
         "    run_study(open_study(folder), WorkerJob(folder), 2, StopRequest())\n"
