@@ -15,7 +15,7 @@ from boltzwalk.data import Toy
 from boltzwalk.evaluation.features import features_for
 from boltzwalk.evaluation.quality import held_out_rows
 from boltzwalk.kernels import MALA, ULA, KineticLangevin, NormalProposals, Transport
-from boltzwalk.methods.latents import StepDecay, latent_energy, moved
+from boltzwalk.methods.latents import StepDecay, latent_chain, latent_energy
 from boltzwalk.methods.objectives import donsker_varadhan
 from boltzwalk.metrics.frechet import frechet_distance
 from boltzwalk.networks.fusion import fuse_for_inference
@@ -62,7 +62,7 @@ def chains(run, kernel, beta, looks, decay=None, n=CHAINS):
     )
     z = base.latents(n, rng)
     u = latent_energy(base, energy, kernel, beta, rng)
-    return [base.decode(w.x) for w in moved(kernel, decay or StepDecay(), u, z, looks, rng)]
+    return [base.decode(w.x) for w in latent_chain(kernel, decay or StepDecay(), u, z, looks, rng)]
 
 
 def on_curve(x, density, points=4001):

@@ -153,10 +153,9 @@ def _train_all(groups: list[list[tuple[Settings, Path]]], quiet: bool, stop: Sto
 
 def _table(groups: list[list[tuple[Settings, Path]]]) -> str:
     """The table of finished runs that suits what they learnt."""
-    from ..bases.flow_energy import FlowEnergy
     from ..reporting.tables import table_beside, table_of_densities
 
-    if isinstance(groups[0][0][0].energy, FlowEnergy):
+    if getattr(groups[0][0][0].energy, "exact_likelihood", False):
         return table_of_densities([[folder for _, folder in group] for group in groups])
     return table_beside([folder for group in groups for _, folder in group])
 

@@ -124,7 +124,7 @@ def prepare(folder: Path, settings: Settings) -> None:
 
 
 def change(folder: Path, settings: Settings) -> None:
-    """Replaces the settings of a run and notes what was changed in changes.jsonl.
+    """Replaces the settings of a run and notes the changes in changes.jsonl.
 
     Raises:
         ValueError: If the change is one of the data, the network or the start of the walkers.
@@ -217,9 +217,9 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     """
     if not path.exists():
         return []
-    whole, _, _ = path.read_text().rpartition("\n")
+    complete, _, _ = path.read_text().rpartition("\n")
     rows = []
-    for number, line in enumerate(whole.splitlines(), 1):
+    for number, line in enumerate(complete.splitlines(), 1):
         try:
             rows.append(json.loads(line))
         except json.JSONDecodeError as error:
@@ -238,9 +238,9 @@ def flush_rows(folder: Path) -> None:
 
 
 def remove_temporaries(folder: Path) -> None:
-    """Deletes what a killed process was writing; for the process that holds the folder."""
-    for place in (folder, folder / "checkpoints", folder / "samples"):
-        for path in place.glob(".*.[0-9]*"):
+    """Deletes the temporary files of a killed process; for the process that holds the folder."""
+    for directory in (folder, folder / "checkpoints", folder / "samples"):
+        for path in directory.glob(".*.[0-9]*"):
             path.unlink()
 
 
@@ -273,7 +273,7 @@ NAMES = ("energy_gap", "gradient_mean")
 
 
 class Trace(NamedTuple):
-    """What a run has been through, one value an update."""
+    """The trace of a run, one value an update."""
 
     energy_gap: np.ndarray  # d: the mean energy of data minus that of walkers, shape (T,)
     gradient_mean: np.ndarray  # v: the mean size of the energy gradient along the chains, (T,)
@@ -288,19 +288,19 @@ class Recorder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.kept: list[Tensor] = []
+        self.pending: list[Tensor] = []
 
     def add(self, info: Mapping[str, Tensor]) -> None:
-        """Keeps what an update says of itself; NaN where its method does not say it."""
+        """Collects the values of an update; NaN where its method does not log them."""
         missing = torch.full_like(info["loss"], torch.nan)
-        self.kept.append(torch.stack([info.get(name, missing).float() for name in NAMES]))
+        self.pending.append(torch.stack([info.get(name, missing).float() for name in NAMES]))
 
     def write(self, update: int) -> None:
-        """Appends what was kept since the last time, up to this update, as one line."""
-        if self.kept:
-            columns = torch.stack(self.kept).T.cpu().tolist()
+        """Appends the values since the last time, up to this update, as one line."""
+        if self.pending:
+            columns = torch.stack(self.pending).T.cpu().tolist()
             append_row(self.path, {"update": update, **dict(zip(NAMES, columns, strict=True))})
-            self.kept = []
+            self.pending = []
 
 
 def read_trace(folder: Path) -> Trace:
