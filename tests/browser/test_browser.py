@@ -19,9 +19,9 @@ from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.reporting.compare import write_comparison
 from boltzwalk.reporting.page import write_report
-from boltzwalk.settings.settings import Output, Settings, resolve
+from boltzwalk.settings.settings import Output, Settings, resolve_auto
 from boltzwalk.training.execute import execute
-from boltzwalk.training.run import open_run
+from boltzwalk.training.run import open_model
 
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("default")]
 
@@ -43,12 +43,12 @@ def pages(tmp_path_factory):
             threads=1,
             output=Output(log_every=5, picture_every=0),
         )
-        for _ in execute(resolve(settings), folder / name):
+        for _ in execute(resolve_auto(settings), folder / name):
             pass
         plan = Plan(samples=500, parts=PARTS, long_run=LongRun(seconds=2, steps=200))
-        run = open_run(folder / name)
-        list(evaluate(run, folder / name, plan))
-        write_report(run, folder / name)
+        model = open_model(folder / name)
+        list(evaluate(model, folder / name, plan))
+        write_report(model, folder / name)
     runs = [folder / "few", folder / "a<b&more"]
     return {
         "run": folder / "few" / "report.html",

@@ -12,7 +12,7 @@ import yaml
 from typer.testing import CliRunner
 
 from boltzwalk import cli
-from boltzwalk.training.process import StopRequest
+from boltzwalk.training.signals import StopRequest
 
 ALL = ("jarzynski_mixture", "jarzynski_mixture_pcd", "jarzynski_mixture_cd")
 TINY = [

@@ -17,7 +17,7 @@ from boltzwalk.energies import Multilayer, NetworkEnergy
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import ReplayStart
-from boltzwalk.settings.settings import Output, Settings, resolve
+from boltzwalk.settings.settings import Output, Settings, resolve_auto
 from boltzwalk.training.execute import execute
 
 LITTLE = ["-n", "40", "--chain-steps", "2", "--walkers", "32", "--replicates", "2", "--steps", "3"]
@@ -47,7 +47,7 @@ def trained(tmp_path_factory):
         device="cpu",
         output=Output(log_every=2, save_every=3, picture_every=0),
     )
-    for _ in execute(resolve(settings), place / "runs" / "my"):
+    for _ in execute(resolve_auto(settings), place / "runs" / "my"):
         pass
     return place / "runs" / "my", place / "my.csv"
 

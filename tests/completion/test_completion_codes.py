@@ -13,7 +13,7 @@ from boltzwalk.completion import ShortRun, codes_of, infer_noise, interpolate, r
 from boltzwalk.data import Digits
 from boltzwalk.energies import Multilayer, NetworkEnergy
 from boltzwalk.kernels import HMC, MALA, ULA, Descent, run
-from boltzwalk.methods.condition import Classes
+from boltzwalk.methods.condition import ClassConditional
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import NoiseStart, ReplayStart
 from boltzwalk.walkers import evaluate
@@ -91,7 +91,7 @@ def test_chains_that_are_no_map_are_refused():
 
 def test_a_vae_goes_on_the_arc_between_its_codes(digits):  # noqa: F811
     trained = digits["vae"]
-    codes, x = codes_of(trained), trained.dataset.test[:4]
+    codes, x = codes_of(trained), trained.data.test[:4]
     made = reconstruct(codes, x, seeded())
     base = trained.method.base
     with torch.no_grad():
@@ -130,15 +130,15 @@ def test_short_run_codes_are_noise(digits):  # noqa: F811
     trained = digits["short_run"]
     codes = codes_of(trained, steps=2, seed=3)
     assert not codes.network
-    chain = ShortRun(trained.model, trained.settings.method.kernel, 2, seed=3)
-    z = NoiseStart().noise(trained.dataset.test, 3, seeded())
+    chain = ShortRun(trained.module, trained.settings.method.kernel, 2, seed=3)
+    z = NoiseStart().noise(trained.data.test, 3, seeded())
     torch.testing.assert_close(codes.decode(z), chain(z))
     assert "chains of 2 steps" in codes.name
     assert "chains of 3 steps" in codes_of(trained).name
     kept = ready(Digits(), Contrastive(ReplayStart(size=50), ULA(0.1), steps=2))
     with pytest.raises(ValueError, match=r"codes must have a run with a generator.*got neither"):
         codes_of(kept)
-    told = ready(Digits(), replace(METHODS["vae"], condition=Classes()))
+    told = ready(Digits(), replace(METHODS["vae"], condition=ClassConditional()))
     with pytest.raises(ValueError, match=r"given nothing.*got one that is told of each row"):
         codes_of(told)
 

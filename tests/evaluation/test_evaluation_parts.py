@@ -11,17 +11,17 @@ from boltzwalk.data import Table, Toy
 from boltzwalk.energies import Multilayer, NetworkEnergy
 from boltzwalk.evaluation import evaluate as judging
 from boltzwalk.evaluation.evaluate import PARTS, Plan, evaluate, evaluated
-from boltzwalk.evaluation.likelihood import Effort
 from boltzwalk.evaluation.long_run import LongRun
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import NoiseStart
 from boltzwalk.metrics.quadrature import log_z_in_the_plane
 from boltzwalk.reporting.page import write_report
-from boltzwalk.settings.settings import Output, Settings, resolve
+from boltzwalk.settings.settings import Output, Settings, resolve_auto
+from boltzwalk.smc.from_samples import Effort
 from boltzwalk.smc.log_z import Annealing
 from boltzwalk.training.execute import execute
-from boltzwalk.training.run import open_run
+from boltzwalk.training.run import open_model, open_run
 
 PLAN = Plan(
     samples=60,
@@ -44,7 +44,7 @@ SETTINGS = Settings(
 def trained(tmp_path_factory):
     torch.set_default_dtype(torch.float32)
     folder = tmp_path_factory.mktemp("runs") / "toy"
-    for _ in execute(resolve(SETTINGS), folder):
+    for _ in execute(resolve_auto(SETTINGS), folder):
         pass
     return folder
 
@@ -87,7 +87,7 @@ def first(trained):
     patch = pytest.MonkeyPatch()
     patch.setattr(judging, "IN_THE_PLANE", 50)
     torch.set_default_dtype(torch.float32)
-    found = dict(evaluate(open_run(trained), trained, PLAN))
+    found = dict(evaluate(open_model(trained), trained, PLAN))
     patch.undo()
     return trained, found
 
@@ -106,29 +106,32 @@ def test_all_parts_are_judged_in_their_order_and_each_has_a_file(first):
 
 def test_a_second_call_computes_nothing_and_says_the_same(first, no_work):
     folder, found = first
-    again = dict(evaluate(open_run(folder), folder, PLAN))
+    again = dict(evaluate(open_model(folder), folder, PLAN))
     assert plain(again) == plain(found)
-    assert plain(evaluated(open_run(folder), folder)) == plain(found)
+    assert plain(evaluated(open_model(folder), folder)) == plain(found)
 
 
 def test_what_was_judged_is_of_this_very_model(first, no_work):
     folder, _ = first
     run = open_run(folder)
-    changed = next(iter(run.energy.parameters()))
+    model = run.model()
+    assert tuple(evaluated(model, folder)) == PARTS
+    changed = next(iter(model.module.parameters()))
+    before = changed.detach().clone()
     with torch.no_grad():
         changed += 1e-3
-    assert evaluated(run, folder) == {}
+    assert evaluated(model, folder) == {}
     with torch.no_grad():
-        changed -= 1e-3
-    assert evaluated(replace(run, update=5), folder) == {}
+        changed.copy_(before)
+    assert evaluated(replace(run, update=5).model(), folder) == {}
     more_often = replace(run.settings, output=replace(run.settings.output, log_every=1))
-    assert tuple(evaluated(replace(open_run(folder), settings=more_often), folder)) == PARTS
+    assert tuple(evaluated(replace(run, settings=more_often).model(), folder)) == PARTS
 
 
 def test_parts_that_are_not_asked_for_are_left_alone(first, no_work):
     folder, _ = first
     some = replace(PLAN, parts=("modes", "training"))
-    assert list(dict(evaluate(open_run(folder), folder, some))) == ["training", "modes"]
+    assert list(dict(evaluate(open_model(folder), folder, some))) == ["training", "modes"]
 
 
 @pytest.mark.parametrize(
@@ -156,7 +159,7 @@ def test_only_what_depends_on_a_change_is_computed_anew(first, monkeypatch, tmp_
         return kept
 
     monkeypatch.setattr(judging, "remembered", remembered)
-    dict(evaluate(open_run(folder), folder, replace(PLAN, **change)))
+    dict(evaluate(open_model(folder), folder, replace(PLAN, **change)))
     assert asked == anew
 
 
@@ -168,7 +171,7 @@ def test_the_inception_weights_change_what_they_judge(first, monkeypatch, tmp_pa
         "remembered",
         lambda path, key, make: judging.recall(path, key) or asked.add(path.stem),
     )
-    dict(evaluate(open_run(folder), folder, replace(PLAN, inception=tmp_path / "w.pth")))
+    dict(evaluate(open_model(folder), folder, replace(PLAN, inception=tmp_path / "w.pth")))
     assert asked == {"quality", "base", "modes"}
 
 
@@ -197,7 +200,7 @@ def test_samples_and_features_are_made_once_for_all_parts(trained, monkeypatch, 
         monkeypatch.setattr(judging, name, counted)
     plan = replace(PLAN, parts=("quality", "modes", "goodness", "anomalies", "long_run"))
     said = []
-    found = dict(evaluate(open_run(trained), tmp_path, replace(plan, report=said.append)))
+    found = dict(evaluate(open_model(trained), tmp_path, replace(plan, report=said.append)))
     assert sorted(asked) == ["draw_many", "features_for"]
     assert said[:3] == ["quality", "60 samples", "features by which samples are judged"]
     assert "long run" in said
@@ -205,29 +208,29 @@ def test_samples_and_features_are_made_once_for_all_parts(trained, monkeypatch, 
 
 
 def test_the_likelihood_of_a_part_is_that_of_quadrature(trained, tmp_path):
-    run = open_run(trained)
+    model = open_model(trained)
     effort = Effort(samples=100, steps=30, annealing=Annealing(walkers=128, replicates=4))
     plan = replace(PLAN, parts=("likelihood",), effort=effort)
-    (part,) = dict(evaluate(run, tmp_path, plan)).values()
+    (part,) = dict(evaluate(model, tmp_path, plan)).values()
     log_z = part.details["log_z"]
     assert not log_z["refusal"]
-    exact = log_z_in_the_plane(run.model, 2 * run.dataset.train)
+    exact = log_z_in_the_plane(model.module, 2 * model.data.train)
     assert abs(log_z["estimate"] - exact) < 2 * log_z["half_width"] < 0.5
 
 
 def test_a_failed_run_is_judged_anew_and_says_why(first):
     folder, found = first
-    run = open_run(folder)
+    model = open_model(folder)
     failure = folder / "failure.txt"
     failure.write_text("update 7: loss nan\n")
     try:
         plan = replace(PLAN, parts=("training",))
-        (part,) = dict(evaluate(run, folder, plan)).values()
+        (part,) = dict(evaluate(model, folder, plan)).values()
         assert part.label == "nan"
         assert "update 7: loss nan" in part.reason
     finally:
         failure.unlink()
-    (part,) = dict(evaluate(run, folder, plan)).values()
+    (part,) = dict(evaluate(model, folder, plan)).values()
     assert part.label == found["training"].label
 
 
@@ -236,20 +239,20 @@ def test_too_few_held_out_rows_for_a_distance_refuse_long_chains_and_no_more(tmp
     rows = np.random.default_rng(0).normal(size=(40, 9))
     np.savetxt(tmp_path / "t.csv", rows, "%.6f", ",", comments="", header=",".join("abcdefghi"))
     data = Table(str(tmp_path / "t.csv"), split=(0.9, 0.05, 0.05))
-    for _ in execute(resolve(replace(SETTINGS, data=data)), tmp_path / "t"):
+    for _ in execute(resolve_auto(replace(SETTINGS, data=data)), tmp_path / "t"):
         pass
-    run = open_run(tmp_path / "t")
+    model = open_model(tmp_path / "t")
     plan = replace(PLAN, parts=("quality", "anomalies", "long_run"))
-    found = dict(evaluate(run, tmp_path / "t", plan))
+    found = dict(evaluate(model, tmp_path / "t", plan))
     (only,) = found["long_run"].measures
     assert "10 rows or more" in only.refusal
     assert found["long_run"].label == ""
     assert any(m.refusal and "10 rows" in m.refusal for m in found["quality"].measures)
-    assert "10 rows or more" in write_report(run, tmp_path / "t").read_text()
+    assert "10 rows or more" in write_report(model, tmp_path / "t").read_text()
 
     # Energies that are not finite are null in the file, as JSON has no nan.
     path = tmp_path / "t" / "evaluation" / "anomalies.json"
     tree = json.loads(path.read_text())
     tree["details"]["energies"]["samples"][0] = None
     path.write_text(json.dumps(tree))
-    assert "Rows that are not of this kind" in write_report(run, tmp_path / "t").read_text()
+    assert "Rows that are not of this kind" in write_report(model, tmp_path / "t").read_text()

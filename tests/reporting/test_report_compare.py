@@ -17,9 +17,9 @@ from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.reporting import compare
 from boltzwalk.reporting.compare import _best, write_comparison
-from boltzwalk.settings.settings import Output, Settings, resolve
+from boltzwalk.settings.settings import Output, Settings, resolve_auto
 from boltzwalk.training.execute import execute
-from boltzwalk.training.run import content, open_run
+from boltzwalk.training.run import open_model
 
 NAN = math.nan
 
@@ -38,9 +38,9 @@ def trained(tmp_path_factory):
         output=Output(log_every=1, picture_every=0),
     )
     folder = tmp_path_factory.mktemp("runs") / "one"
-    for _ in execute(resolve(settings), folder):
+    for _ in execute(resolve_auto(settings), folder):
         pass
-    return folder, content(open_run(folder))
+    return folder, open_model(folder).digest
 
 
 class Rows(HTMLParser):
