@@ -162,7 +162,8 @@ def with_defaults(method: object) -> Method[Any]:
         method: A method; with `step` at least.
 
     Raises:
-        ValueError: If `step` is missing or takes other arguments, or a member has the wrong kind.
+        ValueError: If both `step` and `build` are missing, `step` takes other arguments, or a
+            member has the wrong kind.
 
     Example:
         >>> class Mine:
@@ -239,10 +240,10 @@ def _problems(method: object) -> list[str]:
     """The ways in which a value breaks the contract."""
     signature = "step(energy, data, state, rng) -> (loss, state, info)"
     step = getattr(method, "step", None)
-    if not callable(step):
+    if not callable(step) and not callable(getattr(method, "build", None)):
         return [f"it must have {signature}, got none"]
     problems = []
-    if not _takes(step, 4):
+    if callable(step) and not _takes(step, 4):
         problems.append(f"it must have {signature}, got step{inspect.signature(step)}")
     for name, default in DEFAULTS.items():
         member = getattr(method, name, None)

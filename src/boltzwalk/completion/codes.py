@@ -36,7 +36,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -102,10 +102,11 @@ def codes_of(model: Model, steps: int = 0, seed: int = 0) -> Codes:
             f"vae_teaching_digits, or with chains from noise, such as digits, got {got}"
         )
     if has_encoder(base):
-        encodes = base
+        encodes: Any = base
 
         def encode(x: Tensor, rng: torch.Generator) -> Tensor:
-            return encodes.encode(x)[0]
+            mean: Tensor = encodes.encode(x)[0]
+            return mean
 
         return Codes("the encoder", True, torch.no_grad()(encode), torch.no_grad()(base.decode))
 

@@ -13,6 +13,8 @@ Not guaranteed: that a chain from the prior leaves the mode that it finds first.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -57,7 +59,7 @@ def generator_of(model: Model, purpose: str) -> Base:
     return base
 
 
-def encoder_of(model: Model, purpose: str) -> Base:
+def encoder_of(model: Model, purpose: str) -> Any:  # noqa: ANN401
     """Returns the base of a model, which can encode.
 
     Arguments:
@@ -143,7 +145,11 @@ def infer_latents(
 
 
 @torch.no_grad()
-def one_shot(base: Base, x: Float[Tensor, "N *event"], free: Free) -> Tensor:
+def one_shot(
+    base: Any,  # noqa: ANN401
+    x: Float[Tensor, "N *event"],
+    free: Free,
+) -> Tensor:
     r"""Returns the VAE's own completion, :math:`g(\mu(x))`, visible entries put back.
 
     Arguments:

@@ -97,6 +97,7 @@ class Modes:
             test.labels,
             class_names=tuple(f"mode {centre:g}" for centre in self.centres),
             source=f"{self}",
+            identity=repr(self),
         )
 
     def _part(self, rng: torch.Generator) -> Part:

@@ -93,4 +93,4 @@ class Toy:
         """
         rows = self.density().sample(self.n, torch.Generator().manual_seed(self.seed)).float()
         train, validation, test = rows.split(split_sizes(self.n, self.split))
-        return Dataset(train, validation, test, source=f"{self.density()}")
+        return Dataset(train, validation, test, source=f"{self.density()}", identity=repr(self))

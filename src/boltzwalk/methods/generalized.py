@@ -27,7 +27,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -112,6 +112,9 @@ class Generalized:
     sample_steps: int = 200
     decay: StepDecay = field(default_factory=StepDecay)
     inverse_temperature: float = 1.0
+
+    latent: ClassVar[bool] = True
+    temperature: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
         counts = ("noise_factor", "energy_steps", "first_energy_steps", "refresh_every")

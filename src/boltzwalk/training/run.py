@@ -199,7 +199,7 @@ def restore(run: Run, path: Path) -> Run:
         raise ValueError(
             f"{path} was written by a run with other settings ({'; '.join(changed[:4])})"
         )
-    if text["data"] != run.dataset.digest:
+    if not run.dataset.has_digest(text["data"]):
         raise ValueError(
             f"the data are not those that {path} was trained on; put the old file back, or train "
             "the new one under another --name"
