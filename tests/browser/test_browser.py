@@ -13,7 +13,7 @@ import torch
 
 from boltzwalk.data import Digits
 from boltzwalk.energies import Multilayer, NetworkEnergy
-from boltzwalk.evaluation.evaluate import Plan, evaluate
+from boltzwalk.evaluation.evaluate import EvaluationPlan, evaluate_sections
 from boltzwalk.evaluation.long_run import LongRun
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
@@ -45,9 +45,9 @@ def pages(tmp_path_factory):
         )
         for _ in execute(resolve_auto(settings), folder / name):
             pass
-        plan = Plan(samples=500, parts=PARTS, long_run=LongRun(seconds=2, steps=200))
+        plan = EvaluationPlan(samples=500, sections=PARTS, long_run=LongRun(seconds=2, steps=200))
         model = open_model(folder / name)
-        list(evaluate(model, folder / name, plan))
+        list(evaluate_sections(model, folder / name, plan))
         write_report(model, folder / name)
     runs = [folder / "few", folder / "a<b&more"]
     return {

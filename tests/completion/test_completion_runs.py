@@ -12,15 +12,15 @@ from typer.testing import CliRunner
 from boltzwalk.bases import DenseEncoder, DenseGenerator, Generator, Vae, default_gamma
 from boltzwalk.cli import app
 from boltzwalk.completion import (
-    Plan,
-    complete,
+    CompletionPlan,
+    complete_rows,
+    encoder_completion,
     free_part,
-    held_out,
+    held_out_examples,
     infer_latents,
     judge,
     make_inputs,
     one_shot,
-    own_completion,
     read_partial,
     visible_posterior,
 )
@@ -70,7 +70,7 @@ def table(tmp_path):
 
 
 def rows(model, mask="lower", n=5):
-    return make_inputs(model.data, held_out(model.data, n)[0], mask, None)
+    return make_inputs(model.data, held_out_examples(model.data, n)[0], mask, None)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -78,7 +78,7 @@ def rows(model, mask="lower", n=5):
 def test_every_variant_leaves_visible_pixels_as_they_are_or_says_what_it_lacks(
     digits, method, variant, rng
 ):
-    model, plan = digits[method], Plan(variant, n=2, latent_steps=2)
+    model, plan = digits[method], CompletionPlan(variant, n=2, latent_steps=2)
     inputs = rows(model)
     if (method, variant) in [
         ("short_run", "encode"),
@@ -86,9 +86,9 @@ def test_every_variant_leaves_visible_pixels_as_they_are_or_says_what_it_lacks(
         ("generator", "encode"),
     ]:
         with pytest.raises(ValueError, match=f"the variant {variant} must have.*conditional"):
-            complete(model, inputs, plan, rng)
+            complete_rows(model, inputs, plan, rng)
         return
-    found = complete(model, inputs, plan, rng)
+    found = complete_rows(model, inputs, plan, rng)
     assert found.x.shape == (5, 2, 1, 8, 8)
     seen = ~inputs.hidden[:, None].expand_as(found.x)
     given = inputs.x[:, None].expand_as(found.x)
@@ -104,19 +104,19 @@ def test_starts_and_steps(digits, rng):
     model = digits["short_run"]
     inputs = rows(model)
     still = ready(Digits(), Contrastive(NoiseStart(), ULA(1e-12), steps=1))
-    mean = complete(still, inputs, Plan(n=1, start="mean"), rng).x[:, 0]
+    mean = complete_rows(still, inputs, CompletionPlan(n=1, start="mean"), rng).x[:, 0]
     torch.testing.assert_close(mean, inputs.x, atol=1e-4, rtol=0)
-    noise = complete(still, inputs, Plan(n=1), rng).x[:, 0][inputs.hidden]
+    noise = complete_rows(still, inputs, CompletionPlan(n=1), rng).x[:, 0][inputs.hidden]
     assert noise.min() < -0.9
     assert noise.max() > 0.9
     with pytest.raises(ValueError, match="start base must have a model with a generator"):
-        complete(model, inputs, Plan(start="base"), rng)
+        complete_rows(model, inputs, CompletionPlan(start="base"), rng)
     from boltzwalk.completion.variants import steps_of
 
-    assert steps_of(model, Plan()) == 3
-    assert steps_of(model, Plan(steps=7)) == 7
+    assert steps_of(model, CompletionPlan()) == 3
+    assert steps_of(model, CompletionPlan(steps=7)) == 7
     long = ready(Digits(), Contrastive(ReplayStart(100), MALA(0.1), steps=2))
-    assert steps_of(long, Plan()) == 1000
+    assert steps_of(long, CompletionPlan()) == 1000
 
 
 class Steep(torch.nn.Module):
@@ -127,16 +127,16 @@ class Steep(torch.nn.Module):
 def test_a_chain_that_overflows_is_refused(digits, rng):
     steep = replace(digits["short_run"], module=Steep())
     with pytest.raises(ValueError, match="completions must be finite, 100% are not"):
-        complete(steep, rows(steep), Plan(steps=50), rng)
+        complete_rows(steep, rows(steep), CompletionPlan(steps=50), rng)
 
 
 def test_a_plan_that_makes_no_sense_is_refused():
     with pytest.raises(ValueError, match="variant must be one of conditional, encode"):
-        Plan("inpaint")
+        CompletionPlan("inpaint")
     with pytest.raises(ValueError, match="start must be auto, noise"):
-        Plan(start="zero")
+        CompletionPlan(start="zero")
     with pytest.raises(ValueError, match="n must be >= 1"):
-        Plan(n=0)
+        CompletionPlan(n=0)
 
 
 def test_the_latent_likelihood_is_a_sum_over_visible_pixels_of_each_row_alone(digits, rng):
@@ -176,13 +176,13 @@ def test_codes_are_found_from_the_visible_half(digits, rng):
 def test_what_the_vae_says_itself(digits, rng):
     model = digits["vae"]
     base, inputs = model.method.base, rows(model)
-    own = own_completion(model, inputs)
+    own = encoder_completion(model, inputs)
     masked = torch.where(inputs.hidden, 0.0, inputs.x)
     with torch.no_grad():
         decoded = base.decode(base.encode(masked)[0])
     torch.testing.assert_close(own, torch.where(inputs.hidden, decoded, inputs.x))
     torch.testing.assert_close(own, one_shot(base, masked, free_part(inputs.x, inputs.hidden)))
-    assert own_completion(digits["generator"], inputs) is None
+    assert encoder_completion(digits["generator"], inputs) is None
 
 
 def test_the_judgement_beside_mean_filling(digits, rng):
@@ -190,7 +190,7 @@ def test_the_judgement_beside_mean_filling(digits, rng):
     inputs = rows(model)
     exact = inputs.truth[:, None].repeat(1, 3, 1, 1, 1)
     exact[:, 1:][inputs.hidden[:, None].expand(-1, 2, -1, -1, -1)] += 0.3
-    found = complete(model, inputs, Plan(n=3), rng)._replace(x=exact)
+    found = complete_rows(model, inputs, CompletionPlan(n=3), rng)._replace(x=exact)
     judged = {one.name: one for one in judge(model, inputs, found)}
     names = ["a completion", "mean of 3", "best of 3", "training mean", "the VAE in one shot"]
     assert list(judged) == names
@@ -204,12 +204,12 @@ def test_the_judgement_beside_mean_filling(digits, rng):
 
 
 def test_whitened_rows_keep_their_visible_values_and_hidden_ones_differ(table, rng):
-    y = held_out(table.data, 6)[0]
+    y = held_out_examples(table.data, 6)[0]
     hidden = torch.tensor([[0, 1, 0], [1, 0, 0], [0, 1, 1]] * 2).bool()
     y[hidden] = torch.nan
     inputs = make_inputs(table.data, y, None, None)
     assert inputs.truth is None
-    found = complete(table, inputs, Plan(n=4), rng)
+    found = complete_rows(table, inputs, CompletionPlan(n=4), rng)
     assert torch.equal(found.original[:, 0][~hidden], y[~hidden])
     back = table.data.to_original(found.x.flatten(0, 1)).double().unflatten(0, (6, 4))
     seen = ~hidden[:, None].expand(6, 4, 3)

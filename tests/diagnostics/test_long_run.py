@@ -12,7 +12,7 @@ from torch import nn
 from boltzwalk.data import Modes
 from boltzwalk.energies import Multilayer, NetworkEnergy
 from boltzwalk.evaluation import long_run
-from boltzwalk.evaluation.long_run import LongRun, label, looks, run_long
+from boltzwalk.evaluation.long_run import LongRun, checkpoint_steps, label_chains, run_long
 from boltzwalk.kernels import MALA, ULA, AdamDescent, KineticLangevin
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import NoiseStart
@@ -76,11 +76,11 @@ def clock(monkeypatch):
 
 
 def test_looks_end_at_the_last_step():
-    assert list(looks(100)) == [100]
-    assert list(looks(1)) == [1]
-    assert list(looks(101)) == [100, 101]
-    assert list(looks(5000)) == [100, 200, 500, 1000, 2000, 5000]
-    assert len(list(looks(100_000))) == 10
+    assert list(checkpoint_steps(100)) == [100]
+    assert list(checkpoint_steps(1)) == [1]
+    assert list(checkpoint_steps(101)) == [100, 101]
+    assert list(checkpoint_steps(5000)) == [100, 200, 500, 1000, 2000, 5000]
+    assert len(list(checkpoint_steps(100_000))) == 10
 
 
 @pytest.mark.parametrize("wrong", [{"seconds": 0.0}, {"steps": 0}, {"chains": 3}])
@@ -136,14 +136,14 @@ SETTLED = [(5000, 1.0, 3.0), (10_000, 1.0, 3.0)]
     ],
 )
 def test_the_rule(seen, training, expected, because):
-    found = label(seen, training)
+    found = label_chains(seen, training)
     assert found.label == expected
     assert because in found.reason
 
 
 @pytest.mark.parametrize("worse", [2.0, 2.01])
 def test_the_distance_is_held_against_that_of_the_samples(worse):
-    found = label(past(*[(s, 7 * worse, u) for s, _, u in SETTLED], base=7.0), 50)
+    found = label_chains(past(*[(s, 7 * worse, u) for s, _, u in SETTLED], base=7.0), 50)
     assert (found.label == "short-run only") == (worse > 2)
 
 
@@ -231,7 +231,7 @@ def test_the_gradients_that_are_evaluated_are_those_of_the_chains(tmp_path, cloc
     effort = LongRun(seconds=1e9, steps=steps, chains=10)
     run_long(model, far(model), tmp_path / "chains.safetensors", effort)
     drawn = 10 * (1 + STEPS)  # those to compare with: at their start, and one a step of ULA
-    assert clock.rows == drawn + 2 * 10 * (len(list(looks(steps))) + steps)
+    assert clock.rows == drawn + 2 * 10 * (len(list(checkpoint_steps(steps))) + steps)
 
 
 def test_the_noise_between_two_looks_is_not_that_before(tmp_path):

@@ -16,7 +16,7 @@ def command(*words):
 def test_samples_are_of_the_class_that_was_asked_for(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     command("train", "conditional_digits", "updates=400", "threads=1", "--quiet")
-    command("evaluate", "runs/conditional_digits", "-n", "1000", "--parts", "modes", "--quiet")
+    command("evaluate", "runs/conditional_digits", "-n", "1000", "--sections", "modes", "--quiet")
     with open("runs/conditional_digits/evaluation.json") as file:
         measures = {m["name"]: m for m in json.load(file)["modes"]["measures"]}
     assert measures["class as asked"]["value"] > SHARE

@@ -9,7 +9,7 @@ from sklearn.datasets import load_wine
 from typer.testing import CliRunner
 
 from boltzwalk.cli import app
-from boltzwalk.evaluation.partition import partition
+from boltzwalk.evaluation.partition import model_partition
 from boltzwalk.rng import generator
 from boltzwalk.training.folder import checkpoints
 from boltzwalk.training.run import open_model
@@ -44,7 +44,7 @@ def test_kale_finds_log_z_and_does_not_overfit_as_maximum_likelihood_does(tmp_pa
     x = torch.cat([best.data.validation, best.data.test])
     normal = float(x.double().square().sum(1).mean() / 2) + 13 / 2 * math.log(2 * math.pi)
     assert nll(best) < normal + 0.2
-    found = partition(best, generator(0, "test"))
+    found = model_partition(best, generator(0, "test"))
     assert abs(found.estimate - found.exact) < 5 / 1.96 * found.half_width
     assert abs(float(last.method.log_partition.detach()) - last.module.log_z) < 0.2
     known_best, known_last = trained("gebm_red_wine_ml", tmp_path / "runs" / "gebm_red_wine_ml")

@@ -10,8 +10,8 @@ import torch
 from boltzwalk.data import Digits, Modes, Toy
 from boltzwalk.energies import Multilayer, NetworkEnergy
 from boltzwalk.energies.learnt_mixture import MixtureEnergy
-from boltzwalk.evaluation.cache import lines, write_evaluation
-from boltzwalk.evaluation.likelihood import as_part, likelihood
+from boltzwalk.evaluation.cache import format_lines, write_evaluation
+from boltzwalk.evaluation.likelihood import held_out_likelihood, likelihood_section
 from boltzwalk.kernels import MALA, ULA, Descent
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.jarzynski import ExactStart, Jarzynski
@@ -50,7 +50,7 @@ def test_it_is_that_of_quadrature(temperature):
     """log Z within its interval, and the mean over the test rows in their own units."""
     method = dataclasses.replace(TOY.method, kernel=MALA(0.02, temperature))
     model = trained(dataclasses.replace(TOY, method=method))
-    found = likelihood(model, generator(0, "test"), LITTLE)
+    found = held_out_likelihood(model, generator(0, "test"), LITTLE)
     log_z = log_z_in_the_plane(model.module, 2 * model.data.train, temperature)
     assert found.log_z.refusal == ""
     assert abs(found.log_z.estimate - log_z) < 2 * found.log_z.half_width < 0.2
@@ -68,10 +68,10 @@ def test_an_energy_that_knows_its_log_z_is_asked():
     method = Jarzynski(ExactStart(100), ULA(0.1))
     settings = dataclasses.replace(TOY, data=Modes(5, rows=400), energy=MixtureEnergy())
     model = trained(dataclasses.replace(settings, method=method, updates=3))
-    found = likelihood(model, generator(0, "test"), LITTLE)
+    found = held_out_likelihood(model, generator(0, "test"), LITTLE)
     assert found.log_z.estimate == model.module.log_z
     assert found.log_z.half_width == 0
-    assert "exact" in lines(as_part(found))[1]
+    assert "exact" in format_lines(likelihood_section(found))[1]
 
 
 def test_a_network_without_bounds_is_refused_with_the_reason(tmp_path):
@@ -79,12 +79,14 @@ def test_a_network_without_bounds_is_refused_with_the_reason(tmp_path):
     network = NetworkEnergy(Multilayer((32, 32), activation="leaky_relu"))
     method = Contrastive(ReplayStart(size=200), ULA(0.01), steps=2)
     settings = dataclasses.replace(TOY, data=Digits(), energy=network, method=method, updates=2)
-    found = likelihood(trained(settings), generator(0, "test"), LITTLE)
+    found = held_out_likelihood(trained(settings), generator(0, "test"), LITTLE)
     assert "Z does not exist" in found.log_z.refusal
-    (line,) = lines(as_part(found))
+    (line,) = format_lines(likelihood_section(found))
     assert "refused" in line
     assert "does not outgrow the volume" in line
-    write_evaluation({"likelihood": as_part(found)}, tmp_path / "evaluation.json", {"update": 3})
+    write_evaluation(
+        {"likelihood": likelihood_section(found)}, tmp_path / "evaluation.json", {"update": 3}
+    )
     tree = json.loads((tmp_path / "evaluation.json").read_text())
     assert tree["likelihood"]["measures"][0]["value"] is None
     assert tree["likelihood"]["measures"][0]["refusal"] == found.log_z.refusal
@@ -94,7 +96,7 @@ def test_a_network_without_bounds_is_refused_with_the_reason(tmp_path):
 def test_noiseless_descent_samples_no_density():
     method = Contrastive(ReplayStart(size=200), Descent(0.01), steps=2)
     model = trained(dataclasses.replace(TOY, method=method, updates=2))
-    found = likelihood(model, generator(0, "test"), LITTLE)
+    found = held_out_likelihood(model, generator(0, "test"), LITTLE)
     assert "noiseless descent" in found.log_z.refusal
     assert math.isnan(found.nll)
 
@@ -102,14 +104,18 @@ def test_noiseless_descent_samples_no_density():
 def test_what_is_read_has_numbers_intervals_and_protocol(tmp_path):
     model = trained(dataclasses.replace(TOY, data=Digits(dequantise=True), updates=3))
     said = []
-    found = likelihood(model, generator(0, "test"), dataclasses.replace(LITTLE, report=said.append))
-    nll, bits, log_z = lines(as_part(found))
+    found = held_out_likelihood(
+        model, generator(0, "test"), dataclasses.replace(LITTLE, report=said.append)
+    )
+    nll, bits, log_z = format_lines(likelihood_section(found))
     assert f"{found.nll:.2f} ± {found.half_width:.2f} nats" in nll
     assert f"{found.nll / 64 / math.log(2):.3f}" in bits
     assert "8 replicates" in log_z
     assert "back: " in log_z
     assert len(said) == 2
-    write_evaluation({"likelihood": as_part(found)}, tmp_path / "evaluation.json", {"update": 3})
+    write_evaluation(
+        {"likelihood": likelihood_section(found)}, tmp_path / "evaluation.json", {"update": 3}
+    )
     tree = json.loads((tmp_path / "evaluation.json").read_text())
     assert tree["likelihood"]["measures"][1]["value"] == found.bits
     assert tree["protocol"] == {"update": 3}
@@ -125,6 +131,8 @@ def test_too_little_effort_is_refused(change):
 def test_long_chains_that_would_take_too_long_are_refused_at_once():
     """The estimate comes from the warm-up; the message says what to write instead."""
     model = trained(dataclasses.replace(TOY, updates=2))
-    found = likelihood(model, generator(0, "test"), dataclasses.replace(LITTLE, seconds=1e-6))
+    found = held_out_likelihood(
+        model, generator(0, "test"), dataclasses.replace(LITTLE, seconds=1e-6)
+    )
     assert "more than the 0 s allowed; give it more, --log-z-seconds" in found.log_z.refusal
     assert found.log_z.evaluations == 0

@@ -16,8 +16,8 @@ from boltzwalk.data.images import fit_picture, image_dataset
 from boltzwalk.data.splits import Part as Split
 from boltzwalk.energies import Multilayer, NetworkEnergy
 from boltzwalk.evaluation import anomalies as judged
-from boltzwalk.evaluation.anomalies import KNOWN, anomalies, scores
-from boltzwalk.evaluation.samples import Drawn
+from boltzwalk.evaluation.anomalies import NAMED_SETS, anomalies, energies_and_norms
+from boltzwalk.evaluation.samples import SampleSet
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import NoiseStart
@@ -48,7 +48,7 @@ def ready(data, kind=None):
 
 
 def told(model, sets, rng):
-    drawn = Drawn(model.data.train[:30], None, "", "", 30)
+    drawn = SampleSet(model.data.train[:30], None, "", "", 30)
     part = anomalies(model, drawn, sets, rng)
     return {measure.name: measure for measure in part.measures}, part.details["energies"]
 
@@ -59,7 +59,7 @@ NORMAL = Modes(3, (0.0,), (1.0,), rows=200)
 def test_scores_are_energy_and_gradient_norm(rng):
     model = ready(NORMAL, "normal")
     x = torch.randn(2500, 3, generator=rng)  # more than are taken at once
-    energy, gradient = scores(model, x)
+    energy, gradient = energies_and_norms(model, x)
     torch.testing.assert_close(energy, x.double().square().sum(1) / 2, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(gradient, x.double().norm(dim=1), rtol=1e-5, atol=1e-5)
 
@@ -100,10 +100,10 @@ def test_the_energies_of_weighted_samples_are_those_of_their_weights(rng):
     x = model.data.train[:30]
     log_w = torch.full((30,), -torch.inf)
     log_w[4] = 0.0
-    part = anomalies(model, Drawn(x, log_w, "", "", 30), [], rng)
+    part = anomalies(model, SampleSet(x, log_w, "", "", 30), [], rng)
     expected = float(x[4].square().sum() / 2)
     assert part.details["energies"]["samples"] == [pytest.approx(expected, rel=1e-5)] * 30
-    none = anomalies(model, Drawn(x[:0], None, "", "all", 30), [], rng)
+    none = anomalies(model, SampleSet(x[:0], None, "", "all", 30), [], rng)
     assert none.details["energies"]["samples"] == []
 
 
@@ -118,7 +118,7 @@ def test_a_single_grey_has_no_contrast(rng):
 
 
 def other_set(monkeypatch, make):
-    monkeypatch.setitem(KNOWN, "other", lambda: SimpleNamespace(load=make))
+    monkeypatch.setitem(NAMED_SETS, "other", lambda: SimpleNamespace(load=make))
 
 
 def enlarged(data, side):

@@ -11,17 +11,17 @@ from torch import nn
 from boltzwalk.bases import DenseGenerator, Generator
 from boltzwalk.bases.flow import Flow
 from boltzwalk.bases.flow_energy import FlowEnergy
-from boltzwalk.completion import Plan, complete, make_inputs
+from boltzwalk.completion import CompletionPlan, complete_rows, make_inputs
 from boltzwalk.data import Digits, Toy
 from boltzwalk.energies import Multilayer, NetworkEnergy
-from boltzwalk.evaluation import evaluate as judging
-from boltzwalk.evaluation.likelihood import as_part, likelihood
+from boltzwalk.evaluation import evaluate_sections as judging
+from boltzwalk.evaluation.likelihood import held_out_likelihood, likelihood_section
 from boltzwalk.evaluation.long_run import LongRun
 from boltzwalk.evaluation.score import score_rows
 from boltzwalk.kernels import MALA, Transport
 from boltzwalk.method import with_defaults
 from boltzwalk.methods.generalized import Generalized, GeneralizedMethod
-from boltzwalk.reporting.figures import film
+from boltzwalk.reporting.figures import chain_pictures
 from boltzwalk.reporting.summary import summarise
 from boltzwalk.settings.optimizers import Adam
 from boltzwalk.settings.settings import Output, Settings, resolve_auto
@@ -115,23 +115,23 @@ def test_scores_are_relative_and_have_no_density(finished):
 def test_completion_is_by_latent_variables(finished):
     model = open_model(finished)
     inputs = make_inputs(model.data, model.data.test[:3], "lower", None)
-    plan = Plan("latent", n=2, latent_steps=20)
-    found = complete(model, inputs, plan, torch.Generator().manual_seed(0))
+    plan = CompletionPlan("latent", n=2, latent_steps=20)
+    found = complete_rows(model, inputs, plan, torch.Generator().manual_seed(0))
     shown = ~inputs.hidden
     for i in range(2):
         torch.testing.assert_close(found.x[:, i][shown], inputs.x[shown])
     assert found.x.shape == (3, 2, 1, 8, 8)
     for variant in ("conditional", "kernel", "encode"):
         with pytest.raises(ValueError, match="write --variant latent"):
-            complete(model, inputs, Plan(variant), torch.Generator())
+            complete_rows(model, inputs, CompletionPlan(variant), torch.Generator())
 
 
 def test_the_film_is_of_latent_chains(finished):
     model = open_model(finished)
-    png, said = film(model, from_data=False)
+    png, said = chain_pictures(model, from_data=False)
     assert png[:4] == b"\x89PNG"
     assert "4 in training" in said
-    assert film(model, from_data=True) is None
+    assert chain_pictures(model, from_data=True) is None
 
 
 @pytest.mark.parametrize("relative", [True, False])
@@ -145,7 +145,7 @@ def test_a_base_with_a_density_gives_a_likelihood(relative):
     method = GeneralizedMethod(replace(METHOD, relative=relative), base)
     model = replace(run, method=with_defaults(method)).judged_on(run.dataset)
     effort = Effort(samples=200, steps=20, annealing=Annealing(replicates=8))
-    found = likelihood(model, torch.Generator().manual_seed(0), effort)
+    found = held_out_likelihood(model, torch.Generator().manual_seed(0), effort)
     x = model.data.test
     if relative:
         log_p = base.log_density(x)
@@ -166,11 +166,11 @@ def test_the_likelihood_is_of_the_model_however_samples_are_drawn(kernel):
     settings = replace(SMALL, data=Toy("damped_sine", n=2000), energy=energy)
     run = start(replace(settings, method=replace(method, inverse_temperature=10.0)))
     model = run.judged_on(run.dataset)
-    found = likelihood(model, torch.Generator().manual_seed(0))
+    found = held_out_likelihood(model, torch.Generator().manual_seed(0))
     x = model.data.test
     truth = -float(model.module.flow.log_density(x).detach().mean()) + model.data.log_volume
     assert found.nll == pytest.approx(truth, rel=1e-5)
-    (first, *_) = as_part(found).measures
+    (first, *_) = likelihood_section(found).measures
     assert "samples are drawn with beta = 10" in first.protocol
     assert validation_metrics(run, {})["nll_validation"] == pytest.approx(
         -float(model.module.flow.log_density(model.data.validation).detach().mean()), rel=1e-5

@@ -10,8 +10,8 @@ from boltzwalk.bases.flow import Flow
 from boltzwalk.bases.flow_energy import FlowEnergy
 from boltzwalk.data import Toy
 from boltzwalk.energies import Multilayer, NetworkEnergy
-from boltzwalk.evaluation.likelihood import likelihood
-from boltzwalk.evaluation.partition import Partition, as_part, partition
+from boltzwalk.evaluation.likelihood import held_out_likelihood
+from boltzwalk.evaluation.partition import Partition, model_partition, partition_section
 from boltzwalk.kernels import MALA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.generalized import Generalized
@@ -46,29 +46,29 @@ def model():
 def test_of_a_base_that_is_the_model_every_sample_weighs_the_same(model, rng):
     """E = U + log b is then -log Z at every x, so that one sample is enough."""
     model.method.base.load_state_dict(model.module.flow.state_dict())
-    found = partition(model, rng, samples=50)
+    found = model_partition(model, rng, samples=50)
     assert found.estimate == pytest.approx(found.exact, abs=1e-4)
     assert found.exact == model.module.log_z
     assert found.effective == pytest.approx(50, rel=1e-4)
 
 
 def test_of_another_base_the_truth_is_within_the_interval(model, rng):
-    found = partition(model, rng, samples=200_000)
+    found = model_partition(model, rng, samples=200_000)
     assert found.effective > 1000
     assert 0 < found.half_width < 0.1
     assert abs(found.estimate - found.exact) < 5 / 1.96 * found.half_width
     # The interval is that of the spread of repeated estimates.
-    few = torch.tensor([partition(model, rng, samples=2000).estimate for _ in range(40)])
-    stated = partition(model, rng, samples=2000).half_width / 1.96
+    few = torch.tensor([model_partition(model, rng, samples=2000).estimate for _ in range(40)])
+    stated = model_partition(model, rng, samples=2000).half_width / 1.96
     assert 0.6 < float(few.std()) / stated < 1.7
 
 
 def test_what_the_run_learnt_is_told_beside_the_truth(model, rng):
     with torch.no_grad():
         model.method.log_partition.fill_(-2.0)
-    found = partition(model, rng, samples=1000)
+    found = model_partition(model, rng, samples=1000)
     assert found.learnt == -2.0
-    part = as_part(found)
+    part = partition_section(found)
     texts = {measure.name: (measure.text, measure.meaning) for measure in part.measures}
     assert list(texts) == [
         "log-partition",
@@ -82,7 +82,7 @@ def test_what_the_run_learnt_is_told_beside_the_truth(model, rng):
 
 def test_too_few_samples_in_effect_have_no_interval():
     found = Partition(-7.46, -1.9, math.nan, 12.0, 1000, -1.84)
-    _, learnt, fresh, share = as_part(found).measures
+    _, learnt, fresh, share = partition_section(found).measures
     assert "-5.62 from the truth" in learnt.meaning
     assert "±" not in fresh.text
     assert "12 in effect: fewer than 100, so that it is likely too small" in fresh.meaning
@@ -92,19 +92,19 @@ def test_too_few_samples_in_effect_have_no_interval():
 def test_of_an_energy_relative_to_its_base_the_truth_is_another_one(rng):
     """log Z of exp(-E) by itself is not E_B[exp(-E)]."""
     method = Generalized(base=FLOW, relative=True)
-    found = partition(ready(replace(SETTINGS, method=method)), rng, samples=1000)
+    found = model_partition(ready(replace(SETTINGS, method=method)), rng, samples=1000)
     assert math.isnan(found.exact)
     assert math.isfinite(found.estimate)
-    assert "from fresh samples" in as_part(found).measures[0].meaning
+    assert "from fresh samples" in partition_section(found).measures[0].meaning
 
 
 def test_without_a_base_there_is_the_truth_or_nothing(rng):
     model = ready(replace(SETTINGS, method=Contrastive()))
-    found = partition(model, rng)
-    assert [measure.name for measure in as_part(found).measures] == ["log-partition"]
+    found = model_partition(model, rng)
+    assert [measure.name for measure in partition_section(found).measures] == ["log-partition"]
     energy = NetworkEnergy(Multilayer((4,)))
     model = ready(replace(SETTINGS, energy=energy, method=Contrastive()))
-    assert as_part(partition(model, rng)).measures == []
+    assert partition_section(model_partition(model, rng)).measures == []
 
 
 @pytest.mark.parametrize("relative", [False, True])
@@ -113,7 +113,9 @@ def test_a_free_energy_on_a_flow_is_judged_by_annealing(relative, rng):
     energy = NetworkEnergy(Multilayer((16,), activation="silu"), reference_scale=2.0)
     method = Generalized(base=FLOW, relative=relative, kernel=MALA(0.1), sample_steps=20)
     model = ready(replace(SETTINGS, energy=energy, method=method))
-    found = likelihood(model, rng, Effort(samples=200, steps=20, annealing=Annealing(walkers=256)))
+    found = held_out_likelihood(
+        model, rng, Effort(samples=200, steps=20, annealing=Annealing(walkers=256))
+    )
     energy = model.density_energy()
     truth = log_z_in_the_plane(energy, model.data.train, 1.0, 400)
     assert not found.log_z.refusal
@@ -121,6 +123,6 @@ def test_a_free_energy_on_a_flow_is_judged_by_annealing(relative, rng):
     rows = model.data.test
     nll = float(energy(rows).detach().double().mean()) + truth
     assert found.nll == pytest.approx(nll, abs=max(3 * found.log_z.half_width, 0.05))
-    fresh = partition(model, rng)
+    fresh = model_partition(model, rng)
     assert math.isnan(fresh.exact)
     assert abs(fresh.estimate - truth) < 5 / 1.96 * fresh.half_width + 0.01

@@ -14,8 +14,8 @@ from boltzwalk.energies.learnt_mixture import LearntMixture, MixtureEnergy
 from boltzwalk.evaluation.features import distance_to, features_for
 from boltzwalk.evaluation.goodness import goodness
 from boltzwalk.evaluation.modes import modes
-from boltzwalk.evaluation.quality import _frechet, quality, sides
-from boltzwalk.evaluation.samples import Drawn, draw_many, finite_part
+from boltzwalk.evaluation.quality import _frechet, make_comparison, quality
+from boltzwalk.evaluation.samples import SampleSet, draw_samples, keep_finite
 from boltzwalk.kernels import ULA, Descent
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.jarzynski import ExactStart, Jarzynski, Weighted
@@ -75,7 +75,7 @@ def from_noise(kernel=None):
 
 def equal(x):
     """Samples that count the same."""
-    return Drawn(x, None, "drawn", "", len(x))
+    return SampleSet(x, None, "drawn", "", len(x))
 
 
 def by_name(part):
@@ -87,17 +87,17 @@ def by_name(part):
 
 def test_a_chain_from_noise_draws_as_many_as_are_wanted():
     model = ready(NORMAL, from_noise(), Normal())
-    found = draw_many(model, 120, generator(0, "test"))
+    found = draw_samples(model, 120, generator(0, "test"))
     assert found.x.shape == (120, 2)
     assert model.module.rows == 120 * (1 + STEPS)
-    assert (found.log_w, found.wrong, found.asked) == (None, "", 120)
+    assert (found.log_w, found.not_finite, found.requested) == (None, "", 120)
     assert found.protocol == "120 samples, 5 steps each"
 
 
 def test_few_walkers_are_visited_again_after_the_steps_of_training():
     method = Contrastive(ReplayStart(size=50), ULA(1e-12), steps=STEPS)
     model = ready(NORMAL, method, Normal())
-    found = draw_many(model, 120, generator(0, "test"))
+    found = draw_samples(model, 120, generator(0, "test"))
     assert found.x.shape == (120, 2)
     assert found.protocol == "120 samples: 50 walkers, 3 times, 5 steps apart"
     assert model.module.rows == 50 * (1 + STEPS) + 2 * 50 * STEPS
@@ -106,21 +106,21 @@ def test_few_walkers_are_visited_again_after_the_steps_of_training():
     ordered = model.state.x[model.state.x[:, 0].argsort()]  # each of the store, once a visit
     mine = found.x[:50][found.x[:50, 0].argsort()]
     torch.testing.assert_close(mine, ordered, atol=1e-3, rtol=0)
-    assert len(draw_many(model, 50, generator(0, "test")).x) == 50
+    assert len(draw_samples(model, 50, generator(0, "test")).x) == 50
 
 
 def test_samples_that_are_not_finite_are_counted_and_named():
     model = ready(NORMAL, from_noise(ULA(1e-6)), Normal(wall=0.0))
-    found = draw_many(model, 200, generator(0, "test"))
-    assert found.asked == 200
+    found = draw_samples(model, 200, generator(0, "test"))
+    assert found.requested == 200
     assert 60 < len(found.x) < 140  # half of a normal
     assert bool(found.x.isfinite().all())
     assert bool((found.x[:, 0] > -0.1).all())
-    assert f"{200 - len(found.x)} of 200 rows with nan or inf" in found.wrong
+    assert f"{200 - len(found.x)} of 200 rows with nan or inf" in found.not_finite
     part = quality(model.data, found, features_for(model.data), generator(0, "test"))
     assert part.measures[0].name == "not finite"
     assert part.measures[0].value == pytest.approx(1 - len(found.x) / 200)
-    assert part.measures[0].meaning == found.wrong
+    assert part.measures[0].meaning == found.not_finite
 
 
 def weighted(x, log_w, steps=STEPS):
@@ -134,11 +134,11 @@ def weighted(x, log_w, steps=STEPS):
 def test_weighted_walkers_are_all_taken_with_their_weights(rng):
     x = torch.randn(40, 2, generator=rng)
     log_w = torch.tensor([0.0, 0.0] + [-torch.inf] * 38)
-    found = draw_many(weighted(x, log_w), 7, rng)
+    found = draw_samples(weighted(x, log_w), 7, rng)
     assert torch.equal(found.x, x)
     assert torch.equal(found.log_w, log_w)
     assert found.protocol == "40 weighted walkers, 2 in effect"
-    assert found.share.tolist() == [0.5, 0.5] + [0.0] * 38
+    assert found.weights.tolist() == [0.5, 0.5] + [0.0] * 38
     rows = found.rows(1000, rng)
     assert len(rows) == 40
     of_first = (rows == x[0]).all(1)
@@ -146,7 +146,7 @@ def test_weighted_walkers_are_all_taken_with_their_weights(rng):
     assert bool((of_first | (rows == x[1]).all(1)).all())
     assert not torch.equal(of_first, torch.arange(40) < 20)  # in random order
     assert len(found.rows(5, rng)) == 5
-    assert equal(x).share is None
+    assert equal(x).weights is None
     once = equal(x).rows(1000, rng)
     assert torch.equal(once[once[:, 0].argsort()], x[x[:, 0].argsort()])
 
@@ -155,10 +155,10 @@ def test_weights_stay_with_their_walkers_where_others_are_lost(rng):
     x = torch.randn(6, 2, generator=rng)
     x[2, 1] = torch.nan
     log_w = torch.arange(6.0)
-    found = finite_part(x, log_w, "test")
+    found = keep_finite(x, log_w, "test")
     assert found.log_w.tolist() == [0, 1, 3, 4, 5]
     assert torch.equal(found.x, x[[0, 1, 3, 4, 5]])
-    assert found.wrong == "1 of 6 rows with nan or inf (rows 2)"
+    assert found.not_finite == "1 of 6 rows with nan or inf (rows 2)"
 
 
 # Features.
@@ -167,7 +167,7 @@ def test_weights_stay_with_their_walkers_where_others_are_lost(rng):
 def test_rows_of_a_table_are_compared_as_they_are(rng):
     found = features_for(NORMAL.load())
     x = torch.randn(5, 2, generator=rng)
-    assert torch.equal(found.of(x), x)
+    assert torch.equal(found.extract(x), x)
     assert (found.name, found.probabilities, found.classes) == ("Fréchet distance", None, None)
 
 
@@ -182,24 +182,24 @@ def test_principal_components_keep_distances_in_the_space_of_the_data(rng):
     data = images(300, 10, rng)
     found = features_for(data)
     assert "64 principal components" in found.protocol
-    assert found.of(data.train[:7]).shape == (7, 64)
-    x, features = data.train[:50].flatten(1).double(), found.of(data.train[:50]).double()
+    assert found.extract(data.train[:7]).shape == (7, 64)
+    x, features = data.train[:50].flatten(1).double(), found.extract(data.train[:50]).double()
     torch.testing.assert_close(
         torch.cdist(features, features), torch.cdist(x, x), atol=1e-2, rtol=1e-3
     )
-    assert float(found.of(data.train).mean(0).abs().max()) < 1e-3
+    assert float(found.extract(data.train).mean(0).abs().max()) < 1e-3
     # Few rows span few axes.
-    assert features_for(images(20, 10, rng)).of(data.train[:7]).shape == (7, 20)
+    assert features_for(images(20, 10, rng)).extract(data.train[:7]).shape == (7, 20)
     # Small images are left as they are.
     small = images(30, 10, rng, side=8)
-    assert torch.equal(features_for(small).of(small.train), small.train.flatten(1))
+    assert torch.equal(features_for(small).extract(small.train), small.train.flatten(1))
 
 
 def test_labelled_images_have_the_features_of_a_classifier():
     data = Digits().load()
     found = features_for(data)
     assert found.name == "classifier-FID"
-    assert len(found.of(data.test)) == len(data.test)
+    assert len(found.extract(data.test)) == len(data.test)
     p = found.classes(data.test)
     assert p.shape == (len(data.test), 10)
     assert float((p.argmax(1) == data.test_labels).float().mean()) > 0.9
@@ -324,7 +324,7 @@ def test_the_interval_of_a_distance_is_one_of_95_percent(rng):
     """Ten from the data, |shift|^2 moves by twice the shift times the error of the mean."""
     x, y = torch.randn(400, 1, generator=rng), torch.randn(4000, 1, generator=rng)
     data = Dataset(y, y, y[:0])
-    both = sides(data, equal(x + 10), features_for(data), rng)
+    both = make_comparison(data, equal(x + 10), features_for(data), rng)
     (found,) = _frechet(both, rng)
     assert found.value == pytest.approx(100, abs=5)
     half = 1.96 * 2 * 10 / math.sqrt(400)
@@ -359,7 +359,7 @@ def test_weighted_samples_are_judged_by_their_weights(three):
     data, best, noise, _ = three
     x = torch.cat([data.noise(400, generator(0, "noise")), data.train])
     log_w = torch.cat([torch.full((400,), -torch.inf), torch.zeros(400)])
-    both = Drawn(x, log_w, "weighted", "", 800)
+    both = SampleSet(x, log_w, "weighted", "", 800)
     found = by_name(quality(data, both, features_for(data), generator(0, "test")))
     assert found["Fréchet distance"].value == pytest.approx(
         best["Fréchet distance"].value, abs=2e-3
@@ -393,7 +393,7 @@ def test_the_masses_of_a_learnt_mixture_are_exact():
     with torch.no_grad():
         energy.zeta.copy_(masses[0].log() - masses[1:].log())
     model = replace(model, module=energy)
-    found = modes(model, draw_many(model, 50, generator(0, "test")), features_for(model.data))
+    found = modes(model, draw_samples(model, 50, generator(0, "test")), features_for(model.data))
     table = found.details["classes"]
     assert list(table) == ["mode -8", "mode 0", "mode 8"]
     for row, share, wanted in zip(table.values(), (0.5, 0.2, 0.3), (0.25, 0.25, 0.5), strict=True):
@@ -440,7 +440,7 @@ def test_the_clarity_of_classes_is_weighted():
     features = features_for(model.data)._replace(classes=lambda x: p)
     for weights, nats in (([0.75, 0.25], 0.75), ([0.25, 0.75], 0.25), (None, 0.5)):
         log_w = None if weights is None else torch.tensor(weights).log()
-        drawn = Drawn(model.data.train[:2], log_w, "weighted", "", 2)
+        drawn = SampleSet(model.data.train[:2], log_w, "weighted", "", 2)
         found = by_name(modes(model, drawn, features))
         entropy = nats * math.log(2)
         assert found["class entropy"].value == pytest.approx(entropy, rel=1e-6)
@@ -454,7 +454,7 @@ def test_weights_count_in_the_shares():
     model = ready(THREE, from_noise())
     data = model.data
     log_w = torch.where(data.train_labels == 1, 0.0, -torch.inf)
-    drawn = Drawn(data.train, log_w, "weighted", "", 400)
+    drawn = SampleSet(data.train, log_w, "weighted", "", 400)
     found = modes(model, drawn, features_for(data))
     assert [row["share"] for row in found.details["classes"].values()] == [0, 1, 0]
     assert by_name(found)["classes off"].value == pytest.approx(0.75)
@@ -473,7 +473,7 @@ def test_classes_of_images_are_those_of_a_classifier():
     assert 4 < found["class score"].value < 5.2  # five clear classes
     assert 0 <= found["class entropy"].value < 0.3
     log_w = torch.where(labels == 3, 0.0, -torch.inf)
-    alone = modes(model, Drawn(x, log_w, "weighted", "", len(x)), features)
+    alone = modes(model, SampleSet(x, log_w, "weighted", "", len(x)), features)
     assert by_name(alone)["class score"].value < 1.5  # one class
     assert alone.details["classes"]["3"]["share"] > 0.9
 
@@ -512,7 +512,10 @@ def test_exact_samples_fit_and_others_do_not(rng):
     other = by_name(goodness(model, equal(x + 0.5), generator(0, "test")))
     assert p_value(other["Stein discrepancy, samples"]) < 0.01
     assert other["Stein discrepancy, samples"].value > fits["Stein discrepancy, samples"].value
-    assert "KL(data, model)" not in fits  # of rows whose density is not given in the plane
+    assert fits["KL(data, model)"].value == pytest.approx(0, abs=1e-4)  # the energy is exact
+    assert "KL(data, model)" not in by_name(
+        goodness(ready(THREE, from_noise()), equal(torch.randn(50, 4, generator=rng)), rng)
+    )
 
 
 def test_the_temperature_is_that_of_training(rng):
@@ -532,7 +535,7 @@ def test_weighted_walkers_are_judged_by_their_weights(rng):
     x = 0.7 + 1.3 * torch.randn(1000, 2, generator=rng)
     log_w = ((x - 0.7) / 1.3).square().sum(1) / 2 - x.square().sum(1) / 2
     model = weighted(x, log_w)
-    drawn = draw_many(model, 1000, rng)
+    drawn = draw_samples(model, 1000, rng)
     found = by_name(goodness(model, drawn, generator(0, "test")))
     assert p_value(found["Stein discrepancy, samples"]) > 0.01
     found = by_name(goodness(model, equal(x), generator(0, "test")))
@@ -544,7 +547,7 @@ def test_copies_of_few_walkers_are_moved_apart(rng):
     log_w = torch.full((400,), -torch.inf)
     log_w[:40] = 0.0
     model = weighted(torch.randn(400, 2, generator=rng), log_w, steps=60)
-    drawn = draw_many(model, 400, rng)
+    drawn = draw_samples(model, 400, rng)
     found = by_name(goodness(model, drawn, generator(0, "test")))
     assert p_value(found["Stein discrepancy, samples"]) > 0.01
     copies = by_name(goodness(model, equal(drawn.rows(400, rng)), generator(0, "test")))
@@ -580,7 +583,7 @@ def test_what_has_no_density_or_no_gradient_is_refused(rng):
     (only,) = goodness(model, equal(model.data.train), rng).measures
     assert "noiseless descent" in only.refusal
     model = ready(NORMAL, from_noise(), Normal(wall=0.0))
-    samples, _ = goodness(model, equal(model.data.train), rng).measures
+    samples, *_ = goodness(model, equal(model.data.train), rng).measures
     assert "finite" in samples.refusal
-    one, _ = goodness(model, equal(model.data.train[:1]), rng).measures
+    one, *_ = goodness(model, equal(model.data.train[:1]), rng).measures
     assert "2 rows or more" in one.refusal

@@ -13,10 +13,10 @@ from torch import nn
 from boltzwalk.data import Digits, Modes, Table
 from boltzwalk.energies import Multilayer, NetworkEnergy
 from boltzwalk.energies.learnt_mixture import MixtureEnergy
-from boltzwalk.evaluation.cache import remembered
-from boltzwalk.evaluation.evaluate import VERSION, Plan, evaluate
-from boltzwalk.evaluation.likelihood import Likelihood, as_part
-from boltzwalk.evaluation.score import Scores, read_for, score_rows, write_scores
+from boltzwalk.evaluation.cache import load_or_compute
+from boltzwalk.evaluation.evaluate import VERSION, EvaluationPlan, evaluate_sections
+from boltzwalk.evaluation.likelihood import Likelihood, likelihood_section
+from boltzwalk.evaluation.score import Scores, read_input, score_rows, write_scores
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.jarzynski import ExactStart, Jarzynski
@@ -93,7 +93,7 @@ def test_a_row_whose_energy_overflows_is_named(normal, tmp_path):
 def test_without_a_likelihood_there_is_no_log_density(normal, tmp_path):
     found = score_rows(normal, tmp_path, torch.zeros(3, 2), 0.05)
     assert np.isnan(found.log_density).all()
-    assert f"run `boltzwalk evaluate {tmp_path} --parts likelihood` first" in found.protocol
+    assert f"run `boltzwalk evaluate {tmp_path} --sections likelihood` first" in found.protocol
     assert [row["log_density"] for row in read(write_scores(found, ".csv").decode())] == [""] * 3
 
 
@@ -107,10 +107,10 @@ def grid(low, high, n):
 def test_the_log_density_is_one_in_the_units_of_the_data(mixture, tmp_path, rng):
     """It integrates to one over a grid in original units."""
     folder = tmp_path / "run"
-    dict(evaluate(mixture, folder, Plan(parts=("likelihood",))))
+    dict(evaluate_sections(mixture, folder, EvaluationPlan(sections=("likelihood",))))
     points, cell = grid((-4, -200), (10, 200), 200)
     np.save(tmp_path / "grid.npy", points)
-    found = score_rows(mixture, folder, read_for(mixture, str(tmp_path / "grid.npy"), rng), 0.1)
+    found = score_rows(mixture, folder, read_input(mixture, str(tmp_path / "grid.npy"), rng), 0.1)
     assert "no log-density" not in found.protocol
     assert np.exp(found.log_density).sum() * cell == pytest.approx(1, abs=1e-3)
     # Of another model it would be wrong.
@@ -124,7 +124,9 @@ def known_likelihood(model, folder, log_z):
     """Leaves a likelihood in the folder, as an evaluation of this run would."""
     found = Likelihood("test", 10, 2, 1.0, 0.1, log_z, 1.0, False)
     key = {"run": model.digest, "version": VERSION, "seed": 0}
-    remembered(folder / "evaluation" / "likelihood.json", key, lambda: as_part(found))
+    load_or_compute(
+        folder / "evaluation" / "likelihood.json", key, lambda: likelihood_section(found)
+    )
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.25])
@@ -174,7 +176,7 @@ VALUES = np.array([[3.0, -50.0], [3.5, -20.25], [1.25, -70.0]])
 
 
 def scored(model, source, rng):
-    return score_rows(model, source, read_for(model, str(source), rng), 0.1)
+    return score_rows(model, source, read_input(model, str(source), rng), 0.1)
 
 
 @pytest.mark.parametrize("kind", ["csv", "no header", "other order", "extra", ".tsv", ".npy", "-"])
@@ -201,7 +203,7 @@ def test_rows_are_the_same_in_whichever_way_they_are_given(
         path.write_text("\n".join(["height,weight", *lines]))
     if kind == "-":
         monkeypatch.setattr("sys.stdin", io.StringIO(path.read_text()))
-    x = read_for(mixture, "-" if kind == "-" else str(path), rng)
+    x = read_input(mixture, "-" if kind == "-" else str(path), rng)
     expected = mixture.data.from_original(torch.from_numpy(VALUES)).float()
     torch.testing.assert_close(x, expected)
     assert x.dtype == torch.float32
@@ -212,11 +214,11 @@ def test_rows_with_nan_are_refused_with_their_row(mixture, tmp_path, rng, monkey
     values[4, 1] = np.nan
     np.save(tmp_path / "rows.npy", values)
     with pytest.raises(ValueError, match="nan or inf in 1 rows, the first is row 4"):
-        read_for(mixture, str(tmp_path / "rows.npy"), rng)
+        read_input(mixture, str(tmp_path / "rows.npy"), rng)
     for field in ("nan", "", "?", "inf"):
         monkeypatch.setattr("sys.stdin", io.StringIO(f"height,weight\n1,2\n3,{field}\n"))
         with pytest.raises(ValueError, match=r"'weight' of standard input must .* in line 3"):
-            read_for(mixture, "-", rng)
+            read_input(mixture, "-", rng)
 
 
 @pytest.mark.parametrize(
@@ -232,16 +234,16 @@ def test_rows_with_nan_are_refused_with_their_row(mixture, tmp_path, rng, monkey
 def test_other_tables_are_refused(mixture, rng, monkeypatch, text, problem):
     monkeypatch.setattr("sys.stdin", io.StringIO(text))
     with pytest.raises(ValueError, match=problem):
-        read_for(mixture, "-", rng)
+        read_input(mixture, "-", rng)
 
 
 @pytest.mark.parametrize("shape", [(3,), (3, 3), (3, 2, 1)])
 def test_arrays_of_another_shape_are_refused(mixture, tmp_path, rng, shape):
     np.save(tmp_path / "rows.npy", np.zeros(shape))
     with pytest.raises(ValueError, match=r"numbers of shape \(N, 2\), the columns of the data"):
-        read_for(mixture, str(tmp_path / "rows.npy"), rng)
+        read_input(mixture, str(tmp_path / "rows.npy"), rng)
     with pytest.raises(FileNotFoundError, match="found nothing"):
-        read_for(mixture, str(tmp_path / "none.npy"), rng)
+        read_input(mixture, str(tmp_path / "none.npy"), rng)
 
 
 def test_images_are_scored(tmp_path, rng):

@@ -16,7 +16,7 @@ from boltzwalk.methods.jarzynski import ExactStart, Jarzynski
 from boltzwalk.methods.starts import DataStart
 from boltzwalk.metrics.classifier import classifier_for, fit_classifier
 from boltzwalk.reporting.summary import summarise
-from boltzwalk.reporting.tables import _likelihood, table_beside
+from boltzwalk.reporting.tables import _likelihood, comparison_table
 from boltzwalk.settings.settings import Output, Settings, resolve_auto
 from boltzwalk.training.execute import execute
 from boltzwalk.training.run import start
@@ -183,7 +183,7 @@ def test_the_table_of_a_mixture(tmp_path):
     for name, seed in (("a", 0), ("long_name", 1)):
         for _ in execute(replace(MIXTURE, seed=seed), tmp_path / name):
             pass
-    lines = table_beside([tmp_path / "a", tmp_path / "long_name"]).splitlines()
+    lines = comparison_table([tmp_path / "a", tmp_path / "long_name"]).splitlines()
     assert [line.split()[0] for line in lines] == ["mode", "data", "a", "long_name"]
     settings = MIXTURE.data
     density, x = settings.density(), settings.load().test.double()
@@ -222,7 +222,7 @@ def test_the_table_of_images(tmp_path):
     for name, settings in (("weighted", WEIGHTED), ("unweighted", unweighted)):
         for _ in execute(settings, tmp_path / name):
             pass
-    lines = table_beside([tmp_path / "weighted", tmp_path / "unweighted"]).splitlines()
+    lines = comparison_table([tmp_path / "weighted", tmp_path / "unweighted"]).splitlines()
     assert lines[0].split()[:3] == ["2", "3", "6"]
     for line in lines[1:]:
         shares = [float(word) for word in line.split()[1:4]]

@@ -1,21 +1,21 @@
-"""The words of a command: the name of a run, and `key=value` in all its spellings."""
+"""Arguments of commands: the name of a run, and assignments `key=value` in all spellings."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["assigned", "title"]
+__all__ = ["parse_assignments", "run_name"]
 
 
-def title(recipe: str) -> str:
-    """Returns the name of a run: that of its recipe, its data, or the run it takes settings from.
+def run_name(recipe: str) -> str:
+    """Returns the name of a run: that of its recipe, its data, or the run of its settings.
 
     Arguments:
-        recipe: What the user typed.
+        recipe: The argument.
 
     Example:
-        >>> title("digits"), title("runs/old/settings.yaml"), title("wine.csv.gz")
+        >>> run_name("digits"), run_name("runs/old/settings.yaml"), run_name("wine.csv.gz")
         ('digits', 'old', 'wine')
     """
     path = Path(recipe).absolute()
@@ -24,17 +24,17 @@ def title(recipe: str) -> str:
     return path.name.split(".")[0] or path.name
 
 
-def assigned(words: Sequence[str]) -> list[str]:
+def parse_assignments(words: Sequence[str]) -> list[str]:
     """Returns `key=value` for each of `key=value`, `--key=value` and `--key value`.
 
     Arguments:
-        words: What the user typed after the recipe.
+        words: The arguments after the recipe.
 
     Raises:
         ValueError: If a value is missing.
 
     Example:
-        >>> assigned(["steps=5", "--seed", "1"])
+        >>> parse_assignments(["steps=5", "--seed", "1"])
         ['steps=5', 'seed=1']
     """
     assignments: list[str] = []

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from boltzwalk.cli import app
 from boltzwalk.data import Table
 from boltzwalk.energies import Multilayer, NetworkEnergy
-from boltzwalk.evaluation.early_stopping import Turning, turning
+from boltzwalk.evaluation.early_stopping import ChainQuality, best_chain_length
 from boltzwalk.kernels import ULA
 from boltzwalk.method import with_defaults
 from boltzwalk.methods.contrastive import Contrastive
@@ -68,11 +68,11 @@ def model(tmp_path):
 
 def test_a_constant_pull_is_best_where_the_mean_is_that_of_data(model):
     """The mean goes to 3 as 3 (1 - e^(-t)) and passes 1 at t = log(3 / 2), after 41 steps."""
-    found = turning(model, generator(0, "test"), steps=200)
-    assert found.looks[0] == 0
+    found = best_chain_length(model, generator(0, "test"), steps=200)
+    assert found.checkpoints[0] == 0
     assert found.best == 40
-    assert found.looks == (0, 20, 40, 60, 80)
-    mean = [3 * (1 - (1 - 0.01) ** look) for look in found.looks]
+    assert found.checkpoints == (0, 20, 40, 60, 80)
+    mean = [3 * (1 - (1 - 0.01) ** steps) for steps in found.checkpoints]
     expected = [3 * (m - 1) ** 2 for m in mean]
     assert found.quality == pytest.approx(expected, abs=0.35)
     assert found.split == "validation"
@@ -85,13 +85,13 @@ def test_a_constant_pull_is_best_where_the_mean_is_that_of_data(model):
 
 def test_one_that_never_pulls_too_far_goes_to_its_end(model):
     """With a slope of 1 the chains converge to the data."""
-    found = turning(replace(model, module=Pull(1.0)), generator(0, "test"), steps=100)
-    assert found.looks[-1] == 100 or min(found.quality) < min(found.quality[-2:])
+    found = best_chain_length(replace(model, module=Pull(1.0)), generator(0, "test"), steps=100)
+    assert found.checkpoints[-1] == 100 or min(found.quality) < min(found.quality[-2:])
     assert found.quality[-1] < found.quality[0] / 2
 
 
-def test_the_least_of_the_looks_is_the_best():
-    assert Turning("FD", "validation", (0, 5, 9), (3.0, 1.0, 2.0), 9).best == 5
+def test_the_least_of_the_checkpoints_is_the_best():
+    assert ChainQuality("FD", "validation", (0, 5, 9), (3.0, 1.0, 2.0), 9).best == 5
 
 
 def test_what_has_no_latent_chains_is_refused(model):
@@ -99,7 +99,7 @@ def test_what_has_no_latent_chains_is_refused(model):
     settings = replace(model.settings, method=method)
     other = replace(model, method=with_defaults(method), settings=settings)
     with pytest.raises(ValueError, match="got the method Contrastive"):
-        turning(other, generator(0, "test"))
+        best_chain_length(other, generator(0, "test"))
 
 
 def test_the_command_says_where_it_stops(tmp_path, monkeypatch):
