@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 
-from boltzwalk.energies.conditional import given
+from boltzwalk.energies.conditional import conditioned_on
 from boltzwalk.recipes import RECIPES
 from boltzwalk.settings.settings import from_yaml, to_yaml
 from boltzwalk.training.run import open_run
@@ -63,7 +63,7 @@ def test_a_run_has_the_same_energies(folder):
     x = floats(expected["rows"])
     c = conditions(run, x, expected)
     with torch.no_grad():
-        energies = given(run.model().module, c)(x)
+        energies = conditioned_on(run.model().module, c)(x)
     close(energies, expected["energies"])
 
 
@@ -77,7 +77,7 @@ def test_a_base_decodes_the_same_events(folder):
     run, expected = open_run(folder), expected_of(folder)
     c = conditions(run, floats(expected["rows"]), expected)
     with torch.no_grad():
-        decoded = given(run.method.base, c).decode(floats(expected["latents"]))
+        decoded = conditioned_on(run.method.base, c).decode(floats(expected["latents"]))
     close(decoded, expected["decoded"])
 
 

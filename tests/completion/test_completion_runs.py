@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from boltzwalk.bases import DenseEncoder, DenseGenerator, Generator, Vae, default_gamma
+from boltzwalk.bases import Generator, Vae, default_gamma
 from boltzwalk.cli import app
 from boltzwalk.completion import (
     CompletionPlan,
@@ -25,7 +25,7 @@ from boltzwalk.completion import (
     visible_posterior,
 )
 from boltzwalk.data import Digits, Table
-from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.energy import energy_and_grad
 from boltzwalk.kernels import MALA, ULA, Descent
 from boltzwalk.methods.contrastive import Contrastive

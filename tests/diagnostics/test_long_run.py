@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from boltzwalk.data import Modes
-from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.evaluation import long_run
 from boltzwalk.evaluation.long_run import LongRun, checkpoint_steps, label_chains, run_long
 from boltzwalk.kernels import MALA, ULA, AdamDescent, KineticLangevin

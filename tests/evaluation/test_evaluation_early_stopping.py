@@ -10,12 +10,13 @@ from typer.testing import CliRunner
 
 from boltzwalk.cli import app
 from boltzwalk.data import Table
-from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.evaluation.early_stopping import ChainQuality, best_chain_length
 from boltzwalk.kernels import ULA
 from boltzwalk.method import with_defaults
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.generalized import Generalized, GeneralizedMethod
+from boltzwalk.networks import Multilayer
 from boltzwalk.recipes import RECIPES
 from boltzwalk.rng import generator
 from boltzwalk.settings.settings import Output, Settings, resolve_auto

@@ -8,19 +8,20 @@ import pytest
 import torch
 from torch import nn
 
-from boltzwalk.bases import DenseGenerator, Generator
+from boltzwalk.bases import Generator
 from boltzwalk.bases.flow import Flow
 from boltzwalk.bases.flow_energy import FlowEnergy
 from boltzwalk.completion import CompletionPlan, complete_rows, make_inputs
 from boltzwalk.data import Digits, Toy
-from boltzwalk.energies import Multilayer, NetworkEnergy
-from boltzwalk.evaluation import evaluate_sections as judging
+from boltzwalk.energies import NetworkEnergy
+from boltzwalk.evaluation import evaluate as judging
 from boltzwalk.evaluation.likelihood import held_out_likelihood, likelihood_section
 from boltzwalk.evaluation.long_run import LongRun
 from boltzwalk.evaluation.score import score_rows
 from boltzwalk.kernels import MALA, Transport
 from boltzwalk.method import with_defaults
 from boltzwalk.methods.generalized import Generalized, GeneralizedMethod
+from boltzwalk.networks import Multilayer
 from boltzwalk.reporting.figures import chain_pictures
 from boltzwalk.reporting.summary import summarise
 from boltzwalk.settings.optimizers import Adam

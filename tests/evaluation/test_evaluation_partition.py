@@ -9,13 +9,14 @@ import torch
 from boltzwalk.bases.flow import Flow
 from boltzwalk.bases.flow_energy import FlowEnergy
 from boltzwalk.data import Toy
-from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.evaluation.likelihood import held_out_likelihood
 from boltzwalk.evaluation.partition import Partition, model_partition, partition_section
 from boltzwalk.kernels import MALA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.generalized import Generalized
 from boltzwalk.metrics.quadrature import log_z_in_the_plane
+from boltzwalk.networks import Multilayer
 from boltzwalk.settings.settings import Settings, resolve_auto
 from boltzwalk.smc.from_samples import Effort
 from boltzwalk.smc.log_z import Annealing

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from boltzwalk.data import Digits, Modes, Table
-from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.energies.learnt_mixture import MixtureEnergy
 from boltzwalk.evaluation.cache import load_or_compute
 from boltzwalk.evaluation.evaluate import VERSION, EvaluationPlan, evaluate_sections

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from boltzwalk.data import Digits, Modes, Toy
-from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.energies.learnt_mixture import MixtureEnergy
 from boltzwalk.evaluation.modes import class_shares, has_classes, mode_masses, target_shares
 from boltzwalk.kernels import ULA
@@ -15,6 +15,7 @@ from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.jarzynski import ExactStart, Jarzynski
 from boltzwalk.methods.starts import DataStart
 from boltzwalk.metrics.classifier import classifier_for, fit_classifier
+from boltzwalk.networks import Multilayer
 from boltzwalk.reporting.summary import summarise
 from boltzwalk.reporting.tables import _likelihood, comparison_table
 from boltzwalk.settings.settings import Output, Settings, resolve_auto

@@ -86,10 +86,10 @@ def train(
         given = [f"{key}={value}" for key, value in options.items() if value is not None]
         assignments = [*parse_assignments(overrides or []), *given]
         import_named([recipe, *assignments])
-        from ..recipes.lookup import settings_of
+        from ..recipes.lookup import resolved_settings
 
         folder = runs / (name or run_name(recipe))
-        settings = settings_of(recipe, [*_machine_of(folder), *assignments])
+        settings = resolved_settings(recipe, [*_machine_of(folder), *assignments])
         if dry_run:
             from ..settings.settings import to_yaml
 
@@ -207,12 +207,12 @@ def _companions(
     """
     from dataclasses import replace
 
-    from ..recipes import BESIDE, RECIPES
+    from ..recipes import COMPANIONS, RECIPES
     from ..settings.settings import Settings, resolve_auto
     from ..settings.tree import from_tree, override, to_tree
 
     companions = []
-    for other in BESIDE.get(recipe, ()):
+    for other in COMPANIONS.get(recipe, ()):
         path = folder.with_name(folder.name + other.removeprefix(recipe))
         tree = to_tree(replace(settings, method=RECIPES[other]().method))
         for assignment in assignments:

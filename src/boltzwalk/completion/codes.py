@@ -45,7 +45,7 @@ from ..base import has_encoder
 from ..energy import Energy
 from ..kernels import ULA, Descent, Kernel
 from ..model import Model
-from ..walkers import evaluate
+from ..walkers import walkers_at
 from .latent import infer_latents
 
 __all__ = [
@@ -172,7 +172,7 @@ def refine_rows(
         steps: The number of steps; 0 takes those of training.
         rng: The source of the noise.
     """
-    return model.move(evaluate(model.module, x), steps or model.method.steps, rng).x
+    return model.move(walkers_at(model.module, x), steps or model.method.steps, rng).x
 
 
 def _arc(a: Tensor, b: Tensor, n: int) -> Tensor:

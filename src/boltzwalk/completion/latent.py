@@ -22,10 +22,9 @@ from torch import Tensor
 from ..base import Base, has_encoder
 from ..bases.latent import LatentEnergy
 from ..energy import Energy
-from ..kernels import MALA, adapt_step_size
-from ..kernels import run as run_chain
+from ..kernels import MALA, adapt_step_size, run_chain
 from ..model import Model
-from ..walkers import evaluate
+from ..walkers import walkers_at
 from .conditional import Free
 
 __all__ = [
@@ -138,7 +137,7 @@ def infer_latents(
         inverse_temperature: Its factor.
     """
     posterior = visible_posterior(base, x, free, sigma, energy, inverse_temperature)
-    walkers = evaluate(posterior, base.latents(len(x), rng))
+    walkers = walkers_at(posterior, base.latents(len(x), rng))
     kernel = MALA(min(0.1, sigma**2 / 2))
     kernel, walkers = adapt_step_size(kernel, posterior, walkers, WARM_UP, rng)
     return run_chain(kernel, posterior, walkers, steps, rng, diagnose=False)[0].x

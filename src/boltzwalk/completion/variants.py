@@ -32,11 +32,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..base import has_encoder
-from ..energies.conditional import given
+from ..energies.conditional import conditioned_on
 from ..method import with_defaults
 from ..methods.proposal_training import CooperativeStep
 from ..model import Model
-from ..walkers import evaluate
+from ..walkers import walkers_at
 from .conditional import Conditional, Free, free_part
 from .inputs import Inputs
 from .latent import (
@@ -165,7 +165,7 @@ def complete_rows(
             proposals.append(_initial_rows(conditioned, x, free, plan, rng))
             moved = _move_hidden(conditioned, proposals[-1], free, plan, rng)
         completed.append(free.event(free.coordinates(moved)))
-        energies.append(evaluate(conditioned.module, completed[-1]).energy)
+        energies.append(walkers_at(conditioned.module, completed[-1]).energy)
     x, energy = torch.cat(completed), torch.cat(energies)
     finite = x.flatten(1).isfinite().all(1)
     if not bool(finite.all()):
@@ -244,7 +244,7 @@ def _move_hidden(
 ) -> Tensor:
     """Rows after K steps on their hidden entries."""
     energy = Conditional(model.module, free)
-    walkers = evaluate(energy, free.coordinates(start))
+    walkers = walkers_at(energy, free.coordinates(start))
     moved = model.move(walkers, steps_of(model, plan), rng, energy)
     return free.event(moved.x)
 
@@ -256,14 +256,14 @@ def _encode(
     base = encoder_of(model, "the variant encode")
     with torch.no_grad():
         decoded = base.decode(base.reparametrise(*base.encode(free.fixed), rng))
-    return model.move(evaluate(model.module, decoded), steps_of(model, plan), rng).x
+    return model.move(walkers_at(model.module, decoded), steps_of(model, plan), rng).x
 
 
 def _kernel(
     model: Model, x: Tensor, free: Free, plan: CompletionPlan, rng: torch.Generator
 ) -> Tensor:
     """The second published variant; without noise in the kernel all completions are the same."""
-    return model.move(evaluate(model.module, free.fixed), steps_of(model, plan), rng).x
+    return model.move(walkers_at(model.module, free.fixed), steps_of(model, plan), rng).x
 
 
 def _latent(
@@ -273,7 +273,7 @@ def _latent(
     decoded = _decoded(model, x, free, plan, rng)
     if model.method.latent:
         return decoded
-    return model.move(evaluate(model.module, decoded), steps_of(model, plan), rng).x
+    return model.move(walkers_at(model.module, decoded), steps_of(model, plan), rng).x
 
 
 def _initial_rows(
@@ -317,7 +317,7 @@ def _conditioned(model: Model, x: Tensor, hidden: Tensor) -> Model:
     c = condition.masked(x, hidden)
     method: Any = model.method
     method = with_defaults(CooperativeStep(method.settings, method.base.given(c)))
-    return replace(model, module=given(model.module, c), method=method)
+    return replace(model, module=conditioned_on(model.module, c), method=method)
 
 
 def _require_fit(model: Model, inputs: Inputs, plan: CompletionPlan) -> None:

@@ -25,8 +25,7 @@ from torch import Tensor
 from . import affine
 from .rows import Batch, FullData, kept_rows
 from .sources import read_source
-from .splits import Part, check_split
-from .splits import split as split_rows
+from .splits import LabelledRows, check_split, split_rows
 
 __all__ = ["Batch", "Dataset", "dequantise_held_out"]
 
@@ -152,7 +151,7 @@ class Dataset:
         """
         rows = read_source(source, labels)
         check_split(split)
-        parts = split_rows(Part(rows.x, rows.labels), split, seed)
+        parts = split_rows(LabelledRows(rows.x, rows.labels), split, seed)
         shift, scale = torch.zeros(()), torch.ones(())
         if whitening == "standard":
             if rows.x.ndim != 2:

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data import Cifar10, Dataset, Digits, FashionMnist, Mnist
-from ..data.external import from_grey, read_rows, through, to_grey
+from ..data.external import grey_to_model, load_external_rows, model_to_grey, resize_round_trip
 from ..energy import energy_and_grad
 from ..metrics.anomaly import auroc, false_positive_rate
 from ..model import Model
@@ -152,7 +152,7 @@ def _row_pairs(
                     f"images, got {name!r}, which does not exist"
                 )
             label = name if path.name in pairs else path.name
-            pairs[label] = (rows, read_rows(path, data, rng)[:ROWS])
+            pairs[label] = (rows, load_external_rows(path, data, rng)[:ROWS])
     return pairs
 
 
@@ -165,7 +165,7 @@ def _named_set(
     channels, size, _ = other.event_shape
     event = data.event_shape
     assert len(event) == 3
-    outside = through(to_grey(images, other), size, channels, event)
-    inside = through(to_grey(rows, data), size, channels, event)
-    pair = (data.dequantised(from_grey(grey, data), rng) for grey in (inside, outside))
+    outside = resize_round_trip(model_to_grey(images, other), size, channels, event)
+    inside = resize_round_trip(model_to_grey(rows, data), size, channels, event)
+    pair = (data.dequantised(grey_to_model(grey, data), rng) for grey in (inside, outside))
     return (next(pair), next(pair))

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ..diagnostics.findings import latent_use, partition_finding
-from ..diagnostics.verdict import anatomy, verdict
+from ..diagnostics.findings import latent_findings, partition_findings
+from ..diagnostics.verdict import training_findings, verdict
 from ..model import Model
 from ..rng import generator
 from ..smc.from_samples import Effort
@@ -217,7 +217,7 @@ def _failure(folder: Path) -> str:
 def _training(folder: Path) -> EvaluationSection:
     """The verdict on the training log, with its findings."""
     rows, trace = read_rows(folder / "log.jsonl"), read_trace(folder)
-    findings = [*anatomy(rows, trace), *latent_use(rows), *partition_finding(rows)]
+    findings = [*training_findings(rows, trace), *latent_findings(rows), *partition_findings(rows)]
     result = verdict(rows, trace, _failure(folder))
     details = {"findings": [list(finding) for finding in findings], "update": result.update}
     return EvaluationSection([], details, result.label, result.reason)

@@ -18,7 +18,7 @@ from ..metrics.mean_discrepancy import kernel_distance, mean_discrepancy
 from ..metrics.neighbours import manifold_overlap, memorisation
 from ..metrics.similarity import DistanceKernel, GaussianKernel, Similarity
 from ..metrics.two_sample import two_sample_test
-from ..metrics.wasserstein import exact, sliced
+from ..metrics.wasserstein import exact_wasserstein, sliced_wasserstein
 from .features import Features
 from .measure import EvaluationSection, Measure, unavailable
 from .samples import SampleSet
@@ -202,10 +202,12 @@ def _mean_discrepancy(comparison: Comparison, rng: torch.Generator) -> list[Meas
 
 def _wasserstein(comparison: Comparison, rng: torch.Generator) -> list[Measure]:
     y = comparison.reference
-    value, floor = (sliced(part, y, rng) for part in (comparison.samples, comparison.training))
+    value, floor = (
+        sliced_wasserstein(part, y, rng) for part in (comparison.samples, comparison.training)
+    )
     n = min(EXACT_ROWS, len(comparison.samples), len(comparison.training), len(y))
     exact_value, exact_floor = (
-        exact(part[:n], y[:n]) for part in (comparison.samples, comparison.training)
+        exact_wasserstein(part[:n], y[:n]) for part in (comparison.samples, comparison.training)
     )
     return [
         Measure(

@@ -34,14 +34,15 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..base import require_density
-from ..bases import Flow, Generator, learning
-from ..bases.latent import Shifted
+from ..bases import Flow, Generator
+from ..bases.latent import ShiftedEnergy
 from ..data.rows import Batch
 from ..energy import Energy
 from ..extension import BASE
 from ..kernels import ULA, Transport
 from ..method import require_fields
-from ..networks.frozen import frozen
+from ..networks import batch_statistics
+from ..networks.fusion import fuse_for_inference
 from ..networks.network import without_gradient
 from ..walkers import Walkers, cat
 from . import objectives
@@ -237,7 +238,7 @@ class GeneralizedMethod(nn.Module):
             energy: The network.
         """
         settings = self.settings
-        e = energy if settings.relative else Shifted(energy, self.base, 1)
+        e = energy if settings.relative else ShiftedEnergy(energy, self.base, 1)
         if settings.floor is None:
             return e
         low = settings.floor
@@ -251,7 +252,7 @@ class GeneralizedMethod(nn.Module):
         """
         if not self.settings.relative and self.settings.floor is None:
             return energy
-        return Shifted(self.relative_energy(energy), self.base, -1)
+        return ShiftedEnergy(self.relative_energy(energy), self.base, -1)
 
     def step(
         self,
@@ -322,7 +323,7 @@ class GeneralizedMethod(nn.Module):
         """The loss of the base."""
         settings = self.settings
         z = self.base.latents(len(data) * settings.noise_factor, rng)
-        with learning(self.base, rng):
+        with batch_statistics(self.base, rng):
             y = self.base.decode(z)
         if settings.relative:
             at_base = objectives.generator_gradient(self.relative_energy(energy), y)
@@ -377,8 +378,10 @@ class GeneralizedMethod(nn.Module):
         """
         settings = self.settings
         base, relative = (
-            frozen(self.base),
-            self.relative_energy(frozen(energy) if isinstance(energy, nn.Module) else energy),
+            fuse_for_inference(self.base),
+            self.relative_energy(
+                fuse_for_inference(energy) if isinstance(energy, nn.Module) else energy
+            ),
         )
         z = base.latents(n, rng)  # as the base alone draws them, to be compared
         u = latent_energy(base, relative, settings.kernel, settings.inverse_temperature, rng)

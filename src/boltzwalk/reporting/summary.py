@@ -12,7 +12,7 @@ from torch import Tensor
 from ..completion import complete_rows, held_out_examples, judge, make_inputs
 from ..completion.judge import standard_error
 from ..completion.variants import CompletionPlan, trained_mask
-from ..diagnostics.findings import latent_use, partition_finding
+from ..diagnostics.findings import latent_findings, partition_findings
 from ..diagnostics.verdict import verdict
 from ..evaluation.modes import has_classes, mode_masses, target_shares
 from ..metrics.classifier import classifier_for, judge_classes
@@ -67,7 +67,9 @@ def summarise(model: Model, folder: Path) -> list[Number]:
     if rows:
         result = verdict(rows, read_trace(folder))
         numbers.append(Number("training", result.label, result.reason))
-        numbers += [Number(*finding) for finding in (*latent_use(rows), *partition_finding(rows))]
+        numbers += [
+            Number(*finding) for finding in (*latent_findings(rows), *partition_findings(rows))
+        ]
         numbers += _weights(rows[-1], model.data.log_volume) + _chain(rows[-1])
     if costs:
         cost = costs[-1]
