@@ -17,6 +17,7 @@ from boltzwalk.energies import NetworkEnergy
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import ReplayStart
+from boltzwalk.networks import Multilayer
 from boltzwalk.settings.settings import Output, Settings, resolve_auto
 from boltzwalk.training.execute import execute
 

@@ -144,10 +144,14 @@ def test_short_run_codes_are_noise(digits):  # noqa: F811
     assert "chains of 2 steps" in codes.name
     assert "chains of 3 steps" in make_codes(trained).name
     kept = ready(Digits(), Contrastive(ReplayStart(size=50), ULA(0.1), steps=2))
-    with pytest.raises(ValueError, match=r"codes must have a run with a generator.*got neither"):
+    with pytest.raises(
+        ValueError, match=r"codes must have a model of p\(x\) with a generator.*got neither"
+    ):
         make_codes(kept)
     told = ready(Digits(), replace(METHODS["vae"], condition=ClassConditional()))
-    with pytest.raises(ValueError, match=r"given nothing.*got one that is told of each row"):
+    with pytest.raises(
+        ValueError, match=r"codes must have a model of p\(x\).*got one with a condition"
+    ):
         make_codes(told)
 
 
@@ -168,7 +172,7 @@ def test_the_commands(tmp_path, monkeypatch):
     said = command(
         "interpolate", "runs/vae_teaching_digits", "rows.npy", "-n", "5", "--out", "x.npz"
     )
-    assert "2 ways of 5 rows" in said
+    assert "2 pairs of 5 rows" in said
     with np.load("x.npz") as file:
         assert file["revised"].shape == (10, 1, 8, 8)
     truth[0, 0, 0, 0] = np.nan

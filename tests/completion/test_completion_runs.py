@@ -32,6 +32,7 @@ from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.cooperative import Cooperative
 from boltzwalk.methods.starts import NoiseStart, ReplayStart
 from boltzwalk.methods.variational import Variational
+from boltzwalk.networks import DenseEncoder, DenseGenerator, Multilayer
 from boltzwalk.settings.settings import Settings, resolve_auto
 from boltzwalk.training.run import start
 
@@ -242,7 +243,7 @@ def test_rows_that_cannot_be_completed_are_refused(digits, table, tmp_path):
     gone = torch.tensor([[0.0, torch.nan, 0], [torch.nan] * 3])
     with pytest.raises(ValueError, match="row 1 with everything hidden"):
         make_inputs(table.data, gone, None, None)
-    with pytest.raises(ValueError, match="the truth must be 2 whole rows"):
+    with pytest.raises(ValueError, match="the truth must be 2 full rows"):
         make_inputs(table.data, whole, "a", whole[:1])
 
 

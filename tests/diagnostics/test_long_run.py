@@ -17,6 +17,7 @@ from boltzwalk.kernels import MALA, ULA, AdamDescent, KineticLangevin
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import NoiseStart
 from boltzwalk.metrics.frechet import frechet_distance
+from boltzwalk.networks import Multilayer
 from boltzwalk.settings.settings import Settings, resolve_auto
 from boltzwalk.training.run import start
 
@@ -123,7 +124,12 @@ SETTLED = [(5000, 1.0, 3.0), (10_000, 1.0, 3.0)]
         (past(*SETTLED), 1000, "convergent", "settled"),
         (past(*SETTLED), 1001, "undecided", "10,010 steps are needed"),
         (past((5000, 1.5, 3.0), (10_000, 1.5, 3.0)), 50, "convergent", "settled"),
-        (growing(0.98, 1.13, 1.3, 1.5), 50, "undecided", "from look to look: 0.98, 1.13, 1.3, 1.5"),
+        (
+            growing(0.98, 1.13, 1.3, 1.5),
+            50,
+            "undecided",
+            "from checkpoint to checkpoint: 0.98, 1.13, 1.3, 1.5",
+        ),
         (growing(1.0, 1.13, 1.3, 1.5), 50, "convergent", "settled"),
         (growing(0.98, 1.13, 1.31, 1.5), 50, "convergent", "settled"),
         (growing(9.0, 1.13, 1.3, 1.5), 50, "convergent", "settled"),

@@ -21,6 +21,7 @@ from boltzwalk.evaluation.samples import SampleSet
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import NoiseStart
+from boltzwalk.networks import Multilayer
 from boltzwalk.settings.settings import Settings, resolve_auto
 from boltzwalk.training.run import start
 
@@ -150,8 +151,8 @@ def test_a_set_of_the_same_size_is_not_scaled(monkeypatch, rng):
     same = Dataset(rows, rows, rows[:0], shift=data.shift, scale=data.scale)
     other_set(monkeypatch, lambda: same)
     calls = []
-    honest = judged.through
-    monkeypatch.setattr(judged, "through", lambda *a: calls.append(a[1:]) or honest(*a))
+    honest = judged.resize_round_trip
+    monkeypatch.setattr(judged, "resize_round_trip", lambda *a: calls.append(a[1:]) or honest(*a))
     found, energies = told(model, ["other"], rng)
     assert calls == [(8, 1, (1, 8, 8))] * 2  # both sides
     assert found["AUROC other, energy"].value == 0.5
@@ -164,7 +165,7 @@ def test_dequantised_rows_are_spread_again_on_both_sides(monkeypatch, rng):
     model = ready(Digits(dequantise=True))
     bigger = enlarged(model.data, 12)
     other_set(monkeypatch, lambda: bigger)
-    pairs = judged._known(model.data, model.data.held_out()[0], "other", rng)
+    pairs = judged._named_set(model.data, model.data.held_out()[0], "other", rng)
     inside, outside = pairs
     assert not torch.equal(inside, outside)  # their noise is not the same
     half = model.data.quantum / 2

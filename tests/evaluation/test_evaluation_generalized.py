@@ -21,7 +21,7 @@ from boltzwalk.evaluation.score import score_rows
 from boltzwalk.kernels import MALA, Transport
 from boltzwalk.method import with_defaults
 from boltzwalk.methods.generalized import Generalized, GeneralizedMethod
-from boltzwalk.networks import Multilayer
+from boltzwalk.networks import DenseGenerator, Multilayer
 from boltzwalk.reporting.figures import chain_pictures
 from boltzwalk.reporting.summary import summarise
 from boltzwalk.settings.optimizers import Adam

@@ -72,12 +72,12 @@ def no_work(monkeypatch):
         "draw_samples",
         "features_for",
         "run_long",
-        "likelihood",
+        "held_out_likelihood",
         "quality",
         "modes",
         "goodness",
         "anomalies",
-        "anatomy",
+        "training_findings",
         "verdict",
     ):
         monkeypatch.setattr(judging, name, refuse)
@@ -158,13 +158,13 @@ def test_only_what_depends_on_a_change_is_computed_anew(first, monkeypatch, tmp_
     folder, _ = first
     asked = set()
 
-    def remembered(path, key, make):
-        kept = judging.recall(path, key)
-        if kept is None:
+    def cached_only(path, key, make):
+        section = judging.read_section(path, key)
+        if section is None:
             asked.add(path.stem)
-        return kept
+        return section
 
-    monkeypatch.setattr(judging, "remembered", remembered)
+    monkeypatch.setattr(judging, "load_or_compute", cached_only)
     dict(evaluate_sections(open_model(folder), folder, replace(PLAN, **change)))
     assert asked == anew
 
@@ -174,8 +174,8 @@ def test_the_inception_weights_change_what_they_judge(first, monkeypatch, tmp_pa
     asked = set()
     monkeypatch.setattr(
         judging,
-        "remembered",
-        lambda path, key, make: judging.recall(path, key) or asked.add(path.stem),
+        "load_or_compute",
+        lambda path, key, make: judging.read_section(path, key) or asked.add(path.stem),
     )
     dict(evaluate_sections(open_model(folder), folder, replace(PLAN, inception=tmp_path / "w.pth")))
     assert asked == {"quality", "base", "modes"}
@@ -184,7 +184,7 @@ def test_the_inception_weights_change_what_they_judge(first, monkeypatch, tmp_pa
 @pytest.mark.parametrize("sections", [("training", "qualty"), ()])
 def test_unknown_parts_are_refused_with_those_that_there_are(sections):
     with pytest.raises(
-        ValueError, match=f"sections must be some of {', '.join(PARTS)}, got .*(qu|no)"
+        ValueError, match=f"sections must be some of {', '.join(SECTIONS)}, got .*(qu|no)"
     ):
         EvaluationPlan(sections=sections)
 

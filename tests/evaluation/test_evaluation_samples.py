@@ -127,7 +127,7 @@ def weighted(x, log_w, steps=STEPS):
     """A run whose walkers are these, under a standard normal."""
     model = ready(NORMAL, Jarzynski(ExactStart(len(x)), ULA(0.1), steps=steps))
     model = replace(model, module=LearntMixture(torch.zeros(1, x.shape[1])))
-    walkers = evaluate(model.module, x, log_w)
+    walkers = walkers_at(model.module, x, log_w)
     return replace(model, state=Weighted(walkers, torch.zeros((), dtype=torch.int64)))
 
 

@@ -21,6 +21,7 @@ from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.jarzynski import ExactStart, Jarzynski
 from boltzwalk.methods.starts import NoiseStart
+from boltzwalk.networks import Multilayer
 from boltzwalk.settings.settings import Settings, resolve_auto
 from boltzwalk.smc.log_z import LogZ
 from boltzwalk.training.run import start
