@@ -19,7 +19,7 @@ from boltzwalk.completion import (
 )
 from boltzwalk.data import Digits
 from boltzwalk.energies import NetworkEnergy
-from boltzwalk.kernels import HMC, MALA, ULA, Descent
+from boltzwalk.kernels import HMC, MALA, ULA, Descent, run_chain
 from boltzwalk.methods.condition import ClassConditional
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import NoiseStart, ReplayStart

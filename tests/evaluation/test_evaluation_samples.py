@@ -24,6 +24,7 @@ from boltzwalk.networks import Multilayer
 from boltzwalk.rng import generator
 from boltzwalk.settings.settings import Settings, resolve_auto
 from boltzwalk.training.run import start
+from boltzwalk.walkers import walkers_at
 
 STEPS = 5
 NORMAL = Modes(2, (0.0,), (1.0,), rows=400)
