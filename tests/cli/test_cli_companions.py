@@ -134,10 +134,9 @@ def test_ctrl_c_in_the_second_run_stops_and_the_same_command_goes_on(tmp_path):
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen(words, cwd=tmp_path, text=True, **pipes)
 
-    process, deadline = begin(), time.monotonic() + 200
+    process = begin()
     while not (tmp_path / "runs" / ALL[1] / "log.jsonl").exists():
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=100)

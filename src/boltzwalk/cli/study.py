@@ -27,7 +27,7 @@ Studies = Annotated[
 ]
 Workers = Annotated[int, typer.Option(min=1, help="Processes, one for each core.")]
 
-SHIPPED = "shipped studies are in the folder studies/ of the source repository"
+STUDIES_HINT = "shipped studies are in the folder studies/ of the source repository"
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
@@ -139,7 +139,7 @@ def studies(
 
         paths = _study_files(folder)
         if not paths:
-            raise ValueError(f"{folder} must hold studies as .yaml files, got none; {SHIPPED}")
+            raise ValueError(f"{folder} must hold studies as .yaml files, got none; {STUDIES_HINT}")
         table = Table(box=None, pad_edge=False, show_header=True, header_style="bold")
         table.add_column("study", style="cyan", no_wrap=True)
         table.add_column("question and results")
@@ -177,7 +177,7 @@ def _specified(
         return specified, into / (name or path.stem), analysis
     known = {file.stem: str(file) for file in _study_files(Path("studies"))}
     near = [known[stem] for stem in difflib.get_close_matches(path.stem, known, 3)]
-    hint = f"did you mean {' or '.join(near)}?" if near else SHIPPED
+    hint = f"did you mean {' or '.join(near)}?" if near else STUDIES_HINT
     raise ValueError(f"a study must be a .yaml file or a study folder, got {spec!r}; {hint}")
 
 

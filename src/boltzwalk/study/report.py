@@ -34,7 +34,7 @@ NO_POINT = "No point has survived with all of its seeds yet."
 MARKDOWN_TABLES = ("importance", "interactions", "effects", "frontier", "failures", "dynamics")
 """The tables of the Markdown report after the recommended settings and the maps."""
 
-DYNAMICS = (
+DYNAMICS_TEXT = (
     "Means over seeds, the best point first. K v is the travel by drift, d the energy gap in the "
     "second half of a run: d < 0 makes the energy steeper, d > 0 flatter. It changes sign in "
     "stable runs; one sign throughout goes with a stalled or collapsed run. d leads v where the "
@@ -150,7 +150,7 @@ def _sections(
         _table_section(
             "Failures", sheets["failures"], "Every failed trial; none is averaged away."
         ),
-        _table_section("Training dynamics", sheets["dynamics"], DYNAMICS),
+        _table_section("Training dynamics", sheets["dynamics"], DYNAMICS_TEXT),
         *_duplicates(sheets["duplicates"]),
         _cost(study, outcomes),
     ]
