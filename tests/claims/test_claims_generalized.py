@@ -49,8 +49,8 @@ def learnt(recipe, seed, **changes):
     method = replace(settings.method, **changes)
     run = trained(replace(settings, method=method, seed=seed))
     features = features_for(run.dataset)
-    reference = features.of(held_out_rows(run.dataset)[0])
-    return run, features, lambda x: frechet_distance(features.of(x), reference)
+    reference = features.extract(held_out_rows(run.dataset)[0])
+    return run, features, lambda x: frechet_distance(features.extract(x), reference)
 
 
 def chains(run, kernel, beta, looks, decay=None, n=CHAINS):

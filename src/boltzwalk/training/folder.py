@@ -37,6 +37,7 @@ import torch
 import yaml
 from torch import Tensor
 
+from .. import __version__
 from ..checkpoint import write_atomically
 from ..settings.settings import Settings, carries_weights, from_yaml, to_yaml
 from ..settings.tree import differences, to_tree
@@ -168,6 +169,16 @@ def read_settings(folder: Path) -> Settings:
     return from_yaml(path.read_text(), path)
 
 
+def version_of(folder: Path) -> str:
+    """Returns the version of boltzwalk that wrote a run folder; "" where it is not known."""
+    path = folder / "environment.yaml"
+    try:
+        environment = yaml.safe_load(path.read_text()) if path.is_file() else None
+        return str(environment["versions"]["boltzwalk"] or "") if environment else ""
+    except (KeyError, TypeError, yaml.YAMLError):
+        return ""
+
+
 def folder_of(path: Path) -> Path:
     """Returns the run folder of a path: a run folder, or one of its checkpoints."""
     return path.parent.parent if path.is_file() else path
@@ -252,13 +263,13 @@ def truncate_rows(path: Path, update: int) -> None:
 
 
 def _environment() -> dict[str, Any]:
-    packages = ("boltzwalk", "torch", "numpy", "safetensors", "scikit-learn", "pydantic")
+    packages = ("torch", "numpy", "safetensors", "scikit-learn", "pydantic")
     return {
         "command": " ".join(sys.argv),
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "versions": {name: _version(name) for name in packages},
+        "versions": {"boltzwalk": __version__} | {name: _version(name) for name in packages},
     }
 
 
