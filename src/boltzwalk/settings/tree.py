@@ -180,19 +180,19 @@ def _with_kinds(
     names, left = _kinds(schema), list(pairs)
     while True:
         # Anew each time: a new kind brings blocks with kinds of their own.
-        known, found = dict(_paths(schema, tree)), []
+        known, assigned = dict(_paths(schema, tree)), []
         for pair in left:
             kind = RENAMED_KINDS.get(pair[1], pair[1])
             paths = _matches(pair[0], list(known)) if kind in names or ":" in kind else []
             if len(paths) == 1 and _takes_kind(known[paths[0]], kind):
-                found.append((paths[0].split("."), pair))
-        if not found:
+                assigned.append((paths[0].split("."), pair))
+        if not assigned:
             # Blocks first still: a misspelt kind is to be named before the settings it has.
             is_block = {path: bool(_choices(known[path])) for path in known}
             left.sort(key=lambda p: not any(is_block[m] for m in _matches(p[0], list(known))))
             return tree, left
-        keys = min((keys for keys, _ in found), key=len)
-        same = [pair for path, pair in found if path == keys]
+        keys = min((keys for keys, _ in assigned), key=len)
+        same = [pair for path, pair in assigned if path == keys]
         tree = _assign(tree, keys, known[".".join(keys)], same[-1][1])
         left = [pair for pair in left if pair not in same]
 

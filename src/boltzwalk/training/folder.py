@@ -140,8 +140,8 @@ def change(folder: Path, settings: Settings) -> None:
                 f"a run cannot go on with another {line.split(':')[0]} ({line}); train a new one"
             )
     if changed:
-        found = checkpoints(folder)
-        update = int(found[0].stem.split("_")[1]) if found else 0
+        saved = checkpoints(folder)
+        update = int(saved[0].stem.split("_")[1]) if saved else 0
         append_row(folder / "changes.jsonl", {"update": update, "changed": changed})
         write_atomically(folder / "settings.yaml", to_yaml(settings).encode())
 
@@ -191,8 +191,8 @@ def checkpoint_path(folder: Path, update: int) -> Path:
 
 def checkpoints(folder: Path) -> list[Path]:
     """Returns the checkpoints that are there, the newest first."""
-    found = (folder / "checkpoints").glob("update_*.safetensors")
-    return sorted((p for p in found if re.fullmatch(r"update_\d{8,}", p.stem)), reverse=True)
+    files = (folder / "checkpoints").glob("update_*.safetensors")
+    return sorted((p for p in files if re.fullmatch(r"update_\d{8,}", p.stem)), reverse=True)
 
 
 def best_checkpoint(folder: Path) -> Path | None:
@@ -201,10 +201,10 @@ def best_checkpoint(folder: Path) -> Path | None:
     Arguments:
         folder: The run folder.
     """
-    found = {path: int(path.stem.split("_")[1]) for path in checkpoints(folder)}
+    updates = {path: int(path.stem.split("_")[1]) for path in checkpoints(folder)}
     values = {row["update"]: row[NLL] for row in read_rows(folder / "log.jsonl") if NLL in row}
-    known = [path for path, update in found.items() if update in values]
-    return min(known, key=lambda path: values[found[path]], default=None)
+    known = [path for path, update in updates.items() if update in values]
+    return min(known, key=lambda path: values[updates[path]], default=None)
 
 
 def prune(folder: Path, keep: int, spared: Path | None = None) -> None:
