@@ -24,6 +24,7 @@ from turns import answer, take_turns
 from boltzwalk.bases import learning, vae_loss
 from boltzwalk.energies import NetworkEnergy
 from boltzwalk.kernels import Descent, run
+from boltzwalk.method import Batch
 from boltzwalk.methods.variational import Variational
 from boltzwalk.networks import published_bases as published
 from boltzwalk.networks.published_energies import short_run
@@ -102,8 +103,8 @@ def our_updates(bfloat16: bool) -> dict[str, Callable[[], object]]:
     data = torch.rand(CHAINS, *EVENT, generator=rng) * 2 - 1
     energy = NetworkEnergy(short_run(width=16)).build(EVENT, 0)
     settings = Variational(published.mnist_small(), Descent(STEP), STEPS, CHAINS, gamma=GAMMA)
-    method = settings.build(EVENT, 0, data)
-    groups = [{"params": list(energy.parameters())}, *method.groups()]
+    method = settings.build(EVENT, 0, Batch(data))
+    groups = [{"params": list(energy.parameters())}, *method.parameter_groups()]
     optimizer = torch.optim.Adam(groups, RATE)
 
     def learn(loss: Callable[[], torch.Tensor]) -> None:
@@ -125,7 +126,7 @@ def our_updates(bfloat16: bool) -> dict[str, Callable[[], object]]:
 
     walkers = chains()
     return {
-        "update": lambda: learn(lambda: method.step(energy, data, None, rng)[0]),
+        "update": lambda: learn(lambda: method.step(energy, Batch(data), None, rng)[0]),
         "chains": chains,
         "energy": lambda: learn(lambda: energy(data).mean() - energy(walkers).mean()),
         "vae": lambda: learn(teach),

@@ -86,7 +86,7 @@ def _boltzwalk(case_name: str, algorithm: str, training_steps: int, bfloat16: bo
     from boltzwalk.methods.contrastive import Contrastive
     from boltzwalk.methods.starts import NoiseStart
     from boltzwalk.networks.published_energies import jarzynski_mnist, short_run
-    from boltzwalk.training.loop import train
+    from boltzwalk.training.loop import train_loop
     from boltzwalk.training.process import keep_freed_memory
     from boltzwalk.walkers import evaluate
 
@@ -109,7 +109,7 @@ def _boltzwalk(case_name: str, algorithm: str, training_steps: int, bfloat16: bo
     x = _start(case)
     if algorithm == "training":
         method = Contrastive(NoiseStart(), ULA(case.step_size), training_steps)
-        updates = train(
+        updates = train_loop(
             energy,
             method,
             lambda rng: x,

@@ -17,7 +17,7 @@ There is no base class. `as_base` checks a network before it is used.
 
 from __future__ import annotations
 
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ from torch import Tensor
 __all__ = ["Base", "as_base", "has_density", "has_encoder", "require_density"]
 
 
+@runtime_checkable
 class Base(Protocol):
     """A network that maps noise to events; the last three members are optional."""
 
@@ -34,14 +35,16 @@ class Base(Protocol):
     def decode(self, z: Tensor) -> Tensor:
         r"""Returns the events of latent rows, shape (n, \*event)."""
 
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the means and log-deviations of latent variables, each of shape (n, d)."""
+    if TYPE_CHECKING:  # optional: a network without them is a base as well
 
-    def reparametrise(self, mean: Tensor, log_std: Tensor, rng: torch.Generator) -> Tensor:
-        """Draws latent variables from what `encode` returns, shape (n, d)."""
+        def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            """Returns the means and log-deviations of latent variables, each of shape (n, d)."""
 
-    def log_density(self, x: Tensor) -> Tensor:
-        r"""Returns :math:`\log b(x)`, shape (n,)."""
+        def reparametrise(self, mean: Tensor, log_std: Tensor, rng: torch.Generator) -> Tensor:
+            """Draws latent variables from what `encode` returns, shape (n, d)."""
+
+        def log_density(self, x: Tensor) -> Tensor:
+            r"""Returns :math:`\log b(x)`, shape (n,)."""
 
 
 def as_base(network: object) -> Base:

@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from boltzwalk.training.sampling import draw
 from PIL import Image
 
 from boltzwalk.data import Digits, Table
@@ -15,7 +14,7 @@ from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import DataStart, NoiseStart
 from boltzwalk.rng import generator
-from boltzwalk.settings.settings import Settings, resolve
+from boltzwalk.settings.settings import Settings, resolve_auto
 from boltzwalk.training import pictures as export
 from boltzwalk.training.pictures import write_samples
 from boltzwalk.training.run import start
@@ -40,7 +39,7 @@ def run(tmp_path_factory):
 def begun(data, network, walkers):
     method = Contrastive(walkers, ULA(1e-3), steps=2)
     settings = Settings(data, NetworkEnergy(network), method, batch=8, device="cpu", threads=1)
-    return start(resolve(settings))
+    return start(resolve_auto(settings))
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +48,7 @@ def images():
 
 
 def expected(run, n, seed=0):
-    return draw(run, n, generator(seed, "sample", 0, "cpu"))
+    return run.model().draw(n, generator(seed, "sample", 0, "cpu"))
 
 
 def read_csv(path):

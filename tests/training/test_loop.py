@@ -8,7 +8,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.rng import generator
-from boltzwalk.training.loop import train
+from boltzwalk.training.loop import train_loop
 
 
 class Line(nn.Module):
@@ -37,7 +37,9 @@ def run(energy, method, updates=3, **options):
     optimizer = torch.optim.SGD(energy.parameters(), 0.1)
     batch = options.pop("batch", lambda rng: torch.zeros(2, 1))
     state = options.pop("state", 0)
-    return list(train(energy, method, batch, optimizer, state=state, updates=updates, **options))
+    return list(
+        train_loop(energy, method, batch, optimizer, state=state, updates=updates, **options)
+    )
 
 
 def test_it_follows_the_gradient():

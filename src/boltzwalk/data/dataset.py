@@ -256,7 +256,7 @@ class Dataset:
         if self.train_labels is None:
             raise ValueError(
                 f"the data must have classes, got {self.source or 'rows'} without labels; take a "
-                "labelled set such as data=Digits, or write condition=Unconditional"
+                "labelled set such as data=Digits, or write condition=NoCondition"
             )
         return Batch(self.train, self.train_labels)
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -45,6 +45,7 @@ CHUNK = 1000
 """Walkers that are refined at once when samples are drawn."""
 
 
+@runtime_checkable
 class CooperativeSettings(Protocol):
     """Settings of a method whose base learns from the refinement of its proposals."""
 

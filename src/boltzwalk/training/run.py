@@ -129,9 +129,10 @@ def start(
             f"batch must be at most the {most} rows of training data, got {settings.batch}; write "
             f"batch={most}"
         )
-    rows = with_defaults(settings.method).condition.rows(dataset)
+    unbuilt = with_defaults(settings.method)
+    rows = unbuilt.condition.rows(dataset)
     seed = generator(settings.seed, "method network").initial_seed()
-    method = with_defaults(with_defaults(settings.method).build(dataset.event_shape, seed, rows))
+    method = with_defaults(unbuilt.build(dataset.event_shape, seed, rows), built=True)
     method.check_batch(settings.batch)
     network = energy or _network(settings, method, dataset)
     network = network.to(settings.device, dataset.train.dtype)
