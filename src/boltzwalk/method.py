@@ -31,7 +31,7 @@ from .condition import Condition, NoCondition
 from .data.rows import Batch
 from .energy import Energy
 from .kernel import Kernel
-from .walkers import Walkers, evaluate
+from .walkers import Walkers, walkers_at
 
 __all__ = ["DEFAULTS", "Batch", "Method", "learned_module", "require_fields", "with_defaults"]
 
@@ -163,7 +163,8 @@ def with_defaults(method: object, built: bool = False) -> Method[Any]:
         built: Whether the method comes from `build`: `step` must be there then.
 
     Raises:
-        ValueError: If `step` is missing or takes other arguments, or a member has the wrong kind.
+        ValueError: If both `step` and `build` are missing, `step` takes other arguments, or a
+            member has the wrong kind.
 
     Example:
         >>> class Mine:
@@ -291,7 +292,7 @@ def _sample(
         )
     x = data.x
     noise = torch.randn((n, *x.shape[1:]), generator=rng, device=rng.device, dtype=x.dtype).to(x)
-    walkers = evaluate(energy, x.mean(0) + x.std(0) * noise)
+    walkers = walkers_at(energy, x.mean(0) + x.std(0) * noise)
     for _ in range(steps):
         walkers, _info = self.kernel.step(energy, walkers, rng)
     return walkers

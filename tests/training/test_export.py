@@ -9,10 +9,11 @@ import torch
 from PIL import Image
 
 from boltzwalk.data import Digits, Table
-from boltzwalk.energies import Convolutional, Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import DataStart, NoiseStart
+from boltzwalk.networks import Convolutional, Multilayer
 from boltzwalk.rng import generator
 from boltzwalk.settings.settings import Settings, resolve_auto
 from boltzwalk.training import pictures as export
