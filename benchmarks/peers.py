@@ -82,6 +82,7 @@ def _boltzwalk(case_name: str, algorithm: str, training_steps: int, bfloat16: bo
     """Our own kernels, as a training run drives them."""
     from boltzwalk.energies.analytic import GaussianMixture
     from boltzwalk.kernels import HMC, MALA, ULA, run_chain
+    from boltzwalk.method import Batch
     from boltzwalk.methods.contrastive import Contrastive
     from boltzwalk.methods.starts import NoiseStart
     from boltzwalk.networks import Multilayer
@@ -112,7 +113,7 @@ def _boltzwalk(case_name: str, algorithm: str, training_steps: int, bfloat16: bo
         updates = train_loop(
             energy,
             method,
-            lambda rng: x,
+            lambda rng: Batch(x),
             torch.optim.Adam(energy.parameters(), lr=LEARNING_RATE),
             state=None,
             updates=10**9,

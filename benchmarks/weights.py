@@ -77,7 +77,7 @@ def _updates(case: Case, method: Jarzynski | Contrastive) -> Callable[[], object
     state = method.init(energy, Batch(case.data), generator(0, "init"))
     optimizer = torch.optim.SGD(energy.parameters(), 1e-4)
     updates = train_loop(
-        energy, method, lambda rng: case.data, optimizer, state=state, updates=10**9
+        energy, method, lambda rng: Batch(case.data), optimizer, state=state, updates=10**9
     )
     return lambda: next(updates)
 

@@ -90,7 +90,7 @@ def test_weighted_walkers_carry_the_log_z_that_is_known(energy, rng):
     method = Jarzynski(ExactStart(10_000), MALA(0.05), threshold=0.1)
     before, state = energy.log_z, method.init(energy, Batch(x), rng)
     optimizer = torch.optim.Adam(energy.parameters(), 4e-3)
-    *_, last = train_loop(energy, method, lambda rng: x, optimizer, state=state, updates=100)
+    *_, last = train_loop(energy, method, lambda rng: Batch(x), optimizer, state=state, updates=100)
     walkers = method.weighted_walkers(energy, last.state)
     error = (1 / float(effective_sample_size(walkers.log_w)) - 1e-4) ** 0.5
     found = float(log_mean_weight(walkers.log_w))

@@ -96,7 +96,7 @@ def trained(setting: Setting) -> Result:
         for done in train_loop(
             energy,
             method,
-            lambda rng: data.batch(64, rng),
+            lambda rng: Batch(data.batch(64, rng)),
             optimizer,
             state=state,
             updates=setting.updates,

@@ -28,7 +28,7 @@ def learn(method, optimizer, updates, seed):
     loop = train_loop(
         energy,
         method,
-        lambda rng: truth.sample(100, rng).float(),
+        lambda rng: Batch(truth.sample(100, rng).float()),
         optimizer.build(energy.parameters()),
         state=state,
         updates=updates,

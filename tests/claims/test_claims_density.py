@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 @torch.no_grad()
 def nll(run):
     """The mean surprise of test rows, exact, in nats of whitened rows."""
-    return float((run.model(run.dataset.test).double() + run.model().module.log_z).mean())
+    return float((run.model().module(run.dataset.test).double() + run.model().module.log_z).mean())
 
 
 @pytest.fixture(scope="module")

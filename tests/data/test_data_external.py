@@ -207,7 +207,7 @@ def test_samples_that_were_written_are_read_as_they_were(tmp_path, rng, suffix):
     for data in sets:
         run = trained(data)
         path = tmp_path / f"{type(data).__name__}{suffix}"
-        write_samples(run, path, 12, seed=5)
+        write_samples(run.model(), path, 12, seed=5)
         x = run.model().draw(12, generator(5, "sample", 0, "cpu")).x
         torch.testing.assert_close(
             load_external_rows(path, run.dataset, rng), x, rtol=1e-5, atol=1e-5

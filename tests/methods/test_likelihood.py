@@ -70,7 +70,9 @@ def test_it_learns_a_gaussian_that_an_affine_flow_has(rng):
     energy = FlowEnergy(Flow(transforms=1)).build((1,), rng_seed=0)
     x = 2 + 3 * torch.randn(400, 1, generator=rng)
     optimizer = torch.optim.Adam(energy.parameters(), 0.05)
-    done = list(train_loop(energy, METHOD, lambda rng: x, optimizer, state=None, updates=500))
+    done = list(
+        train_loop(energy, METHOD, lambda rng: Batch(x), optimizer, state=None, updates=500)
+    )
     entropy = math.log(float(x.std(correction=0))) + 0.5 * math.log(2 * math.pi * math.e)
     assert float(done[-1].info["nll"]) == pytest.approx(entropy, abs=1e-4)
     walkers = METHOD.sample(energy, Batch(x), None, 20_000, rng)

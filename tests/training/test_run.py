@@ -361,7 +361,7 @@ def test_held_out_rows_are_judged_in_the_log(tmp_path):
     row, run = run_folder.read_rows(tmp_path / "a" / "log.jsonl")[-1], open_run(tmp_path / "a")
     rows = run.dataset.validation
     with torch.no_grad():
-        model, energy = run.model(rows).mean(), run.energy(rows).mean()
+        model, energy = run.model().module(rows).mean(), run.energy(rows).mean()
     assert model != energy
     assert row["energy_validation"] == pytest.approx(float(energy))
     expected = float(energy) + row["log_z"]

@@ -98,7 +98,8 @@ def test_every_tensor_counts_and_so_does_its_smallest_change():
 def test_the_update_and_the_data_count():
     run = start(SMALL)
     assert content(replace(run, update=1)) != content(run)
-    assert content(replace(run, fingerprint="another")) != content(run)
+    other = replace(run.dataset, identity="another")
+    assert content(replace(run, dataset=other)) != content(run)
 
 
 def test_a_run_that_is_opened_has_the_content_that_was_saved(tmp_path):
@@ -133,7 +134,7 @@ def test_walkers_are_moved_by_the_kernel_of_the_run_under_its_model(kernel):
     assert torch.equal(moved.x, expected.x)
     assert torch.equal(moved.energy, expected.energy)
     assert not torch.equal(moved.x, walkers.x)
-    torch.testing.assert_close(moved.energy, run.model(moved.x).detach())
+    torch.testing.assert_close(moved.energy, run.model().module(moved.x).detach())
 
 
 def test_walkers_without_weights_are_no_population():

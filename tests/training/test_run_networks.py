@@ -249,7 +249,7 @@ def test_samples_are_proposals_revised_under_the_average(tmp_path, settings):
     x = run.method.base.decode(run.method.base.latents(50, own)).detach()
     for _ in range(3):
         x = x.requires_grad_()
-        (slope,) = torch.autograd.grad(run.model(x).sum(), x)
+        (slope,) = torch.autograd.grad(run.model().module(x).sum(), x)
         x = (x - 0.1 * slope + 0.2**0.5 * torch.randn(x.shape, generator=own)).detach()
     torch.testing.assert_close(a.x, x)
 

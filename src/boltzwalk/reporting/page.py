@@ -253,7 +253,7 @@ def _evaluation(
     if missing:
         what = "" if len(missing) == len(PARTS) else f" --parts {','.join(missing)}"
         text = f"Not evaluated: {', '.join(name.replace('_', ' ') for name in missing)}. "
-        text += f"Run: boltzwalk evaluate {folder}{what}"
+        text += f"Where the folder lies: boltzwalk evaluate {folder.resolve().name}{what}"
         sections.append(Section("More", text))
     return sections
 
