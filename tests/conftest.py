@@ -14,9 +14,9 @@ FLOAT32 = {
     "data",
     "end_to_end",
     "evaluation",
-    "report",
+    "reporting",
     "study",
-    "train",
+    "training",
     "test_docs.py",
 }
 """Where things run as a user runs them. Mathematics is tested in float64."""

@@ -243,16 +243,18 @@ def _paths(schema: Any, tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         cls, body = _chosen(schema, tree, path)
         hints = _hints(cls)
         for field in dataclasses.fields(cls):
-            value = body.get(field.name, _default(field))
+            value = body.get(field.name, _default(field, hints[field.name]))
             yield from _paths(hints[field.name], value, _join(path, field.name))
 
 
-def _default(field: dataclasses.Field[Any]) -> Any:  # noqa: ANN401
-    """The default of a field as a tree; None where there is none."""
+def _default(field: dataclasses.Field[Any], schema: Any) -> Any:  # noqa: ANN401
+    """The default of a field of a declared type as a tree; None where there is none."""
     if field.default_factory is not dataclasses.MISSING:
         value = field.default_factory()
-        plain = to_tree(value)
-        return {"kind": _kind(value), **plain} if dataclasses.is_dataclass(value) else plain
+        plain, choices = to_tree(value), _choices(schema)
+        return (
+            {"kind": _kind(value, choices), **plain} if dataclasses.is_dataclass(value) else plain
+        )
     return None if field.default is dataclasses.MISSING else field.default
 
 
@@ -308,7 +310,7 @@ def _assign(tree: Tree, keys: list[str], schema: Any, value: str) -> Tree:  # no
         ):
             body[field.name] = old[field.name]
         elif not _is_required(field):
-            body[field.name] = _default(field)
+            body[field.name] = _default(field, hints[field.name])
     return {**tree, head: body}
 
 
