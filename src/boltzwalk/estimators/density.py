@@ -84,7 +84,7 @@ class EnergyDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         hidden: tuple[int, ...] = (64, 64),
         updates: int = 300,
         batch_size: int = 128,
-        learning_rate: float = 1e-3,
+        learning_rate: float = 3e-3,
         steps: int = 10,
         step_size: float = 0.1,
         energy: Any = None,  # noqa: ANN401

@@ -131,7 +131,6 @@ def fit_model(estimator: Any, x: np.ndarray, seed: int, held_out: int = 0) -> No
         )
         if model.update < estimator.updates:
             raise KeyboardInterrupt
-        model.require_unconditional("an estimator")
         estimator.files_ = _read_files(Path(scratch))
     estimator.seed_ = seed
     estimator.model_ = replace(model, folder=None)
@@ -165,15 +164,41 @@ def _dataset(estimator: Any, x: np.ndarray, seed: int, held_out: int) -> Dataset
 
 def _energy(estimator: Any) -> Any:  # noqa: ANN401
     """The energy to train; a module of the user's is copied, since parameters do not change."""
+    if isinstance(estimator.energy, nn.Module):
+        _require_double(estimator.energy, estimator.n_features_in_)
     if estimator.energy is not None:
         return copy.deepcopy(estimator.energy)
     widths = tuple(int(width) for width in estimator.hidden)
     return NetworkEnergy(Multilayer(widths), reference_scale=1.0, zero_start=True)
 
 
+def _require_double(energy: nn.Module, columns: int) -> None:
+    """Raises where a module takes rows in single precision, but not in double."""
+    rows = torch.zeros(2, columns)
+    try:
+        with torch.no_grad():
+            copy.deepcopy(energy).eval()(rows)
+    except RuntimeError:
+        return  # `train` says why
+    try:
+        with torch.no_grad():
+            copy.deepcopy(energy).eval().double()(rows.double())
+    except RuntimeError as error:
+        raise ValueError(
+            "the energy of an estimator must work in double precision after .double(), got the "
+            f"error {str(error).splitlines()[0]}; register its tensors as parameters or buffers"
+        ) from error
+
+
 def _method(estimator: Any) -> Any:  # noqa: ANN401
     """The method that trains: persistent walkers, which start as exact samples."""
     if estimator.method is not None:
+        condition = with_defaults(estimator.method).condition
+        if not condition.unconditional:
+            raise ValueError(
+                "an estimator must have a method of p(x), got the condition "
+                f"{type(condition).__name__}; write condition=NoCondition()"
+            )
         return estimator.method
     size = max(STORE, int(estimator.batch_size))
     start = ReplayStart(size=size, restart_share=0.01, noise=NoiseStart("gaussian"))
@@ -335,9 +360,7 @@ def _given(kind: str, model: Model, name: str, energy: nn.Module | None) -> Any:
     if energy is not None:
         return energy
     shape, seed = model.data.event_shape, model.settings.seed
-    return model.method.condition.build_energy(
-        model.settings.energy, shape, seed, model.data.train
-    )
+    return model.method.condition.build_energy(model.settings.energy, shape, seed, model.data.train)
 
 
 def _kind(value: Any) -> str:  # noqa: ANN401
