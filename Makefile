@@ -7,6 +7,7 @@ VENV ?= .venv
 PYTHON ?= python3
 EXTRAS ?= dev
 PIP_ARGS ?=
+MUTATE ?= --jobs 2
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -q $(PIP_ARGS) -c constraints.txt
 
@@ -22,7 +23,7 @@ help:
 	@echo "make check       format, lint, types, docstrings"
 	@echo "make test-slow   the tests that take minutes: claims of the literature, real data"
 	@echo "make browser     the pages in a real browser; needs Chromium"
-	@echo "make mutate      damages the core, one line at a time: every damage must fail a test"
+	@echo "make mutate      damages copies of the package, one place at a time: a test must fail"
 	@echo "make bench       speed and memory, side by side with peers"
 
 $(VENV)/.stamp: pyproject.toml constraints.txt
@@ -37,8 +38,8 @@ demo: setup
 	$(BIN)/boltzwalk train digits --name demo
 
 check: setup
-	$(BIN)/ruff format --check src tests benchmarks
-	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks examples studies
+	$(BIN)/ruff check src tests benchmarks examples studies
 	$(BIN)/mypy
 
 test: check
@@ -55,7 +56,7 @@ $(VENV)/.stamp-browser: $(VENV)/.stamp
 	@touch $@
 
 mutate: setup
-	$(BIN)/python tests/mutate.py
+	$(BIN)/python tests/mutate.py $(MUTATE)
 
 bench: $(VENV)/.stamp-bench
 	$(BIN)/python benchmarks/samplers.py
@@ -68,8 +69,8 @@ $(VENV)/.stamp-bench: $(VENV)/.stamp
 	@touch $@
 
 format: setup
-	$(BIN)/ruff format src tests benchmarks
-	$(BIN)/ruff check --fix src tests benchmarks
+	$(BIN)/ruff format src tests benchmarks examples studies
+	$(BIN)/ruff check --fix src tests benchmarks examples studies
 
 clean:
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache

@@ -21,14 +21,15 @@ from machine import describe
 from torch import nn
 from turns import answer, take_turns
 
-from boltzwalk.bases import learning, vae_loss
+from boltzwalk.bases import published as published
+from boltzwalk.bases import vae_loss
 from boltzwalk.energies import NetworkEnergy
-from boltzwalk.kernels import Descent, run
+from boltzwalk.kernels import Descent, run_chain
 from boltzwalk.methods.variational import Variational
-from boltzwalk.networks import published_bases as published
-from boltzwalk.networks.published_energies import short_run
+from boltzwalk.networks import batch_statistics
+from boltzwalk.networks.published import short_run_network
 from boltzwalk.training.process import keep_freed_memory
-from boltzwalk.walkers import evaluate
+from boltzwalk.walkers import walkers_at
 
 ROUNDS, EACH, STEPS, CHAINS, EVENT, LATENT = 5, 3, 15, 64, (1, 28, 28), 32
 STEP, GAMMA, RATE = 0.005, 0.5, 1e-5
@@ -100,8 +101,8 @@ def our_updates(bfloat16: bool) -> dict[str, Callable[[], object]]:
     keep_freed_memory()
     rng = torch.Generator().manual_seed(0)
     data = torch.rand(CHAINS, *EVENT, generator=rng) * 2 - 1
-    energy = NetworkEnergy(short_run(width=16)).build(EVENT, 0)
-    settings = Variational(published.mnist_small(), Descent(STEP), STEPS, CHAINS, gamma=GAMMA)
+    energy = NetworkEnergy(short_run_network(width=16)).build(EVENT, 0)
+    settings = Variational(published.mnist_small_vae(), Descent(STEP), STEPS, CHAINS, gamma=GAMMA)
     method = settings.build(EVENT, 0, data)
     groups = [{"params": list(energy.parameters())}, *method.groups()]
     optimizer = torch.optim.Adam(groups, RATE)
@@ -114,14 +115,14 @@ def our_updates(bfloat16: bool) -> dict[str, Callable[[], object]]:
         optimizer.step()
 
     def teach() -> torch.Tensor:
-        with learning(method.base, rng):
+        with batch_statistics(method.base, rng):
             return vae_loss(method.base, walkers, GAMMA, rng)[0]
 
     @torch.autocast("cpu", torch.bfloat16, enabled=bfloat16)
     def chains() -> torch.Tensor:
         with torch.no_grad():
             x = method.base.decode(method.base.latents(CHAINS, rng))
-        return run(settings.kernel, energy, evaluate(energy, x), STEPS, rng)[0].x
+        return run_chain(settings.kernel, energy, walkers_at(energy, x), STEPS, rng)[0].x
 
     walkers = chains()
     return {

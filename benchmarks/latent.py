@@ -22,15 +22,15 @@ from torch import Tensor, nn
 from torch.nn.utils import spectral_norm
 from turns import answer, take_turns
 
+from boltzwalk.bases import published as bases
 from boltzwalk.bases.latent import LatentEnergy
 from boltzwalk.energies import NetworkEnergy
-from boltzwalk.kernels import ULA, run
-from boltzwalk.networks import published_bases as bases
-from boltzwalk.networks import published_energies as energies
-from boltzwalk.networks.frozen import frozen
+from boltzwalk.kernels import ULA, run_chain
+from boltzwalk.networks import published as energies
+from boltzwalk.networks.fusion import fuse_for_inference
 from boltzwalk.recipes import RECIPES
 from boltzwalk.training.process import keep_freed_memory
-from boltzwalk.walkers import evaluate
+from boltzwalk.walkers import walkers_at
 
 ROUNDS, CHAINS, STEP = 5, 64, 1e-4
 
@@ -79,7 +79,7 @@ def ours(pair: tuple[nn.Module, nn.Module], z: Tensor, steps: int, bfloat16: boo
     """A chain as samples are drawn."""
     energy, rng = LatentEnergy(*pair), torch.Generator().manual_seed(0)  # type: ignore[arg-type]
     with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-        run(ULA(STEP), energy, evaluate(energy, z), steps, rng, diagnose=False)
+        run_chain(ULA(STEP), energy, walkers_at(energy, z), steps, rng, diagnose=False)
 
 
 class Pair(NamedTuple):
@@ -96,14 +96,14 @@ def our_mnist() -> tuple[nn.Module, nn.Module]:
     """The pair of `gebm_mnist`."""
     event = (1, 28, 28)
     energy = RECIPES["gebm_mnist"]().energy.build(event, 0)
-    return bases.mnist_small().generator().build(event, 0), energy
+    return bases.mnist_small_vae().generator().build(event, 0), energy
 
 
 def our_convnet() -> tuple[nn.Module, nn.Module]:
     """The SNGAN ConvNet pair for 3 x 32 x 32."""
     event = (3, 32, 32)
-    energy = NetworkEnergy(energies.spectral_gan()).build(event, 0)
-    return bases.spectral_gan().build(event, 0), energy
+    energy = NetworkEnergy(energies.spectral_gan_network()).build(event, 0)
+    return bases.spectral_gan_generator().build(event, 0), energy
 
 
 PAIRS = {
@@ -126,7 +126,11 @@ def pieces(way: str) -> dict[str, Callable[[], object]]:
         else:
             base, energy = pair.ours()
             found[name] = partial(
-                ours, (frozen(base), frozen(energy)), z, pair.steps, way == "bf16"
+                ours,
+                (fuse_for_inference(base), fuse_for_inference(energy)),
+                z,
+                pair.steps,
+                way == "bf16",
             )
     return found
 

@@ -73,14 +73,14 @@ def flops_per_step(case_name: str) -> float:
 
 def memory_of_chain(steps: int, chains: int = 16) -> float:
     """Runs one chain of the short-run network in this process; returns its peak memory in MB."""
-    from boltzwalk.kernels import ULA, run
-    from boltzwalk.networks.published_energies import short_run
+    from boltzwalk.kernels import ULA, run_chain
+    from boltzwalk.networks.published import short_run_network
     from boltzwalk.training.process import keep_freed_memory, peak_memory
-    from boltzwalk.walkers import evaluate
+    from boltzwalk.walkers import walkers_at
 
     torch.set_num_threads(1)
     keep_freed_memory()
-    energy, rng = short_run(64).build((3, 32, 32)), torch.Generator().manual_seed(0)
-    walkers = evaluate(energy, torch.rand(chains, 3, 32, 32, generator=rng))
-    run(ULA(0.001), energy, walkers, steps, rng)
+    energy, rng = short_run_network(64).build((3, 32, 32)), torch.Generator().manual_seed(0)
+    walkers = walkers_at(energy, torch.rand(chains, 3, 32, 32, generator=rng))
+    run_chain(ULA(0.001), energy, walkers, steps, rng)
     return peak_memory(torch.device("cpu"))

@@ -42,7 +42,7 @@ class Job(NamedTuple):
         gradients: How many energy gradients it takes, summed over the chains.
     """
 
-    run: Callable[[], object]
+    run_chain: Callable[[], object]
     gradients: int
 
 
@@ -80,15 +80,15 @@ def _start(case: Case) -> Tensor:
 
 def _boltzwalk(case_name: str, algorithm: str, training_steps: int, bfloat16: bool) -> Job:
     """Our own kernels, as a training run drives them."""
-    from boltzwalk.energies import Multilayer
     from boltzwalk.energies.analytic import GaussianMixture
-    from boltzwalk.kernels import HMC, MALA, ULA, run
+    from boltzwalk.kernels import HMC, MALA, ULA, run_chain
     from boltzwalk.methods.contrastive import Contrastive
     from boltzwalk.methods.starts import NoiseStart
-    from boltzwalk.networks.published_energies import jarzynski_mnist, short_run
+    from boltzwalk.networks import Multilayer
+    from boltzwalk.networks.published import jarzynski_mnist_network, short_run_network
     from boltzwalk.training.loop import train
     from boltzwalk.training.process import keep_freed_memory
-    from boltzwalk.walkers import evaluate
+    from boltzwalk.walkers import walkers_at
 
     keep_freed_memory()
     case = CASES[case_name]
@@ -97,8 +97,8 @@ def _boltzwalk(case_name: str, algorithm: str, training_steps: int, bfloat16: bo
     energy: Any = {
         "mixture": lambda: GaussianMixture(MEANS, SCALE),
         "dense": lambda: Multilayer((128, 128)).build((2,)),
-        "mnist": lambda: jarzynski_mnist().build((1, 28, 28)),
-        "cifar": lambda: short_run(64).build((3, 32, 32)),
+        "mnist": lambda: jarzynski_mnist_network().build((1, 28, 28)),
+        "cifar": lambda: short_run_network(64).build((3, 32, 32)),
     }[case_name]()
     if case.is_network:
         plain = plain_energy(case)
@@ -126,11 +126,11 @@ def _boltzwalk(case_name: str, algorithm: str, training_steps: int, bfloat16: bo
     }
     kernel = kernels[algorithm]
     steps = case.proposals if algorithm == "HMC" else case.steps
-    walkers = evaluate(energy, x)
+    walkers = walkers_at(energy, x)
 
     def chain() -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-            run(kernel, energy, walkers, steps, rng)
+            run_chain(kernel, energy, walkers, steps, rng)
 
     return Job(chain, case.chains * steps * kernel.gradients)
 

@@ -23,14 +23,15 @@ from machine import describe
 from torch import Tensor, nn
 
 from boltzwalk.data import Modes
-from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.energies.analytic import Gaussian
 from boltzwalk.energies.learnt_mixture import MixtureEnergy
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.jarzynski import ExactStart, Jarzynski
 from boltzwalk.methods.starts import ReplayStart
-from boltzwalk.networks.published_energies import jarzynski_mnist
+from boltzwalk.networks import Multilayer
+from boltzwalk.networks.published import jarzynski_mnist_network
 from boltzwalk.rng import generator
 from boltzwalk.smc.log_z import estimate_log_z
 from boltzwalk.training.loop import train
@@ -50,7 +51,7 @@ class Case(NamedTuple):
 def cases() -> Iterator[Case]:
     """The comparisons."""
     dense = NetworkEnergy(Multilayer((128, 128)), reference_scale=1.0, zero_start=True)
-    images = NetworkEnergy(jarzynski_mnist(), reference_scale=1.0, zero_start=True)
+    images = NetworkEnergy(jarzynski_mnist_network(), reference_scale=1.0, zero_start=True)
     for steps in (1, 10):
         yield Case("2-128-128-1, 1,024 walkers", dense, torch.randn(1024, 2), 0.01, steps)
         yield Case("MNIST net, 128 walkers", images, torch.randn(128, 1, 28, 28), 1e-3, steps)

@@ -10,9 +10,9 @@ from boltzwalk.walkers import (
     Walkers,
     cat,
     effective_sample_size,
-    evaluate,
     log_mean_weight,
     put,
+    walkers_at,
     where,
 )
 from statistics_helpers import assert_same_walkers
@@ -36,7 +36,7 @@ def fields(walkers):
 
 def test_evaluate_is_the_energy_and_its_gradient(rng):
     x = torch.randn(5, 3, generator=rng)
-    walkers = evaluate(lambda x: (x**3).sum(-1), x)
+    walkers = walkers_at(lambda x: (x**3).sum(-1), x)
     torch.testing.assert_close(walkers.energy, (x**3).sum(-1))
     torch.testing.assert_close(walkers.grad, 3 * x**2)
     assert torch.equal(walkers.x, x)
@@ -47,7 +47,7 @@ def test_evaluate_is_the_energy_and_its_gradient(rng):
 def test_evaluate_keeps_what_it_is_given(rng):
     log_w, memory = torch.linspace(0, 1, 4), (torch.ones(4, 2),)
     x = torch.zeros(4, 2, requires_grad=True)
-    walkers = evaluate(lambda x: x.sum(-1), x, log_w, memory)
+    walkers = walkers_at(lambda x: x.sum(-1), x, log_w, memory)
     assert walkers.log_w is log_w
     assert walkers.memory == memory
     assert not any(field.requires_grad for field in fields(walkers))

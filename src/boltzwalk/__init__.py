@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.2.0"
 
 if TYPE_CHECKING:
-    from . import bases, data, energies, kernels, methods, metrics, networks, recipes, smc
+    from . import bases, data, energies, kernels, methods, metrics, networks, recipes, settings, smc
     from .api import complete, evaluate, load, report, train
     from .data.dataset import Dataset
     from .model import Model
@@ -53,6 +53,7 @@ _ROOMS = (
     "metrics",
     "networks",
     "recipes",
+    "settings",
     "smc",
 )
 
@@ -74,6 +75,7 @@ __all__ = [
     "networks",
     "recipes",
     "report",
+    "settings",
     "smc",
     "train",
 ]

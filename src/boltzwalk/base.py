@@ -9,6 +9,7 @@ a generalized model and completion use these members and no others:
 ``latents(n, rng)``   draws noise, shape (n, d)
 ``decode(z)``         maps it to events, shape (n, \*event)
 ``encode(x)``         optional: the mean and log-deviation of latent variables, each (n, d)
+``reparametrise``     with ``encode``: (mean, log_std, rng) to latent variables, shape (n, d)
 ``log_density(x)``    optional: :math:`\log b(x)`, shape (n,)
 ====================  ============================================================================
 
@@ -17,7 +18,7 @@ There is no base class. `as_base` checks a network before it is used.
 
 from __future__ import annotations
 
-from typing import Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -25,23 +26,15 @@ from torch import Tensor
 __all__ = ["Base", "as_base", "has_density", "has_encoder", "require_density"]
 
 
+@runtime_checkable
 class Base(Protocol):
-    """A network that maps noise to events; the last three members are optional."""
+    """A network that maps noise to events: the members that every base has."""
 
     def latents(self, n: int, rng: torch.Generator) -> Tensor:
         """Draws latent rows, shape (n, d)."""
 
     def decode(self, z: Tensor) -> Tensor:
         r"""Returns the events of latent rows, shape (n, \*event)."""
-
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the means and log-deviations of latent variables, each of shape (n, d)."""
-
-    def reparametrise(self, mean: Tensor, log_std: Tensor, rng: torch.Generator) -> Tensor:
-        """Draws latent variables from what `encode` returns, shape (n, d)."""
-
-    def log_density(self, x: Tensor) -> Tensor:
-        r"""Returns :math:`\log b(x)`, shape (n,)."""
 
 
 def as_base(network: object) -> Base:
@@ -86,7 +79,7 @@ def has_density(base: object) -> bool:
     return callable(getattr(base, "log_density", None))
 
 
-def require_density(base: object, purpose: str) -> Base:
+def require_density(base: object, purpose: str) -> Any:  # noqa: ANN401
     """Returns a base that has a density.
 
     Arguments:
@@ -107,4 +100,4 @@ def require_density(base: object, purpose: str) -> Base:
             f"{purpose} needs a base with a density, got {type(base).__name__}, which makes events "
             "but does not know how likely they are; take a flow as method.base"
         )
-    return cast(Base, base)
+    return base

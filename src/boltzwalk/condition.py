@@ -11,7 +11,7 @@ are defined. `NoCondition` is the default; the others are in :mod:`boltzwalk.met
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from .data.rows import Batch
 __all__ = ["Condition", "NoCondition"]
 
 
+@runtime_checkable
 class Condition(Protocol):
     """The value c that a model receives for each row."""
 

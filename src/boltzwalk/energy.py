@@ -1,27 +1,25 @@
-r"""What an energy is, and the one place where it is evaluated with its gradient.
+r"""Energies: the contract, and the function that evaluates an energy with its gradient.
 
 An energy is any callable that maps positions :math:`x`, shape (N, \*event), to energies
 :math:`U(x)`, shape (N,), and defines the density
 
 .. math:: p(x) = \exp(-U(x)) / Z .
 
+The first axis counts walkers. The others are one event: (dim,) for a vector, and
+(channels, height, width) for an image.
+
 A trainable energy is a `torch.nn.Module`, an analytic target a frozen dataclass; there is no base
-class. An energy may offer a method ``energy_and_grad(x)`` of its own where both are cheaper in
-closed form; everyone else gets automatic differentiation.
+class. An energy with a cheaper closed form for both results may offer a method
+``energy_and_grad(x)``; all others are differentiated automatically.
 
 Not guaranteed: that `Z` is finite. A network without a confining term usually defines a density
-only where the walkers are.
-
-The shape of one event, and the refusal of positions that have another.
-
-Positions have shape (N, \*event): the first axis counts walkers, the others are one event, (dim,)
-for a vector and (channels, height, width) for an image.
+only near its walkers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -29,10 +27,11 @@ from torch import Tensor, nn
 
 __all__ = [
     "Energy",
+    "ExactEnergy",
     "attached_energy_and_grad",
     "energy_and_grad",
-    "refuse_coupled_layers",
     "require_event_shape",
+    "require_rowwise_energy",
 ]
 
 
@@ -40,13 +39,28 @@ Energy: TypeAlias = Callable[[Tensor], Tensor]
 """Maps positions, shape (N, *event), to energies, shape (N,)."""
 
 
+@runtime_checkable
+class ExactEnergy(Protocol):
+    r"""An energy with exact samples and a known log Z; a structural type, not a base class."""
+
+    @property
+    def log_z(self) -> float:
+        r""":math:`\log Z`, exact."""
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        r"""Returns :math:`U(x)`, shape (N,), for x of shape (N, \*event)."""
+
+    def sample(self, n: int, rng: torch.Generator, /) -> Tensor:
+        r"""Draws n exact samples of :math:`\exp(-U) / Z`, shape (n, \*event)."""
+
+
 def energy_and_grad(
     energy: Energy, x: Float[Tensor, "N *event"]
 ) -> tuple[Float[Tensor, " N"], Float[Tensor, "N *event"]]:
     r"""Returns :math:`U(x)`, shape (N,), and :math:`\nabla_x U(x)`, shape (N, \*event), detached.
 
-    This is the hot path of the library: one forward pass and one backward pass to the input.
-    Parameters get no gradient and no graph outlives the call.
+    The hot path of the library: one forward pass, and one backward pass to the input. Parameters
+    get no gradient, and no graph outlives the call.
 
     Arguments:
         energy: The energy :math:`U`.
@@ -103,22 +117,22 @@ def _differentiated(energy: Energy, x: Tensor, keep_graph: bool) -> tuple[Tensor
                 f"energy(x) must have shape (N,) = {tuple(x.shape[:1])}, got {tuple(u.shape)} "
                 f"for x of shape {tuple(x.shape)}; end the network with .squeeze(-1) or .sum(-1)"
             )
-        # Backward, every product has the type that it had forward; autocast would convert it again.
+        # Backward products have the dtypes of the forward pass; autocast would convert them again.
         with torch.autocast(x.device.type, enabled=False):
             (grad,) = torch.autograd.grad(u.sum(), x, retain_graph=keep_graph)
     return u, grad
 
 
-def refuse_coupled_layers(energy: Energy) -> None:
-    """Raises where a layer makes one walker's energy depend on the others or on chance.
+def require_rowwise_energy(energy: Energy) -> None:
+    """Raises unless every walker's energy depends on that walker alone.
 
     Raises:
-        ValueError: For batch normalisation, which couples the walkers of a batch so that U(x) is
-            no function of x, and for dropout, which makes U(x) random so that neither an
+        ValueError: For batch normalisation, which couples the walkers of a batch, so that U(x) is
+            not a function of x; and for dropout, which makes U(x) random, so that neither an
             acceptance nor a weight can be computed.
 
     Example:
-        >>> refuse_coupled_layers(nn.Sequential(nn.Linear(2, 8), nn.SiLU(), nn.Linear(8, 1)))
+        >>> require_rowwise_energy(nn.Sequential(nn.Linear(2, 8), nn.SiLU(), nn.Linear(8, 1)))
     """
     if not isinstance(energy, nn.Module):
         return
@@ -137,15 +151,15 @@ def refuse_coupled_layers(energy: Energy) -> None:
 
 
 def require_event_shape(x: Float[Tensor, "..."], event_shape: tuple[int, ...]) -> None:
-    r"""Raises where x is not of shape (N, \*event).
+    r"""Raises unless x has shape (N, \*event).
 
     Arguments:
         x: The positions.
         event_shape: The shape of one event.
 
     Raises:
-        ValueError: If the shapes differ. Broadcasting would hide it, or a linear layer name it in
-            its own words.
+        ValueError: If the shapes differ. Otherwise broadcasting would hide the mistake, or a
+            linear layer would raise a less clear error.
 
     Example:
         >>> import torch

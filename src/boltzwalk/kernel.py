@@ -1,20 +1,21 @@
-r"""What a kernel is, and the Metropolis-Hastings decision that all exact kernels share.
+r"""Kernels: the contract, and the Metropolis-Hastings decision that all exact kernels share.
 
 A kernel is a frozen dataclass of hyper-parameters with one pure function
 
 .. math:: (x, U(x), \nabla U(x)) \mapsto (x', U(x'), \nabla U(x')) ,
 
-that moves every walker on its own. A kernel at temperature :math:`T` has the target
-:math:`\exp(-U / T)`. Every kernel says three things about itself:
+that moves every walker independently. A kernel at temperature :math:`T` has the target
+:math:`\exp(-U / T)`. Every kernel declares three properties:
 
-* ``gradients``, how many gradients a step costs for each walker;
-* ``invariant``, whether the target is left exactly as it is. Then a change of the energy from
-  :math:`U` to :math:`U'` may be paid for by the log-weight :math:`(U(x) - U'(x)) / T`;
-* ``weighable``, whether log-weights can be kept exact at all: by invariance, or because the
-  densities of the move and of its reversal are known (:func:`~boltzwalk.kernels.log_ratio`).
+* ``gradients``: the number of gradients that a step costs per walker;
+* ``invariant``: whether a step leaves the target exactly invariant. If so, a change of the energy
+  from :math:`U` to :math:`U'` is accounted for by the log-weight :math:`(U(x) - U'(x)) / T`;
+* ``weighable``: whether log-weights can be kept exact at all, by invariance or because the
+  densities of the move and of its reversal are known
+  (:func:`~boltzwalk.kernels.langevin_log_ratio`).
 
-Not guaranteed: that the chain mixes. Invariance says that exact samples stay exact, not that other
-walkers ever become so.
+Not guaranteed: that the chain mixes. Invariance means that exact samples stay exact, not that other
+walkers become exact.
 """
 
 from __future__ import annotations
@@ -31,22 +32,22 @@ from .energy import Energy
 from .walkers import Walkers, where
 
 __all__ = [
-    "Info",
     "Kernel",
+    "StepInfo",
     "accept",
-    "always",
     "event_sum",
-    "refuse_weights",
     "require_positive",
+    "require_weighable",
+    "unadjusted_info",
 ]
 
 
-class Info(NamedTuple):
-    """What one step did. Nothing here is needed by the next step.
+class StepInfo(NamedTuple):
+    """Statistics of one step. The next step does not need them.
 
     Attributes:
-        acceptance: The probability that the move was accepted, shape (N,).
-        accepted: Whether it was, shape (N,).
+        acceptance: The probability of accepting the move, shape (N,).
+        accepted: Whether the move was accepted, shape (N,).
     """
 
     acceptance: Float[Tensor, " N"]
@@ -55,7 +56,7 @@ class Info(NamedTuple):
 
 @runtime_checkable
 class Kernel(Protocol):
-    """What every kernel offers; nothing inherits from it, it is for the type checker."""
+    """Interface of a kernel; a structural type for the type checker, not a base class."""
 
     __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
 
@@ -79,38 +80,40 @@ class Kernel(Protocol):
     def weighable(self) -> bool:
         """Whether log-weights can be kept exact along the steps."""
 
-    def step(self, energy: Energy, walkers: Walkers, rng: torch.Generator) -> tuple[Walkers, Info]:
+    def step(
+        self, energy: Energy, walkers: Walkers, rng: torch.Generator
+    ) -> tuple[Walkers, StepInfo]:
         """Moves every walker once; the cached energy and gradient are those of the new x."""
 
 
 def accept(
     walkers: Walkers, proposal: Walkers, log_ratio: Float[Tensor, " N"], rng: torch.Generator
-) -> tuple[Walkers, Info]:
+) -> tuple[Walkers, StepInfo]:
     r"""Moves walker i to its proposal with probability :math:`\min(1, e^{r_i})`.
 
-    A proposal is refused where the ratio is nan, and where its energy or its gradient is not
-    finite: it could not be left again. The refusals are counted in the info as acceptance 0.
+    A proposal is rejected where the ratio is nan, and where its energy or its gradient is not
+    finite, because a walker could not leave it again. Such rejections count as acceptance 0.
 
     Arguments:
-        walkers: Where the walkers are.
-        proposal: Where they would go, with the energy and the gradient there.
+        walkers: The walkers before the move.
+        proposal: The proposed walkers, evaluated under the same energy.
         log_ratio: The log-ratio :math:`r` of the reversed move to the move, shape (N,).
         rng: Draws one uniform number for each walker.
     """
-    # A sum is finite only if all its terms are: one number for each walker instead of D tests.
+    # A sum is finite only if all its terms are: one test per walker instead of D.
     finite = (event_sum(proposal.grad) + proposal.energy).isfinite() & ~log_ratio.isnan()
     acceptance = torch.where(finite, log_ratio, -math.inf).clamp(max=0).exp()
     u = torch.rand(
         acceptance.shape, generator=rng, device=acceptance.device, dtype=acceptance.dtype
     )
     accepted = u < acceptance
-    return where(accepted, proposal, walkers), Info(acceptance, accepted)
+    return where(accepted, proposal, walkers), StepInfo(acceptance, accepted)
 
 
-def always(walkers: Walkers) -> Info:
-    """Returns the info of a step without an accept step: every move is made."""
+def unadjusted_info(walkers: Walkers) -> StepInfo:
+    """Returns the info of an unadjusted step: acceptance 1 for every walker."""
     one = walkers.energy.new_ones(())
-    return Info(one.expand(len(walkers)), one.bool().expand(len(walkers)))
+    return StepInfo(one.expand(len(walkers)), one.bool().expand(len(walkers)))
 
 
 def event_sum(field: Float[Tensor, "N *event"]) -> Float[Tensor, " N"]:
@@ -123,15 +126,15 @@ def event_sum(field: Float[Tensor, "N *event"]) -> Float[Tensor, " N"]:
     return field.sum(tuple(range(1, field.ndim))) if field.ndim > 1 else field
 
 
-def refuse_weights(kernel: Kernel) -> None:
-    """Raises where log-weights would be wrong after a step of the kernel.
+def require_weighable(kernel: Kernel) -> None:
+    """Raises unless log-weights stay exact along the steps of the kernel.
 
     Raises:
         ValueError: For a kernel that is not weighable.
 
     Example:
         >>> from boltzwalk.kernels import MALA
-        >>> refuse_weights(MALA(step_size=0.01))
+        >>> require_weighable(MALA(step_size=0.01))
     """
     if not kernel.weighable:
         raise ValueError(

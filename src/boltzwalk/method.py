@@ -31,7 +31,7 @@ from .condition import Condition, NoCondition
 from .data.rows import Batch
 from .energy import Energy
 from .kernel import Kernel
-from .walkers import Walkers, evaluate
+from .walkers import Walkers, walkers_at
 
 __all__ = ["DEFAULTS", "Batch", "Method", "learned_module", "require_fields", "with_defaults"]
 
@@ -162,7 +162,8 @@ def with_defaults(method: object) -> Method[Any]:
         method: A method; with `step` at least.
 
     Raises:
-        ValueError: If `step` is missing or takes other arguments, or a member has the wrong kind.
+        ValueError: If both `step` and `build` are missing, `step` takes other arguments, or a
+            member has the wrong kind.
 
     Example:
         >>> class Mine:
@@ -239,10 +240,10 @@ def _problems(method: object) -> list[str]:
     """The ways in which a value breaks the contract."""
     signature = "step(energy, data, state, rng) -> (loss, state, info)"
     step = getattr(method, "step", None)
-    if not callable(step):
+    if not callable(step) and not callable(getattr(method, "build", None)):
         return [f"it must have {signature}, got none"]
     problems = []
-    if not _takes(step, 4):
+    if callable(step) and not _takes(step, 4):
         problems.append(f"it must have {signature}, got step{inspect.signature(step)}")
     for name, default in DEFAULTS.items():
         member = getattr(method, name, None)
@@ -290,7 +291,7 @@ def _sample(
         )
     x = data.x
     noise = torch.randn((n, *x.shape[1:]), generator=rng, device=rng.device, dtype=x.dtype).to(x)
-    walkers = evaluate(energy, x.mean(0) + x.std(0) * noise)
+    walkers = walkers_at(energy, x.mean(0) + x.std(0) * noise)
     for _ in range(steps):
         walkers, _info = self.kernel.step(energy, walkers, rng)
     return walkers

@@ -24,12 +24,12 @@ from torch import Tensor, nn
 from .data.dataset import Dataset
 from .data.rows import Batch
 from .energies.composed import Tempered
-from .energies.conditional import given
+from .energies.conditional import conditioned_on
 from .energy import Energy
-from .kernels import run as run_chain
+from .kernels import run_chain
 from .method import Method
 from .methods.proposal_training import chunk_sizes
-from .metrics.anomaly import percentile, threshold
+from .metrics.anomaly import conformal_threshold, percentile
 from .rng import generator
 from .settings.settings import Settings
 from .smc.from_samples import Effort, log_z_from_samples, refused_log_z
@@ -173,7 +173,7 @@ class Model:
         rows, _ = self.data.held_out()
         usual = self.energy(self.data.to_original(rows)).double()
         energy = self.energy(x).double()
-        limit = threshold(usual, false_alarm)
+        limit = conformal_threshold(usual, false_alarm)
         return RowScores(energy, percentile(usual, energy), energy > limit, limit)
 
     # In model units.
@@ -239,7 +239,7 @@ class Model:
             return None
         c = self.method.condition.sample(self.rows(), n, rng) if c is None else c
         with self.arithmetic():
-            bases = ((given(base, part), size) for size, part in chunk_sizes(n, c))
+            bases = ((conditioned_on(base, part), size) for size, part in chunk_sizes(n, c))
             return torch.cat([g.decode(g.latents(size, rng)) for g, size in bases]).float()
 
     def available(self, n: int) -> int:

@@ -1,7 +1,7 @@
-"""Randomness as an argument: every generator is derived from what it is for.
+"""Random generators, each derived from (seed, purpose, index).
 
-No generator is ever saved. The one of an update is made from (seed, purpose, update), so a run that
-is resumed draws the same numbers as one that was never interrupted.
+No generator state is saved. The generator of an update is made from (seed, purpose, update), so a
+resumed run draws the same numbers as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ __all__ = ["generator"]
 def generator(
     seed: int, purpose: str, index: int = 0, device: torch.device | str = "cpu"
 ) -> torch.Generator:
-    """Returns the generator of this seed, purpose and index; others are independent of it.
+    """Returns the generator of a seed, purpose and index, independent of all others.
 
     Arguments:
         seed: The seed of the run.
-        purpose: What the numbers are for, such as "data" or "sample".
-        index: The update, the rank, the number of the chain.
-        device: Where the numbers are drawn.
+        purpose: The use of the numbers, such as "data" or "sample".
+        index: The update, the rank or the number of the chain.
+        device: The device of the generator.
 
     Example:
         >>> a, b = generator(0, "data", 7), generator(0, "data", 7)

@@ -1,13 +1,13 @@
-r"""A population of weighted walkers: the one state that kernels and methods pass on.
+r"""Weighted walkers: the state that kernels and methods pass on.
 
-Weights are kept as unnormalised logarithms :math:`\log w_i`, so that
+Weights are unnormalised logarithms :math:`\log w_i`, so that
 
 .. math:: \hat Z / Z_0 = \frac{1}{N} \sum_i w_i , \qquad
     \mathbb{E}[f] \approx \sum_i \bar w_i f(x_i) , \quad \bar w = \mathrm{softmax}(\log w) .
 
-The cached energy and gradient are those of the energy that evaluated the walkers last. An update
-of the parameters makes them stale, so every method begins its step by evaluating anew, or by
-reweighting from the old pair to the new one.
+The cached energy and gradient belong to the energy that evaluated the walkers last. An update of
+the parameters makes them stale, so every method begins its step by evaluating the walkers anew, or
+by reweighting them from the old energy to the new one.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ __all__ = [
     "Walkers",
     "cat",
     "effective_sample_size",
-    "evaluate",
     "log_mean_weight",
     "put",
+    "walkers_at",
     "where",
 ]
 
 
 @dataclass(frozen=True, eq=False)
 class Walkers:
-    r"""Positions and what is known about them. Immutable; indexing picks walkers.
+    r"""Positions with cached energies, gradients and weights. Immutable; indexing picks walkers.
 
     Attributes:
         x: The positions, shape (N, \*event).
         energy: The energies :math:`U(x)` under the energy that evaluated them last, shape (N,).
         grad: The gradients :math:`\nabla U(x)` under the same energy, shape (N, \*event).
         log_w: The unnormalised log-weights, shape (N,).
-        memory: What a kernel carries from step to step, each of shape (N, ...): kinetic Langevin
-            its velocity, descent its moments. Empty for kernels without memory and for walkers
-            that were just evaluated.
+        memory: Tensors that a kernel carries from step to step, each of shape (N, ...): the
+            velocity of kinetic Langevin, the moments of descent. Empty for kernels without memory
+            and for walkers that were just evaluated.
 
     Example:
-        >>> walkers = evaluate(lambda x: x.square().sum(-1) / 2, torch.ones(5, 2))
+        >>> walkers = walkers_at(lambda x: x.square().sum(-1) / 2, torch.ones(5, 2))
         >>> len(walkers[:3]), walkers[:3].energy
         (3, tensor([1., 1., 1.]))
     """
@@ -79,19 +79,19 @@ def _each(function: Callable[..., Tensor], *populations: Walkers) -> Walkers:
     return Walkers(x, energy, grad, log_w, tuple(memory))
 
 
-def evaluate(
+def walkers_at(
     energy: Energy,
     x: Float[Tensor, "N *event"],
     log_w: Float[Tensor, " N"] | None = None,
     memory: tuple[Tensor, ...] = (),
 ) -> Walkers:
-    r"""Evaluates the energy and its gradient at x and returns walkers, unweighted by default.
+    r"""Returns walkers at x, with their energies and gradients; unweighted by default.
 
     Arguments:
         energy: The energy :math:`U`.
         x: The positions, shape (N, \*event).
         log_w: The log-weights, shape (N,); zeros by default.
-        memory: What a kernel carries along.
+        memory: The tensors that a kernel carries from step to step.
     """
     u, grad = energy_and_grad(energy, x)
     return Walkers(x.detach(), u, grad, torch.zeros_like(u) if log_w is None else log_w, memory)
@@ -107,12 +107,15 @@ def where(mask: Bool[Tensor, " N"], a: Walkers, b: Walkers) -> Walkers:
 
 
 def cat(*populations: Walkers) -> Walkers:
-    """Joins populations into one, in order."""
+    """Concatenates populations, in order."""
     return _each(lambda *fields: torch.cat(fields), *populations)
 
 
 def put(walkers: Walkers, index: Int[Tensor, " M"], moved: Walkers) -> Walkers:
-    """Returns the walkers with those at the indices, shape (M,), replaced; both have one memory."""
+    """Returns the walkers with those at the indices, shape (M,), replaced by the moved ones.
+
+    Both populations have memories of the same shapes.
+    """
     return _each(lambda field, new: field.index_copy(0, index, new), walkers, moved)
 
 
@@ -128,5 +131,5 @@ def effective_sample_size(log_w: Float[Tensor, "*replicates N"]) -> Float[Tensor
         >>> effective_sample_size(torch.tensor([0.0, 0.0, -torch.inf, -torch.inf]))
         tensor(2.)
     """
-    log_w = log_w - log_w.amax(-1, keepdim=True)  # large ones would lose their digits
+    log_w = log_w - log_w.amax(-1, keepdim=True)  # large log-weights would lose digits
     return torch.exp(2 * torch.logsumexp(log_w, -1) - torch.logsumexp(2 * log_w, -1))

@@ -9,7 +9,7 @@ from boltzwalk.bases.flow import Flow
 from boltzwalk.bases.flow_energy import FlowEnergy
 from boltzwalk.energies.analytic import Gaussian
 from boltzwalk.energies.exact import exact_samples
-from boltzwalk.energy import energy_and_grad, refuse_coupled_layers
+from boltzwalk.energy import energy_and_grad, require_rowwise_energy
 from boltzwalk.kernels import MALA
 from boltzwalk.methods.jarzynski import ExactStart, Jarzynski
 from boltzwalk.metrics.quadrature import log_z_in_the_plane
@@ -50,7 +50,7 @@ def test_energy_and_log_z_give_the_density(energy, rng):
     (expected,) = torch.autograd.grad(-energy.flow.log_density(y).sum(), y)
     torch.testing.assert_close(grad, expected)
     assert u.shape == (7,)
-    refuse_coupled_layers(energy)
+    require_rowwise_energy(energy)
 
 
 def test_weighted_walkers_start_as_exact_samples(energy, rng):

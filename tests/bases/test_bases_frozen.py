@@ -3,18 +3,18 @@
 import pytest
 import torch
 
-from boltzwalk.bases import DenseGenerator, Generator, learning
-from boltzwalk.energies import Multilayer, NetworkEnergy, Residual
+from boltzwalk.bases import Generator, published
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.energy import energy_and_grad
-from boltzwalk.networks import published_bases as published
-from boltzwalk.networks.frozen import frozen
-from boltzwalk.networks.published_energies import spectral_gan as critic
+from boltzwalk.networks import DenseGenerator, Multilayer, Residual, batch_statistics
+from boltzwalk.networks.fusion import fuse_for_inference
+from boltzwalk.networks.published import spectral_gan_network as critic
 from boltzwalk.networks.residual import ResidualGenerator
 
 GENERATORS = {
     "dense": (Generator(DenseGenerator((8, 8)), 3), (1, 4, 4)),
-    "transposed": (published.mnist_small(8).generator(), (1, 28, 28)),
-    "convnet": (published.spectral_gan(8), (3, 32, 32)),
+    "transposed": (published.mnist_small_vae(8).generator(), (1, 28, 28)),
+    "convnet": (published.spectral_gan_generator(8), (3, 32, 32)),
     "residual": (Generator(ResidualGenerator(8), 4), (3, 32, 32)),
 }
 ENERGIES = {
@@ -29,9 +29,9 @@ ENERGIES = {
 def test_a_generator_makes_the_same(name, rng):
     settings, shape = GENERATORS[name]
     decoder = settings.build(shape, 0)
-    with learning(decoder, rng):  # statistics other than those of a start
+    with batch_statistics(decoder, rng):  # statistics other than those of a start
         decoder(2 + decoder.latents(64, rng))
-    fast, z = frozen(decoder), decoder.latents(5, rng).requires_grad_()
+    fast, z = fuse_for_inference(decoder), decoder.latents(5, rng).requires_grad_()
     before, found = decoder(z), fast(z)
     torch.testing.assert_close(found, before)
     if name in ("transposed", "convnet"):
@@ -51,7 +51,7 @@ def test_a_generator_makes_the_same(name, rng):
 def test_an_energy_is_the_same(name, rng):
     settings, shape = ENERGIES[name]
     energy = settings.build(shape, 0)
-    fast, x = frozen(energy), torch.randn(5, *shape, generator=rng)
+    fast, x = fuse_for_inference(energy), torch.randn(5, *shape, generator=rng)
     for a, b in zip(energy_and_grad(energy, x), energy_and_grad(fast, x), strict=True):
         torch.testing.assert_close(a, b)
     assert not any(p.requires_grad for p in fast.parameters())

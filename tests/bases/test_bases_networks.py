@@ -4,16 +4,15 @@ import pytest
 import torch
 from torch import nn
 
-from boltzwalk.bases import (
+from boltzwalk.bases import Generator, Vae
+from boltzwalk.networks import (
     Convolution,
     ConvolutionalEncoder,
     ConvolutionalGenerator,
     Decoder,
     DenseEncoder,
     DenseGenerator,
-    Generator,
     TransposedConvolution,
-    Vae,
 )
 from boltzwalk.networks.dense import is_bounded
 

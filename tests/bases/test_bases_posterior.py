@@ -4,17 +4,17 @@ import pytest
 import torch
 from torch.distributions import Normal
 
-from boltzwalk.bases import DenseGenerator, Generator, posterior_energy
+from boltzwalk.bases import Generator, posterior_energy, published
 from boltzwalk.energy import energy_and_grad
 from boltzwalk.kernels import MALA
-from boltzwalk.networks import published_bases as published
-from boltzwalk.walkers import evaluate
+from boltzwalk.networks import DenseGenerator
+from boltzwalk.walkers import walkers_at
 from statistics_helpers import assert_mean
 
 
 @pytest.mark.parametrize("sigma", [0.3, 1.7])
 def test_gradient_and_differences_are_those_of_the_joint_density(sigma, rng):
-    decoder = published.digits(4).generator().build((1, 8, 8), 0)
+    decoder = published.digits_vae(4).generator().build((1, 8, 8), 0)
     x, z = torch.randn(6, 1, 8, 8, generator=rng), decoder.latents(6, rng)
 
     def log_density(z):
@@ -41,7 +41,7 @@ def test_walkers_reach_the_posterior_of_a_linear_generator(rng):
         decoder.trunk[0].bias.fill_(c)
     x = torch.tensor([[-2.0], [1.0]]).repeat(n // 2, 1)
     energy = posterior_energy(decoder.decode, x, sigma)
-    walkers, kernel = evaluate(energy, decoder.latents(n, rng)), MALA(step_size=0.15)
+    walkers, kernel = walkers_at(energy, decoder.latents(n, rng)), MALA(step_size=0.15)
     for _ in range(60):
         walkers, _ = kernel.step(energy, walkers, rng)
     total = w**2 + sigma**2

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from boltzwalk.networks import published_bases as published
+from boltzwalk.bases import published
 from boltzwalk.networks.residual import ResidualGenerator
 from boltzwalk.settings.tree import from_tree, to_tree
 
@@ -80,15 +80,15 @@ SMALL_DECODER = (dense(32, 64 * 7 * 7) + norm(64)) + (conv(64, 32, 4) + norm(32)
 SMALL_ENCODER = conv(1, 32, 4) + conv(32, 64, 4) + conv(64, 64, 3) + 2 * dense(64 * 4 * 4, 32)
 
 VAES = {
-    "teaching_cifar": ((3, 32, 32), TEACHING_CIFAR_ENCODER, TEACHING_CIFAR_DECODER),
-    "teaching_mnist": ((1, 28, 28), TEACHING_MNIST_ENCODER, TEACHING_MNIST_DECODER),
-    "digits": ((1, 8, 8), DIGITS_ENCODER, DIGITS_DECODER),
-    "mnist_small": ((1, 28, 28), SMALL_ENCODER, SMALL_DECODER),
+    "teaching_cifar_vae": ((3, 32, 32), TEACHING_CIFAR_ENCODER, TEACHING_CIFAR_DECODER),
+    "teaching_mnist_vae": ((1, 28, 28), TEACHING_MNIST_ENCODER, TEACHING_MNIST_DECODER),
+    "digits_vae": ((1, 8, 8), DIGITS_ENCODER, DIGITS_DECODER),
+    "mnist_small_vae": ((1, 28, 28), SMALL_ENCODER, SMALL_DECODER),
 }
 GENERATORS = {
-    "cooperative_mnist": ((1, 28, 28), COOPERATIVE_MNIST),
-    "cooperative_cifar": ((3, 32, 32), COOPERATIVE_CIFAR),
-    "cooperative_scenes": ((3, 64, 64), COOPERATIVE_SCENES),
+    "cooperative_mnist_generator": ((1, 28, 28), COOPERATIVE_MNIST),
+    "cooperative_cifar_generator": ((3, 32, 32), COOPERATIVE_CIFAR),
+    "cooperative_scenes_generator": ((3, 64, 64), COOPERATIVE_SCENES),
 }
 
 
@@ -146,7 +146,7 @@ def test_shapes(name, rng):
 
 
 def test_table_is_unbounded(rng):
-    vae = published.table().build((5,), 0)
+    vae = published.table_vae().build((5,), 0)
     assert vae.latent == 8
     x = vae.decode(1e3 * vae.latents(50, rng))
     assert x.shape == (50, 5)
@@ -156,12 +156,12 @@ def test_table_is_unbounded(rng):
 @pytest.mark.parametrize(
     ("name", "sides"),
     [
-        ("teaching_cifar", [4, 8, 16, 32, 32]),
-        ("teaching_mnist", [4, 7, 14, 28]),
-        ("cooperative_mnist", [4, 7, 14, 28]),
-        ("cooperative_cifar", [4, 8, 16, 32]),
-        ("cooperative_scenes", [4, 8, 16, 32, 64]),
-        ("mnist_small", [14, 28]),
+        ("teaching_cifar_vae", [4, 8, 16, 32, 32]),
+        ("teaching_mnist_vae", [4, 7, 14, 28]),
+        ("cooperative_mnist_generator", [4, 7, 14, 28]),
+        ("cooperative_cifar_generator", [4, 8, 16, 32]),
+        ("cooperative_scenes_generator", [4, 8, 16, 32, 64]),
+        ("mnist_small_vae", [14, 28]),
     ],
 )
 def test_the_sides_of_the_tables(name, sides, rng):
@@ -175,27 +175,33 @@ def test_the_sides_of_the_tables(name, sides, rng):
 
 
 def test_normalisation_and_activations_as_published():
-    (cifar,) = networks("teaching_cifar")[1]
+    (cifar,) = networks("teaching_cifar_vae")[1]
     kinds = [type(layer).__name__ for layer in cifar.trunk]
     block = ["ConvTranspose2d", "BatchNorm2d", "LeakyReLU"]
     last = ["ConvTranspose2d", "LeakyReLU", "ConvTranspose2d", "Tanh"]
     assert kinds == ["Unflatten", *block, *block, *block, *last]
-    (mnist,) = networks("teaching_mnist")[1]
+    (mnist,) = networks("teaching_mnist_vae")[1]
     block = ["ConvTranspose2d", "BatchNorm2d", "ReLU"]
     assert [type(layer).__name__ for layer in mnist.trunk] == [
         *["Unflatten", *block, *block, *block, "ConvTranspose2d", "Tanh"]
     ]
-    slopes = {"teaching_cifar": 0.2, "cooperative_mnist": 0.2, "cooperative_scenes": 0.2}
-    for name, slope in {**slopes, "cooperative_cifar": 0.01}.items():
+    slopes = {
+        "teaching_cifar_vae": 0.2,
+        "cooperative_mnist_generator": 0.2,
+        "cooperative_scenes_generator": 0.2,
+    }
+    for name, slope in {**slopes, "cooperative_cifar_generator": 0.01}.items():
         (decoder,) = networks(name)[1]
         leaks = [layer for layer in decoder.trunk if isinstance(layer, nn.LeakyReLU)]
         assert leaks
         assert {layer.negative_slope for layer in leaks} == {slope}
-    dropouts = [m.p for m in networks("teaching_mnist")[0][0].modules() if hasattr(m, "p")]
+    dropouts = [m.p for m in networks("teaching_mnist_vae")[0][0].modules() if hasattr(m, "p")]
     assert dropouts == [0.2] * 3
 
 
-@pytest.mark.parametrize("name", ["teaching_cifar", "teaching_mnist", "cooperative_mnist"])
+@pytest.mark.parametrize(
+    "name", ["teaching_cifar_vae", "teaching_mnist_vae", "cooperative_mnist_generator"]
+)
 def test_weights_start_as_published(name):
     """N(0, 0.005^2) in convolutions; in dense layers variance 2 / (fan_in + fan_out)."""
     encoders, decoders = networks(name)
@@ -219,7 +225,7 @@ def test_settings_survive_a_file(name):
 
 def test_the_published_generators_of_generalized_models():
     """3.6 million parameters beside 5.9 of the energy, with the layers of the published code."""
-    convnet = published.spectral_gan().build((3, 32, 32), 0)
+    convnet = published.spectral_gan_generator().build((3, 32, 32), 0)
     counted = 100 * 8192 + 8192 + 2 * 512
     for inputs, outputs in ((512, 256), (256, 128), (128, 64)):
         counted += inputs * outputs * 16 + outputs + 2 * outputs
@@ -227,8 +233,8 @@ def test_the_published_generators_of_generalized_models():
     assert sum(p.numel() for p in convnet.parameters()) == counted == 3_584_003
     kinds = [type(layer).__name__ for layer in convnet.trunk]
     up = ["ConvTranspose2d", "BatchNorm2d", "ReLU"]
-    assert kinds == ["Dense", "Unflatten", *up[1:], *(3 * up), "ConvTranspose2d", "Tanh"]
-    residual = published.spectral_gan_residual().build((3, 32, 32), 0)
+    assert kinds == ["FastLinear", "Unflatten", *up[1:], *(3 * up), "ConvTranspose2d", "Tanh"]
+    residual = published.spectral_gan_residual_generator().build((3, 32, 32), 0)
     block = 2 * (128 * 128 * 9 + 128) + 2 * 2 * 128
     counted = 100 * 2048 + 2048 + 3 * block + 2 * 128 + 128 * 3 * 9 + 3
     assert sum(p.numel() for p in residual.parameters()) == counted == 1_097_603

@@ -12,11 +12,12 @@ import pytest
 import torch
 
 from boltzwalk.data import Digits
-from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.evaluation.evaluate import Plan, evaluate
 from boltzwalk.evaluation.long_run import LongRun
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
+from boltzwalk.networks import Multilayer
 from boltzwalk.reporting.compare import write_comparison
 from boltzwalk.reporting.page import write_report
 from boltzwalk.settings.settings import Output, Settings, resolve

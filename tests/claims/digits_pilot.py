@@ -9,16 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from boltzwalk.data import Dataset, Digits
-from boltzwalk.energies import Multilayer, NetworkEnergy
-from boltzwalk.kernels import ULA, Descent, noise_temperature, run
+from boltzwalk.energies import NetworkEnergy
+from boltzwalk.kernels import ULA, Descent, noise_temperature, run_chain
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import DataStart, NoiseStart, ReplayStart
 from boltzwalk.metrics.classifier import Classifier, fit_classifier
 from boltzwalk.metrics.frechet import frechet_distance
+from boltzwalk.networks import Multilayer
 from boltzwalk.rng import generator
 from boltzwalk.settings.optimizers import Adam
 from boltzwalk.training.loop import train
-from boltzwalk.walkers import evaluate
+from boltzwalk.walkers import walkers_at
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,6 @@ def samples(result: Result, n: int = 1000, longer: int = 1) -> Tensor:
 
 def chain(result: Result, x: Tensor, steps: int, seed: int = 2) -> Tensor:
     """Moves walkers from x by the kernel of the run; the seed fixes the noise."""
-    start = evaluate(result.energy, x)
+    start = walkers_at(result.energy, x)
     rng = generator(seed, "chain")
-    return run(result.setting.kernel(), result.energy, start, steps, rng)[0].x
+    return run_chain(result.setting.kernel(), result.energy, start, steps, rng)[0].x

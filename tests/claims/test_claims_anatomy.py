@@ -9,20 +9,20 @@ from boltzwalk.data import Toy
 from boltzwalk.data.toy_densities import EightGaussians
 from boltzwalk.energies import NetworkEnergy
 from boltzwalk.energies.composed import Tempered
-from boltzwalk.kernels import ULA, noise_temperature, run
+from boltzwalk.kernels import ULA, noise_temperature, run_chain
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import NoiseStart, ReplayStart
-from boltzwalk.networks.published_energies import anatomy_toy
+from boltzwalk.networks.published import anatomy_toy_network
 from boltzwalk.rng import generator
 from boltzwalk.settings.optimizers import SGD, Adam
 from boltzwalk.training.loop import train
-from boltzwalk.walkers import evaluate
+from boltzwalk.walkers import walkers_at
 
 
 def learn(method, optimizer, updates, seed):
     """Trains on the eight Gaussians of the paper; every batch is fresh."""
     truth = EightGaussians()
-    energy = NetworkEnergy(anatomy_toy()).build((2,), seed)
+    energy = NetworkEnergy(anatomy_toy_network()).build((2,), seed)
     state = method.init(energy, torch.zeros(1, 2), generator(seed, "init"))
     loop = train(
         energy,
@@ -112,13 +112,13 @@ def test_convergent_learning_goes_on_improving():
 def test_both_notations_make_the_same_chain(epsilon):
     """R15: U = 2F / eps^2 with steps eps^2 / 2 at T = 1, and F with step 1 at T = eps^2 / 2."""
     torch.set_default_dtype(torch.float64)
-    network = NetworkEnergy(anatomy_toy()).build((2,), 0)
+    network = NetworkEnergy(anatomy_toy_network()).build((2,), 0)
     temperature = noise_temperature(1.0, epsilon)
     assert temperature == pytest.approx(epsilon**2 / 2)
     scaled = Tempered(network, temperature)
     x = torch.randn(64, 2, generator=torch.Generator().manual_seed(0))
     chains = [
-        run(kernel, energy, evaluate(energy, x), 50, torch.Generator().manual_seed(1))[0].x
+        run_chain(kernel, energy, walkers_at(energy, x), 50, torch.Generator().manual_seed(1))[0].x
         for kernel, energy in (
             (ULA(temperature), scaled),
             (ULA(1.0, temperature), network),
@@ -133,7 +133,7 @@ def test_the_sgd_rate_on_the_network_does_not_depend_on_epsilon():
     data = torch.randn(32, 2, generator=torch.Generator().manual_seed(0))
 
     def updated(epsilon, form):
-        network = NetworkEnergy(anatomy_toy()).build((2,), 0)
+        network = NetworkEnergy(anatomy_toy_network()).build((2,), 0)
         temperature = noise_temperature(1.0, epsilon)
         energy, kernel, rate = {
             "U": (Tempered(network, temperature), ULA(temperature), 0.1 * temperature),

@@ -18,7 +18,7 @@ from boltzwalk.kernels import MALA, ULA, KineticLangevin, NormalProposals, Trans
 from boltzwalk.methods.latents import StepDecay, latent_energy, moved
 from boltzwalk.methods.objectives import donsker_varadhan
 from boltzwalk.metrics.frechet import frechet_distance
-from boltzwalk.networks.frozen import frozen
+from boltzwalk.networks.fusion import fuse_for_inference
 from boltzwalk.networks.spectral import power_iteration
 from boltzwalk.recipes import RECIPES
 from boltzwalk.rng import generator
@@ -56,7 +56,10 @@ def learnt(recipe, seed, **changes):
 def chains(run, kernel, beta, looks, decay=None, n=CHAINS):
     """Decoded latent chains at each look, from the same latent noise for every kernel."""
     rng = generator(1, "claims")
-    base, energy = frozen(run.method.base), run.method.relative(frozen(run.model))
+    base, energy = (
+        fuse_for_inference(run.method.base),
+        run.method.relative(fuse_for_inference(run.model)),
+    )
     z = base.latents(n, rng)
     u = latent_energy(base, energy, kernel, beta, rng)
     return [base.decode(w.x) for w in moved(kernel, decay or StepDecay(), u, z, looks, rng)]

@@ -13,8 +13,8 @@ from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.jarzynski import ExactStart, Jarzynski
 from boltzwalk.methods.starts import ReplayStart
 from boltzwalk.smc.resampling import resample_below
-from boltzwalk.smc.reweighting import follow
-from boltzwalk.walkers import evaluate, log_mean_weight
+from boltzwalk.smc.reweighting import move_and_reweight
+from boltzwalk.walkers import log_mean_weight, walkers_at
 
 pytestmark = pytest.mark.slow
 
@@ -45,7 +45,7 @@ def learn(method, energy, data, rng, updates, rate, watch=None):
     for _ in range(updates):
         loss, state, info = method.step(energy, data, state, rng)
         if watch is not None:
-            watch = follow(ULA(0.1), energy, watch, 1, rng).walkers
+            watch = move_and_reweight(ULA(0.1), energy, watch, 1, rng).walkers
             watch, _ = resample_below(watch, 0.5, rng)
         log_z = energy.log_z
         optimizer.zero_grad()
@@ -61,7 +61,7 @@ def test_the_mixture_of_the_paper_is_learnt(threshold):
     data, target = published_data(rng)
     energy = MixtureEnergy().build((50,), 0)
     x = energy.sample(1000, rng)
-    watch = evaluate(energy, x, torch.full((1000,), energy.log_z))
+    watch = walkers_at(energy, x, torch.full((1000,), energy.log_z))
     method = Jarzynski(ExactStart(1000), ULA(0.1), threshold=threshold)
     info, log_z, watch = learn(method, energy, data, rng, 8000, 0.0025, watch)
     print(
@@ -141,7 +141,7 @@ def test_the_bias_of_log_z_is_as_predicted(size, seeds):
     for seed in range(seeds):
         rng = torch.Generator().manual_seed(seed)
         energy = Still(10)
-        watch = evaluate(energy, energy.sample(1000, rng))
+        watch = walkers_at(energy, energy.sample(1000, rng))
         method = Jarzynski(ExactStart(size), ULA(0.1), threshold=0.3)
         info, log_z, watch = learn(method, energy, torch.zeros(2, 10), rng, 2000, 0.0025, watch)
         bias.append(info["log_z"].item() - log_z)
@@ -162,11 +162,13 @@ def test_weights_in_fifty_dimensions():
     errors, counts = [], []
     for seed in range(6):
         rng, count = torch.Generator().manual_seed(seed), 0
-        walkers = evaluate(lambda x: x.square().sum(1) / 2, torch.randn(20_000, 50, generator=rng))
+        walkers = walkers_at(
+            lambda x: x.square().sum(1) / 2, torch.randn(20_000, 50, generator=rng)
+        )
         for k in range(1, 401):
             # Normalised but for a constant: log Z stays where it is.
             energy = GaussianMixture(((3 * k / 400,) * 50,), (1 + 3 * k / 400) ** -0.5)
-            walkers = follow(ULA(0.1), energy, walkers, 1, rng).walkers
+            walkers = move_and_reweight(ULA(0.1), energy, walkers, 1, rng).walkers
             walkers, resampled = resample_below(walkers, 0.5, rng)
             count += resampled
         errors.append(log_mean_weight(walkers.log_w).item())

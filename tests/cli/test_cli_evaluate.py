@@ -13,10 +13,11 @@ from typer.testing import CliRunner
 
 from boltzwalk.cli import app
 from boltzwalk.data import Table
-from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import ReplayStart
+from boltzwalk.networks import Multilayer
 from boltzwalk.settings.settings import Output, Settings, resolve
 from boltzwalk.training.execute import execute
 

@@ -12,11 +12,10 @@ import pytest
 import torch
 import yaml
 
-from boltzwalk.energies.conditional import given
-from boltzwalk.methods.condition import condition_of
+from boltzwalk.energies.conditional import conditioned_on
 from boltzwalk.recipes import RECIPES
 from boltzwalk.settings.settings import from_yaml, to_yaml
-from boltzwalk.train.run import open_run
+from boltzwalk.training.run import open_run
 
 HERE = Path(__file__).parent
 SETTINGS = sorted((HERE / "settings").glob("*.yaml"))
@@ -64,7 +63,7 @@ def test_a_run_has_the_same_energies(folder):
     x = floats(expected["rows"])
     c = conditions(run, x, expected)
     with torch.no_grad():
-        energies = given(run.model, c)(x)
+        energies = conditioned_on(run.model().module, c)(x)
     close(energies, expected["energies"])
 
 
@@ -78,7 +77,7 @@ def test_a_base_decodes_the_same_events(folder):
     run, expected = open_run(folder), expected_of(folder)
     c = conditions(run, floats(expected["rows"]), expected)
     with torch.no_grad():
-        decoded = given(run.method.base, c).decode(floats(expected["latents"]))
+        decoded = conditioned_on(run.method.base, c).decode(floats(expected["latents"]))
     close(decoded, expected["decoded"])
 
 
@@ -98,9 +97,9 @@ def test_the_expected_numbers_tell_rows_apart(path):
 
 def conditions(run, x, expected):
     """The conditions under which the expected numbers hold; None where there are none."""
-    condition = condition_of(run.method)
+    condition = run.method.condition
     if "labels" in expected:
-        return condition.asked(torch.tensor(expected["labels"]))
+        return condition.of_labels(torch.tensor(expected["labels"]))
     if "hidden" in expected:
         return condition.masked(x, torch.tensor(expected["hidden"]).expand_as(x))
     return None

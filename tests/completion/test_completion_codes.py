@@ -11,12 +11,13 @@ from test_completion_runs import METHODS, SMALL, command, digits, float64, ready
 
 from boltzwalk.completion import ShortRun, codes_of, infer_noise, interpolate, reconstruct, revised
 from boltzwalk.data import Digits
-from boltzwalk.energies import Multilayer, NetworkEnergy
-from boltzwalk.kernels import HMC, MALA, ULA, Descent, run
+from boltzwalk.energies import NetworkEnergy
+from boltzwalk.kernels import HMC, MALA, ULA, Descent, run_chain
 from boltzwalk.methods.condition import Classes
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import NoiseStart, ReplayStart
-from boltzwalk.walkers import evaluate
+from boltzwalk.networks import Multilayer
+from boltzwalk.walkers import walkers_at
 
 STIFFNESS = torch.tensor([0.5, 2.0])
 
@@ -41,7 +42,7 @@ def seeded(seed=0):
 def test_the_map_is_the_chain_of_the_kernel(kernel):
     energy = NetworkEnergy(Multilayer((16,))).build((3,), 0).double()
     z = torch.randn(7, 3, generator=seeded(), dtype=torch.float64)
-    expected = run(kernel, energy, evaluate(energy, z), 6, seeded(4))[0].x
+    expected = run_chain(kernel, energy, walkers_at(energy, z), 6, seeded(4))[0].x
     chain = ShortRun(energy, kernel, 6, seed=4)
     torch.testing.assert_close(chain(z).detach(), expected)
     assert torch.equal(chain(z), chain(z))

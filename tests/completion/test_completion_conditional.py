@@ -5,8 +5,8 @@ import torch
 
 from boltzwalk.completion import conditional, free_part
 from boltzwalk.completion.conditional import Conditional
-from boltzwalk.kernels import HMC, MALA, ULA, AdamDescent, Descent, KineticLangevin, run
-from boltzwalk.walkers import evaluate
+from boltzwalk.kernels import HMC, MALA, ULA, AdamDescent, Descent, KineticLangevin, run_chain
+from boltzwalk.walkers import walkers_at
 from statistics_helpers import assert_mean
 
 MEAN = torch.tensor([1.0, -2.0, 0.5, 3.0], dtype=torch.float64)
@@ -48,7 +48,7 @@ def assert_moments(samples, mean, covariance, what):
 
 def chain(kernel, energy, steps, rng):
     h = 3 * torch.randn(energy.free.coordinates(energy.free.fixed).shape, generator=rng)
-    return energy.free.event(run(kernel, energy, evaluate(energy, h), steps, rng)[0].x)
+    return energy.free.event(run_chain(kernel, energy, walkers_at(energy, h), steps, rng)[0].x)
 
 
 @pytest.mark.parametrize("kernel", [MALA(0.25), HMC(0.35, leapfrog_steps=3)], ids=repr)
@@ -95,8 +95,8 @@ def test_no_kernel_moves_a_visible_entry_and_each_moves_every_hidden_one(kernel,
     x = torch.randn(50, 2, 3, 3, generator=rng)
     hidden = torch.rand(50, 2, 3, 3, generator=rng) < 0.4
     energy = conditional(lambda x: x.square().flatten(1).sum(1), x, hidden)
-    walkers = evaluate(energy, energy.free.coordinates(x))
-    done = energy.free.event(run(kernel, energy, walkers, 50, rng)[0].x)
+    walkers = walkers_at(energy, energy.free.coordinates(x))
+    done = energy.free.event(run_chain(kernel, energy, walkers, 50, rng)[0].x)
     assert torch.equal(done[~hidden], x[~hidden])
     assert bool((done[hidden] != x[hidden]).all())
 
@@ -130,7 +130,7 @@ def test_padding_does_not_enter_an_acceptance(kernel):
     rates = []
     for hidden in (few, padded):
         energy = conditional(lambda x: 2 * x.square().sum(1), x, hidden)
-        walkers = evaluate(energy, energy.free.coordinates(x + 0.3))
+        walkers = walkers_at(energy, energy.free.coordinates(x + 0.3))
         info = kernel.step(energy, walkers, torch.Generator().manual_seed(0))[1]
         rates.append(info.acceptance[1:])
     difference = rates[0].mean() - rates[1].mean()
@@ -166,4 +166,4 @@ def test_what_cannot_be_completed_is_refused():
     with pytest.raises(ValueError, match=r"h must have shape \(2, 1\)"):
         energy(torch.zeros(3, 1))
     with pytest.raises(ValueError, match=r"h must have shape \(2, 1\)"):
-        evaluate(energy, torch.zeros(2, 2))
+        walkers_at(energy, torch.zeros(2, 2))

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from boltzwalk.bases import DenseEncoder, DenseGenerator, Generator, Vae, default_gamma
+from boltzwalk.bases import Generator, Vae, default_gamma
 from boltzwalk.cli import app
 from boltzwalk.completion import (
     Plan,
@@ -26,13 +26,14 @@ from boltzwalk.completion import (
 )
 from boltzwalk.completion.latent import pixel_deviation
 from boltzwalk.data import Digits, Table
-from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.energy import energy_and_grad
 from boltzwalk.kernels import MALA, ULA, Descent
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.cooperative import Cooperative
 from boltzwalk.methods.starts import NoiseStart, ReplayStart
 from boltzwalk.methods.variational import Variational
+from boltzwalk.networks import DenseEncoder, DenseGenerator, Multilayer
 from boltzwalk.settings.settings import Settings, resolve
 from boltzwalk.training.run import start
 

@@ -110,7 +110,7 @@ def test_parts_of_arrays_cannot_be_misused():
 
 @pytest.mark.parametrize("content", [b"", b"<html></html>", b"\x80\x02}q\x01(U\x0bbatch_la", b"."])
 def test_damaged_pickles(content):
-    with pytest.raises(ValueError, match=f"whole pickle, got {len(content)} bytes"):
+    with pytest.raises(ValueError, match=f"complete pickle, got {len(content)} bytes"):
         read_pickled_arrays(content, "memory")
 
 
@@ -153,7 +153,7 @@ def test_a_missing_batch_and_a_truncated_archive(tmp_path):
     with tarfile.open(path, "w:gz") as archive:
         archive.add(tmp_path / "cifar-10-batches-py")
     path.write_bytes(path.read_bytes()[:-5000])
-    with pytest.raises(ValueError, match=f"{path} must be a whole .tar.gz"):
+    with pytest.raises(ValueError, match=f"{path} must be a complete .tar.gz"):
         Cifar10(str(path.parent)).load()
 
 

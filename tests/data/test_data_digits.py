@@ -23,9 +23,9 @@ def test_the_default_split():
 
 
 def test_images_keep_their_labels():
-    whole, data = Digits(split=(1, 0, 0)).load(), Digits(split_seed=5).load()
+    full, data = Digits(split=(1, 0, 0)).load(), Digits(split_seed=5).load()
     pairs = {
-        x.numpy().tobytes(): int(y) for x, y in zip(whole.train, whole.train_labels, strict=True)
+        x.numpy().tobytes(): int(y) for x, y in zip(full.train, full.train_labels, strict=True)
     }
     assert all(
         pairs[x.numpy().tobytes()] == y for x, y in zip(data.test, data.test_labels, strict=True)

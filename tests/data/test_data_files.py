@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from boltzwalk.data import files
-from boltzwalk.data.files import Remote, data_root, find, obtain, resolve
+from boltzwalk.data.files import RemoteFile, data_root, download_if_missing, find_user_path, locate
 
 CONTENT = b"the published file"
 DIGEST = "sha256:" + hashlib.sha256(CONTENT).hexdigest()
@@ -35,37 +35,40 @@ def test_the_root_is_the_setting_then_the_variable_then_data(monkeypatch):
 
 
 def test_files_are_found_in_the_usual_places_in_order(tmp_path):
-    assert find(tmp_path, "SET", "a.gz") is None
+    assert locate(tmp_path, "SET", "a.gz") is None
     for place in (".", "raw", "SET", "SET/raw"):
         (tmp_path / place).mkdir(parents=True, exist_ok=True)
         for name in ("a", "a.gz"):
             (tmp_path / place / name).write_bytes(b"")
-            assert find(tmp_path, "SET", "a.gz") == tmp_path / place / name
+            assert locate(tmp_path, "SET", "a.gz") == tmp_path / place / name
 
 
 def test_a_file_that_is_there_is_not_downloaded(tmp_path, no_network):
     (tmp_path / "set.gz").write_bytes(b"mine")
     assert (
-        obtain(str(tmp_path), "SET", Remote("set.gz", ("x://y",), DIGEST)).read_bytes() == b"mine"
+        download_if_missing(
+            str(tmp_path), "SET", RemoteFile("set.gz", ("x://y",), DIGEST)
+        ).read_bytes()
+        == b"mine"
     )
 
 
 def test_download_puts_the_checked_file_in_place(tmp_path, public):
     root = tmp_path / "root"
-    remote = Remote("set.gz", ("file:///not/there", public.as_uri()), DIGEST)
-    path = obtain(str(root), "SET", remote)
+    remote = RemoteFile("set.gz", ("file:///not/there", public.as_uri()), DIGEST)
+    path = download_if_missing(str(root), "SET", remote)
     assert path == root / "SET" / "raw" / "set.gz"
     assert path.read_bytes() == CONTENT
     assert everything_below(root) == ["SET/raw/set.gz"]
     public.unlink()
-    assert obtain(str(root), "SET", remote) == path
+    assert download_if_missing(str(root), "SET", remote) == path
 
 
 def test_a_download_with_another_digest_is_refused_and_leaves_nothing(tmp_path, public):
     public.write_bytes(CONTENT + b"!")
     root = tmp_path / "root"
     with pytest.raises(ValueError, match=f"must have the sha256 {DIGEST[7:]}, got"):
-        obtain(str(root), "SET", Remote("set.gz", (public.as_uri(),), DIGEST))
+        download_if_missing(str(root), "SET", RemoteFile("set.gz", (public.as_uri(),), DIGEST))
     assert everything_below(root) == []
 
 
@@ -74,7 +77,9 @@ def test_a_download_that_takes_too_long_is_given_up_and_leaves_nothing(
 ):
     monkeypatch.setattr(files, "DEADLINE_S", -1.0)
     with pytest.raises(FileNotFoundError, match="not complete after"):
-        obtain(str(tmp_path / "root"), "SET", Remote("set.gz", (public.as_uri(),), DIGEST))
+        download_if_missing(
+            str(tmp_path / "root"), "SET", RemoteFile("set.gz", (public.as_uri(),), DIGEST)
+        )
     assert everything_below(tmp_path / "root") == []
 
 
@@ -85,13 +90,15 @@ def test_a_silent_server_is_given_up(tmp_path, monkeypatch):
         url = f"http://127.0.0.1:{server.getsockname()[1]}/set.gz"
         start = time.monotonic()
         with pytest.raises(FileNotFoundError, match="timed out"):
-            obtain(str(tmp_path), "SET", Remote("set.gz", (url,), DIGEST))
+            download_if_missing(str(tmp_path), "SET", RemoteFile("set.gz", (url,), DIGEST))
     assert time.monotonic() - start < 5
 
 
 def test_without_network_the_error_says_what_to_put_where(tmp_path, no_network):
     with pytest.raises(FileNotFoundError) as info:
-        obtain(str(tmp_path), "SET", Remote("set.gz", ("https://x/set.gz",), DIGEST))
+        download_if_missing(
+            str(tmp_path), "SET", RemoteFile("set.gz", ("https://x/set.gz",), DIGEST)
+        )
     for part in (
         tmp_path / "SET" / "raw" / "set.gz",
         "https://x/set.gz",
@@ -104,17 +111,19 @@ def test_without_network_the_error_says_what_to_put_where(tmp_path, no_network):
 def test_a_place_that_cannot_be_written_is_said(tmp_path, public):
     (tmp_path / "root").write_text("a file, not a folder")
     with pytest.raises(FileNotFoundError, match=r"set.gz.*could not be downloaded"):
-        obtain(str(tmp_path / "root"), "SET", Remote("set.gz", (public.as_uri(),), DIGEST))
+        download_if_missing(
+            str(tmp_path / "root"), "SET", RemoteFile("set.gz", (public.as_uri(),), DIGEST)
+        )
 
 
 def test_own_files_are_found_as_given_or_below_the_root(tmp_path, monkeypatch):
     monkeypatch.setenv("BOLTZWALK_DATA", str(tmp_path))
     (tmp_path / "mine.csv").write_text("1")
-    assert resolve(str(tmp_path / "mine.csv"), None) == tmp_path / "mine.csv"
-    assert resolve("mine.csv", None) == tmp_path / "mine.csv"
+    assert find_user_path(str(tmp_path / "mine.csv"), None) == tmp_path / "mine.csv"
+    assert find_user_path("mine.csv", None) == tmp_path / "mine.csv"
 
 
 @pytest.mark.parametrize("path", ["not/there.csv", ""])
 def test_own_files_that_are_nowhere(path):
     with pytest.raises(FileNotFoundError, match=rf"got '{path}'.*write data.path="):
-        resolve(path, None)
+        find_user_path(path, None)

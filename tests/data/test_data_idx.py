@@ -42,8 +42,8 @@ def test_round_trip(tmp_path_factory, array, packed):
         (idx(np.zeros((3, 4), "u1"))[:7], "sizes of its 2 axes in 12 bytes, got 7 bytes"),
         (idx(np.zeros((3, 4), "i4"))[:-1], r"48 bytes.*shape \(3, 4\), got 47"),
         (idx(np.zeros((3, 4), "u1")) + b"x", r"12 bytes.*got 13"),
-        (gzip.compress(idx(np.arange(999, dtype="i4")))[:-40], "whole gzip file"),
-        (gzip.compress(b"")[:4] + b"rubbish" * 9, "whole gzip file"),
+        (gzip.compress(idx(np.arange(999, dtype="i4")))[:-40], "complete gzip file"),
+        (gzip.compress(b"")[:4] + b"rubbish" * 9, "complete gzip file"),
     ],
 )
 def test_damaged_files_name_themselves(tmp_path, content, message):

@@ -126,11 +126,11 @@ def test_folders_and_files_that_are_no_images(tmp_path):
     with pytest.raises(ValueError, match=r"must hold image files \(.bmp, .*got none"):
         Images(str(tmp_path)).load()
     (tmp_path / "a.png").write_bytes(b"rubbish")
-    with pytest.raises(ValueError, match=r"a.png must be a whole image file"):
+    with pytest.raises(ValueError, match=r"a.png must be a complete image file"):
         Images(str(tmp_path)).load()
     two_halves(tmp_path / "a.png", (60, 60))
     (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:-40])
-    with pytest.raises(ValueError, match=r"a.png must be a whole image file"):
+    with pytest.raises(ValueError, match=r"a.png must be a complete image file"):
         Images(str(tmp_path)).load()
     Image.fromarray(np.zeros((4, 4), np.uint16)).save(tmp_path / "a.png")
     with pytest.raises(ValueError, match=r"a.png must have 8 bits a channel, got the mode 'I;16'"):

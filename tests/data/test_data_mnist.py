@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from boltzwalk.data import FashionMnist, Mnist
+from boltzwalk.data import FashionMnist, Mnist, mnist
 
 SETS = [(Mnist, "MNIST"), (FashionMnist, "FashionMNIST")]
 STEMS = {"train": 50, "t10k": 20}
@@ -69,9 +69,9 @@ def test_classes_in_proportions_in_every_split(tmp_path):
 
 def test_the_files_of_the_other_set_are_refused(tmp_path, monkeypatch):
     write_set(tmp_path)
-    monkeypatch.setattr(
-        "boltzwalk.data.mnist.TRAIN_COUNTS", {"MNIST": [9] * 10, "FashionMNIST": [5] * 10}
-    )
+    for name, counts in (("MNIST", (9,) * 10), ("FASHION_MNIST", (5,) * 10)):
+        changed = getattr(mnist, name)._replace(train_counts=counts)
+        monkeypatch.setattr(mnist, name, changed)
     with pytest.raises(ValueError, match=r"must be a file of MNIST.*counts of FashionMNIST"):
         Mnist(root=str(tmp_path)).load()
     FashionMnist(root=str(tmp_path)).load()
@@ -88,7 +88,7 @@ def test_a_truncated_file_names_itself(tmp_path):
     write_set(tmp_path)
     path = tmp_path / "t10k-images-idx3-ubyte.gz"
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(ValueError, match=f"{path} must be a whole gzip file"):
+    with pytest.raises(ValueError, match=f"{path} must be a complete gzip file"):
         Mnist(root=str(tmp_path)).load()
 
 

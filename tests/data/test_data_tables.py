@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from boltzwalk.data import Table
-from boltzwalk.data.tables import cell_widths, fit
-from boltzwalk.data.text_tables import read_text_table, sniff
+from boltzwalk.data.tables import cell_widths, fit_whitening
+from boltzwalk.data.text_tables import detect_separator, read_text_table
 
 NUMBERS = np.array([[1.5, 2, 3], [4, 5.25, -6], [7, 8, 9e2], [-1, 0, 2]])
 
@@ -92,10 +92,10 @@ def test_what_was_sniffed_can_be_said(write):
 
 
 def test_the_separator_is_the_one_that_cuts_evenly():
-    assert sniff(["a;b;c", "1,5;2,5;3,5", "1;2;3"]) == ";"
-    assert sniff(["1,2,3", "4,5,6", "7,8", "9,1,2"]) == ","
-    assert sniff(["1 2", "3 4"]) == "space"
-    assert sniff(["a, b, c;d", "1;2", "3;4"]) == ";"
+    assert detect_separator(["a;b;c", "1,5;2,5;3,5", "1;2;3"]) == ";"
+    assert detect_separator(["1,2,3", "4,5,6", "7,8", "9,1,2"]) == ","
+    assert detect_separator(["1 2", "3 4"]) == "space"
+    assert detect_separator(["a, b, c;d", "1;2", "3;4"]) == ";"
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_the_separator_is_the_one_that_cuts_evenly():
         ("a,b\n1,x\n3,y\n5,z\n", "'b' of .* got text, such as 'x' in line 2.*data.drop=b"),
         ("a,a\n1,2\n3,4\n", "different names, got 'a' more than once"),
         (b"a,b\n1,\xff\n", "text in UTF-8, got the byte 0xff at position 6"),
-        (b"\x1f\x8b\x08rubbish", "whole gzip file"),
+        (b"\x1f\x8b\x08rubbish", "complete gzip file"),
         ('a,b\n1,"' + "9" * 200_000 + '"\n', "cannot be read .field larger than field limit"),
     ],
 )
@@ -147,7 +147,7 @@ def test_bad_arrays(tmp_path, kind, array, message):
 @pytest.mark.parametrize("name", ["t.npy", "t.npz"])
 def test_files_that_are_no_arrays(write, name):
     for content in (b"", b"a,b\n1,2\n", b"PK\x03\x04rubbish", b"\x93NUMPY\x01\x00rubbish"):
-        with pytest.raises(ValueError, match=r"whole \.npy or \.npz file of numbers"):
+        with pytest.raises(ValueError, match=r"complete \.npy or \.npz file of numbers"):
             Table(write(content, name)).load()
 
 
@@ -286,7 +286,7 @@ def test_noise_stays_in_the_cell_of_its_value(tmp_path, whitening):
 
 def test_components_come_by_variance_with_their_largest_entry_positive():
     x = torch.from_numpy(correlated())
-    _, scale = fit(x, "pca", tuple("abcde"))
+    _, scale = fit_whitening(x, "pca", tuple("abcde"))
     components = scale / x.std(0, correction=0)
     assert (components.square().sum(1).diff() < 0).all()
     assert (components.gather(1, components.abs().argmax(1, keepdim=True)) > 0).all()

@@ -7,10 +7,10 @@ import torch
 from boltzwalk.data import Toy
 from boltzwalk.data.toy_densities import (
     Checkerboard,
+    ConcentricRings,
     DampedSine,
     EightGaussians,
     Pinwheel,
-    Rings,
     TwoMoons,
 )
 
@@ -18,8 +18,8 @@ from boltzwalk.data.toy_densities import (
 DENSITIES = [
     (EightGaussians(), 2.0),
     (EightGaussians(radius=0.5, sd=0.3), 2.4),
-    (Rings(), 5.0),
-    (Rings(radii=(0.6, 1.4), sd=0.1), 2.0),
+    (ConcentricRings(), 5.0),
+    (ConcentricRings(radii=(0.6, 1.4), sd=0.1), 2.0),
     (Pinwheel(), 5.2),
     (Pinwheel(arms=3, radius=0.5, radial_sd=0.4, tangential_sd=0.3, twist=-1.5), 2.6),
     (Checkerboard(), 2.5),
@@ -62,9 +62,9 @@ def test_density_has_mass_1_and_samples_follow_it(density, half):
     # Cells where few are expected count as one.
     expected = torch.cat([expected[many], expected[~many].sum()[None]])
     counts = torch.cat([counts[many], counts[~many].sum()[None]])
-    kept = expected > 5
-    chi_square = ((counts - expected).square() / expected)[kept].sum()
-    freedom = int(kept.sum()) - 1
+    remaining = expected > 5
+    chi_square = ((counts - expected).square() / expected)[remaining].sum()
+    freedom = int(remaining.sum()) - 1
     assert freedom > 30
     assert abs(chi_square - freedom) / math.sqrt(2 * freedom) < 5
 
@@ -91,7 +91,7 @@ def test_eight_gaussians_against_a_mixture_of_torch():
 
 def test_rings_radii_are_folded_normals():
     # The radius of a sample is |R + sd z|, whose distribution function is known.
-    rings, n = Rings(radii=(0.3, 1.5), sd=0.25), 100_000
+    rings, n = ConcentricRings(radii=(0.3, 1.5), sd=0.25), 100_000
     radius = rings.sample(n, seeded()).norm(dim=1)
     for r in (0.1, 0.3, 0.6, 1.2, 1.5, 1.8):
         share = sum(
@@ -115,7 +115,7 @@ def test_rings_radii_are_folded_normals():
 
 
 def test_rings_are_infinite_at_the_origin_only():
-    values = Rings().log_density(torch.tensor([[0.0, 0.0], [1e-3, 0.0], [50.0, 0.0]]))
+    values = ConcentricRings().log_density(torch.tensor([[0.0, 0.0], [1e-3, 0.0], [50.0, 0.0]]))
     assert values[0] == math.inf
     assert values[1:].isfinite().all()
 
@@ -209,8 +209,8 @@ def test_a_bare_damped_sine_has_samples_on_its_curve_and_no_density():
     ("make", "message"),
     [
         (lambda: EightGaussians(sd=0), "sd must be finite and above 0, got 0"),
-        (lambda: Rings(radii=()), "at least one radius"),
-        (lambda: Rings(radii=(1, -2)), "radii must be finite and above 0, got -2"),
+        (lambda: ConcentricRings(radii=()), "at least one radius"),
+        (lambda: ConcentricRings(radii=(1, -2)), "radii must be finite and above 0, got -2"),
         (lambda: Pinwheel(twist=math.nan), "twist must be a finite angle, got nan"),
         (lambda: Checkerboard(cells=0), "cells must be finite and above 0, got 0"),
         (lambda: TwoMoons(sd=math.inf), "sd must be finite and above 0, got inf"),

@@ -68,11 +68,11 @@ def test_published_noise_is_twice_as_wide(tmp_path):
     assert float(noise.min()) < -0.99
     assert float(noise.std()) == pytest.approx(1 / math.sqrt(3), rel=0.02)
     # Rows and columns come in another order.
-    found = (y / 1000).round().long()
+    result = (y / 1000).round().long()
     back = [int(name.removeprefix("c")) for name in data.columns]
     assert back != list(range(11))
-    assert not bool((found == (values / 1000).round().long()[:, back]).all())
-    same = [sorted(part.tolist()) for part in (found, (values / 1000).round().long()[:, back])]
+    assert not bool((result == (values / 1000).round().long()[:, back]).all())
+    same = [sorted(part.tolist()) for part in (result, (values / 1000).round().long()[:, back])]
     assert same[0] == same[1]
 
 

@@ -10,14 +10,14 @@ import torch
 from torch import nn
 
 from boltzwalk.data import Modes
-from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.evaluation import long_run
 from boltzwalk.evaluation.long_run import LongRun, label, looks, run_long
 from boltzwalk.kernels import MALA, ULA, AdamDescent, KineticLangevin
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import NoiseStart
 from boltzwalk.metrics.frechet import frechet_distance
-from boltzwalk.settings.settings import Settings, resolve
+from boltzwalk.settings.settings import Settings, resolve_auto
 from boltzwalk.training.run import start
 
 STEPS = 5
@@ -56,7 +56,7 @@ def known(energy=None, kernel=SHORT, n=500):
         threads=1,
         device="cpu",
     )
-    run = start(resolve(settings))
+    run = start(resolve_auto(settings))
     return replace(run, energy=Known() if energy is None else energy)
 
 

@@ -92,8 +92,8 @@ def test_a_later_gap_has_a_positive_lag(shift):
 def test_what_follows_a_gap():
     d = np.random.default_rng(4).standard_normal(600)
     v = 5 - 0.1 * np.concatenate([[0], d[:-1].cumsum()])  # v_{t+1} - v_t = -0.1 d_t
-    found = oscillation(Trace(d, v))
-    assert found.follows == pytest.approx(-1)
+    result = oscillation(Trace(d, v))
+    assert result.follows == pytest.approx(-1)
     noisy = v + np.random.default_rng(5).standard_normal(600)
     expected = np.corrcoef(d[300:-1], np.diff(noisy[300:]))[0, 1]
     assert oscillation(Trace(d, noisy)).follows == pytest.approx(expected)
@@ -105,42 +105,42 @@ def test_what_follows_a_gap():
 )
 def test_kinds(phi, shift, kind):
     d = autoregressive([phi], 1000) + shift
-    found = oscillation(Trace(d, np.ones(1000)))
-    assert found.kind == kind
-    assert found.updates == 500
-    assert found.error == pytest.approx(500**-0.5)
-    assert found.positive == (d[500:] > 0).mean()
-    assert found.acf1 == autocorrelation(d[500:])[1]
+    result = oscillation(Trace(d, np.ones(1000)))
+    assert result.kind == kind
+    assert result.updates == 500
+    assert result.error == pytest.approx(500**-0.5)
+    assert result.positive == (d[500:] > 0).mean()
+    assert result.acf1 == autocorrelation(d[500:])[1]
 
 
 def test_a_few_values_are_never_strong():
     d = autoregressive([-0.25], 40)
-    found = oscillation(Trace(d, d))
-    assert -2 * found.error < found.acf1 < -0.1
-    assert found.kind == "weak"
+    result = oscillation(Trace(d, d))
+    assert -2 * result.error < result.acf1 < -0.1
+    assert result.kind == "weak"
 
 
 def test_two_standard_errors_are_strong_and_one_is_not():
     for phi, n, strong in ((-0.37, 40, False), (-0.9, 40, True)):
         d = autoregressive([phi], n)
-        found = oscillation(Trace(d, d))
-        assert found.acf1 < -found.error < -0.1
-        assert (found.acf1 < -2 * found.error) == strong
-        assert found.kind == ("strong" if strong else "weak")
+        result = oscillation(Trace(d, d))
+        assert result.acf1 < -result.error < -0.1
+        assert (result.acf1 < -2 * result.error) == strong
+        assert result.kind == ("strong" if strong else "weak")
 
 
 def test_a_small_autocorrelation_is_not_strong_however_sure_it_is():
     d = autoregressive([-0.07], 20_000)
-    found = oscillation(Trace(d, d), window=10_000)
-    assert -0.1 < found.acf1 < -4 * found.error
-    assert found.kind == "weak"
+    result = oscillation(Trace(d, d), window=10_000)
+    assert -0.1 < result.acf1 < -4 * result.error
+    assert result.kind == "weak"
 
 
 def test_only_the_window_counts():
     d = np.concatenate([np.full(3000, 1e9), autoregressive([0.5], 2500)])
-    found = oscillation(Trace(d, d))
-    assert found.updates == 2000
-    assert found.acf1 == autocorrelation(d[-2000:])[1]
+    result = oscillation(Trace(d, d))
+    assert result.updates == 2000
+    assert result.acf1 == autocorrelation(d[-2000:])[1]
     assert oscillation(Trace(d, d), window=100).updates == 100
     assert len(recent(np.arange(101))) == 51
 
@@ -162,9 +162,9 @@ def test_nothing_to_correlate_is_nan_without_a_warning(x):
         assert np.isnan(autocorrelation(x)).all()
         assert np.isnan(partial_autocorrelation(x)).all()
         assert np.isnan(cross_correlation(x, x)).all()
-        found = oscillation(Trace(x, x))
-    assert found.kind == "none"
-    assert np.isnan(found.follows)
+        result = oscillation(Trace(x, x))
+    assert result.kind == "none"
+    assert np.isnan(result.follows)
 
 
 def test_lags_beyond_a_series_are_nan_and_scales_do_not_matter():

@@ -7,20 +7,20 @@ import pytest
 import torch
 
 from boltzwalk.data import Dataset, Digits
-from boltzwalk.diagnostics.verdict import CURES, anatomy, verdict
-from boltzwalk.energies import Multilayer, NetworkEnergy
-from boltzwalk.kernels import ULA, noise_temperature
-from boltzwalk.kernels import run as run_chain
-from boltzwalk.kernels.chain import of_the_chain
+from boltzwalk.diagnostics.verdict import CURES, training_findings, verdict
+from boltzwalk.energies import NetworkEnergy
+from boltzwalk.kernels import ULA, noise_temperature, run_chain
+from boltzwalk.kernels.chain import chain_metrics
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import DataStart, NoiseStart, ReplayStart
+from boltzwalk.networks import Multilayer
 from boltzwalk.rng import generator
 from boltzwalk.settings.optimizers import SGD, Adam
-from boltzwalk.settings.settings import Output, Settings, resolve
+from boltzwalk.settings.settings import Output, Settings, resolve_auto
 from boltzwalk.training.execute import execute
 from boltzwalk.training.folder import Trace, read_rows, read_trace
-from boltzwalk.training.loop import train
-from boltzwalk.walkers import evaluate
+from boltzwalk.training.loop import train_loop
+from boltzwalk.walkers import walkers_at
 
 NOTHING = Trace(np.zeros(0), np.zeros(0))
 DRIFT, DISTANCE = 50.0, 8.0  # 50 steps of size 1
@@ -168,7 +168,7 @@ def test_what_a_method_does_not_log_is_not_nan():
     assert verdict([{"update": 1000}], trace).label == "healthy"
     assert verdict([], trace).label == "healthy"
     assert verdict([], NOTHING).label == "healthy"
-    assert anatomy([], NOTHING) == []
+    assert training_findings([], NOTHING) == []
 
 
 def test_stalled():
@@ -275,7 +275,7 @@ def test_a_long_run_costs_no_more_than_a_short_one():
 
 def test_anatomy():
     rows, trace = healthy()
-    found = {finding.name: finding for finding in anatomy(rows, trace)}
+    found = {finding.name: finding for finding in training_findings(rows, trace)}
     d, v = trace.energy_gap[500:], trace.gradient_mean
     assert found["energy gap"].text == f"{d.mean():.3g} ± {np.sqrt((d * d).mean()):.3g}"
     assert found["positive gaps"].text == f"{(d > 0).mean():.0%}"
@@ -289,7 +289,7 @@ def test_anatomy():
 )
 def test_anatomy_says_what_a_temperature_means(temperature, meaning):
     _, trace = healthy()
-    last = anatomy([{"update": 1000, "temperature": temperature}], trace)[-1]
+    last = training_findings([{"update": 1000, "temperature": temperature}], trace)[-1]
     assert last.name == "temperature"
     assert last.text == f"{temperature:.3g}"
     assert meaning in last.meaning
@@ -301,7 +301,7 @@ def test_anatomy_says_what_a_temperature_means(temperature, meaning):
 def run(folder, updates, optimizer, start=None, steps=5, spectral_norm=False):
     """Trains on 8x8 digits; returns rows, trace and the message it broke off with."""
     torch.set_default_dtype(torch.float32)
-    settings = resolve(
+    settings = resolve_auto(
         Settings(
             data=Digits(),
             energy=NetworkEnergy(
@@ -343,7 +343,7 @@ def test_a_run_that_holds(tmp_path):
     rows, trace, message = run(tmp_path, 300, Adam(1e-3))
     assert not message
     assert set(labels(rows, trace)) == {"healthy"}
-    assert {finding.name for finding in anatomy(rows, trace)} >= {"travel", "temperature"}
+    assert {finding.name for finding in training_findings(rows, trace)} >= {"travel", "temperature"}
     log = tmp_path / "log.jsonl"
     log.write_text(log.read_text()[:-30])  # cut off in the middle of its last line
     assert len(read_rows(log)) == len(rows) - 1
@@ -390,7 +390,7 @@ def test_chains_from_a_single_point_collapse():
     state = method.init(energy, data.train, generator(0, "init"))
     optimizer = Adam(1e-3).build(energy.parameters())
     rows = []
-    for done in train(
+    for done in train_loop(
         energy,
         method,
         lambda rng: data.batch(64, rng),
@@ -413,9 +413,9 @@ def test_walkers_at_rest_under_their_noise_have_not_exploded(stiffness, rng):
         return stiffness * y.square().sum(1) / 2
 
     for _ in range(3):  # the last chain begins at rest
-        walkers, chain = run_chain(kernel, energy, evaluate(energy, x), steps, rng)
+        walkers, chain = run_chain(kernel, energy, walkers_at(energy, x), steps, rng)
         x = walkers.x
-    found = {k: float(v) for k, v in of_the_chain(kernel, steps, x, x, chain).items()}
+    found = {k: float(v) for k, v in chain_metrics(kernel, steps, x, x, chain).items()}
     exact = steps * (stiffness * 0.5 * 20 / (1 - stiffness / 2)) ** 0.5  # v² = T λ D / (1 - ελ/2)
     assert found["travel"] == pytest.approx(exact, rel=0.03)
     assert found["noise_path"] == pytest.approx(steps * (2 * 0.5 * 20) ** 0.5)

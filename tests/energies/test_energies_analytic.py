@@ -22,8 +22,8 @@ from boltzwalk.energies.analytic import (
     Funnel,
     Gaussian,
     GaussianMixture,
+    GaussianRings,
     GumbelProduct,
-    Rings,
     Rosenbrock,
 )
 from boltzwalk.energy import energy_and_grad
@@ -40,7 +40,7 @@ TARGETS = {
     "gumbel": GumbelProduct(3),
     "funnel": Funnel(3, 1.5),
     "double well": DoubleWell(2, 3.0, 1.5, 0.7),
-    "rings": Rings(weights=(1.0, 2.0, 3.0, 4.0)),
+    "rings": GaussianRings(weights=(1.0, 2.0, 3.0, 4.0)),
     "rosenbrock": Rosenbrock(4),
     "boltzmann machine": MACHINE,
 }
@@ -110,7 +110,7 @@ def test_funnel_by_quadrature():
 
 def test_rings_by_quadrature():
     """In polar coordinates, where the density of the radius is smooth."""
-    target = Rings(radii=(0.3, 2.0), scale=0.25, weights=(3.0, 1.0))
+    target = GaussianRings(radii=(0.3, 2.0), scale=0.25, weights=(3.0, 1.0))
     r = 5 * (torch.arange(4000) + 0.5) / 4000
     angles = torch.arange(7) * 2 * math.pi / 7
     direction = torch.stack([angles.cos(), angles.sin()], 1)
@@ -321,10 +321,10 @@ def test_other_dimensions_are_refused(target):
         (lambda: Funnel(2, 0.0), "scale > 0"),
         (lambda: DoubleWell(barrier=0.0), "barrier > 0"),
         (lambda: DoubleWell(separation=-1.0), "separation > 0"),
-        (lambda: Rings(()), "one or more positive radii"),
-        (lambda: Rings((1.0, -1.0)), "positive radii"),
-        (lambda: Rings((1.0,), weights=(1.0, 2.0)), "as many positive weights"),
-        (lambda: Rings((1.0,), scale=0.0), "positive scale"),
+        (lambda: GaussianRings(()), "one or more positive radii"),
+        (lambda: GaussianRings((1.0, -1.0)), "positive radii"),
+        (lambda: GaussianRings((1.0,), weights=(1.0, 2.0)), "as many positive weights"),
+        (lambda: GaussianRings((1.0,), scale=0.0), "positive scale"),
         (lambda: BoltzmannMachine(()), "1 to 20 rows of equal length"),
         (lambda: BoltzmannMachine(((1.0,),) * 21), "got 21 rows"),
         (lambda: BoltzmannMachine(((1.0,), (1.0, 2.0))), r"lengths \[1, 2\]"),

@@ -13,8 +13,8 @@ from boltzwalk.energies.analytic import (
     Funnel,
     Gaussian,
     GaussianMixture,
+    GaussianRings,
     GumbelProduct,
-    Rings,
     Rosenbrock,
 )
 from boltzwalk.energy import energy_and_grad
@@ -31,7 +31,7 @@ TARGETS = {
     "gumbel": GumbelProduct(2),
     "funnel": Funnel(3, 0.8),  # at the usual scale 3 no sample of feasible size has the moments
     "double well": DoubleWell(2, 2.0, 1.0, 0.3),
-    "rings": Rings(weights=(1.0, 2.0, 3.0, 4.0)),
+    "rings": GaussianRings(weights=(1.0, 2.0, 3.0, 4.0)),
     "rosenbrock": Rosenbrock(4, 0.5, 0.4, 2.0),
     "boltzmann machine": MACHINE,
 }
@@ -109,7 +109,7 @@ def uniforms(target, x):
             return ndtr(torch.cat([v / target.scale, x[:, 1:] * torch.exp(-v / 2)], 1)).unbind(1)
         case DoubleWell():
             return [uniforms_of_double_well(target, column) for column in x.t().contiguous()]
-        case Rings():
+        case GaussianRings():
             weights = torch.tensor(target.weights) / sum(target.weights)
             centred = (x.norm(dim=1)[:, None] - torch.tensor(target.radii)) / target.scale
             return ndtr(centred) @ weights, torch.atan2(x[:, 1], x[:, 0]) / (2 * math.pi) + 0.5

@@ -8,13 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from boltzwalk.energies import Convolutional, Multilayer
 from boltzwalk.energies.analytic import GaussianMixture
 from boltzwalk.energies.composed import GaussianReference
 from boltzwalk.energy import energy_and_grad
-from boltzwalk.kernels import HMC, MALA, run
-from boltzwalk.networks import published_energies as published
-from boltzwalk.walkers import evaluate
+from boltzwalk.kernels import HMC, MALA, run_chain
+from boltzwalk.networks import Convolutional, Multilayer, published
+from boltzwalk.walkers import walkers_at
 from statistics_helpers import BOUND
 
 
@@ -39,14 +38,17 @@ def error(found, exact):
     return ((found - exact).norm() / exact.norm()).item()
 
 
+SMOOTH = Convolutional(
+    width=32, layers=((1, 4, 2, 1), (2, 4, 2, 1), (4, 3, 2, 1)), activation="silu"
+)
 NETWORKS = {  # with the errors of energy and gradient, the largest of three seeds
     "dense": (Multilayer((128, 128)), (2,), 0.017, 0.011),
     "dense, steep": (Multilayer((128, 128)), (2,), 0.014, 0.014),
     "residual": (Multilayer((64, 64, 64), residual=True), (2,), 0.006, 0.006),
-    "mnist": (published.jarzynski_mnist(), (1, 28, 28), 0.054, 0.007),
-    "small images": (published.small_images(), (1, 28, 28), 0.008, 0.006),
+    "mnist": (published.jarzynski_mnist_network(), (1, 28, 28), 0.054, 0.007),
+    "smooth": (SMOOTH, (1, 28, 28), 0.008, 0.006),
     # The slopes of leaky_relu jump, and some units end up on the other side of zero.
-    "short-run": (published.short_run(16), (3, 32, 32), 0.009, 0.072),
+    "short-run": (published.short_run_network(16), (3, 32, 32), 0.009, 0.072),
 }
 
 
@@ -149,7 +151,9 @@ def test_moments_of_chains_in_bfloat16(name):
         rng = torch.Generator().manual_seed(seed)
         x = torch.randn(n, *event_shape, generator=rng)
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-            walkers, info = run(kernel(temperature), energy, evaluate(energy, x), steps, rng)
+            walkers, info = run_chain(
+                kernel(temperature), energy, walkers_at(energy, x), steps, rng
+            )
         assert 0.3 < info.acceptance < 0.98
         return moments(energy, walkers.x)
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from boltzwalk.energies import Convolutional, Multilayer
 from boltzwalk.energies.analytic import Gaussian, GaussianMixture, GumbelProduct
 from boltzwalk.energies.composed import GaussianReference, Product, Tempered
 from boltzwalk.energy import energy_and_grad
+from boltzwalk.networks import Convolutional, Multilayer
 
 
 class Closed:

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from boltzwalk.energies import Convolutional, Multilayer
-from boltzwalk.energy import energy_and_grad, refuse_coupled_layers
+from boltzwalk.energy import energy_and_grad, require_rowwise_energy
+from boltzwalk.networks import Convolutional, Multilayer
 
 
 class Counting(nn.Module):
@@ -135,11 +135,11 @@ def test_coupled_layers_are_refused_at_any_depth(layer, words):
     nested = nn.Sequential(nn.Linear(3, 3), nn.Sequential(nn.SiLU(), nn.ModuleList([layer])))
     for energy, name in ((layer, "''"), (nested, "'1.1.0'")):
         with pytest.raises(ValueError, match=words) as error:
-            refuse_coupled_layers(energy)
+            require_rowwise_energy(energy)
         assert name in str(error.value)
         assert type(layer).__name__ in str(error.value)
 
 
 def test_harmless_layers_pass():
-    refuse_coupled_layers(nn.Sequential(nn.Dropout(0.0), nn.GroupNorm(1, 3), nn.LayerNorm(3)))
-    refuse_coupled_layers(lambda x: x.sum(1))
+    require_rowwise_energy(nn.Sequential(nn.Dropout(0.0), nn.GroupNorm(1, 3), nn.LayerNorm(3)))
+    require_rowwise_energy(lambda x: x.sum(1))

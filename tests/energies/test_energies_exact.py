@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.energies.analytic import GaussianMixture
 from boltzwalk.energies.composed import GaussianReference
 from boltzwalk.energies.exact import exact_samples
+from boltzwalk.networks import Multilayer
 from statistics_helpers import assert_mean
 
 ZERO = NetworkEnergy(Multilayer((8,)), reference_scale=0.7, zero_start=True)

@@ -5,10 +5,11 @@ import math
 import pytest
 import torch
 
-from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.energies.composed import FittedReference
 from boltzwalk.energies.exact import exact_samples
 from boltzwalk.energy import energy_and_grad
+from boltzwalk.networks import Multilayer
 from statistics_helpers import assert_mean
 
 SETTINGS = NetworkEnergy(Multilayer((8,)), reference_fit=0.3, zero_start=True)

@@ -7,10 +7,9 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from boltzwalk.energies import Convolutional
 from boltzwalk.energy import energy_and_grad
-from boltzwalk.networks import published_energies as published
-from boltzwalk.networks.layers import LARGE, Convolution, Dense, Flatten
+from boltzwalk.networks import Convolutional, published
+from boltzwalk.networks.layers import LARGE, FastConv2d, FastFlatten, FastLinear
 
 CHANNELS_LAST = torch.channels_last
 
@@ -48,7 +47,7 @@ def assert_same(ours, theirs, x, **tolerance):
 )
 def test_dense_is_linear(rows, inputs, outputs, dtype, rng):
     x = torch.randn(rows, inputs, generator=rng, dtype=dtype).requires_grad_()
-    ours, theirs = (kind(inputs, outputs).to(dtype) for kind in (Dense, nn.Linear))
+    ours, theirs = (kind(inputs, outputs).to(dtype) for kind in (FastLinear, nn.Linear))
     scale = {torch.float32: 1e-4, torch.float64: 1e-10}[dtype]
     with torch.no_grad():
         ours.weight /= 10  # third powers follow
@@ -67,7 +66,7 @@ def test_dense_is_linear(rows, inputs, outputs, dtype, rng):
     ],
 )
 def test_large_dense_layers_are_convolutions(rows, inputs, outputs, dtype, convolved):
-    layer, x = Dense(inputs, outputs).to(dtype), torch.ones(rows, inputs, dtype=dtype)
+    layer, x = FastLinear(inputs, outputs).to(dtype), torch.ones(rows, inputs, dtype=dtype)
     assert LARGE == 2048 * 64 * 64
     with Recorder() as recorder, torch.no_grad():
         layer(x)
@@ -75,7 +74,7 @@ def test_large_dense_layers_are_convolutions(rows, inputs, outputs, dtype, convo
 
 
 def test_dense_in_bfloat16(rng):
-    layer = Dense(64, 64).float()
+    layer = FastLinear(64, 64).float()
     x = torch.randn(2048, 64, generator=rng, dtype=torch.float32)
     with torch.autocast("cpu", torch.bfloat16), Recorder() as recorder:
         y = layer(x)
@@ -89,8 +88,8 @@ def test_the_input_gradient_of_few_channels(channels, stride, rng):
     for kernel, remainder in itertools.product(range(1, 7), range(5)):
         for padding in range(kernel):
             height = max(1, kernel - 2 * padding) + remainder
-            ours = Convolution(channels, 5, kernel, stride, padding)
-            assert ours.together
+            ours = FastConv2d(channels, 5, kernel, stride, padding)
+            assert ours.joint_subpixels
             theirs = nn.Conv2d(channels, 5, kernel, stride, padding)
             x = torch.randn(2, channels, height, height + 2, generator=rng)
             for layout in (torch.contiguous_format, CHANNELS_LAST):
@@ -99,15 +98,15 @@ def test_the_input_gradient_of_few_channels(channels, stride, rng):
 
 @pytest.mark.parametrize("shape", [(3, 4, 3, 1, 1), (1, 4, 3, 1, 1), (5, 4, 3, 2, 1)])
 def test_other_convolutions_are_left_alone(shape, rng):
-    ours = Convolution(*shape)
-    assert not ours.together
+    ours = FastConv2d(*shape)
+    assert not ours.joint_subpixels
     x = torch.randn(2, shape[0], 8, 8, generator=rng).requires_grad_()
     assert_same(ours, nn.Conv2d(*shape), x)
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
 def test_forward_derivatives(rng):
-    layer = Convolution(1, 4, 5, 2, 4)
+    layer = FastConv2d(1, 4, 5, 2, 4)
     x, v = torch.randn(2, 3, 1, 9, 9, generator=rng)
 
     def gradient(x):
@@ -120,7 +119,7 @@ def test_forward_derivatives(rng):
 
 def test_the_gradient_of_the_parameters_is_not_computed_for_that_of_the_input(rng):
     """A function of its own is asked for all its gradients where one of them is wanted."""
-    layer = Convolution(1, 4, 5, 2, 4)
+    layer = FastConv2d(1, 4, 5, 2, 4)
     x = torch.randn(2, 1, 9, 9, generator=rng).requires_grad_()
     y = layer(x).sum()
     with Recorder() as recorder:
@@ -132,7 +131,7 @@ def test_the_gradient_of_the_parameters_is_not_computed_for_that_of_the_input(rn
 def test_learning_after_a_chain_under_one_autocast(rng):
     """Autocast keeps converted weights; those of the chain must not cut the loss off."""
     torch.set_default_dtype(torch.float32)
-    network = published.jarzynski_mnist(4).build((1, 28, 28))
+    network = published.jarzynski_mnist_network(4).build((1, 28, 28))
     x = torch.randn(4, 1, 28, 28, generator=rng)
     gradients = []
     for chain in (False, True):
@@ -147,7 +146,7 @@ def test_learning_after_a_chain_under_one_autocast(rng):
 
 def test_gradients_in_bfloat16_are_float32_and_close(rng):
     torch.set_default_dtype(torch.float32)
-    ours, theirs = Convolution(1, 16, 5, 2, 4), nn.Conv2d(1, 16, 5, 2, 4)
+    ours, theirs = FastConv2d(1, 16, 5, 2, 4), nn.Conv2d(1, 16, 5, 2, 4)
     theirs.load_state_dict(ours.state_dict())
     x = torch.randn(8, 1, 28, 28, generator=rng).requires_grad_()
     (exact,) = torch.autograd.grad(theirs(x).square().sum(), x)
@@ -163,14 +162,14 @@ def test_flatten_keeps_the_order_and_the_layout(rng):
     x = torch.randn(3, 4, 5, 6, generator=rng).contiguous(memory_format=CHANNELS_LAST)
     leaf = x.clone().requires_grad_()
     inner = 2 * leaf
-    rows = Flatten()(inner)
+    rows = FastFlatten()(inner)
     assert torch.equal(rows, 2 * x.flatten(1))
     weight = torch.randn(rows.shape, generator=rng)
     (grad,) = torch.autograd.grad((weight * rows).sum(), inner)
     assert torch.equal(grad, weight.view(x.shape))
     seen = []
     inner = 2 * leaf
-    rows = Flatten()(inner)
+    rows = FastFlatten()(inner)
     inner.register_hook(lambda grad: seen.append(grad.stride()))
     torch.autograd.grad((weight * rows).sum(), leaf)
     assert seen == [x.stride()]
@@ -179,4 +178,4 @@ def test_flatten_keeps_the_order_and_the_layout(rng):
 def test_convolutional_networks_are_made_of_them():
     trunk = Convolutional(4, hidden=(8,)).build((3, 32, 32)).trunk
     kinds = [type(layer) for layer in trunk if not isinstance(layer, nn.LeakyReLU)]
-    assert kinds == [Convolution] * 4 + [Flatten, Dense]
+    assert kinds == [FastConv2d] * 4 + [FastFlatten, FastLinear]

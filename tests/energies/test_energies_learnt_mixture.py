@@ -11,7 +11,7 @@ from scipy import stats
 from boltzwalk.energies.analytic import GaussianMixture
 from boltzwalk.energies.exact import exact_samples
 from boltzwalk.energies.learnt_mixture import LearntMixture, MixtureEnergy
-from boltzwalk.energy import attached_energy_and_grad, energy_and_grad, refuse_coupled_layers
+from boltzwalk.energy import attached_energy_and_grad, energy_and_grad, require_rowwise_energy
 from statistics_helpers import assert_mean
 
 LINE = ([[-2.0], [3.0], [0.5]], [0.7, -1.1])
@@ -184,7 +184,7 @@ def test_float32_is_as_good_as_its_positions(rng):
 def test_settings_build_the_published_start():
     settings = MixtureEnergy(modes=3, offset=0.2, noise=0.0)
     energy = settings.build((4,), 0)
-    refuse_coupled_layers(energy)
+    require_rowwise_energy(energy)
     assert energy.means[:, 0].tolist() == pytest.approx([-0.2, 0.0, 0.2])
     assert not energy.means[:, 1:].any()
     assert energy.masses.tolist() == pytest.approx([1 / 3] * 3)

@@ -6,25 +6,23 @@ import pytest
 import torch
 from torch import nn
 
-from boltzwalk.energies import Convolutional, Multilayer, NonLocal, Residual
-from boltzwalk.energy import energy_and_grad, refuse_coupled_layers, require_event_shape
-from boltzwalk.networks import published_energies as published
+from boltzwalk.energy import energy_and_grad, require_event_shape, require_rowwise_energy
+from boltzwalk.networks import Convolutional, Multilayer, NonLocal, Residual, published
 from boltzwalk.networks.layers import activation_layer, initialise
 from boltzwalk.networks.network import Network
 
 # Counted by hand or by the authors' code, see the reference notes; and from the layer tables.
 PUBLISHED = [
-    (published.short_run(), (3, 32, 32), 2_763_393),
-    (published.anatomy(), (3, 32, 32), 693_569),
-    (published.anatomy_toy(), (2,), 10_593),
-    (published.teaching_cifar(), (3, 32, 32), 1_710_465),
-    (published.teaching_mnist(), (1, 28, 28), 1_625_188),
-    (published.cooperative_mnist(), (1, 28, 28), 1_066_532),
-    (published.cooperative_cifar(), (3, 32, 32), 2_012_388),
-    (published.cooperative_scenes(), (3, 64, 64), 6_927_588),
-    (published.jarzynski_mnist(), (1, 28, 28), 76_993),
-    (published.spectral_gan(), (3, 32, 32), 5_860_865),
-    (published.small_images(), (1, 28, 28), 109_281),
+    (published.short_run_network(), (3, 32, 32), 2_763_393),
+    (published.anatomy_network(), (3, 32, 32), 693_569),
+    (published.anatomy_toy_network(), (2,), 10_593),
+    (published.teaching_cifar_network(), (3, 32, 32), 1_710_465),
+    (published.teaching_mnist_network(), (1, 28, 28), 1_625_188),
+    (published.cooperative_mnist_network(), (1, 28, 28), 1_066_532),
+    (published.cooperative_cifar_network(), (3, 32, 32), 2_012_388),
+    (published.cooperative_scenes_network(), (3, 64, 64), 6_927_588),
+    (published.jarzynski_mnist_network(), (1, 28, 28), 76_993),
+    (published.spectral_gan_network(), (3, 32, 32), 5_860_865),
     (NonLocal(), (1, 32, 32), 627_953),
     (Residual(), (3, 32, 32), 1_053_825),
     (Multilayer(), (2,), 2 * 128 + 128 + 128 * 128 + 128 + 129),
@@ -37,17 +35,16 @@ SMALL = {
     "multilayer of images": (Multilayer((8, 8)), (2, 3, 4)),
     "residual multilayer": (Multilayer((3, 3, 8, 8), residual=True), (3,)),
     "linear": (Multilayer(()), (3,)),
-    "short run": (published.short_run(4), (3, 16, 16)),
-    "short run of digits": (published.short_run(4), (1, 8, 8)),
-    "anatomy": (published.anatomy(4), (2, 9, 12)),
-    "teaching": (published.teaching_cifar(4), (3, 16, 16)),
-    "hundred outputs": (published.teaching_mnist(4), (1, 28, 28)),
-    "cooperative mnist": (published.cooperative_mnist(2), (1, 28, 28)),
-    "cooperative cifar": (published.cooperative_cifar(2), (3, 32, 32)),
-    "cooperative scenes": (published.cooperative_scenes(2), (3, 16, 16)),
-    "dense layers": (published.jarzynski_mnist(4), (1, 28, 28)),
-    "normalised": (published.spectral_gan(2), (3, 16, 16)),
-    "small images": (published.small_images(4), (1, 28, 28)),
+    "short run": (published.short_run_network(4), (3, 16, 16)),
+    "short run of digits": (published.short_run_network(4), (1, 8, 8)),
+    "anatomy": (published.anatomy_network(4), (2, 9, 12)),
+    "teaching": (published.teaching_cifar_network(4), (3, 16, 16)),
+    "hundred outputs": (published.teaching_mnist_network(4), (1, 28, 28)),
+    "cooperative mnist": (published.cooperative_mnist_network(2), (1, 28, 28)),
+    "cooperative cifar": (published.cooperative_cifar_network(2), (3, 32, 32)),
+    "cooperative scenes": (published.cooperative_scenes_network(2), (3, 16, 16)),
+    "dense layers": (published.jarzynski_mnist_network(4), (1, 28, 28)),
+    "normalised": (published.spectral_gan_network(2), (3, 16, 16)),
     "non-local": (NonLocal(4, 8), (1, 17, 12)),
     "residual": (Residual(4), (3, 12, 9)),
 }
@@ -72,7 +69,7 @@ def test_parameter_counts(settings, event_shape, parameters):
 
 def test_short_run_as_published():
     """Width 128 is the largest of the paper; the layers are those of its code."""
-    network = published.short_run(8).build((3, 32, 32))
+    network = published.short_run_network(8).build((3, 32, 32))
     convolutions = [layer for layer in network.trunk if isinstance(layer, nn.Conv2d)]
     assert [layer.out_channels for layer in convolutions] == [8, 16, 32, 64]
     assert [layer.kernel_size for layer in convolutions] == [(3, 3), (4, 4), (4, 4), (4, 4)]
@@ -80,13 +77,13 @@ def test_short_run_as_published():
     assert network.head.in_features == 64 * 4 * 4
     slopes = [layer.negative_slope for layer in network.trunk if isinstance(layer, nn.LeakyReLU)]
     assert slopes == [0.2] * 4
-    assert published.anatomy().leak == published.anatomy_toy().leak == 0.05
-    assert published.cooperative_cifar().leak == 0.01
+    assert published.anatomy_network().leak == published.anatomy_toy_network().leak == 0.05
+    assert published.cooperative_cifar_network().leak == 0.01
 
 
 def test_the_head_is_the_valid_convolution_of_the_papers(rng):
     """A convolution over all that remains is the linear layer of the flattened image."""
-    network = published.short_run(4).build((3, 32, 32))
+    network = published.short_run_network(4).build((3, 32, 32))
     last = nn.Conv2d(32, 1, 4)
     with torch.no_grad():
         last.weight.copy_(network.head.weight.view(1, 32, 4, 4))
@@ -99,7 +96,7 @@ def test_the_head_is_the_valid_convolution_of_the_papers(rng):
 @each
 def test_energy_is_a_number_for_each_walker(settings, event_shape, rng):
     network = settings.build(event_shape)
-    refuse_coupled_layers(network)
+    require_rowwise_energy(network)
     for n in (0, 1, 3):
         x = torch.randn(n, *event_shape, generator=rng)
         u, grad = energy_and_grad(network, x)
@@ -202,7 +199,8 @@ def test_saving_and_loading(settings, event_shape, rng):
 
 
 def test_convolutions_run_channels_last(rng):
-    network = published.small_images(4).build((1, 28, 28))
+    layers = ((1, 4, 2, 1), (2, 4, 2, 1), (4, 3, 2, 1))
+    network = Convolutional(width=4, layers=layers, activation="silu").build((1, 28, 28))
     layouts = []
     for layer in network.trunk:
         if isinstance(layer, nn.Conv2d):
@@ -217,7 +215,7 @@ def test_convolutions_run_channels_last(rng):
 
 
 def test_the_outputs_are_summed(rng):
-    network = published.teaching_mnist(2).build((1, 28, 28))
+    network = published.teaching_mnist_network(2).build((1, 28, 28))
     x = torch.randn(3, 1, 28, 28, generator=rng)
     assert network.head(network.trunk(x)).shape == (3, 100)
     torch.testing.assert_close(network(x), network.head(network.trunk(x)).sum(1))
@@ -314,7 +312,7 @@ def test_the_smallest_image_is_where_the_message_says(side):
 @pytest.mark.parametrize(
     ("build", "words"),
     [
-        (lambda: Multilayer((8, 0)).build((2,)), r"widths must be positive, got \(8, 0\)"),
+        (lambda: Multilayer((8, 0)).build((2,)), r"widths must be at least 1 each, got \(8, 0\)"),
         (lambda: Convolutional().build((2,)), r"\(channels, height, width\).*got .*\(2,\)"),
         (lambda: Convolutional().build((28, 28)), "Multilayer"),
         (lambda: NonLocal().build((1, 7, 9)), "at least 8"),

@@ -8,15 +8,15 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from boltzwalk.energies import Convolutional, Multilayer, NetworkEnergy, NonLocal, Residual
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.energies.exact import exact_samples
-from boltzwalk.energy import energy_and_grad, refuse_coupled_layers
-from boltzwalk.networks import published_energies as published
+from boltzwalk.energy import energy_and_grad, require_rowwise_energy
+from boltzwalk.networks import Convolutional, Multilayer, NonLocal, Residual, published
 
 NETWORKS = {
     "multilayer": (Multilayer((8, 8)), (3,)),
     "convolutional": (Convolutional(4), (1, 8, 8)),
-    "normalised": (published.spectral_gan(2), (3, 16, 16)),
+    "normalised": (published.spectral_gan_network(2), (3, 16, 16)),
     "non-local": (NonLocal(4, 8), (1, 8, 8)),
     "residual": (Residual(4), (3, 8, 8)),
 }
@@ -46,7 +46,7 @@ def test_building_touches_no_global_generator(network, event_shape):
 @each
 def test_what_is_built_is_pure_and_uncoupled(network, event_shape):
     energy = NetworkEnergy(network, reference_scale=1.0).build(event_shape, 0)
-    refuse_coupled_layers(energy)
+    require_rowwise_energy(energy)
     assert not any(module.training for module in energy.energy.modules())
     assert energy(torch.zeros(4, *event_shape)).shape == (4,)
 
@@ -152,7 +152,9 @@ def test_copies_and_saved_states_agree(network, event_shape, rng):
 
 
 def test_it_is_a_value():
-    settings = NetworkEnergy(published.short_run(32), spectral_norm=True, reference_scale=1.5)
+    settings = NetworkEnergy(
+        published.short_run_network(32), spectral_norm=True, reference_scale=1.5
+    )
     assert eval(repr(settings)) == settings
     assert hash(dataclasses.replace(settings)) == hash(settings)
     names = [{f.name for f in dataclasses.fields(network)} for network, _ in NETWORKS.values()]

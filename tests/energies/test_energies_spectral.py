@@ -5,10 +5,9 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from boltzwalk.energies import Multilayer, NonLocal, Residual
 from boltzwalk.energies.composed import GaussianReference
 from boltzwalk.energy import energy_and_grad
-from boltzwalk.networks import published_energies as published
+from boltzwalk.networks import Multilayer, NonLocal, Residual, published
 from boltzwalk.networks.spectral import add_spectral_norm, power_iteration
 
 
@@ -36,9 +35,9 @@ def original(layer):
     ("settings", "event_shape"),
     [
         (Multilayer((32, 32, 32)), (8,)),
-        (published.short_run(8), (3, 16, 16)),
-        (published.jarzynski_mnist(4), (1, 28, 28)),
-        (published.teaching_mnist(4), (1, 28, 28)),
+        (published.short_run_network(8), (3, 16, 16)),
+        (published.jarzynski_mnist_network(4), (1, 28, 28)),
+        (published.teaching_mnist_network(4), (1, 28, 28)),
     ],
     ids=repr,
 )
@@ -99,7 +98,7 @@ def test_the_slope_is_capped(rng):
 
 
 def test_published_normalised_networks():
-    network = published.spectral_gan(2).build((3, 16, 16))
+    network = published.spectral_gan_network(2).build((3, 16, 16))
     assert all(parametrize.is_parametrized(m) for m in layers(network.trunk))
     assert not parametrize.is_parametrized(network.head)
     network = Residual(4).build((3, 8, 8))
@@ -108,7 +107,7 @@ def test_published_normalised_networks():
 
 
 def test_normalised_layers_are_left_as_they_are():
-    network = published.spectral_gan(2).build((3, 16, 16))
+    network = published.spectral_gan_network(2).build((3, 16, 16))
     add_spectral_norm(network)
     for layer in layers(network):
         assert len(layer.parametrizations.weight) == 1

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from boltzwalk.data import Digits, Modes, Toy
-from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.energies.learnt_mixture import MixtureEnergy
 from boltzwalk.evaluation.cache import lines, write_evaluation
 from boltzwalk.evaluation.likelihood import Effort, as_part, likelihood
@@ -17,6 +17,7 @@ from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.jarzynski import ExactStart, Jarzynski
 from boltzwalk.methods.starts import ReplayStart
 from boltzwalk.metrics.quadrature import log_z_in_the_plane
+from boltzwalk.networks import Multilayer
 from boltzwalk.rng import generator
 from boltzwalk.settings.settings import Output, Settings, resolve
 from boltzwalk.smc.log_z import Annealing

@@ -11,10 +11,10 @@ from torch import nn
 
 from boltzwalk.data import Digits, Modes
 from boltzwalk.data.dataset import Dataset
-from boltzwalk.data.external import to_grey
-from boltzwalk.data.images import fit_picture, image_dataset
-from boltzwalk.data.splits import Part as Split
-from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.data.external import model_to_grey
+from boltzwalk.data.images import image_dataset, resize_image
+from boltzwalk.data.splits import LabelledRows
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.evaluation import anomalies as judged
 from boltzwalk.evaluation.anomalies import KNOWN, anomalies, scores
 from boltzwalk.evaluation.quality import held_out_rows
@@ -22,6 +22,7 @@ from boltzwalk.evaluation.samples import Drawn
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import NoiseStart
+from boltzwalk.networks import Multilayer
 from boltzwalk.settings.settings import Settings, resolve
 from boltzwalk.training.run import start
 
@@ -123,12 +124,12 @@ def other_set(monkeypatch, make):
 
 def enlarged(data, side):
     """The held-out images of a set at another size and in colour."""
-    grey = to_grey(torch.cat([data.validation, data.test]), data)[:, 0].numpy()
-    pictures = [fit_picture(Image.fromarray(g), side, 3, "stretch") for g in grey]
+    grey = model_to_grey(torch.cat([data.validation, data.test]), data)[:, 0].numpy()
+    pictures = [resize_image(Image.fromarray(g), side, 3, "stretch") for g in grey]
     x = torch.from_numpy(np.stack([np.asarray(p) for p in pictures])).permute(0, 3, 1, 2)
-    part = Split(x.contiguous())
+    part = LabelledRows(x.contiguous())
     return image_dataset(
-        (part, part, Split(x[:0])), levels=256, dequantise=False, seed=0, source="enlarged"
+        (part, part, LabelledRows(x[:0])), levels=256, dequantise=False, seed=0, source="enlarged"
     )
 
 

@@ -10,18 +10,19 @@ from boltzwalk.methods.alternation import Turns
 from boltzwalk.training.sampling import own_energy
 from torch import nn
 
-from boltzwalk.bases import DenseGenerator, Generator
+from boltzwalk.bases import Generator
 from boltzwalk.bases.flow import Flow
 from boltzwalk.bases.flow_energy import FlowEnergy
 from boltzwalk.completion import Plan, complete, make_inputs
 from boltzwalk.data import Digits, Toy
-from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.evaluation import evaluate as judging
 from boltzwalk.evaluation.likelihood import Effort, as_part, likelihood
 from boltzwalk.evaluation.long_run import LongRun
 from boltzwalk.evaluation.score import score_rows
 from boltzwalk.kernels import MALA, Transport
 from boltzwalk.methods.generalized import Generalized
+from boltzwalk.networks import DenseGenerator, Multilayer
 from boltzwalk.reporting.figures import film
 from boltzwalk.reporting.summary import summarise
 from boltzwalk.settings.optimizers import Adam

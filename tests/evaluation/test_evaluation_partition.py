@@ -10,13 +10,14 @@ from boltzwalk.training.sampling import own_energy
 from boltzwalk.bases.flow import Flow
 from boltzwalk.bases.flow_energy import FlowEnergy
 from boltzwalk.data import Toy
-from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.evaluation.likelihood import Effort, likelihood
 from boltzwalk.evaluation.partition import Partition, as_part, partition
 from boltzwalk.kernels import MALA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.generalized import Generalized
 from boltzwalk.metrics.quadrature import log_z_in_the_plane
+from boltzwalk.networks import Multilayer
 from boltzwalk.settings.settings import Settings, resolve
 from boltzwalk.smc.log_z import Annealing
 from boltzwalk.training.run import start

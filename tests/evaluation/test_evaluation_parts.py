@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from boltzwalk.data import Table, Toy
-from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.evaluation import evaluate as judging
 from boltzwalk.evaluation.evaluate import PARTS, Plan, evaluate, evaluated
 from boltzwalk.evaluation.likelihood import Effort
@@ -17,6 +17,7 @@ from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import NoiseStart
 from boltzwalk.metrics.quadrature import log_z_in_the_plane
+from boltzwalk.networks import Multilayer
 from boltzwalk.reporting.page import write_report
 from boltzwalk.settings.settings import Output, Settings, resolve
 from boltzwalk.smc.log_z import Annealing

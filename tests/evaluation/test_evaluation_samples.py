@@ -9,7 +9,7 @@ from torch import nn
 
 from boltzwalk.data import Digits, Modes, Toy
 from boltzwalk.data.dataset import Dataset
-from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.energies.learnt_mixture import LearntMixture, MixtureEnergy
 from boltzwalk.evaluation.features import distance_to, features_for
 from boltzwalk.evaluation.goodness import goodness
@@ -20,10 +20,11 @@ from boltzwalk.kernels import ULA, Descent
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.jarzynski import ExactStart, Jarzynski, Weighted
 from boltzwalk.methods.starts import NoiseStart, ReplayStart
+from boltzwalk.networks import Multilayer
 from boltzwalk.rng import generator
 from boltzwalk.settings.settings import Settings, resolve
 from boltzwalk.training.run import start
-from boltzwalk.walkers import evaluate
+from boltzwalk.walkers import walkers_at
 
 STEPS = 5
 NORMAL = Modes(2, (0.0,), (1.0,), rows=400)
@@ -126,7 +127,7 @@ def weighted(x, log_w, steps=STEPS):
     """A run whose walkers are these, under a standard normal."""
     run = ready(NORMAL, Jarzynski(ExactStart(len(x)), ULA(0.1), steps=steps))
     run = replace(run, energy=LearntMixture(torch.zeros(1, x.shape[1])))
-    walkers = evaluate(run.energy, x, log_w)
+    walkers = walkers_at(run.energy, x, log_w)
     return replace(run, state=Weighted(walkers, torch.zeros((), dtype=torch.int64)))
 
 

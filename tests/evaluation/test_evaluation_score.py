@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from boltzwalk.data import Digits, Modes, Table
-from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.energies.learnt_mixture import MixtureEnergy
 from boltzwalk.evaluation.cache import remembered
 from boltzwalk.evaluation.evaluate import VERSION, Plan, evaluate
@@ -22,6 +22,7 @@ from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.jarzynski import ExactStart, Jarzynski
 from boltzwalk.methods.starts import NoiseStart
+from boltzwalk.networks import Multilayer
 from boltzwalk.settings.settings import Settings, resolve
 from boltzwalk.smc.log_z import LogZ
 from boltzwalk.training.run import content, start

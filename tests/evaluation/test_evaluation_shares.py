@@ -8,7 +8,7 @@ import torch
 from boltzwalk.training.sampling import weighted_walkers
 
 from boltzwalk.data import Digits, Modes, Toy
-from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.energies.learnt_mixture import MixtureEnergy
 from boltzwalk.evaluation.modes import class_shares, has_classes, mode_masses, target_shares
 from boltzwalk.kernels import ULA
@@ -16,6 +16,7 @@ from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.jarzynski import ExactStart, Jarzynski
 from boltzwalk.methods.starts import DataStart
 from boltzwalk.metrics.classifier import classifier_for, fit_classifier
+from boltzwalk.networks import Multilayer
 from boltzwalk.reporting.summary import summarise
 from boltzwalk.reporting.tables import _likelihood, table_beside
 from boltzwalk.settings.settings import Output, Settings, resolve

@@ -11,11 +11,12 @@ from typer.testing import CliRunner
 
 from boltzwalk.cli import app
 from boltzwalk.data import Table
-from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.evaluation.early_stopping import Turning, turning
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.generalized import Generalized
+from boltzwalk.networks import Multilayer
 from boltzwalk.recipes import RECIPES
 from boltzwalk.rng import generator
 from boltzwalk.settings.settings import Output, Settings, resolve

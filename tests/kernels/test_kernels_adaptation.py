@@ -12,15 +12,15 @@ from boltzwalk.kernels import (
     Independence,
     KineticLangevin,
     adapt_step_size,
-    run,
+    run_chain,
 )
-from boltzwalk.walkers import evaluate
+from boltzwalk.walkers import walkers_at
 
 
 def acceptance(kernel, energy, rng):
     """The acceptance of the frozen kernel on exact samples."""
-    walkers = evaluate(energy, energy.sample(2000, rng))
-    return run(kernel, energy, walkers, 5, rng)[1].acceptance.item()
+    walkers = walkers_at(energy, energy.sample(2000, rng))
+    return run_chain(kernel, energy, walkers, 5, rng)[1].acceptance.item()
 
 
 @pytest.mark.parametrize("factor", [0.01, 1.0, 20.0])
@@ -35,7 +35,7 @@ def test_the_target_is_reached(rng, kernel, target, factor):
         if isinstance(kernel, MALA)
         else HMC(0.5 * factor, 5)
     )
-    walkers = evaluate(energy, energy.sample(300, rng))
+    walkers = walkers_at(energy, energy.sample(300, rng))
     adapted, walkers = adapt_step_size(first, energy, walkers, 100, rng, target)
     expected = target or {MALA: 0.574, HMC: 0.8}[type(kernel)]
     assert acceptance(adapted, energy, rng) == pytest.approx(expected, abs=0.03)
@@ -44,7 +44,7 @@ def test_the_target_is_reached(rng, kernel, target, factor):
 
 def test_nothing_but_the_step_changes(rng):
     energy = Gaussian(5)
-    walkers = evaluate(energy, energy.sample(50, rng))
+    walkers = walkers_at(energy, energy.sample(50, rng))
     adapted, moved = adapt_step_size(HMC(0.3, 7, 0.5), energy, walkers, 10, rng)
     assert (adapted.leapfrog_steps, adapted.temperature) == (7, 0.5)
     assert adapted.step_size != 0.3
@@ -54,7 +54,7 @@ def test_nothing_but_the_step_changes(rng):
 def test_the_recursion(rng):
     """Three steps by hand: the gain, its decay and the average over the second half."""
     energy = Gaussian(5)
-    walkers = evaluate(energy, energy.sample(50, rng))
+    walkers = walkers_at(energy, energy.sample(50, rng))
     adapted, _ = adapt_step_size(MALA(0.3), energy, walkers, 3, torch.Generator().manual_seed(7))
     stream, log_step, tried = torch.Generator().manual_seed(7), torch.tensor(0.3).log(), []
     for t in (1, 2, 3):
@@ -72,17 +72,17 @@ def test_the_recursion(rng):
 def test_kernels_that_always_accept_have_nothing_to_adapt(rng, kernel):
     energy = Gaussian(2)
     with pytest.raises(ValueError, match=r"accept step, got \w+\(.*; write MALA"):
-        adapt_step_size(kernel, energy, evaluate(energy, torch.zeros(3, 2)), 5, rng)
+        adapt_step_size(kernel, energy, walkers_at(energy, torch.zeros(3, 2)), 5, rng)
 
 
 @pytest.mark.parametrize("target", [0.0, 1.0, -0.1, 1.5])
 def test_the_target_is_a_probability(rng, target):
     energy = Gaussian(2)
     with pytest.raises(ValueError, match=f"between 0 and 1, got {target}; write target=0.574"):
-        adapt_step_size(MALA(0.1), energy, evaluate(energy, torch.zeros(3, 2)), 5, rng, target)
+        adapt_step_size(MALA(0.1), energy, walkers_at(energy, torch.zeros(3, 2)), 5, rng, target)
 
 
 def test_there_are_steps_to_adapt_in(rng):
     energy = Gaussian(2)
     with pytest.raises(ValueError, match="steps >= 1, got 0; write steps=100"):
-        adapt_step_size(MALA(0.1), energy, evaluate(energy, torch.zeros(3, 2)), 0, rng)
+        adapt_step_size(MALA(0.1), energy, walkers_at(energy, torch.zeros(3, 2)), 0, rng)

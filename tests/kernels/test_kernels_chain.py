@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from boltzwalk.energies.analytic import GumbelProduct
-from boltzwalk.kernels import MALA, ULA, run
-from boltzwalk.walkers import evaluate
+from boltzwalk.kernels import MALA, ULA, run_chain
+from boltzwalk.walkers import walkers_at
 from statistics_helpers import assert_same_walkers
 
 
@@ -18,8 +18,8 @@ def test_a_chain_is_its_steps(rng, steps, shape):
         return (x + torch.exp(-x)).reshape(len(x), -1).sum(1)
 
     kernel = MALA(0.8)
-    start = walkers = evaluate(energy, torch.randn(50, *shape, generator=rng))
-    moved, info = run(kernel, energy, walkers, steps, torch.Generator().manual_seed(7))
+    start = walkers = walkers_at(energy, torch.randn(50, *shape, generator=rng))
+    moved, info = run_chain(kernel, energy, walkers, steps, torch.Generator().manual_seed(7))
     stream, acceptance, sizes = torch.Generator().manual_seed(7), [], []
     for _ in range(steps):
         sizes.append(walkers.grad.reshape(50, -1).norm(dim=1).mean())
@@ -37,9 +37,11 @@ def test_a_chain_is_its_steps(rng, steps, shape):
 
 def test_without_diagnosis_only_the_acceptance_is_known(rng):
     energy = GumbelProduct(2)
-    walkers = evaluate(energy, energy.sample(50, rng))
-    a, full = run(MALA(0.8), energy, walkers, 5, torch.Generator().manual_seed(7))
-    b, bare = run(MALA(0.8), energy, walkers, 5, torch.Generator().manual_seed(7), diagnose=False)
+    walkers = walkers_at(energy, energy.sample(50, rng))
+    a, full = run_chain(MALA(0.8), energy, walkers, 5, torch.Generator().manual_seed(7))
+    b, bare = run_chain(
+        MALA(0.8), energy, walkers, 5, torch.Generator().manual_seed(7), diagnose=False
+    )
     assert_same_walkers(a, b)
     assert bare.acceptance == full.acceptance
     assert torch.stack(bare[1:]).isnan().all()
@@ -50,7 +52,7 @@ def test_without_diagnosis_only_the_acceptance_is_known(rng):
 def test_a_chain_has_steps(rng, steps):
     energy = GumbelProduct(2)
     with pytest.raises(ValueError, match=f"steps >= 1, got {steps}; write steps=1"):
-        run(ULA(0.1), energy, evaluate(energy, torch.zeros(3, 2)), steps, rng)
+        run_chain(ULA(0.1), energy, walkers_at(energy, torch.zeros(3, 2)), steps, rng)
 
 
 def test_memory_does_not_grow_with_the_chain(rng):
@@ -63,8 +65,8 @@ def test_memory_does_not_grow_with_the_chain(rng):
         return (x + torch.exp(-x)).sum(-1)
 
     gc.freeze()  # what lives already need not be looked at
-    walkers = evaluate(energy, torch.randn(4, 2, generator=rng))
-    run(MALA(0.5), energy, walkers, 12, rng)
+    walkers = walkers_at(energy, torch.randn(4, 2, generator=rng))
+    run_chain(MALA(0.5), energy, walkers, 12, rng)
     gc.unfreeze()
     assert len(alive) == 13
     assert alive[3] == alive[-1]

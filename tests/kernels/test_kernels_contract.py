@@ -21,9 +21,9 @@ from boltzwalk.kernels import (
     KineticLangevin,
     NormalProposals,
     Transport,
-    run,
+    run_chain,
 )
-from boltzwalk.walkers import evaluate
+from boltzwalk.walkers import walkers_at
 from statistics_helpers import Counting, assert_same_walkers
 
 KERNELS = [
@@ -57,7 +57,7 @@ class NoHostSync(TorchDispatchMode):
 def start(rng, n=60, dtype=torch.float64):
     energy = GumbelProduct(3)
     x = energy.sample(n, rng).to(dtype)
-    return energy, evaluate(energy, x, torch.linspace(-1, 1, n, dtype=dtype))
+    return energy, walkers_at(energy, x, torch.linspace(-1, 1, n, dtype=dtype))
 
 
 def everything(walkers):
@@ -92,7 +92,7 @@ def test_the_cache_is_fresh(kernel, rng):
         assert info.accepted.any()
         assert not kernel.invariant or not info.accepted.all()
         assert torch.equal((walkers.x != before).any(1), info.accepted)
-        fresh = evaluate(energy, walkers.x, walkers.log_w, walkers.memory)
+        fresh = walkers_at(energy, walkers.x, walkers.log_w, walkers.memory)
         assert_same_walkers(walkers, fresh)
 
 
@@ -146,7 +146,7 @@ def test_memory_belongs_to_its_walker(kernel, rng):
 def test_a_step_never_waits_for_the_device(kernel, rng):
     energy, walkers = start(rng)
     with NoHostSync():
-        run(kernel, energy, walkers, 3, rng)
+        run_chain(kernel, energy, walkers, 3, rng)
 
 
 @every_kernel
@@ -166,9 +166,9 @@ def test_a_constant_in_the_energy_changes_nothing(kernel, rng):
     def shifted(x):
         return energy(x) + 100.0
 
-    a, first = run(kernel, energy, walkers, 3, torch.Generator().manual_seed(1))
-    again = evaluate(shifted, walkers.x, walkers.log_w)
-    b, second = run(kernel, shifted, again, 3, torch.Generator().manual_seed(1))
+    a, first = run_chain(kernel, energy, walkers, 3, torch.Generator().manual_seed(1))
+    again = walkers_at(shifted, walkers.x, walkers.log_w)
+    b, second = run_chain(kernel, shifted, again, 3, torch.Generator().manual_seed(1))
     torch.testing.assert_close(a.x, b.x)
     torch.testing.assert_close(first.acceptance, second.acceptance)
 
@@ -192,7 +192,7 @@ def test_a_temperature_is_a_scaled_energy(cold, warm, rng):
         return energy(x) / t
 
     x = energy.sample(60, rng)
-    a, b = evaluate(energy, x), evaluate(scaled, x)
+    a, b = walkers_at(energy, x), walkers_at(scaled, x)
     for seed in range(4):
         a, first = cold(t).step(energy, a, torch.Generator().manual_seed(seed))
         b, second = warm(t).step(scaled, b, torch.Generator().manual_seed(seed))
@@ -215,6 +215,6 @@ def test_a_temperature_is_a_scaled_energy(cold, warm, rng):
 def test_drift_is_how_far_a_constant_gradient_carries_a_walker(kernel, rng):
     """Without noise and from rest, against a gradient of size 5."""
     slope = torch.tensor([3.0, 4.0])
-    start = evaluate(lambda x: x @ slope, torch.zeros(1, 2))
+    start = walkers_at(lambda x: x @ slope, torch.zeros(1, 2))
     moved, _ = kernel.step(lambda x: x @ slope, start, rng)
     assert moved.x.norm().item() == pytest.approx(5 * kernel.drift, rel=1e-3)

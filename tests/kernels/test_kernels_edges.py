@@ -15,9 +15,9 @@ from boltzwalk.kernels import (
     Independence,
     KineticLangevin,
     noise_temperature,
-    refuse_weights,
+    require_weighable,
 )
-from boltzwalk.walkers import evaluate
+from boltzwalk.walkers import walkers_at
 
 EXACT = [MALA(0.5), HMC(0.8, 3), Independence(Gaussian(1, 0.0, 1.5))]
 
@@ -42,7 +42,7 @@ def kinked(x):
     "energy", [outside(math.inf), outside(math.nan), outside(-math.inf), logarithm]
 )
 def test_a_move_out_of_the_support_is_rejected(kernel, energy, rng):
-    walkers, refused = evaluate(energy, torch.zeros(300, 1)), 0
+    walkers, refused = walkers_at(energy, torch.zeros(300, 1)), 0
     for _ in range(15):
         walkers, info = kernel.step(energy, walkers, rng)
         refused += (info.acceptance == 0).sum()
@@ -57,9 +57,9 @@ def test_a_move_out_of_the_support_is_rejected(kernel, energy, rng):
 @pytest.mark.parametrize("kernel", EXACT)
 def test_a_gradient_that_is_not_finite_is_rejected(kernel, rng):
     """Its energy is finite, but no step could leave it again."""
-    assert evaluate(kinked, torch.full((1, 1), 1.5)).energy.isfinite().all()
-    assert evaluate(kinked, torch.full((1, 1), 1.5)).grad.isnan().all()
-    walkers = evaluate(kinked, torch.full((300, 1), 0.9))
+    assert walkers_at(kinked, torch.full((1, 1), 1.5)).energy.isfinite().all()
+    assert walkers_at(kinked, torch.full((1, 1), 1.5)).grad.isnan().all()
+    walkers = walkers_at(kinked, torch.full((300, 1), 0.9))
     for _ in range(15):
         walkers, _ = kernel.step(kinked, walkers, rng)
     assert walkers.grad.isfinite().all()
@@ -71,7 +71,7 @@ def test_a_diverged_trajectory_is_rejected(rng):
     def energy(x):
         return x.pow(4).sum(-1)
 
-    start = evaluate(energy, torch.ones(50, 2))
+    start = walkers_at(energy, torch.ones(50, 2))
     walkers, info = HMC(5.0, 20).step(energy, start, rng)
     assert not info.accepted.any()
     assert torch.equal(info.acceptance, torch.zeros(50))
@@ -83,7 +83,7 @@ def test_a_diverged_unadjusted_chain_is_in_full_sight(rng):
     def energy(x):
         return x.pow(4).sum(-1)
 
-    walkers = evaluate(energy, torch.full((5, 1), 10.0))
+    walkers = walkers_at(energy, torch.full((5, 1), 10.0))
     for _ in range(10):
         walkers, _ = ULA(1.0).step(energy, walkers, rng)
     assert not walkers.energy.isfinite().any()
@@ -106,7 +106,7 @@ def test_any_event_shape_and_number_of_walkers(kernel, shape, n, rng):
     def energy(x):
         return x.reshape(len(x), math.prod(x.shape[1:])).square().sum(1) / 2
 
-    walkers = evaluate(energy, torch.ones(n, *shape))
+    walkers = walkers_at(energy, torch.ones(n, *shape))
     for _ in range(2):
         walkers, info = kernel.step(energy, walkers, rng)
     assert walkers.x.shape == walkers.grad.shape == (n, *shape)
@@ -116,7 +116,7 @@ def test_any_event_shape_and_number_of_walkers(kernel, shape, n, rng):
 
 @pytest.mark.parametrize("kernel", [ULA(0.1), MALA(0.1), HMC(0.1), KineticLangevin(0.1, 1.0)])
 def test_an_energy_of_shape_n_1_is_refused(kernel, rng):
-    walkers = evaluate(GumbelProduct(3), torch.zeros(5, 3))
+    walkers = walkers_at(GumbelProduct(3), torch.zeros(5, 3))
     with pytest.raises(ValueError, match=r"shape \(N,\) = \(5,\), got \(5, 1\)"):
         kernel.step(lambda x: x.square().sum(-1, keepdim=True), walkers, rng)
 
@@ -168,7 +168,7 @@ def test_impossible_hyper_parameters_are_refused(make, message):
 
 def test_a_foreign_velocity_is_refused(rng):
     energy = GumbelProduct(2)
-    walkers = evaluate(energy, torch.zeros(3, 2), memory=(torch.zeros(3, 2), torch.zeros(3, 2)))
+    walkers = walkers_at(energy, torch.zeros(3, 2), memory=(torch.zeros(3, 2), torch.zeros(3, 2)))
     with pytest.raises(ValueError, match=r"one velocity of shape \(3, 2\), got .*; write"):
         KineticLangevin(0.1, 1.0).step(energy, walkers, rng)
 
@@ -176,7 +176,7 @@ def test_a_foreign_velocity_is_refused(rng):
 @pytest.mark.parametrize("kernel", [ULA(0.1), *EXACT])
 def test_exact_weights_are_allowed(kernel):
     assert kernel.weighable
-    refuse_weights(kernel)
+    require_weighable(kernel)
 
 
 @pytest.mark.parametrize(
@@ -193,4 +193,4 @@ def test_wrong_weights_are_refused(kernel):
     assert not kernel.weighable
     assert not kernel.invariant
     with pytest.raises(ValueError, match=r"weighted walkers need .* got \w+\(.*; write MALA"):
-        refuse_weights(kernel)
+        require_weighable(kernel)

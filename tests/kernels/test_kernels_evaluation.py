@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from boltzwalk.energy import energy_and_grad, refuse_coupled_layers
+from boltzwalk.energy import energy_and_grad, require_rowwise_energy
 from boltzwalk.kernels import MALA
-from boltzwalk.walkers import evaluate
+from boltzwalk.walkers import walkers_at
 
 
 def network():
@@ -30,7 +30,7 @@ def test_no_graph_and_no_parameter_gradient_is_left(rng):
     assert not grad.requires_grad
     assert x.grad is None
     assert all(p.grad is None for p in energy.parameters())
-    MALA(0.1).step(energy, evaluate(energy, x), rng)
+    MALA(0.1).step(energy, walkers_at(energy, x), rng)
     assert all(p.grad is None for p in energy.parameters())
 
 
@@ -49,7 +49,7 @@ def test_a_closed_form_is_used(rng):
         def energy_and_grad(self, x):
             return x.square().sum(-1) / 2, x.clone()
 
-    walkers, _ = MALA(0.1).step(Closed(), evaluate(Closed(), torch.ones(3, 2)), rng)
+    walkers, _ = MALA(0.1).step(Closed(), walkers_at(Closed(), torch.ones(3, 2)), rng)
     torch.testing.assert_close(walkers.grad, walkers.x)
 
 
@@ -61,6 +61,6 @@ def test_a_closed_form_is_used(rng):
     ],
 )
 def test_layers_that_break_the_contract_are_refused(layer, message):
-    refuse_coupled_layers(nn.Sequential(nn.Linear(2, 8), nn.Dropout(0.0)))
+    require_rowwise_energy(nn.Sequential(nn.Linear(2, 8), nn.Dropout(0.0)))
     with pytest.raises(ValueError, match=message):
-        refuse_coupled_layers(nn.Sequential(nn.Linear(2, 8), layer))
+        require_rowwise_energy(nn.Sequential(nn.Linear(2, 8), layer))

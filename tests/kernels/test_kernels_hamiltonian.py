@@ -8,7 +8,7 @@ import torch
 
 from boltzwalk.energies.analytic import GumbelProduct
 from boltzwalk.kernels import HMC, MALA, leapfrog
-from boltzwalk.walkers import evaluate
+from boltzwalk.walkers import walkers_at
 from statistics_helpers import assert_same_walkers
 
 
@@ -31,18 +31,18 @@ def test_leapfrog_is_the_textbook_one(rng, steps):
     energy = GumbelProduct(3)
     x, p = energy.sample(20, rng), torch.randn(20, 3, generator=rng)
     before = p.clone()
-    walkers, momentum = leapfrog(energy, evaluate(energy, x), p, 0.3, steps)
+    walkers, momentum = leapfrog(energy, walkers_at(energy, x), p, 0.3, steps)
     expected_x, expected_p = textbook_leapfrog(energy, x, p, 0.3, steps)
     torch.testing.assert_close(walkers.x, expected_x)
     torch.testing.assert_close(momentum, expected_p)
-    assert_same_walkers(walkers, evaluate(energy, expected_x))
+    assert_same_walkers(walkers, walkers_at(energy, expected_x))
     assert torch.equal(p, before)
 
 
 def test_leapfrog_is_reversible(rng):
     energy = GumbelProduct(3)
     x, p = energy.sample(20, rng), torch.randn(20, 3, generator=rng)
-    there, q = leapfrog(energy, evaluate(energy, x), p, 0.3, 15)
+    there, q = leapfrog(energy, walkers_at(energy, x), p, 0.3, 15)
     assert (there.x - x).norm(dim=1).mean() > 0.5
     back, turned = leapfrog(energy, there, -q, 0.3, 15)
     torch.testing.assert_close(back.x, x)
@@ -57,7 +57,7 @@ def test_leapfrog_keeps_volume(rng):
     z = torch.cat([energy.sample(1, rng), torch.randn(1, d, generator=rng)], 1)
     shifts = torch.cat([delta * torch.eye(2 * d), -delta * torch.eye(2 * d)])
     starts = z + shifts
-    walkers, p = leapfrog(energy, evaluate(energy, starts[:, :d]), starts[:, d:], 0.4, 6)
+    walkers, p = leapfrog(energy, walkers_at(energy, starts[:, :d]), starts[:, d:], 0.4, 6)
     ends = torch.cat([walkers.x, p], 1)
     jacobian = (ends[: 2 * d] - ends[2 * d :]) / (2 * delta)
     assert (jacobian - torch.eye(2 * d)).abs().max() > 0.5
@@ -69,7 +69,7 @@ def test_the_energy_error_is_of_second_order(rng):
     x, p = energy.sample(200, rng), torch.randn(200, 2, generator=rng)
     errors = []
     for steps in (40, 80, 160):
-        walkers, q = leapfrog(energy, evaluate(energy, x), p, 1.0 / steps, steps)
+        walkers, q = leapfrog(energy, walkers_at(energy, x), p, 1.0 / steps, steps)
         change = hamiltonian(energy, walkers.x, q) - hamiltonian(energy, x, p)
         errors.append(change.square().mean().sqrt().item())
     for coarse, fine in itertools.pairwise(errors):
@@ -86,7 +86,7 @@ def test_a_step_accepts_by_the_hamiltonian(rng, temperature):
     y, q = textbook_leapfrog(energy, x, p, h, steps)
     lost = hamiltonian(energy, x, p) - hamiltonian(energy, y, q)
     kernel = HMC(h, steps, temperature)
-    moved, info = kernel.step(energy, evaluate(energy, x), torch.Generator().manual_seed(7))
+    moved, info = kernel.step(energy, walkers_at(energy, x), torch.Generator().manual_seed(7))
     torch.testing.assert_close(info.acceptance, (lost / temperature).exp().clamp(max=1))
     assert torch.equal(info.accepted, u < info.acceptance)
     assert 0 < info.accepted.sum() < 300
@@ -96,7 +96,7 @@ def test_a_step_accepts_by_the_hamiltonian(rng, temperature):
 @pytest.mark.parametrize("temperature", [1.0, 0.4])
 def test_one_leapfrog_step_is_a_mala_step(rng, temperature):
     energy, h = GumbelProduct(3), 0.9
-    a = b = evaluate(energy, energy.sample(100, rng))
+    a = b = walkers_at(energy, energy.sample(100, rng))
     for seed in range(5):
         stream = torch.Generator().manual_seed(seed)
         a, first = HMC(h, 1, temperature).step(energy, a, stream)

@@ -5,7 +5,7 @@ import torch
 
 from boltzwalk.energies.analytic import Gaussian, GumbelProduct
 from boltzwalk.kernels import Independence, NormalProposals
-from boltzwalk.walkers import evaluate
+from boltzwalk.walkers import walkers_at
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.4])
@@ -26,7 +26,7 @@ def test_a_step_accepts_by_the_ratio_of_the_densities(rng, temperature):
 
     ratio = log_p(y) - log_p(x) + log_q(x) - log_q(y)
     kernel = Independence(proposal, temperature)
-    moved, info = kernel.step(energy, evaluate(energy, x), torch.Generator().manual_seed(7))
+    moved, info = kernel.step(energy, walkers_at(energy, x), torch.Generator().manual_seed(7))
     torch.testing.assert_close(info.acceptance, ratio.exp().clamp(max=1))
     assert torch.equal(info.accepted, u < info.acceptance)
     assert 0 < info.accepted.sum() < 400
@@ -35,7 +35,7 @@ def test_a_step_accepts_by_the_ratio_of_the_densities(rng, temperature):
 
 def test_the_target_as_proposal_is_always_accepted(rng):
     energy = GumbelProduct(3)
-    _, info = Independence(energy).step(energy, evaluate(energy, energy.sample(50, rng)), rng)
+    _, info = Independence(energy).step(energy, walkers_at(energy, energy.sample(50, rng)), rng)
     torch.testing.assert_close(info.acceptance, torch.ones(50))
 
 
@@ -43,7 +43,7 @@ def test_a_walker_outside_the_support_is_brought_back(rng):
     def energy(x):
         return torch.where(x[:, 0].abs() < 1, x.sum(-1), torch.inf)
 
-    walkers = evaluate(energy, torch.full((64, 1), 5.0))
+    walkers = walkers_at(energy, torch.full((64, 1), 5.0))
     for _ in range(20):
         walkers, _ = Independence(Gaussian(1)).step(energy, walkers, rng)
     assert walkers.energy.isfinite().all()
@@ -53,7 +53,7 @@ def test_a_proposal_of_another_shape_is_refused(rng):
     energy = GumbelProduct(3)
     kernel = Independence(Gaussian(2))
     with pytest.raises(ValueError, match=r"must have shape \(5, 3\), got \(5, 2\); write"):
-        kernel.step(energy, evaluate(energy, torch.zeros(5, 3)), rng)
+        kernel.step(energy, walkers_at(energy, torch.zeros(5, 3)), rng)
 
 
 def test_normal_proposals_leave_the_difference_of_the_rest(rng):
@@ -69,7 +69,7 @@ def test_normal_proposals_leave_the_difference_of_the_rest(rng):
         def target(x, f=f, t=t):
             return t * (x.square().sum(1) / 2 + f(x))
 
-        walkers = evaluate(target, x)
+        walkers = walkers_at(target, x)
         kernel = NormalProposals(t)
         moved, info = kernel.step(target, walkers, torch.Generator().manual_seed(7))
         torch.testing.assert_close(info.acceptance, (f(x) - f(y)).exp().clamp(max=1))

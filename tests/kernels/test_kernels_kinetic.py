@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from boltzwalk.energies.analytic import Gaussian, GumbelProduct
-from boltzwalk.kernels import ULA, KineticLangevin, run
-from boltzwalk.walkers import evaluate
+from boltzwalk.kernels import ULA, KineticLangevin, run_chain
+from boltzwalk.walkers import walkers_at
 from statistics_helpers import TemperedGumbel, assert_mean, assert_same_walkers
 
 
@@ -27,7 +27,7 @@ def one_step(x, v, noise, h, friction, u, temperature):
 def test_a_step_is_the_published_map(rng, substeps):
     energy, h, friction, u, temperature = GumbelProduct(3), 0.4, 1.3, 0.6, 0.7
     x, v = energy.sample(20, rng), torch.randn(20, 3, generator=rng)
-    walkers = evaluate(energy, x, memory=(v,))
+    walkers = walkers_at(energy, x, memory=(v,))
     kernel = KineticLangevin(h, friction, u, temperature, substeps)
     moved, info = kernel.step(energy, walkers, torch.Generator().manual_seed(7))
     stream, y, w = torch.Generator().manual_seed(7), x.numpy(), v.numpy()
@@ -46,7 +46,7 @@ def test_the_first_velocity_is_drawn_from_its_marginal(rng):
     kernel = KineticLangevin(1e-9, 1.0, u, temperature)
     moved, _ = kernel.step(
         GumbelProduct(2),
-        evaluate(GumbelProduct(2), torch.zeros(9, 2)),
+        walkers_at(GumbelProduct(2), torch.zeros(9, 2)),
         torch.Generator().manual_seed(7),
     )
     drawn = torch.randn(9, 2, generator=torch.Generator().manual_seed(7))
@@ -57,9 +57,11 @@ def test_the_first_velocity_is_drawn_from_its_marginal(rng):
 
 def test_substeps_are_steps_that_share_gradients(rng):
     energy = GumbelProduct(2)
-    walkers = evaluate(energy, energy.sample(30, rng), memory=(torch.randn(30, 2, generator=rng),))
+    walkers = walkers_at(
+        energy, energy.sample(30, rng), memory=(torch.randn(30, 2, generator=rng),)
+    )
     one, ten = KineticLangevin(0.3, 1.0), KineticLangevin(0.3, 1.0, substeps=10)
-    a, _ = run(one, energy, walkers, 10, torch.Generator().manual_seed(7))
+    a, _ = run_chain(one, energy, walkers, 10, torch.Generator().manual_seed(7))
     b, _ = ten.step(energy, walkers, torch.Generator().manual_seed(7))
     assert_same_walkers(a, b)
     assert (10 * one.gradients, ten.gradients) == (20, 11)
@@ -69,8 +71,8 @@ def test_without_friction_the_scheme_is_reversible(rng):
     energy = GumbelProduct(2)
     x, v = energy.sample(10, rng), torch.randn(10, 2, generator=rng)
     kernel = KineticLangevin(0.3, friction=1e-30, substeps=8)
-    there, _ = kernel.step(energy, evaluate(energy, x, memory=(v,)), rng)
-    back, _ = kernel.step(energy, evaluate(energy, there.x, memory=(-there.memory[0],)), rng)
+    there, _ = kernel.step(energy, walkers_at(energy, x, memory=(v,)), rng)
+    back, _ = kernel.step(energy, walkers_at(energy, there.x, memory=(-there.memory[0],)), rng)
     torch.testing.assert_close(back.x, x)
     torch.testing.assert_close(-back.memory[0], v)
 
@@ -80,8 +82,8 @@ def test_with_infinite_friction_the_middle_points_are_a_ula_chain(rng):
     energy, h, u, temperature = GumbelProduct(2), 0.5, 0.8, 0.6
     kernel = KineticLangevin(h, 1e6, u, temperature)
     v = torch.randn(40, 2, generator=rng)
-    walkers = evaluate(energy, energy.sample(40, rng), memory=(v,))
-    middle = evaluate(energy, walkers.x + h / 2 * v)
+    walkers = walkers_at(energy, energy.sample(40, rng), memory=(v,))
+    middle = walkers_at(energy, walkers.x + h / 2 * v)
     for seed in range(5):
         walkers, _ = kernel.step(energy, walkers, torch.Generator().manual_seed(seed))
         ula = ULA(u * h**2 / 2, temperature)
@@ -95,8 +97,8 @@ def test_positions_keep_the_variance_of_a_gaussian_at_a_step_of_one(friction):
     rng, energy, h = torch.Generator().manual_seed(0), Gaussian(20), 1.0
     spread = 1 / (1 - h**2 / 4)
     v = math.sqrt(spread) * torch.randn(10_000, 20, generator=rng)
-    walkers = evaluate(energy, energy.sample(10_000, rng), memory=(v,))
-    walkers, _ = run(KineticLangevin(h, friction), energy, walkers, 8, rng)
+    walkers = walkers_at(energy, energy.sample(10_000, rng), memory=(v,))
+    walkers, _ = run_chain(KineticLangevin(h, friction), energy, walkers, 8, rng)
     assert_mean(walkers.x.square().mean(1), 1.0, "Var[x]")
     assert_mean(walkers.memory[0].square().mean(1), spread, "Var[v]")
     assert_mean((walkers.x * walkers.memory[0]).mean(1), 0.0, "Cov[x, v]")
@@ -105,7 +107,7 @@ def test_positions_keep_the_variance_of_a_gaussian_at_a_step_of_one(friction):
 def test_the_variance_is_reached_from_afar():
     """From a point and an empty memory: the published bound of 1 % at h = 1."""
     rng, energy = torch.Generator().manual_seed(0), Gaussian(20)
-    walkers = evaluate(energy, torch.full((10_000, 20), 2.0))
+    walkers = walkers_at(energy, torch.full((10_000, 20), 2.0))
     walkers, _ = KineticLangevin(1.0, 1.0, substeps=40).step(energy, walkers, rng)
     assert_mean(walkers.x.square().mean(1), 1.0, "Var[x]")
     assert abs(walkers.x.square().mean() - 1) < 0.01
@@ -115,7 +117,7 @@ def test_the_variance_is_reached_from_afar():
 def test_a_small_step_leaves_a_skewed_target_invariant(temperature):
     rng, energy = torch.Generator().manual_seed(0), GumbelProduct(2)
     target = TemperedGumbel(2, temperature)
-    walkers = evaluate(energy, target.sample(20_000, rng))
+    walkers = walkers_at(energy, target.sample(20_000, rng))
     kernel = KineticLangevin(0.05, 1.0, inverse_mass=1.5, temperature=temperature, substeps=40)
     walkers, _ = kernel.step(energy, walkers, rng)
     target.assert_samples(walkers.x)

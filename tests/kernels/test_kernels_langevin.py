@@ -7,14 +7,14 @@ import torch
 from torch.distributions import Normal
 
 from boltzwalk.energies.analytic import Gaussian, GumbelProduct
-from boltzwalk.kernels import MALA, ULA, log_ratio, noise_temperature, propose
-from boltzwalk.walkers import evaluate
+from boltzwalk.kernels import MALA, ULA, langevin_log_ratio, langevin_proposal, noise_temperature
+from boltzwalk.walkers import walkers_at
 from statistics_helpers import assert_same_walkers
 
 
 def log_q(energy, x, y, step_size, temperature):
     """The log-density of the proposal from x to y."""
-    mean = x - step_size * evaluate(energy, x).grad
+    mean = x - step_size * walkers_at(energy, x).grad
     return Normal(mean, math.sqrt(2 * step_size * temperature)).log_prob(y).sum(-1)
 
 
@@ -25,21 +25,23 @@ def test_log_ratio_is_that_of_the_densities(rng, after, step_size, temperature):
     """One energy gives the Metropolis-Hastings ratio, two the Jarzynski increment."""
     before = GumbelProduct(3)
     x, y = before.sample(50, rng), before.sample(50, rng)
-    old, new = evaluate(before, x), evaluate(after, y)
+    old, new = walkers_at(before, x), walkers_at(after, y)
     expected = (
         (before(x) - after(y)) / temperature
         + log_q(after, y, x, step_size, temperature)
         - log_q(before, x, y, step_size, temperature)
     )
     torch.testing.assert_close(
-        log_ratio(old, new, step_size, temperature), expected, rtol=1e-6, atol=1e-6
+        langevin_log_ratio(old, new, step_size, temperature), expected, rtol=1e-6, atol=1e-6
     )
 
 
 def test_log_ratio_of_the_reversed_move_is_its_negative(rng):
     energy = GumbelProduct(3)
-    a, b = evaluate(energy, energy.sample(9, rng)), evaluate(energy, energy.sample(9, rng))
-    torch.testing.assert_close(log_ratio(a, b, 0.3, 0.7), -log_ratio(b, a, 0.3, 0.7))
+    a, b = walkers_at(energy, energy.sample(9, rng)), walkers_at(energy, energy.sample(9, rng))
+    torch.testing.assert_close(
+        langevin_log_ratio(a, b, 0.3, 0.7), -langevin_log_ratio(b, a, 0.3, 0.7)
+    )
 
 
 def test_log_ratio_keeps_its_digits_at_small_steps(rng):
@@ -49,9 +51,9 @@ def test_log_ratio_keeps_its_digits_at_small_steps(rng):
     noise = torch.randn(x.shape, generator=rng)
     results = []
     for dtype in (torch.float64, torch.float32):
-        old = evaluate(energy, x.to(dtype))
-        new = evaluate(energy, (x + math.sqrt(2 * step_size) * noise).to(dtype))
-        work = log_ratio(old, new, step_size) - (old.energy - new.energy)
+        old = walkers_at(energy, x.to(dtype))
+        new = walkers_at(energy, (x + math.sqrt(2 * step_size) * noise).to(dtype))
+        work = langevin_log_ratio(old, new, step_size) - (old.energy - new.energy)
         results.append(work.double())
     assert (results[0] - results[1]).abs().max() < 1e-5
 
@@ -59,8 +61,8 @@ def test_log_ratio_keeps_its_digits_at_small_steps(rng):
 @pytest.mark.parametrize("temperature", [1.0, 0.3])
 def test_the_noise_is_the_generators_own(rng, temperature):
     energy, step_size = GumbelProduct(2), 0.3
-    walkers = evaluate(energy, energy.sample(10, rng))
-    y = propose(walkers, step_size, temperature, torch.Generator().manual_seed(7))
+    walkers = walkers_at(energy, energy.sample(10, rng))
+    y = langevin_proposal(walkers, step_size, temperature, torch.Generator().manual_seed(7))
     noise = torch.randn(10, 2, generator=torch.Generator().manual_seed(7))
     expected = walkers.x - step_size * walkers.grad + (2 * step_size * temperature) ** 0.5 * noise
     torch.testing.assert_close(y, expected)
@@ -69,8 +71,8 @@ def test_the_noise_is_the_generators_own(rng, temperature):
 @pytest.mark.parametrize("temperature", [1.0, 0.3])
 def test_ula_takes_the_proposal(rng, temperature):
     energy = GumbelProduct(2)
-    walkers = evaluate(energy, energy.sample(10, rng))
-    y = propose(walkers, 0.3, temperature, torch.Generator().manual_seed(7))
+    walkers = walkers_at(energy, energy.sample(10, rng))
+    y = langevin_proposal(walkers, 0.3, temperature, torch.Generator().manual_seed(7))
     moved, info = ULA(0.3, temperature).step(energy, walkers, torch.Generator().manual_seed(7))
     assert torch.equal(moved.x, y)
     assert info.accepted.all()
@@ -81,8 +83,8 @@ def test_ula_takes_the_proposal(rng, temperature):
 def test_mala_accepts_by_the_ratio_of_the_densities(rng, temperature):
     energy, step_size = GumbelProduct(2), 0.8
     x = energy.sample(400, rng)
-    walkers, stream = evaluate(energy, x), torch.Generator().manual_seed(7)
-    y = propose(walkers, step_size, temperature, stream)
+    walkers, stream = walkers_at(energy, x), torch.Generator().manual_seed(7)
+    y = langevin_proposal(walkers, step_size, temperature, stream)
     u = torch.rand(400, generator=stream)
     ratio = (
         (energy(x) - energy(y)) / temperature
@@ -110,7 +112,7 @@ def test_the_scaled_energy_and_the_small_step_give_the_same_chain(rng):
     x = torch.randn(20, 2, generator=rng)
     f_form = ULA(step_size=1.0, temperature=noise_temperature(1.0, noise))
     u_form = ULA(step_size=noise**2 / 2)
-    a, b = evaluate(network, x), evaluate(scaled, x)
+    a, b = walkers_at(network, x), walkers_at(scaled, x)
     for seed in range(10):
         z = torch.randn(20, 2, generator=torch.Generator().manual_seed(seed))
         literal = a.x - a.grad + noise * z
@@ -132,12 +134,12 @@ def test_the_clip_clamps_each_component_of_the_gradient(rng):
     def energy(x):
         return (torch.tensor([0.2, 30.0, -40.0]) * x).sum(-1)
 
-    walkers = evaluate(energy, torch.zeros(5, 3))
+    walkers = walkers_at(energy, torch.zeros(5, 3))
     kernel = ULA(0.1, gradient_clip=0.5)
     moved, _ = kernel.step(energy, walkers, torch.Generator().manual_seed(7))
     free, _ = ULA(0.1).step(
         lambda x: 0 * x.sum(-1),
-        evaluate(lambda x: 0 * x.sum(-1), walkers.x),
+        walkers_at(lambda x: 0 * x.sum(-1), walkers.x),
         torch.Generator().manual_seed(7),
     )
     torch.testing.assert_close(moved.x - free.x, -0.1 * torch.tensor([0.2, 0.5, -0.5]).expand(5, 3))
@@ -146,9 +148,9 @@ def test_the_clip_clamps_each_component_of_the_gradient(rng):
 
 def test_the_box_clamps_the_positions_after_the_move(rng):
     energy = GumbelProduct(2)
-    walkers = evaluate(energy, torch.zeros(200, 2))
+    walkers = walkers_at(energy, torch.zeros(200, 2))
     free, _ = ULA(0.5).step(energy, walkers, torch.Generator().manual_seed(7))
     boxed, _ = ULA(0.5, box=(-0.5, 0.8)).step(energy, walkers, torch.Generator().manual_seed(7))
     assert free.x.min() < -0.5
     assert free.x.max() > 0.8
-    assert_same_walkers(boxed, evaluate(energy, free.x.clamp(-0.5, 0.8)))
+    assert_same_walkers(boxed, walkers_at(energy, free.x.clamp(-0.5, 0.8)))

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-from boltzwalk.energies import Multilayer
 from boltzwalk.methods.objectives import (
     base_loss,
     donsker_varadhan,
@@ -16,6 +15,7 @@ from boltzwalk.methods.objectives import (
     log_partition,
     log_partition_loss,
 )
+from boltzwalk.networks import Multilayer
 
 
 def energies(seed=0, shift=0.0):

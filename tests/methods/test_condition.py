@@ -8,23 +8,15 @@ import torch
 from torch import nn
 from torch.distributions import Normal, kl_divergence
 
-from boltzwalk.bases import (
-    ConvolutionalEncoder,
-    DenseEncoder,
-    DenseGenerator,
-    Generator,
-    Vae,
-    default_gamma,
-    vae_loss,
-)
+from boltzwalk.bases import Generator, Vae, default_gamma, vae_loss
 from boltzwalk.bases.conditional import ConditionalBase, build_conditional
 from boltzwalk.completion.conditional import conditional
 from boltzwalk.data import Dataset, Digits, Labelled, Toy
-from boltzwalk.energies import Convolutional, Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.energies.conditional import ConditionalEnergy
 from boltzwalk.energies.learnt_mixture import MixtureEnergy
 from boltzwalk.energy import energy_and_grad
-from boltzwalk.kernels import HMC, MALA, ULA, AdamDescent, Descent, KineticLangevin, run
+from boltzwalk.kernels import HMC, MALA, ULA, AdamDescent, Descent, KineticLangevin, run_chain
 from boltzwalk.methods.condition import (
     Classes,
     Unconditional,
@@ -37,11 +29,18 @@ from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.cooperative import Cooperative
 from boltzwalk.methods.proposal_training import parts, revise
 from boltzwalk.methods.variational import Variational
+from boltzwalk.networks import (
+    Convolutional,
+    ConvolutionalEncoder,
+    DenseEncoder,
+    DenseGenerator,
+    Multilayer,
+)
 from boltzwalk.networks.convolutional import Convolution
 from boltzwalk.networks.network import Decoder, Encoder
 from boltzwalk.settings.settings import Settings
 from boltzwalk.smc.witness import Witness
-from boltzwalk.walkers import evaluate
+from boltzwalk.walkers import walkers_at
 from statistics_helpers import assert_mean
 
 SMALL = Vae(DenseEncoder((8,)), DenseGenerator((8,)), 2)
@@ -68,7 +67,7 @@ class Wells(nn.Module):
     def forward(self, x, c):
         return ((c @ self.a) * x.square() / 2 - (c @ self.b) * x).sum(1)
 
-    def given(self, c):
+    def conditioned_on(self, c):
         return lambda x: self(x, c)
 
 
@@ -127,7 +126,7 @@ def test_the_loss_of_a_linear_gaussian_autoencoder_given_the_class():
     encoder = Encoder((dim + 4,), latent, nn.Identity(), dim + 4)
     x, c = labelled()
     c = torch.eye(4)[c]
-    base = ConditionalBase(decoder, latent, encoder).given(c)
+    base = ConditionalBase(decoder, latent, encoder).conditioned_on(c)
     mean, log_std = (part.detach() for part in encoder(torch.cat([x, c], 1)))
     weight = decoder.trunk.weight.detach()
     w, v = weight[:, :latent], weight[:, latent:]
@@ -203,14 +202,14 @@ def test_given_a_picture_only_hidden_entries_count():
     assert torch.equal(c[:, :2, :2], x[:, :, :2])
     assert not c[:, :2, 2:].any()
     assert torch.equal(c[:, 2], torch.tensor([0.0, 0, 1, 1])[:, None].expand(6, 4, 4))
-    u, grad = energy_and_grad(energy.given(c), x)
+    u, grad = energy_and_grad(energy.conditioned_on(c), x)
     assert not grad[:, :, :2].any()
     assert grad[:, :, 2:].abs().min() > 0
     other = x.clone()
     other[:, :, :2] = 5.0
-    assert torch.equal(energy.given(c)(other), energy.given(c)(x))
+    assert torch.equal(energy.conditioned_on(c)(other), energy.conditioned_on(c)(x))
     plain = energy.network(torch.cat([x, c], 1).flatten(1))
-    torch.testing.assert_close(energy.given(c)(x), plain)
+    torch.testing.assert_close(energy.conditioned_on(c)(x), plain)
     torch.testing.assert_close(u, plain.detach())
 
 
@@ -240,9 +239,9 @@ def test_what_is_visible_stays_and_what_is_hidden_moves(kernel):
     # Revised here with the conditional energy of hidden entries alone.
     if isinstance(kernel, Descent | AdamDescent):
         hidden = (c[:, -1:] > 0).expand_as(x)
-        part = conditional(energy.given(c), x, hidden)
-        walkers = evaluate(part, part.free.coordinates(found.proposed))
-        walkers = run(kernel, part, walkers, 4, seeded())[0]
+        part = conditional(energy.conditioned_on(c), x, hidden)
+        walkers = walkers_at(part, part.free.coordinates(found.proposed))
+        walkers = run_chain(kernel, part, walkers, 4, seeded())[0]
         torch.testing.assert_close(part.free.event(walkers.x), found.walkers.x)
         torch.testing.assert_close(walkers.energy, found.walkers.energy)
 
@@ -360,9 +359,13 @@ def test_a_code_depends_on_what_is_visible_by_the_condition_alone():
     c = LOWER.of(x, seeded())
     base = build_base(LOWER, Vae(DenseEncoder((8,)), DenseGenerator((8,)), 2), (2, 4, 4), 0, x)
     mixed = torch.cat([other[:, :, :2], x[:, :, 2:]], 2)
-    for ours, theirs in zip(base.given(c).encode(x), base.given(c).encode(mixed), strict=True):
+    for ours, theirs in zip(
+        base.conditioned_on(c).encode(x), base.conditioned_on(c).encode(mixed), strict=True
+    ):
         assert torch.equal(ours, theirs)
-    assert not torch.equal(base.given(c).encode(other)[0], base.given(c).encode(x)[0])
+    assert not torch.equal(
+        base.conditioned_on(c).encode(other)[0], base.conditioned_on(c).encode(x)[0]
+    )
 
 
 def test_conditions_are_drawn_in_the_proportions_of_the_data():
@@ -423,7 +426,7 @@ def test_what_does_not_fit_is_refused():
             build_energy(Classes(4), energy, (3,), 0, drawn(5, 3))
     energy = ConditionalEnergy(lambda both: both.sum(1), flat=True)
     with pytest.raises(ValueError, match="one condition, got 5 events and 2 conditions"):
-        energy.given(torch.eye(2))(drawn(5, 3))
+        energy.conditioned_on(torch.eye(2))(drawn(5, 3))
     with pytest.raises(ValueError, match=r"a witness weighs a model of p\(x\)"):
         Settings(
             Digits(),

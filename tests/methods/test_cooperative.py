@@ -8,9 +8,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from boltzwalk.bases import DenseGenerator, Generator, learning
+from boltzwalk.bases import Generator
 from boltzwalk.kernels import ULA, Descent
 from boltzwalk.methods.cooperative import Cooperative
+from boltzwalk.networks import DenseGenerator, batch_statistics
 from statistics_helpers import assert_mean
 
 LINEAR = Generator(DenseGenerator((), output="none"), 2)
@@ -167,7 +168,7 @@ def test_inference_leaves_nothing_behind():
     found = {key: value.clone() for key, value in method.base.state_dict().items()}
     assert all(parameter.grad is None for parameter in method.parameters())
     fresh = settings.build((3,), 0, data).base
-    with learning(fresh, seeded()):
+    with batch_statistics(fresh, seeded()):
         fresh(z)
     for key, value in fresh.state_dict().items():
         assert torch.equal(found[key], value), key

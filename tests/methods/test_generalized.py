@@ -8,11 +8,11 @@ import torch
 from boltzwalk.methods.alternation import Turns
 from torch import nn
 
-from boltzwalk.bases import DenseGenerator, Generator
-from boltzwalk.energies import Multilayer
+from boltzwalk.bases import Generator
 from boltzwalk.kernels import MALA, ULA
 from boltzwalk.methods.generalized import Generalized
 from boltzwalk.methods.objectives import log_partition
+from boltzwalk.networks import DenseGenerator, Multilayer
 from statistics_helpers import assert_mean
 
 SMALL = Generator(DenseGenerator((8,)), 2)

@@ -17,12 +17,13 @@ from weighted_cases import (
     weighted,
 )
 
-from boltzwalk.energies import Multilayer, NetworkEnergy
-from boltzwalk.kernels import MALA, ULA, run
+from boltzwalk.energies import NetworkEnergy
+from boltzwalk.kernels import MALA, ULA, run_chain
 from boltzwalk.methods.jarzynski import ExactStart, Jarzynski, RelaxedStart, Weighted
 from boltzwalk.methods.starts import NoiseStart
+from boltzwalk.networks import Multilayer
 from boltzwalk.smc.resampling import ancestors
-from boltzwalk.walkers import effective_sample_size, evaluate, log_mean_weight
+from boltzwalk.walkers import effective_sample_size, log_mean_weight, walkers_at
 from statistics_helpers import assert_mean, assert_same_walkers
 
 # The gradient.
@@ -91,7 +92,7 @@ def test_twenty_updates_of_algorithm_1_by_hand():
         if ess < 0.9:
             chosen = ancestors(log_w, hand)
             x, log_w, resamplings = x[chosen], log_mean_weight(log_w).expand(n), resamplings + 1
-        assert_same_walkers(state.walkers, evaluate(energy, x, log_w))
+        assert_same_walkers(state.walkers, walkers_at(energy, x, log_w))
         assert state.resamplings == info["resamplings"] == resamplings
         old = copy.deepcopy(energy)
         optimizer.step()
@@ -250,8 +251,8 @@ def test_a_relaxed_start_logs_the_change_of_log_z_only(rng):
     method = Jarzynski(RelaxedStart(20, NoiseStart("gaussian", 3.0), steps=4), kernel)
     state, _ = start(method, energy, data, seed=4)
     other = torch.Generator().manual_seed(4)
-    noise = evaluate(energy, NoiseStart("gaussian", 3.0).noise(data, 20, other))
-    assert_same_walkers(state.walkers, run(kernel, energy, noise, 4, other)[0])
+    noise = walkers_at(energy, NoiseStart("gaussian", 3.0).noise(data, 20, other))
+    assert_same_walkers(state.walkers, run_chain(kernel, energy, noise, 4, other)[0])
     assert not state.walkers.log_w.any()
     _, _, info = method.step(energy, data, state, rng)
     assert "log_z" not in info
@@ -271,7 +272,7 @@ def test_out_of_range_is_of_the_walkers():
     energy, data = Normal(1), torch.tensor([[-1.0], [1.0]])
     method = Jarzynski(ExactStart(10), ULA(1e-12))
     x = torch.tensor([[0.0], [1.09], [1.11], [-1.09], [-1.11]])
-    state = Weighted(evaluate(energy, x), torch.tensor(0))
+    state = Weighted(walkers_at(energy, x), torch.tensor(0))
     _, _, info = method.step(energy, data, state, torch.Generator().manual_seed(0))
     assert info["out_of_range"].item() == pytest.approx(0.4)
 

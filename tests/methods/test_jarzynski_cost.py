@@ -11,12 +11,13 @@ import torch
 from torch import nn
 from weighted_cases import RARELY, Counted, Net, Normal, each_kernel, relaxed, start, step_and_grad
 
-from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.kernels import HMC, MALA, ULA
 from boltzwalk.methods.jarzynski import ExactStart, Jarzynski
+from boltzwalk.networks import Multilayer
 from boltzwalk.smc.resampling import resample
-from boltzwalk.smc.reweighting import follow
-from boltzwalk.walkers import cat, evaluate, log_mean_weight
+from boltzwalk.smc.reweighting import move_and_reweight
+from boltzwalk.walkers import cat, log_mean_weight, walkers_at
 from statistics_helpers import assert_same_walkers
 
 # What it costs.
@@ -100,7 +101,7 @@ def test_chunks_of_any_size_are_followed_one_after_the_other(kernel):
     torch.randn(data.shape, generator=rng)
     torch.randperm(50, generator=rng)
     parts = [state.walkers[:20], state.walkers[20:40], state.walkers[40:]]
-    moved = cat(*(follow(kernel, energy, part, 3, rng).walkers for part in parts))
+    moved = cat(*(move_and_reweight(kernel, energy, part, 3, rng).walkers for part in parts))
     assert_same_walkers(after.walkers, moved)
     energy.zero_grad()
     expected = energy(data).mean() - torch.softmax(moved.log_w, 0) @ energy(moved.x)
@@ -168,7 +169,7 @@ def test_a_mini_batch_resamples_all_walkers_at_the_energy_of_now(scheme):
     gap = log_mean_weight(after.walkers.log_w) - log_mean_weight(population.log_w)
     assert gap.abs() <= 1e-12
     assert len(after.walkers.log_w.unique()) == 1
-    fresh = evaluate(energy, after.walkers.x, after.walkers.log_w)
+    fresh = walkers_at(energy, after.walkers.x, after.walkers.log_w)
     assert_same_walkers(after.walkers, fresh)
     assert_same_walkers(after.walkers, resample(population, rng, scheme))
     assert info["resamplings"] == after.resamplings == 1

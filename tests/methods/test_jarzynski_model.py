@@ -11,8 +11,8 @@ from boltzwalk.energies.learnt_mixture import LearntMixture
 from boltzwalk.kernels import MALA, ULA
 from boltzwalk.methods import jarzynski
 from boltzwalk.methods.jarzynski import ExactStart, Jarzynski, Weighted
-from boltzwalk.smc.reweighting import follow
-from boltzwalk.walkers import effective_sample_size, evaluate, log_mean_weight
+from boltzwalk.smc.reweighting import move_and_reweight
+from boltzwalk.walkers import effective_sample_size, log_mean_weight, walkers_at
 from statistics_helpers import assert_mean, assert_same_walkers
 
 EXACT = MALA(0.3)
@@ -58,7 +58,7 @@ def test_the_population_has_the_temperature_of_the_kernel():
     state = weighted(state.walkers, torch.linspace(-1, 1, 40))
     x, log_w = state.walkers.x, state.walkers.log_w
     gain = (energy(x) - other(x)).detach() / 0.5
-    assert_same_walkers(method.population(other, state), evaluate(other, x, log_w + gain))
+    assert_same_walkers(method.population(other, state), walkers_at(other, x, log_w + gain))
 
 
 def test_a_population_is_evaluated_in_parts(monkeypatch):
@@ -81,7 +81,7 @@ def test_samples_are_of_the_model_in_equal_weight(walkers):
     deviation = drawn.x[:, 0] - mean
     assert_mean(deviation, 0.0, "mean")
     assert_mean(deviation.square(), variance, "variance")
-    assert_same_walkers(drawn, evaluate(energy, drawn.x))
+    assert_same_walkers(drawn, walkers_at(energy, drawn.x))
     # Without the weights they would be those of the past.
     unweighted = state.walkers.x[:, 0].mean().item()
     assert abs(unweighted - mean) > 5 * math.sqrt(variance / 2000)
@@ -102,7 +102,7 @@ def test_walkers_of_equal_weight_are_drawn_once_each():
     energy = Normal(1)
     x = torch.arange(100.0)[:, None]
     method = Jarzynski(ExactStart(100), ULA(1e-20))
-    state = Weighted(evaluate(energy, x), torch.tensor(0))
+    state = Weighted(walkers_at(energy, x), torch.tensor(0))
     data, rng = torch.randn(4, 1), torch.Generator().manual_seed(0)
     for n in (100, 30):
         drawn = method.sample(energy, data, state, n, rng).x[:, 0].round()
@@ -159,10 +159,10 @@ def test_masses_of_modes_that_no_walker_crosses_are_learnt():
 def test_without_weights_a_level_drifts_for_ever():
     """z = K eta (1/2 - 1/4): as many walkers as ever stay left, whatever the model says."""
     energy, data, rng = wells(0)
-    walkers = evaluate(energy, energy.sample(1000, rng))
+    walkers = walkers_at(energy, energy.sample(1000, rng))
     optimizer = torch.optim.SGD([energy.zeta], 0.05)
     for _ in range(1000):
-        walkers, _ = ULA(0.1).step(energy, evaluate(energy, walkers.x), rng)
+        walkers, _ = ULA(0.1).step(energy, walkers_at(energy, walkers.x), rng)
         loss = energy(data).mean() - energy(walkers.x).mean()
         optimizer.zero_grad()
         loss.backward()
@@ -183,11 +183,11 @@ def test_walkers_that_steer_are_biased_and_those_that_watch_are_not():
             energy, data = Still(10), torch.zeros(2, 10)
             method = Jarzynski(ExactStart(size), ULA(0.1), threshold=0.3)
             state = method.init(energy, data, rng)
-            watching = evaluate(energy, energy.sample(1000, rng))
+            watching = walkers_at(energy, energy.sample(1000, rng))
             optimizer = torch.optim.SGD(energy.parameters(), 0.01)
             for _ in range(500):
                 loss, state, info = method.step(energy, data, state, rng)
-                watching = follow(ULA(0.1), energy, watching, 1, rng).walkers
+                watching = move_and_reweight(ULA(0.1), energy, watching, 1, rng).walkers
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()

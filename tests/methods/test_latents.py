@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from boltzwalk.bases import DenseGenerator, Generator
+from boltzwalk.bases import Generator
 from boltzwalk.bases.latent import LatentEnergy
 from boltzwalk.energy import energy_and_grad
 from boltzwalk.kernels import HMC, MALA, ULA, KineticLangevin, NormalProposals, Transport
@@ -19,6 +19,7 @@ from boltzwalk.methods.latents import (
     moved,
     shortened,
 )
+from boltzwalk.networks import DenseGenerator
 from boltzwalk.walkers import effective_sample_size
 from statistics_helpers import assert_mean
 

@@ -8,12 +8,13 @@ from torch.distributions import Normal
 
 from boltzwalk.bases.flow import Flow
 from boltzwalk.bases.flow_energy import FlowEnergy
-from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.energies.learnt_mixture import MixtureEnergy
-from boltzwalk.kernels import MALA, run
+from boltzwalk.kernels import MALA, run_chain
 from boltzwalk.methods.maximum_likelihood import MaximumLikelihood
+from boltzwalk.networks import Multilayer
 from boltzwalk.training.loop import train
-from boltzwalk.walkers import evaluate
+from boltzwalk.walkers import walkers_at
 from statistics_helpers import assert_mean
 
 METHOD = MaximumLikelihood()
@@ -117,8 +118,8 @@ def test_samples_make_the_steps_of_the_call_or_of_the_settings(energy):
 
     def moved(steps):
         rng = torch.Generator().manual_seed(3)
-        walkers = evaluate(energy, energy.sample(6, rng))
-        return run(method.kernel, energy, walkers, steps, rng, diagnose=False)[0].x
+        walkers = walkers_at(energy, energy.sample(6, rng))
+        return run_chain(method.kernel, energy, walkers, steps, rng, diagnose=False)[0].x
 
     for steps, made in ((0, 2), (5, 5)):
         rng = torch.Generator().manual_seed(3)

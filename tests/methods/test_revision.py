@@ -5,12 +5,13 @@ import math
 import pytest
 import torch
 
-from boltzwalk.bases import DenseEncoder, DenseGenerator, Generator, Vae
+from boltzwalk.bases import Generator, Vae
 from boltzwalk.energies.analytic import Gaussian
 from boltzwalk.kernels import HMC, MALA, ULA, AdamDescent, Descent, KineticLangevin
 from boltzwalk.methods.cooperative import Cooperative
 from boltzwalk.methods.proposal_training import ancestral, revise
 from boltzwalk.methods.variational import Variational
+from boltzwalk.networks import DenseEncoder, DenseGenerator
 from statistics_helpers import Counting, assert_mean
 
 KERNELS = [

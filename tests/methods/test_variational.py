@@ -7,17 +7,10 @@ import torch
 from torch import nn
 from torch.distributions import Normal, kl_divergence
 
-from boltzwalk.bases import (
-    DenseEncoder,
-    DenseGenerator,
-    Vae,
-    active_dimensions,
-    default_gamma,
-    learning,
-    vae_loss,
-)
+from boltzwalk.bases import Vae, active_dimensions, default_gamma, vae_loss
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.variational import Variational
+from boltzwalk.networks import DenseEncoder, DenseGenerator, batch_statistics
 from statistics_helpers import assert_mean
 
 SMALL = Vae(DenseEncoder((8,)), DenseGenerator((8,)), 2)
@@ -114,7 +107,7 @@ def test_with_data_as_teacher_it_learns_as_a_vae_alone_does():
     for _ in range(3):
         torch.randn(16, 3, generator=own)  # noise of the chain
     torch.randn(10, 3, generator=own)  # noise on the data, of deviation zero
-    with learning(alone, own):
+    with batch_statistics(alone, own):
         vae_loss(alone, data, 0.7, own)[0].backward()
     for ours, theirs in zip(method.base.parameters(), alone.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=0, atol=0)

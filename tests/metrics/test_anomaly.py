@@ -8,7 +8,7 @@ import torch
 from scipy.stats import binom
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from boltzwalk.metrics.anomaly import auroc, false_positive_rate, percentile, threshold
+from boltzwalk.metrics.anomaly import auroc, conformal_threshold, false_positive_rate, percentile
 
 
 def scores(rng, n, m, ties):
@@ -32,8 +32,8 @@ def test_interval_against_delong_over_all_pairs(rng, ties):
     psi = np.array([[(a < b) + (a == b) / 2 for b in t.tolist()] for a in s.tolist()])
     area = psi.mean()
     error = math.sqrt(psi.mean(1).var(ddof=1) / 40 + psi.mean(0).var(ddof=1) / 25)
-    found = auroc(s, t)
-    for end, sign in ((found.low, -1), (found.high, 1)):
+    result = auroc(s, t)
+    for end, sign in ((result.low, -1), (result.high, 1)):
         logit = math.log(area / (1 - area)) + sign * 1.959964 * error / (area * (1 - area))
         assert end == pytest.approx(1 / (1 + math.exp(-logit)), rel=1e-6)
 
@@ -44,19 +44,19 @@ def test_interval_holds_the_true_area_19_times_in_20(rng, shift):
     truth, repetitions = 0.5 * (1 + math.erf(shift / 2)), 1000
     held = 0
     for _ in range(repetitions):
-        found = auroc(torch.randn(80, generator=rng), torch.randn(60, generator=rng) + shift)
-        held += found.low <= truth <= found.high
+        result = auroc(torch.randn(80, generator=rng), torch.randn(60, generator=rng) + shift)
+        held += result.low <= truth <= result.high
     assert binom.cdf(held, repetitions, 0.95) > 1e-3
     assert binom.sf(held - 1, repetitions, 0.95) > 1e-3
 
 
 def test_full_separation_has_a_wide_bound():
     """The bound of 30 pairs in order is that of Clopper and Pearson for 30 of 30."""
-    found = auroc(torch.arange(50.0), torch.arange(100.0, 130.0))
-    assert found.value == found.high == 1
-    assert found.low == pytest.approx(0.025 ** (1 / 30))
+    result = auroc(torch.arange(50.0), torch.arange(100.0, 130.0))
+    assert result.value == result.high == 1
+    assert result.low == pytest.approx(0.025 ** (1 / 30))
     flipped = auroc(torch.arange(100.0, 130.0), torch.arange(50.0))
-    assert flipped == pytest.approx((0, 0, 1 - found.low))
+    assert flipped == pytest.approx((0, 0, 1 - result.low))
 
 
 def test_constant_and_infinite_scores():
@@ -79,7 +79,7 @@ def test_threshold_holds_its_rate_exactly_on_average(rng):
     """Uniform scores: the mean chance of a false alarm is floor((N + 1) α) / (N + 1)."""
     n, alpha, repetitions = 60, 0.1, 4000
     rates = torch.tensor(
-        [1 - threshold(torch.rand(n, generator=rng), alpha) for _ in range(repetitions)]
+        [1 - conformal_threshold(torch.rand(n, generator=rng), alpha) for _ in range(repetitions)]
     )
     expected = math.floor((n + 1) * alpha) / (n + 1)
     assert rates.mean() == pytest.approx(expected, abs=5 * float(rates.std()) / repetitions**0.5)
@@ -89,11 +89,11 @@ def test_threshold_holds_its_rate_exactly_on_average(rng):
 @pytest.mark.parametrize("alpha", [0.01, 0.05, 0.1, 0.2, 1 / 3, 0.3])
 def test_threshold_needs_as_many_scores_as_it_says(alpha):
     needed = next(n for n in range(1, 200) if (n + 1) * alpha > 1 - 1e-9)
-    assert threshold(torch.arange(float(needed)), alpha) == needed - 1
+    assert conformal_threshold(torch.arange(float(needed)), alpha) == needed - 1
     with pytest.raises(
         ValueError, match=f"needs {needed} held-out scores or more, got {needed - 1}|N >= 1"
     ):
-        threshold(torch.arange(needed - 1.0), alpha)
+        conformal_threshold(torch.arange(needed - 1.0), alpha)
 
 
 @pytest.mark.parametrize("n", [19, 99, 999])
@@ -102,7 +102,7 @@ def test_threshold_where_the_rank_is_whole(n):
     for percent in (5, 10, 15, 29, 35, 45, 55, 57, 58, 70, 95):
         if (n + 1) * percent % 100 == 0:
             rank = (n + 1) * (100 - percent) // 100
-            assert threshold(torch.arange(1.0, n + 1), percent / 100) == rank
+            assert conformal_threshold(torch.arange(1.0, n + 1), percent / 100) == rank
 
 
 def test_percentile_against_counting(rng):
@@ -120,8 +120,8 @@ def test_percentile_against_counting(rng):
         (lambda: auroc(torch.tensor([0, math.nan]), torch.ones(5)), "nan, got 1 of 2"),
         (lambda: false_positive_rate(torch.ones(5), torch.ones(0)), r"N >= 1, got \(0,\)"),
         (lambda: false_positive_rate(torch.ones(5), torch.ones(5), 0), r"in \(0, 1\], got 0"),
-        (lambda: threshold(torch.ones(5), 1.0), r"in \(0, 1\), got 1.0"),
-        (lambda: threshold(torch.ones(5), math.nan), r"in \(0, 1\), got nan"),
+        (lambda: conformal_threshold(torch.ones(5), 1.0), r"in \(0, 1\), got 1.0"),
+        (lambda: conformal_threshold(torch.ones(5), math.nan), r"in \(0, 1\), got nan"),
         (lambda: percentile(torch.ones(0), torch.ones(5)), r"N >= 1, got \(0,\)"),
     ],
 )

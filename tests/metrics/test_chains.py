@@ -74,9 +74,9 @@ def test_effective_sample_size_of_known_autocorrelation(rng):
     """(1 - ρ) / (1 + ρ) of the draws, for a normal autoregression."""
     for rho in (0.0, 0.6):
         x = torch.stack([autoregressive(rng, 4, 2000, rho) for _ in range(20)], 2)
-        found = bulk_effective_sample_size(x) / 8000
-        error = float(found.std()) / math.sqrt(20)
-        assert float(found.mean()) == pytest.approx((1 - rho) / (1 + rho), abs=5 * error)
+        result = bulk_effective_sample_size(x) / 8000
+        error = float(result.std()) / math.sqrt(20)
+        assert float(result.mean()) == pytest.approx((1 - rho) / (1 + rho), abs=5 * error)
 
 
 def test_a_monotone_map_of_the_draws_changes_neither(rng):
@@ -101,8 +101,8 @@ def test_chains_that_stand_still_at_different_values_never_agree():
 
 def test_a_fair_coin_whose_folded_values_are_constant(rng):
     x = torch.tensor([0.0, 1.0]).repeat(2, 50)
-    found = float(r_hat(x))
-    assert found == pytest.approx(np.sqrt(49 / 50), rel=1e-12)
+    result = float(r_hat(x))
+    assert result == pytest.approx(np.sqrt(49 / 50), rel=1e-12)
 
 
 @pytest.mark.parametrize(

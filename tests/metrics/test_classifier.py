@@ -249,9 +249,9 @@ def test_only_digits_that_it_has_not_seen_are_judged_by_the_shipped_one(settings
 
 def test_other_data_are_fitted_anew(fitted):
     data = fitted[0]
-    own = dataclasses.replace(data, standard="")
-    small = fit_classifier(own, updates=1500)
-    assert torch.equal(classifier_for(own).features(data.test), small.features(data.test))
+    custom = dataclasses.replace(data, standard="")
+    small = fit_classifier(custom, updates=1500)
+    assert torch.equal(classifier_for(custom).features(data.test), small.features(data.test))
     other_labels = dataclasses.replace(data, train_labels=data.train_labels + 5)
     assert 14 in classifier_for(other_labels).classes
     padded = {n: pad(getattr(data, n), [1] * 4) for n in SPLITS}
@@ -275,8 +275,8 @@ def test_a_saved_classifier_comes_back(fitted, tmp_path):
             if field.name not in ("body", "head"):
                 assert getattr(again, field.name) == getattr(classifier, field.name)
         save_classifier(again, tmp_path / "b.safetensors")
-        ours, theirs = (tmp_path / f"{n}.safetensors" for n in "ab")
-        assert ours.read_bytes() == theirs.read_bytes()
+        computed, expected = (tmp_path / f"{n}.safetensors" for n in "ab")
+        assert computed.read_bytes() == expected.read_bytes()
 
 
 def test_files_of_another_kind_are_refused(fitted, tmp_path):

@@ -70,8 +70,8 @@ def test_covariances_that_commute():
     turn = torch.linalg.qr(torch.arange(9.0).reshape(3, 3).cos()).Q
     first, second = torch.tensor([1.0, 2.0, 0.0]), torch.tensor([4.0, 0.0, 3.0])
     a, b = turn @ first.square().diag() @ turn.T, turn @ second.square().diag() @ turn.T
-    found = frechet_of_moments(torch.zeros(3), a, torch.ones(3), b)
-    assert found == pytest.approx(3 + 9 + 4 + 9, abs=1e-6)
+    result = frechet_of_moments(torch.zeros(3), a, torch.ones(3), b)
+    assert result == pytest.approx(3 + 9 + 4 + 9, abs=1e-6)
 
 
 @pytest.mark.parametrize("d", [1, 6])

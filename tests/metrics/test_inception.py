@@ -70,18 +70,18 @@ def test_features_are_those_of_an_independent_implementation(features):
     torch.testing.assert_close(colour[0, :: 2048 // 8], COLOUR, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(grey[0, :: 2048 // 8], GREY, rtol=1e-4, atol=1e-5)
     # Sums of all, so that every branch of the last block counts.
-    for found, expected in ((colour, COLOUR_SUMS), (grey, GREY_SUMS)):
-        parts = torch.stack([part.sum() for part in found[0].split([320, 768, 768, 192])])
+    for result, expected in ((colour, COLOUR_SUMS), (grey, GREY_SUMS)):
+        parts = torch.stack([part.sum() for part in result[0].split([320, 768, 768, 192])])
         torch.testing.assert_close(parts, expected, rtol=1e-4, atol=0)
 
 
 def test_probabilities_leave_out_the_bias(network, features):
     """The numbers are the softmax of torch-fidelity's unbiased logits."""
-    found = network.probabilities(images(1, 3, 32, 20))
-    torch.testing.assert_close(found.sum(1), torch.ones(1))
-    torch.testing.assert_close(found[0, ::144], SHARES, rtol=1e-4, atol=1e-8)
+    result = network.probabilities(images(1, 3, 32, 20))
+    torch.testing.assert_close(result.sum(1), torch.ones(1))
+    torch.testing.assert_close(result[0, ::144], SHARES, rtol=1e-4, atol=1e-8)
     biased = torch.softmax(network.fc(features[0]), 1)
-    assert (biased / found - 1).abs().max() > 0.1
+    assert (biased / result - 1).abs().max() > 0.1
 
 
 def test_half_a_level_is_rounded_and_a_batch_is_its_images(network, features):
@@ -94,16 +94,16 @@ def test_half_a_level_is_rounded_and_a_batch_is_its_images(network, features):
 @pytest.mark.parametrize("name", ["weights.safetensors", "weights.pth"])
 def test_both_kinds_of_files_are_read(state, tmp_path, name):
     """Also one without counters of batches, which are not used; the random state is left alone."""
-    kept = {k: v for k, v in state.items() if "num_batches" not in k}
+    remaining = {k: v for k, v in state.items() if "num_batches" not in k}
     save = safetensors.torch.save_file if name.endswith("s") else torch.save
-    save(kept, tmp_path / name)
+    save(remaining, tmp_path / name)
     torch.manual_seed(3)
     before = torch.get_rng_state()
     loaded = load_inception(tmp_path / name)
     assert torch.equal(torch.get_rng_state(), before)
     assert not loaded.training
-    found = loaded.state_dict()
-    assert all(torch.equal(found[k], v) for k, v in kept.items())
+    result = loaded.state_dict()
+    assert all(torch.equal(result[k], v) for k, v in remaining.items())
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -136,7 +136,7 @@ def test_other_files_are_refused_and_not_executed(tmp_path, capsys, content):
 @pytest.mark.parametrize("content", [b"", b"<html>not found</html>"])
 def test_a_damaged_file_is_refused(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(ValueError, match=r"must be a whole \.pth or \.safetensors"):
+    with pytest.raises(ValueError, match=r"must be a complete \.pth or \.safetensors"):
         load_inception(tmp_path / name)
 
 

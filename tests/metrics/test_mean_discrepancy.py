@@ -95,9 +95,9 @@ def test_blocks_change_nothing(weighted, rng, monkeypatch):
 def test_energy_distance_of_scipy(rng):
     x, y = torch.randn(300, 1, generator=rng), 2 * torch.randn(200, 1, generator=rng) + 1
     w = torch.rand(300, generator=rng)
-    found = mean_discrepancy(x, y, DistanceKernel(), w, unbiased=False)
+    result = mean_discrepancy(x, y, DistanceKernel(), w, unbiased=False)
     expected = scipy.stats.energy_distance(x[:, 0].numpy(), y[:, 0].numpy(), w.numpy())
-    assert found == pytest.approx(expected**2, rel=1e-6)
+    assert result == pytest.approx(expected**2, rel=1e-6)
 
 
 @pytest.mark.parametrize(("h", "shift"), [(1.0, 1.0), (2.0, 0.5)])
@@ -106,17 +106,17 @@ def test_gaussians_have_their_closed_form(h, shift, rng):
     expected = 2 * (1 - math.exp(-(shift**2) / (2 * h**2 + 4))) / math.sqrt(1 + 2 / h**2)
     kernel = GaussianKernel(h, scales=(1.0,))
     draws = torch.randn(100, 2, 200, 1, generator=rng)
-    found = torch.tensor([mean_discrepancy(x, y + shift, kernel) for x, y in draws])
-    assert abs(found.mean() - expected) < 5 * found.std() / 10
+    result = torch.tensor([mean_discrepancy(x, y + shift, kernel) for x, y in draws])
+    assert abs(result.mean() - expected) < 5 * result.std() / 10
 
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_unbiased_is_zero_on_average(name, rng):
     kernel, _ = KERNELS[name]
     draws = torch.randn(400, 2, 20, 3, generator=rng).exp()  # skewed
-    found = torch.tensor([mean_discrepancy(x, y, kernel) for x, y in draws])
-    assert abs(found.mean()) < 5 * found.std() / 20
-    assert (found < 0).float().mean() > 0.3
+    result = torch.tensor([mean_discrepancy(x, y, kernel) for x, y in draws])
+    assert abs(result.mean()) < 5 * result.std() / 20
+    assert (result < 0).float().mean() > 0.3
     if name != "own":  # the biased value is above 0, here and in every sample
         biased = [mean_discrepancy(x, y, kernel, unbiased=False) for x, y in draws[:50]]
         assert min(biased) > 0
@@ -125,8 +125,8 @@ def test_unbiased_is_zero_on_average(name, rng):
 def test_fixed_weights_leave_it_unbiased(rng):
     w = torch.rand(20, generator=rng) ** 2
     draws = torch.randn(400, 2, 20, 3, generator=rng).exp()
-    found = torch.tensor([mean_discrepancy(x, y, KERNELS["gaussian"][0], w) for x, y in draws])
-    assert abs(found.mean()) < 5 * found.std() / 20
+    result = torch.tensor([mean_discrepancy(x, y, KERNELS["gaussian"][0], w) for x, y in draws])
+    assert abs(result.mean()) < 5 * result.std() / 20
 
 
 def test_importance_weights_bring_samples_to_the_reference(rng):
@@ -242,32 +242,32 @@ def torchmetrics_kid(x, y, size):
 def test_against_torchmetrics(rng):
     x, y = torch.randn(200, 6, generator=rng) + 0.3, torch.randn(200, 6, generator=rng)
     expected = torchmetrics_kid(x, y, 200)
-    found = kernel_distance(x, y, rng, subsets=1, size=200)
-    assert found.value == pytest.approx(expected, rel=1e-5)  # it may compute in float32
-    assert mean_discrepancy(x, y, PolynomialKernel()) == pytest.approx(found.value, rel=1e-10)
-    assert math.isnan(found.standard_error)
-    assert math.isnan(found.deviation)
+    result = kernel_distance(x, y, rng, subsets=1, size=200)
+    assert result.value == pytest.approx(expected, rel=1e-5)  # it may compute in float32
+    assert mean_discrepancy(x, y, PolynomialKernel()) == pytest.approx(result.value, rel=1e-10)
+    assert math.isnan(result.standard_error)
+    assert math.isnan(result.deviation)
 
 
 def test_subsets_are_unbiased_of_the_whole(rng):
     x, y = torch.randn(300, 6, generator=rng) + 0.3, torch.randn(200, 6, generator=rng)
-    found = kernel_distance(x, y, rng, subsets=400, size=20)
+    result = kernel_distance(x, y, rng, subsets=400, size=20)
     whole = mean_discrepancy(x, y, PolynomialKernel())
-    assert abs(found.value - whole) < 5 * found.deviation / math.sqrt(400)
-    assert found.value != whole
+    assert abs(result.value - whole) < 5 * result.deviation / math.sqrt(400)
+    assert result.value != whole
 
 
 def test_its_standard_error_is_that_of_new_features(rng):
     """Over 150 sets of features, values spread as their standard errors say."""
     kernel = PolynomialKernel()
-    found = []
+    result = []
     for _ in range(150):
         x, y = torch.randn(200, 3, generator=rng) + 1, torch.randn(200, 3, generator=rng)
-        found.append(kernel_distance(x, y, rng, subsets=20, size=40, kernel=kernel))
-    values = torch.tensor([each.value for each in found])
+        result.append(kernel_distance(x, y, rng, subsets=20, size=40, kernel=kernel))
+    values = torch.tensor([each.value for each in result])
     # E k(x, x') + E k(y, y') - 2 E k(x, y) by quadrature of z = x . y / 3, one normal each
     truth = _polynomial_truth()
-    scores = (values - truth) / torch.tensor([each.standard_error for each in found])
+    scores = (values - truth) / torch.tensor([each.standard_error for each in result])
     assert 0.8 < scores.std() < 1.3
     assert abs(values.mean() - truth) < 5 * values.std() / math.sqrt(150)
 
@@ -276,9 +276,9 @@ def test_its_standard_error_is_that_of_the_smaller_side(rng):
     """Subsets of half of it: they know no more than two of them."""
     x, y = torch.randn(20, 3, generator=rng), torch.randn(90, 3, generator=rng)
     for pair in ((x, y), (y, x)):
-        found = kernel_distance(*pair, rng, subsets=50, size=10)
+        result = kernel_distance(*pair, rng, subsets=50, size=10)
         factor = math.sqrt(1 / 50 + 0.5 / 0.5)
-        assert found.standard_error == pytest.approx(factor * found.deviation)
+        assert result.standard_error == pytest.approx(factor * result.deviation)
 
 
 def _polynomial_truth():

@@ -8,7 +8,7 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 
 from boltzwalk.metrics import neighbours
-from boltzwalk.metrics.neighbours import manifold_overlap, memorisation, nearest
+from boltzwalk.metrics.neighbours import manifold_overlap, memorisation, nearest_neighbours
 
 
 def oracle(x, y, k):
@@ -16,8 +16,8 @@ def oracle(x, y, k):
     x, y = x.flatten(1).numpy(), y.flatten(1).numpy()
 
     def radii(rows):
-        found = NearestNeighbors(n_neighbors=k + 1, algorithm="brute").fit(rows)
-        return found.kneighbors(rows)[0][:, k]  # the 0-th is the row itself
+        result = NearestNeighbors(n_neighbors=k + 1, algorithm="brute").fit(rows)
+        return result.kneighbors(rows)[0][:, k]  # the 0-th is the row itself
 
     of_x, of_y = radii(x), radii(y)
     among = np.zeros((len(x), len(y)), dtype=bool)
@@ -52,21 +52,21 @@ def test_overlap_with_itself_is_the_row_and_its_k_reverse_neighbours(rng):
 def test_overlap_of_one_mode_of_two(rng):
     y = torch.randn(1000, 2, generator=rng)
     y[500:] += 100
-    found = manifold_overlap(torch.randn(1000, 2, generator=rng), y)
-    assert found.precision > 0.95
-    assert found.coverage == pytest.approx(0.5, abs=0.03)
-    assert found.recall == pytest.approx(0.5, abs=0.03)
+    result = manifold_overlap(torch.randn(1000, 2, generator=rng), y)
+    assert result.precision > 0.95
+    assert result.coverage == pytest.approx(0.5, abs=0.03)
+    assert result.recall == pytest.approx(0.5, abs=0.03)
     # The 500 balls of the mode each hold k in 500 of it: k of them around a sample.
-    assert found.density == pytest.approx(1, abs=0.2)
+    assert result.density == pytest.approx(1, abs=0.2)
 
 
 def test_one_stray_sample_makes_recall_good_and_leaves_coverage(rng):
     y = torch.randn(500, 2, generator=rng)
     x = torch.randn(500, 2, generator=rng) / 1000 + 20
     x[0] = 0
-    found = manifold_overlap(x, y)
-    assert found.recall == 1
-    assert found.coverage < 0.05
+    result = manifold_overlap(x, y)
+    assert result.recall == 1
+    assert result.coverage < 0.05
 
 
 def test_overlap_does_not_change_when_both_are_shifted(rng):
@@ -86,7 +86,7 @@ def test_nearest_against_scikit_learn(rng, monkeypatch, dtype):
     x, y = torch.randn(200, 6, generator=rng), torch.randn(300, 6, generator=rng)
     x, y = x.to(dtype), y.to(dtype)
     expected, indices = NearestNeighbors(n_neighbors=1, algorithm="kd_tree").fit(y).kneighbors(x)
-    distance, index = nearest(x, y)
+    distance, index = nearest_neighbours(x, y)
     assert index.tolist() == indices[:, 0].tolist()
     assert distance.numpy() == pytest.approx(expected[:, 0], rel=1e-12)
 
@@ -95,10 +95,10 @@ def test_copies_are_at_distance_nought_in_float32(rng):
     """A fast distance in float32 is off by the rounding of squared norms, here about 1e-3."""
     y = torch.randn(500, 64, generator=rng).float() + 50
     y[0] += 1000
-    distance, index = nearest(y[:100], y)
+    distance, index = nearest_neighbours(y[:100], y)
     assert index.tolist() == list(range(100))
     assert bool((distance == 0).all())
-    assert nearest(y[:1], y[:2])[1].tolist() == [0]
+    assert nearest_neighbours(y[:1], y[:2])[1].tolist() == [0]
 
 
 def test_the_nearest_of_four_is_found_where_fast_distances_cannot_tell(rng):
@@ -107,35 +107,35 @@ def test_the_nearest_of_four_is_found_where_fast_distances_cannot_tell(rng):
         y = torch.randn(8, 16, generator=rng) / 100
         y[:4] += 100
         y[4:] -= 100
-        distance, index = nearest(y.float(), y.float())
+        distance, index = nearest_neighbours(y.float(), y.float())
         assert index.tolist() == list(range(8))
         assert bool((distance == 0).all())
 
 
 def test_pixels_of_whole_numbers_have_neighbours(rng):
     y = torch.randint(0, 256, (50, 4, 4), generator=rng, dtype=torch.uint8)
-    distance, index = nearest(y[7:9], y)
+    distance, index = nearest_neighbours(y[7:9], y)
     assert index.tolist() == [7, 8]
     assert distance.tolist() == [0, 0]
-    assert nearest(y[7:8], y.double() + 0.5)[0].tolist() == [2]  # nothing is cut off
+    assert nearest_neighbours(y[7:8], y.double() + 0.5)[0].tolist() == [2]  # nothing is cut off
 
 
 def test_memorisation_against_loops(rng):
     training, x, unseen = (torch.randn(n, 3, generator=rng) for n in (80, 41, 33))
-    found = memorisation(x, training, unseen, rng, resamples=8000)
+    result = memorisation(x, training, unseen, rng, resamples=8000)
 
     def distances(rows):
         return [min(math.dist(a, b) for b in training.tolist()) for a in rows.tolist()]
 
     a, b = distances(x), distances(unseen)
-    assert found.ratio == pytest.approx(np.median(a) / np.median(b), rel=1e-12)
+    assert result.ratio == pytest.approx(np.median(a) / np.median(b), rel=1e-12)
     draw = np.random.default_rng(0)
     ratios = [
         np.median(draw.choice(a, len(a))) / np.median(draw.choice(b, len(b))) for _ in range(8000)
     ]
     low, high = np.quantile(ratios, [0.025, 0.975])
-    assert found.low == pytest.approx(low, rel=0.02)
-    assert found.high == pytest.approx(high, rel=0.02)
+    assert result.low == pytest.approx(low, rel=0.02)
+    assert result.high == pytest.approx(high, rel=0.02)
 
 
 def test_memorisation_interval_holds_1_of_unseen_samples(rng):
@@ -144,21 +144,21 @@ def test_memorisation_interval_holds_1_of_unseen_samples(rng):
     inside = 0
     for _ in range(100):
         x, unseen = torch.randn(2, 60, 2, generator=rng)
-        found = memorisation(x, training, unseen, rng, resamples=200)
-        inside += found.low <= 1 <= found.high
+        result = memorisation(x, training, unseen, rng, resamples=200)
+        inside += result.low <= 1 <= result.high
     assert inside >= 86
 
 
 def test_memorisation_sees_copies_and_their_share(rng):
     training, unseen, fresh = torch.randn(3, 500, 4, generator=rng)
     near = training + 1e-3 * torch.randn(500, 4, generator=rng)
-    found = memorisation(near, training, unseen, rng)
-    assert found.high < 0.05
-    assert found.copies == 1
+    result = memorisation(near, training, unseen, rng)
+    assert result.high < 0.05
+    assert result.copies == 1
     mixed = torch.cat([near[:50], fresh[:450]])
-    found = memorisation(mixed, training, unseen, rng)
-    assert 0.1 <= found.copies < 0.12
-    assert found.ratio > 0.8
+    result = memorisation(mixed, training, unseen, rng)
+    assert 0.1 <= result.copies < 0.12
+    assert result.ratio > 0.8
     assert memorisation(fresh, training, unseen, rng).copies < 0.01
     assert memorisation(fresh + 9, training, unseen, rng).low > 1
 
@@ -197,4 +197,4 @@ def test_bad_input_to_memorisation_is_refused(rng):
     with pytest.raises(ValueError, match="samples must have 2 rows or more, got 1"):
         memorisation(x[:1], x, x + 1, rng)
     with pytest.raises(ValueError, match="must have 1 rows or more, got 0"):
-        nearest(x, x[:0])
+        nearest_neighbours(x, x[:0])

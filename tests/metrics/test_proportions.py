@@ -15,7 +15,7 @@ from boltzwalk.metrics.proportions import (
     modes_covered,
     proportions,
     total_variation,
-    wilson,
+    wilson_interval,
 )
 
 
@@ -24,27 +24,27 @@ def test_wilson_solves_its_equation(share, n):
     def beyond(p):
         return abs(share - p) - 1.959963984540054 * math.sqrt(p * (1 - p) / n)
 
-    low, high = wilson(torch.tensor(share), n)
+    low, high = wilson_interval(torch.tensor(share), n)
     assert float(low) == pytest.approx(brentq(beyond, 1e-9, share, xtol=1e-14), rel=1e-9)
     assert float(high) == pytest.approx(brentq(beyond, share, 1 - 1e-9, xtol=1e-14), rel=1e-9)
 
 
 def test_shares_against_counting(rng):
     labels = torch.randint(0, 5, (300,), generator=rng)
-    found = proportions(labels, 7)
-    assert found.share.numpy() == pytest.approx(np.bincount(labels, minlength=7) / 300)
-    low, high = wilson(found.share, 300)
-    assert torch.allclose(found.low, low)
-    assert torch.allclose(found.high, high)
+    result = proportions(labels, 7)
+    assert result.share.numpy() == pytest.approx(np.bincount(labels, minlength=7) / 300)
+    low, high = wilson_interval(result.share, 300)
+    assert torch.allclose(result.low, low)
+    assert torch.allclose(result.high, high)
     # An empty class: 0 to z² / (n + z²).
-    assert float(found.low[6]) == 0
-    assert float(found.high[6]) == pytest.approx(3.8415 / 303.8415, rel=1e-4)
+    assert float(result.low[6]) == 0
+    assert float(result.high[6]) == pytest.approx(3.8415 / 303.8415, rel=1e-4)
 
 
 def test_one_row_and_one_class():
-    found = proportions(torch.tensor([2]), 3)
-    assert found.share.tolist() == [0, 0, 1]
-    assert found.high.tolist() == pytest.approx([0.793, 0.793, 1], abs=1e-3)
+    result = proportions(torch.tensor([2]), 3)
+    assert result.share.tolist() == [0, 0, 1]
+    assert result.high.tolist() == pytest.approx([0.793, 0.793, 1], abs=1e-3)
     assert proportions(torch.zeros(9, dtype=torch.uint8), 1).share.tolist() == [1]
 
 
@@ -52,11 +52,11 @@ def test_weights(rng):
     labels = torch.randint(0, 3, (100,), generator=rng)
     log_w = torch.randn(100, generator=rng) - 1e4
     w = np.exp(log_w.numpy() + 1e4)
-    found = proportions(labels, 3, log_w)
+    result = proportions(labels, 3, log_w)
     share = np.bincount(labels, w) / w.sum()
-    assert found.share.numpy() == pytest.approx(share)
-    low, _ = wilson(torch.from_numpy(share), w.sum() ** 2 / (w**2).sum())
-    assert found.low.numpy() == pytest.approx(low.numpy())
+    assert result.share.numpy() == pytest.approx(share)
+    low, _ = wilson_interval(torch.from_numpy(share), w.sum() ** 2 / (w**2).sum())
+    assert result.low.numpy() == pytest.approx(low.numpy())
 
 
 def test_weights_of_nought_are_as_if_the_rows_were_not_there(rng):
@@ -72,8 +72,8 @@ def test_weighted_interval_holds_the_truth(rng):
     held = 0
     for _ in range(1000):
         labels = (torch.rand(200, generator=rng) < 0.3).long()
-        found = proportions(labels, 2, torch.randn(200, generator=rng) / 2)
-        held += bool(found.low[1] <= 0.3 <= found.high[1])
+        result = proportions(labels, 2, torch.randn(200, generator=rng) / 2)
+        held += bool(result.low[1] <= 0.3 <= result.high[1])
     assert 950 - 35 < held < 950 + 35  # 5 standard errors
 
 
@@ -82,10 +82,10 @@ def test_total_variation_and_modes():
     assert total_variation(p, q) == pytest.approx(0.39)
     assert total_variation(p, p) == 0
     assert modes_covered(p, q) == 2
-    assert modes_covered(p, q, least=0.01) == 3
+    assert modes_covered(p, q, fraction=0.01) == 3
     assert modes_covered(q, q) == 4
     few = torch.tensor([0.875, 0.125]), torch.tensor([0.5, 0.5])
-    assert modes_covered(*few, least=0.25) == 1  # as much is not more
+    assert modes_covered(*few, fraction=0.25) == 1  # as much is not more
     assert modes_covered(p, torch.tensor([0.5, 0.5, 0.0, 0.0])) == 2  # not asked for: not counted
 
 
@@ -100,9 +100,9 @@ def test_score_against_torchmetrics(rng, splits):
         mean, deviation = oracle.compute()
         torch.manual_seed(5)
         order = torch.randperm(100)  # it shuffles the rows
-    found = class_score(torch.softmax(logits[order], 1), splits=splits)
-    assert found.mean == pytest.approx(float(mean), rel=1e-10)
-    assert found.deviation == pytest.approx(float(deviation), rel=1e-8)
+    result = class_score(torch.softmax(logits[order], 1), splits=splits)
+    assert result.mean == pytest.approx(float(mean), rel=1e-10)
+    assert result.deviation == pytest.approx(float(deviation), rel=1e-8)
 
 
 def test_weighted_score_against_its_definition(rng):
@@ -110,9 +110,9 @@ def test_weighted_score_against_its_definition(rng):
     w = torch.rand(50, generator=rng)
     share = (w / w.sum()).numpy()
     divergence = rel_entr(p.numpy(), share @ p.numpy()).sum(1)
-    found = class_score(p, w)
-    assert found.mean == pytest.approx(math.exp(share @ divergence), rel=1e-12)
-    assert math.isnan(found.deviation)
+    result = class_score(p, w)
+    assert result.mean == pytest.approx(math.exp(share @ divergence), rel=1e-12)
+    assert math.isnan(result.deviation)
     assert class_score(p, torch.ones(50)).mean == pytest.approx(class_score(p).mean)
 
 

@@ -55,17 +55,17 @@ def test_against_derivatives_of_the_kernel(d, temperature, rng, monkeypatch):
     monkeypatch.setattr(stein, "PAIRS", 24)  # three rows at once
     monkeypatch.setattr(stein, "SCORED", 3)
     x = torch.randn(8, d, generator=rng) + 0.5
-    found = stein_discrepancy(skewed, x, rng, temperature, bandwidth=0.9, bootstraps=5)
-    assert found.squared == pytest.approx(naive(skewed, x, 0.9, temperature), rel=1e-10)
-    assert found.bandwidth == 0.9
+    result = stein_discrepancy(skewed, x, rng, temperature, bandwidth=0.9, bootstraps=5)
+    assert result.squared == pytest.approx(naive(skewed, x, 0.9, temperature), rel=1e-10)
+    assert result.bandwidth == 0.9
 
 
 def test_the_bandwidth_is_the_median_distance(rng):
     x = torch.randn(30, 2, generator=rng)
-    found = stein_discrepancy(normal, x, rng, bootstraps=5)
-    assert found.bandwidth == median_distance(x)
-    given = stein_discrepancy(normal, x, rng, bandwidth=found.bandwidth, bootstraps=5)
-    assert found.squared == pytest.approx(given.squared, rel=1e-12)
+    result = stein_discrepancy(normal, x, rng, bootstraps=5)
+    assert result.bandwidth == median_distance(x)
+    given = stein_discrepancy(normal, x, rng, bandwidth=result.bandwidth, bootstraps=5)
+    assert result.squared == pytest.approx(given.squared, rel=1e-12)
 
 
 def test_events_and_scores(rng):
@@ -88,25 +88,25 @@ def test_it_moves_with_energy_and_samples(rng):
 
 def test_parts_change_nothing(rng, monkeypatch):
     x = torch.randn(50, 3, generator=rng)
-    whole = stein_discrepancy(normal, x, torch.Generator().manual_seed(1))
+    full = stein_discrepancy(normal, x, torch.Generator().manual_seed(1))
     monkeypatch.setattr(stein, "PAIRS", 350)
     monkeypatch.setattr(stein, "SCORED", 7)
     part = stein_discrepancy(normal, x, torch.Generator().manual_seed(1))
-    assert part.squared == pytest.approx(whole.squared, rel=1e-10)
-    assert part.p_value == whole.p_value
+    assert part.squared == pytest.approx(full.squared, rel=1e-10)
+    assert part.p_value == full.p_value
 
 
 def test_the_mean_over_exact_samples_is_zero(rng):
     """At temperature T the samples of a normal energy have deviation sqrt(T)."""
     for temperature in (1.0, 0.25):
         draws = math.sqrt(temperature) * torch.randn(300, 30, 2, generator=rng)
-        found = torch.tensor(
+        result = torch.tensor(
             [
                 stein_discrepancy(normal, x, rng, temperature, 1.0, bootstraps=1).squared
                 for x in draws
             ]
         )
-        assert abs(found.mean()) < 5 * found.std() / math.sqrt(300)
+        assert abs(result.mean()) < 5 * result.std() / math.sqrt(300)
 
 
 @pytest.mark.parametrize("d", [1, 5])
@@ -148,18 +148,18 @@ def test_it_does_not_see_the_weights_of_separated_modes(rng):
 
 def test_constant_samples_are_rejected_or_degenerate(rng):
     """At the mode of a normal every pair has u = D / h²: all in one place is no sample."""
-    found = stein_discrepancy(normal, torch.zeros(20, 3), rng)
-    assert found.squared == pytest.approx(3.0)
-    assert found.bandwidth == 1.0
-    assert found.p_value < 0.01
+    result = stein_discrepancy(normal, torch.zeros(20, 3), rng)
+    assert result.squared == pytest.approx(3.0)
+    assert result.bandwidth == 1.0
+    assert result.p_value < 0.01
 
 
 def test_a_tie_counts_as_much(rng):
     """Of two samples half of the signs give the statistic itself, the others its negative."""
     x = torch.tensor([[0.3, 0.7], [0.4, 0.9]])
-    found = stein_discrepancy(normal, x, rng, bandwidth=0.7)
-    assert found.squared > 0
-    assert found.p_value == pytest.approx(0.5, abs=5 * math.sqrt(0.25 / 1000))
+    result = stein_discrepancy(normal, x, rng, bandwidth=0.7)
+    assert result.squared > 0
+    assert result.p_value == pytest.approx(0.5, abs=5 * math.sqrt(0.25 / 1000))
 
 
 def test_single_precision_is_raised(rng):

@@ -26,18 +26,18 @@ def test_it_keeps_its_level_under_the_null(rng):
 
 def test_it_sees_a_shifted_mean(rng):
     x, y = torch.randn(2, 500, 4, generator=rng)
-    found = two_sample_test(x + 0.5, y)
-    assert found.p_value < 1e-6
+    result = two_sample_test(x + 0.5, y)
+    assert result.p_value < 1e-6
     best = 0.5 * (1 + math.erf(0.5 / math.sqrt(2)))  # of the best rule: Φ(|shift| / 2)
-    assert found.low < best < found.high + 0.05
+    assert result.low < best < result.high + 0.05
 
 
 def test_it_sees_another_covariance_with_the_same_mean_and_variances(rng):
     x, y = torch.randn(2, 1000, 2, generator=rng)
     x[:, 1] = 0.8 * x[:, 0] + 0.6 * x[:, 1]
-    found = two_sample_test(x, y)
-    assert found.p_value < 1e-6
-    assert found.accuracy > 0.62
+    result = two_sample_test(x, y)
+    assert result.p_value < 1e-6
+    assert result.accuracy > 0.62
 
 
 def test_it_sees_modes_with_the_same_mean_and_covariance(rng):
@@ -48,11 +48,11 @@ def test_it_sees_modes_with_the_same_mean_and_covariance(rng):
 
 def test_separate_sets_and_the_rows_used(rng):
     x, y = torch.randn(300, 1, 2, 2, generator=rng), torch.randn(101, 1, 2, 2, generator=rng)
-    found = two_sample_test(x + 20, y)
-    assert found.rows == 100  # of 101 each, 50 each to fit, 50 each to test
-    assert (found.accuracy, found.high) == (1, 1)
-    assert found.p_value == pytest.approx(1 / math.comb(100, 50), rel=1e-9)
-    assert two_sample_test(x, x, most=40).rows == 20
+    result = two_sample_test(x + 20, y)
+    assert result.rows == 100  # of 101 each, 50 each to fit, 50 each to test
+    assert (result.accuracy, result.high) == (1, 1)
+    assert result.p_value == pytest.approx(1 / math.comb(100, 50), rel=1e-9)
+    assert two_sample_test(x, x, max_rows=40).rows == 20
 
 
 @pytest.mark.parametrize("right", [0, 7, 10])
@@ -66,12 +66,12 @@ def test_p_value_against_fishers_exact_test(rng, monkeypatch, right):
 
     monkeypatch.setattr(two_sample, "_guess", guess)
     x = torch.randn(40, 2, generator=rng)
-    found = two_sample_test(x, x)
+    result = two_sample_test(x, x)
     table = [[right, 20 - right], [4, 16]]
-    assert found.p_value == pytest.approx(fisher_exact(table, "greater").pvalue, rel=1e-9)
-    assert found.accuracy == pytest.approx((right + 16) / 40)
+    assert result.p_value == pytest.approx(fisher_exact(table, "greater").pvalue, rel=1e-9)
+    assert result.accuracy == pytest.approx((right + 16) / 40)
     low, high = binomtest(right + 16, 40).proportion_ci(0.95, "wilson")
-    assert (found.low, found.high) == pytest.approx((low, high), rel=1e-9)
+    assert (result.low, result.high) == pytest.approx((low, high), rel=1e-9)
 
 
 def test_rows_that_come_in_an_order_are_taken_from_all_over(rng):
@@ -79,7 +79,7 @@ def test_rows_that_come_in_an_order_are_taken_from_all_over(rng):
     x, y = torch.randn(2, 400, 2, generator=rng)
     x[:200] += 20
     y[200:] += 20
-    assert two_sample_test(x, y, most=200).accuracy < 0.75
+    assert two_sample_test(x, y, max_rows=200).accuracy < 0.75
 
 
 def test_it_is_the_same_from_the_same_seed_and_draws_no_global_numbers(rng):
@@ -99,8 +99,8 @@ def test_scale_and_constant_columns_do_not_matter(rng):
 
 def test_constant_samples(rng):
     """Everything equal: all rows get one label, which is right for half of them."""
-    found = two_sample_test(torch.ones(50, 2), torch.ones(50, 2))
-    assert (found.accuracy, found.p_value) == (0.5, 1)
+    result = two_sample_test(torch.ones(50, 2), torch.ones(50, 2))
+    assert (result.accuracy, result.p_value) == (0.5, 1)
     assert two_sample_test(torch.zeros(50, 2), torch.randn(50, 2, generator=rng)).p_value < 1e-6
 
 
@@ -109,10 +109,10 @@ def test_constant_samples(rng):
     [
         (torch.zeros(19, 2), torch.zeros(50, 2), 4000, "samples must have 20 rows or more, got 19"),
         (torch.zeros(50, 2), torch.zeros(50, 3), 4000, r"got \(50, 2\) and \(50, 3\)"),
-        (torch.zeros(50, 2), torch.zeros(50, 2), 39, "most must be 40 rows or more, got 39"),
+        (torch.zeros(50, 2), torch.zeros(50, 2), 39, "max_rows must be 40 or more, got 39"),
         (torch.zeros(50, 2), torch.full((50, 2), math.nan), 4000, "finite, got 50 of 50 rows"),
     ],
 )
 def test_bad_input_is_refused(x, y, most, message):
     with pytest.raises(ValueError, match=message):
-        two_sample_test(x, y, most=most)
+        two_sample_test(x, y, max_rows=most)

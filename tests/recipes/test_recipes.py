@@ -1,12 +1,15 @@
-"""Recipes keep what they promise, and what stands beside a recipe can be compared with it."""
+"""Recipes have the published settings, and differ from their companions in the method only."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from boltzwalk.energies import Multilayer
+from boltzwalk import recipes
 from boltzwalk.energies.learnt_mixture import MixtureEnergy
-from boltzwalk.recipes import BESIDE, RECIPES
+from boltzwalk.networks import Multilayer
+from boltzwalk.recipes import COMPANIONS, RECIPES, SEEDS
+from boltzwalk.recipes.density import density
 from boltzwalk.settings.settings import Settings, from_yaml, to_yaml
 from boltzwalk.settings.tree import from_tree, override, to_tree
 
@@ -15,16 +18,38 @@ def changed(recipe, *assignments):
     return from_tree(Settings, override(Settings, to_tree(RECIPES[recipe]()), assignments))
 
 
-@pytest.mark.parametrize("name", BESIDE)
-def test_what_stands_beside_a_recipe_differs_in_the_method_only(name):
+@pytest.mark.parametrize("name", COMPANIONS)
+def test_companions_differ_in_the_method_only(name):
     assert name in RECIPES
-    for other in BESIDE[name]:
+    for other in COMPANIONS[name]:
         assert other.startswith(name)
         assert other != name
-        ours, theirs = RECIPES[name](), RECIPES[other]()
-        assert theirs.method != ours.method
-        assert replace(theirs, method=ours.method) == ours
+        recipe, companion = RECIPES[name](), RECIPES[other]()
+        assert companion.method != recipe.method
+        assert replace(companion, method=recipe.method) == recipe
         assert RECIPES[other].__name__ == other
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_has_a_summary_and_a_result(name):
+    summary, *rest = RECIPES[name].__doc__.strip().split("\n\n")
+    assert summary.strip().endswith(".")
+    assert any(part.strip().startswith("Reached: ") for part in rest)
+
+
+def test_every_module_of_recipes_is_listed():
+    """A recipe in a new file is found once that file's name is in MODULES."""
+    folder = Path(recipes.__file__).parent
+    files = {path.stem for path in folder.glob("*.py")} - {"__init__", "lookup"}
+    assert set(recipes.MODULES) == files
+
+
+def test_a_recipe_of_each_table_and_method():
+    names = {name for name in RECIPES if RECIPES[name]().data.__class__.__name__ == "Uci"}
+    assert len(names) == 12
+    assert len({to_yaml(RECIPES[name]()) for name in names}) == 12
+    assert RECIPES["gebm_white_wine_cd"]() == density("white_wine", "cd")
+    assert SEEDS.keys() == {"gebm_red_wine", "gebm_white_wine", "gebm_parkinsons"}
 
 
 def test_the_published_mixture():

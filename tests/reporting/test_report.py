@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from boltzwalk.data import Digits, Toy
-from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
+from boltzwalk.networks import Multilayer
 from boltzwalk.reporting.page import write_report
 from boltzwalk.reporting.summary import summarise
 from boltzwalk.settings.settings import Output, Settings, resolve

@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from boltzwalk.data import Modes
-from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.evaluation.cache import remembered
 from boltzwalk.evaluation.evaluate import VERSION
 from boltzwalk.evaluation.measure import Measure, Part, refused
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
+from boltzwalk.networks import Multilayer
 from boltzwalk.reporting import compare
 from boltzwalk.reporting.compare import _best, write_comparison
 from boltzwalk.settings.settings import Output, Settings, resolve

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from boltzwalk.energies.analytic import Gaussian, GumbelProduct
-from boltzwalk.smc.annealing import Path, Schedule, Stage, anneal
+from boltzwalk.smc.annealing import AnnealingSchedule, AnnealingStage, EnergyPath, anneal
 from boltzwalk.walkers import effective_sample_size, log_mean_weight
 from statistics_helpers import Counting, TemperedGumbel, assert_mean
 
@@ -20,13 +20,15 @@ def narrow(x):
 
 # The density of temperature 1/2 in two dimensions: Z = (Γ(2) / 2²)² e^{-0.7}.
 LOG_RATIO = 2 * math.log(1 / 4) - 0.7
-PATH = Path(WIDE, narrow)
+PATH = EnergyPath(WIDE, narrow)
 
 
 def schedule(stages, step_sizes, scale=(1.0, 0.5)):
     """Equal steps of β; the moves are long and often refused on purpose."""
     scale = torch.tensor(scale)
-    return Schedule(tuple(Stage(t / stages, step_sizes, scale, 2) for t in range(stages + 1)))
+    return AnnealingSchedule(
+        tuple(AnnealingStage(t / stages, step_sizes, scale, 2) for t in range(stages + 1))
+    )
 
 
 @pytest.mark.parametrize("stages", [1, 3, 10])
@@ -50,7 +52,7 @@ def test_without_moves_the_way_back_undoes_the_way_there(rng):
 def test_gaussian_to_gaussian_without_moves_is_the_closed_form():
     """log w = x²/2 - x²/2s², whatever the path, and its mean under N(0, 1) is s."""
     x, s = torch.linspace(-3, 3, 7)[:, None], 0.5
-    path, plan = Path(Gaussian(1), Gaussian(1, scale=s)), schedule(4, (), (1.0,))
+    path, plan = EnergyPath(Gaussian(1), Gaussian(1, scale=s)), schedule(4, (), (1.0,))
     log_w = anneal(path, x, plan, torch.Generator(), threshold=None).walkers.log_w
     expected = x[:, 0] ** 2 / 2 * (1 - 1 / s**2)
     torch.testing.assert_close(log_w, expected, rtol=0, atol=1e-12)
@@ -105,7 +107,7 @@ def test_replicates_share_nothing(rng):
     """Walkers of replicate r carry the label r, and weights that only replicate r can have."""
     label = torch.arange(6.0).repeat_interleave(50)
     x = torch.stack([torch.randn(300, generator=rng), label], 1)
-    path = Path(lambda x: 0 * x[:, 0], lambda x: x[:, 0] + 30 * x[:, 1])
+    path = EnergyPath(lambda x: 0 * x[:, 0], lambda x: x[:, 0] + 30 * x[:, 1])
     annealed = anneal(path, x, schedule(2, (), (1.0, 1.0)), rng, 6, threshold=1.0)
     assert torch.equal(annealed.walkers.x[:, 1], label)
     assert len(annealed.walkers.x[:, 0].unique()) < 200, "resampled"
@@ -123,7 +125,7 @@ def test_the_share_is_the_smallest_on_the_way(rng):
 def test_evaluations_are_counted(rng):
     energy = Counting(narrow)
     x = WIDE.sample(10, rng)
-    annealed = anneal(Path(WIDE, energy), x, schedule(3, (0.3, 0.1)), rng)
+    annealed = anneal(EnergyPath(WIDE, energy), x, schedule(3, (0.3, 0.1)), rng)
     assert annealed.evaluations == energy.walkers == 10 * 3 * (1 + 2 * 2)
 
 
@@ -131,7 +133,7 @@ def test_walkers_outside_the_support_die_and_are_replaced(rng):
     def half_line(x):
         return torch.where(x[:, 0] > 0, Gaussian(1)(x), math.inf)
 
-    path, plan = Path(Gaussian(1), half_line), schedule(2, (0.5,), (1.0,))
+    path, plan = EnergyPath(Gaussian(1), half_line), schedule(2, (0.5,), (1.0,))
     x = torch.randn(20_000, 1, generator=rng)
     annealed = anneal(path, x, plan, rng, threshold=0.6)
     assert bool((annealed.walkers.x > 0).all())
@@ -141,7 +143,7 @@ def test_walkers_outside_the_support_die_and_are_replaced(rng):
 
 
 def test_a_replicate_without_support_is_named(rng):
-    path = Path(Gaussian(1), lambda x: torch.where(x[:, 0] < 9, math.inf, x[:, 0]))
+    path = EnergyPath(Gaussian(1), lambda x: torch.where(x[:, 0] < 9, math.inf, x[:, 0]))
     with pytest.raises(FloatingPointError, match=r"infinite energy at beta = 0\.5"):
         anneal(path, torch.zeros(10, 1), schedule(2, (), (1.0,)), rng)
 
@@ -161,7 +163,7 @@ def test_unequal_replicates_are_refused(n, rng):
 
 def test_a_schedule_has_a_start_and_an_end():
     with pytest.raises(ValueError, match="a start and an end, got 1 stages"):
-        Schedule((Stage(0.0, (), torch.ones(2)),))
+        AnnealingSchedule((AnnealingStage(0.0, (), torch.ones(2)),))
     plan = schedule(4, (0.1,))
     assert plan.betas == (0.0, 0.25, 0.5, 0.75, 1.0)
     assert plan.reversed().betas == (1.0, 0.75, 0.5, 0.25, 0.0)

@@ -7,14 +7,16 @@ import torch
 
 from boltzwalk.energies.analytic import GaussianMixture, GumbelProduct
 from boltzwalk.energy import energy_and_grad
-from boltzwalk.smc.coordinates import Affine, PulledBack, Transport, fit_affine
+from boltzwalk.smc.coordinates import AffineMap, Bijection, PulledBackEnergy, fit_affine
 
-DIAGONAL = Affine(torch.tensor([[1.0, -2.0, 0.5]]).double(), torch.tensor([0.5, 2.0, 3.0]).double())
-FULL = Affine(
+DIAGONAL = AffineMap(
+    torch.tensor([[1.0, -2.0, 0.5]]).double(), torch.tensor([0.5, 2.0, 3.0]).double()
+)
+FULL = AffineMap(
     torch.tensor([[1.0, -2.0, 0.5]]).double(),
     torch.tensor([[0.5, 0.0, 0.0], [1.0, 2.0, 0.0], [-0.3, 0.7, 3.0]]).double(),
 )
-each = pytest.mark.parametrize("transport", [DIAGONAL, FULL], ids=["diagonal", "full"])
+each = pytest.mark.parametrize("bijection", [DIAGONAL, FULL], ids=["diagonal", "full"])
 
 
 def skewed(x):
@@ -23,26 +25,26 @@ def skewed(x):
 
 
 @each
-def test_there_and_back(transport, rng):
+def test_there_and_back(bijection, rng):
     z = torch.randn(20, 3, generator=rng)
-    x, _ = transport.to_x(z)
+    x, _ = bijection.to_x(z)
     assert x.shape == (20, 1, 3)
-    torch.testing.assert_close(transport.to_z(x), z)
-    assert isinstance(transport, Transport)
+    torch.testing.assert_close(bijection.to_z(x), z)
+    assert isinstance(bijection, Bijection)
 
 
 @each
-def test_the_determinant_is_that_of_the_jacobian(transport, rng):
+def test_the_determinant_is_that_of_the_jacobian(bijection, rng):
     z = torch.randn(3, generator=rng)
-    jacobian = torch.autograd.functional.jacobian(lambda z: transport.to_x(z[None])[0][0, 0], z)
-    _, log_det = transport.to_x(z[None])
+    jacobian = torch.autograd.functional.jacobian(lambda z: bijection.to_x(z[None])[0][0, 0], z)
+    _, log_det = bijection.to_x(z[None])
     torch.testing.assert_close(log_det[0], torch.linalg.slogdet(jacobian).logabsdet)
 
 
 @each
-def test_the_pulled_back_gradient_is_that_of_the_pulled_back_energy(transport, rng):
+def test_the_pulled_back_gradient_is_that_of_the_pulled_back_energy(bijection, rng):
     z = torch.randn(20, 3, generator=rng)
-    pulled = PulledBack(skewed, transport)
+    pulled = PulledBackEnergy(skewed, bijection)
     u, grad = energy_and_grad(pulled, z)
     expected = energy_and_grad(lambda z: pulled(z), z)  # by automatic differentiation
     torch.testing.assert_close((u, grad), expected)
@@ -57,14 +59,14 @@ def test_the_closed_form_of_the_energy_is_used(rng):
         def energy_and_grad(self, x):
             return GumbelProduct(3).energy_and_grad(x[:, 0])[0], torch.ones_like(x)
 
-    energy_and_grad(PulledBack(Closed(), FULL), torch.randn(4, 3, generator=rng))
+    energy_and_grad(PulledBackEnergy(Closed(), FULL), torch.randn(4, 3, generator=rng))
 
 
 @pytest.mark.parametrize("factor", [[[0.7, 0.0], [0.5, 1.3]], [0.7, 1.3]], ids=["full", "diagonal"])
 def test_log_z_is_the_same_number_in_z(factor):
     """By the midpoint rule over z."""
     target = GaussianMixture(((-1.0, 0.0), (1.0, 0.5)), (0.4, 0.7), (1.0, 2.0))
-    pulled = PulledBack(target, Affine(torch.tensor([0.2, -0.1]), torch.tensor(factor)))
+    pulled = PulledBackEnergy(target, AffineMap(torch.tensor([0.2, -0.1]), torch.tensor(factor)))
     side = 20 * (torch.arange(800) + 0.5) / 800 - 10
     z = torch.cartesian_prod(side, side)
     log_z = torch.logsumexp(-pulled(z), 0) + 2 * math.log(20 / 800)

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from boltzwalk.energies.analytic import Gaussian, GaussianMixture
-from boltzwalk.smc.annealing import Path, anneal
-from boltzwalk.smc.pilot import Pilot, _width, next_beta
+from boltzwalk.smc.annealing import EnergyPath, anneal
+from boltzwalk.smc.pilot import Pilot, _scale, next_beta
 from boltzwalk.walkers import effective_sample_size
 from statistics_helpers import Counting
 
@@ -53,16 +53,16 @@ def test_the_width_is_the_weighted_deviation(rng):
     log_w = torch.randn(50, generator=rng)
     w = torch.softmax(log_w, 0)
     centred = x[:, :, 0] - w @ x[:, :, 0]
-    torch.testing.assert_close(_width(x, log_w), (w @ centred.square()).sqrt()[:, None])
+    torch.testing.assert_close(_scale(x, log_w), (w @ centred.square()).sqrt()[:, None])
     x[:, 1] = 5.0
-    assert _width(x, log_w)[1] > 0
+    assert _scale(x, log_w)[1] > 0
 
 
 def explore(pilot, rng, target=None, n=400):
     target = Gaussian(5, 1.0, (0.05, 0.2, 1.0, 1.0, 0.5)) if target is None else target
     energy = Counting(target)
-    path = Path(Gaussian(5), energy)
-    return path, energy, pilot.explore(path, Gaussian(5).sample(n, rng), rng)
+    path = EnergyPath(Gaussian(5), energy)
+    return path, energy, pilot.find_schedule(path, Gaussian(5).sample(n, rng), rng)
 
 
 def test_a_schedule_goes_from_the_start_to_the_end(rng):

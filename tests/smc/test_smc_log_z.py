@@ -15,9 +15,10 @@ from boltzwalk.energies.analytic import (
     GumbelProduct,
 )
 from boltzwalk.energies.composed import GaussianReference, Tempered
-from boltzwalk.smc.coordinates import Affine
+from boltzwalk.energy import ExactEnergy
+from boltzwalk.smc.coordinates import AffineMap
 from boltzwalk.smc.intervals import Interval
-from boltzwalk.smc.log_z import Annealing, LogZ, Reference, estimate_log_z
+from boltzwalk.smc.log_z import Annealing, LogZ, estimate_log_z
 from boltzwalk.smc.pilot import Pilot
 from statistics_helpers import Counting
 
@@ -46,7 +47,7 @@ def test_log_z_of_known_targets(target, rng):
 
 def test_from_a_reference_that_knows_nothing_of_the_target(rng):
     target, reference = Gaussian(30, 0.0, STRETCHED), Gaussian(30)
-    assert isinstance(reference, Reference)
+    assert isinstance(reference, ExactEnergy)
     like = reference.sample(100, rng)
     found = estimate_log_z(target, like, rng, QUICK, reference=reference)
     assert abs(found.estimate - target.log_z) < 0.2
@@ -151,7 +152,7 @@ def test_other_coordinates_have_the_same_log_z(rng):
         return (x + 2 * nn.functional.softplus(-x)).sum(1)
 
     samples = torch.logit(torch.rand(500, 3, generator=rng))
-    found = estimate_log_z(energy, samples, rng, QUICK, transport=Sinh(), samples=samples)
+    found = estimate_log_z(energy, samples, rng, QUICK, bijection=Sinh(), samples=samples)
     assert found.refusal == ""
     assert abs(found.estimate) < 0.1
     assert abs(found.reverse.estimate) < 0.15
@@ -281,7 +282,7 @@ def test_samples_of_another_density_contradict(rng):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"reference": Gaussian(2), "transport": Sinh()}, "got a reference and a transport"),
+        ({"reference": Gaussian(2), "bijection": Sinh()}, "got a reference and a bijection"),
         ({"samples": torch.zeros(15, 2)}, "2 samples for each of the 8 replicates, got 15"),
         ({"samples": torch.zeros(50, 3)}, r"takes x of shape \(N, 2\), got \(50, 3\)"),
     ],
@@ -329,9 +330,9 @@ def test_float32_walkers_are_enough(rng):
 
 
 def test_a_fitted_gaussian_is_made_once(rng):
-    """What fits the reference is like; the transport is what is given."""
+    """What fits the reference is like; the bijection is what is given."""
     target = Gaussian(2, 5.0, 2.0)
-    exact = Affine(torch.full((2,), 5.0), torch.full((2,), 2.0))
-    found = estimate_log_z(target, torch.randn(9, 2, generator=rng), rng, QUICK, transport=exact)
+    exact = AffineMap(torch.full((2,), 5.0), torch.full((2,), 2.0))
+    found = estimate_log_z(target, torch.randn(9, 2, generator=rng), rng, QUICK, bijection=exact)
     assert found.stages == 1
     assert found.estimate == pytest.approx(target.log_z, abs=1e-10)

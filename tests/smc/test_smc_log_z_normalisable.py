@@ -12,14 +12,14 @@ from boltzwalk.energies.analytic import (
     Funnel,
     Gaussian,
     GaussianMixture,
+    GaussianRings,
     GumbelProduct,
-    Rings,
     Rosenbrock,
 )
 from boltzwalk.energies.composed import GaussianReference
-from boltzwalk.smc.annealing import Path, Stage
-from boltzwalk.smc.intervals import drift, unbounded_rays
-from boltzwalk.walkers import evaluate
+from boltzwalk.smc.annealing import AnnealingStage, EnergyPath
+from boltzwalk.smc.intervals import escape_reason, unbounded_rays
+from boltzwalk.walkers import walkers_at
 
 TARGETS = [
     Gaussian(5, 1.0, 2.0),
@@ -27,7 +27,7 @@ TARGETS = [
     Funnel(10, 1.5),
     Funnel(10, 3.0),
     DoubleWell(3),
-    Rings(),
+    GaussianRings(),
     Rosenbrock(10),
     GumbelProduct(10),
     BoltzmannMachine.spins(5, 4, 3.0),
@@ -100,30 +100,30 @@ def test_points_at_the_centre_have_no_direction():
 
 def test_walkers_that_have_arrived_do_not_drift(rng):
     """For 50 seeds: 5 standard errors on two counts are never met by chance."""
-    path = Path(Gaussian(3), GumbelProduct(3))
+    path = EnergyPath(Gaussian(3), GumbelProduct(3))
     for _ in range(50):
-        walkers = evaluate(path.end, path.end.sample(200, rng))
-        stage = Stage(1.0, (0.7, 0.2), torch.ones(3), leapfrog_steps=2)
-        assert drift(path, walkers, stage, rng) == ("", 8 * 2 * 2 * 200)
+        walkers = walkers_at(path.end, path.end.sample(200, rng))
+        stage = AnnealingStage(1.0, (0.7, 0.2), torch.ones(3), leapfrog_steps=2)
+        assert escape_reason(path, walkers, stage, rng) == ("", 8 * 2 * 2 * 200)
 
 
 def test_walkers_that_leave_are_seen(rng):
-    path = Path(Gaussian(2), lambda x: -x.square().sum(1).add(1).sqrt())
-    walkers = evaluate(path.end, torch.randn(200, 2, generator=rng))
-    reason, _ = drift(path, walkers, Stage(1.0, (0.7,), torch.ones(2)), rng)
-    assert reason.startswith("walkers have not arrived: in 8 more steps their energy fell by")
+    path = EnergyPath(Gaussian(2), lambda x: -x.square().sum(1).add(1).sqrt())
+    walkers = walkers_at(path.end, torch.randn(200, 2, generator=rng))
+    reason, _ = escape_reason(path, walkers, AnnealingStage(1.0, (0.7,), torch.ones(2)), rng)
+    assert reason.startswith("walkers have not converged: in 8 more steps their energy fell by")
 
 
 def test_walkers_that_fall_inwards_are_not_leaving(rng):
     """From too wide a start the energy falls, and the distance as well."""
-    path = Path(Gaussian(2), Gaussian(2))
-    walkers = evaluate(path.end, 3 * torch.randn(200, 2, generator=rng))
-    assert drift(path, walkers, Stage(1.0, (0.7,), torch.ones(2)), rng)[0] == ""
+    path = EnergyPath(Gaussian(2), Gaussian(2))
+    walkers = walkers_at(path.end, 3 * torch.randn(200, 2, generator=rng))
+    assert escape_reason(path, walkers, AnnealingStage(1.0, (0.7,), torch.ones(2)), rng)[0] == ""
 
 
 def test_only_walkers_with_weight_count(rng):
-    path = Path(Gaussian(2), lambda x: torch.where(x[:, 0] > 50, math.inf, Gaussian(2)(x)))
+    path = EnergyPath(Gaussian(2), lambda x: torch.where(x[:, 0] > 50, math.inf, Gaussian(2)(x)))
     x = torch.cat([torch.randn(200, 2, generator=rng), torch.full((5, 2), 60.0)])
     log_w = torch.cat([torch.zeros(200), torch.full((5,), -math.inf)])
-    walkers = evaluate(path.end, x, log_w)
-    assert drift(path, walkers, Stage(1.0, (0.7,), torch.ones(2)), rng)[0] == ""
+    walkers = walkers_at(path.end, x, log_w)
+    assert escape_reason(path, walkers, AnnealingStage(1.0, (0.7,), torch.ones(2)), rng)[0] == ""

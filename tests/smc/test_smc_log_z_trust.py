@@ -6,17 +6,23 @@ import pytest
 import torch
 from scipy import stats
 
-from boltzwalk.smc.intervals import Interval, Walked, distrust, sandwich, widened
+from boltzwalk.smc.intervals import (
+    DirectionResult,
+    Interval,
+    combine_directions,
+    refusal_reason,
+    student_t_interval,
+)
 
 
 def walked(estimate=0.0, half_width=0.1, share=0.5):
-    return Walked(Interval(estimate, half_width), (estimate,) * 8, share, 0)
+    return DirectionResult(Interval(estimate, half_width), (estimate,) * 8, share, 0)
 
 
 def test_the_interval_is_that_of_student_at_97_percent(rng):
     """Against scipy, where the estimates hardly differ, so that Z and log Z are one scale."""
     z = 1 + 1e-6 * torch.randn(8, generator=rng)
-    estimate, half_width = widened(z.log() - 40)
+    estimate, half_width = student_t_interval(z.log() - 40)
     low, high = stats.t.interval(0.97, 7, float(z.mean()), stats.sem(z.numpy()))
     assert estimate == pytest.approx(math.log(float(z.mean())) - 40, abs=1e-12)
     assert half_width == pytest.approx((high - low) / 2, rel=1e-4)
@@ -25,23 +31,23 @@ def test_the_interval_is_that_of_student_at_97_percent(rng):
 def test_it_covers_skewed_estimates(rng):
     """Of log-normal estimates with a log-spread of a half: 95 % in at least 95 %."""
     log_z = 0.5 * torch.randn(4000, 8, generator=rng) - 0.125
-    intervals = [widened(row) for row in log_z]
+    intervals = [student_t_interval(row) for row in log_z]
     covered = sum(abs(estimate) <= half_width for estimate, half_width in intervals)
     assert covered / 4000 > 0.95
 
 
 def test_a_sandwich_spans_both_and_leans_on_the_better():
-    found = sandwich(Interval(-1.0, 0.4), Interval(0.0, 0.2))
+    found = combine_directions(Interval(-1.0, 0.4), Interval(0.0, 0.2))
     assert found.estimate == pytest.approx(-0.2)
     assert found.estimate - found.half_width == pytest.approx(-1.4)
-    assert sandwich(Interval(1.0, 0.3), None) == Interval(1.0, 0.3)
-    assert sandwich(Interval(1.0, 0.0), Interval(1.0, 0.0)) == Interval(1.0, 0.0)
+    assert combine_directions(Interval(1.0, 0.3), None) == Interval(1.0, 0.3)
+    assert combine_directions(Interval(1.0, 0.0), Interval(1.0, 0.0)) == Interval(1.0, 0.0)
 
 
 def test_what_agrees_is_trusted():
-    assert distrust(walked(), None, 1.0) == ""
-    assert distrust(walked(), walked(0.2), 1.0) == ""
-    assert distrust(walked(share=1.0), walked(share=0.01), 1.0) == ""
+    assert refusal_reason(walked(), None, 1.0) == ""
+    assert refusal_reason(walked(), walked(0.2), 1.0) == ""
+    assert refusal_reason(walked(share=1.0), walked(share=0.01), 1.0) == ""
 
 
 @pytest.mark.parametrize(
@@ -51,8 +57,8 @@ def test_what_agrees_is_trusted():
         (walked(half_width=1.5), None, "replicates disagree: the interval is ± 1.5 nats"),
         (walked(half_width=math.inf), None, "replicates disagree"),
         (walked(half_width=math.nan), None, "replicates disagree"),
-        (walked(), walked(half_width=2.0), "way back from the samples does not confirm"),
-        (walked(), walked(half_width=math.nan), "way back from the samples does not confirm"),
+        (walked(), walked(half_width=2.0), "reverse estimate does not confirm"),
+        (walked(), walked(half_width=math.nan), "reverse estimate does not confirm"),
         (walked(), walked(0.5), "contradict each other: they are 0.5 nats apart, where 0.28"),
         (walked(), walked(-0.5), "contradict each other"),
         (walked(), walked(math.nan), "contradict each other"),
@@ -60,9 +66,9 @@ def test_what_agrees_is_trusted():
 )
 def test_what_cannot_be_trusted_is_refused(forward, reverse, words):
     with pytest.raises(AssertionError, match=words):
-        raise AssertionError(distrust(forward, reverse, 1.0))
+        raise AssertionError(refusal_reason(forward, reverse, 1.0))
 
 
 def test_the_tolerance_is_an_argument():
-    assert distrust(walked(half_width=1.5), None, 2.0) == ""
-    assert "tolerance 0.05" in distrust(walked(), None, 0.05)
+    assert refusal_reason(walked(half_width=1.5), None, 2.0) == ""
+    assert "tolerance 0.05" in refusal_reason(walked(), None, 0.05)

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from boltzwalk.energies.analytic import GumbelProduct
-from boltzwalk.smc.resampling import ancestors, require_threshold, resample, resample_below
-from boltzwalk.walkers import Walkers, cat, effective_sample_size, evaluate, log_mean_weight
+from boltzwalk.smc.resampling import ancestors, require_ess_threshold, resample, resample_below
+from boltzwalk.walkers import Walkers, cat, effective_sample_size, log_mean_weight, walkers_at
 from statistics_helpers import assert_mean, assert_same_walkers
 
 SCHEMES = ["systematic", "stratified", "residual", "multinomial"]
@@ -107,10 +107,10 @@ def test_everything_goes_with_the_walker(rng, scheme):
     """Position, energy, gradient and memory: nothing is left behind, nothing goes stale."""
     energy = GumbelProduct(3)
     x = energy.sample(100, rng)
-    walkers = evaluate(energy, x, torch.linspace(-3, 3, 100), memory=(2 * x, x[:, 0]))
+    walkers = walkers_at(energy, x, torch.linspace(-3, 3, 100), memory=(2 * x, x[:, 0]))
     kept = resample(walkers, rng, scheme)
     assert 1 < len(kept.x.unique(dim=0)) < 100
-    fresh = evaluate(energy, kept.x, kept.log_w, memory=(2 * kept.x, kept.x[:, 0]))
+    fresh = walkers_at(energy, kept.x, kept.log_w, memory=(2 * kept.x, kept.x[:, 0]))
     assert_same_walkers(kept, fresh)
 
 
@@ -228,9 +228,9 @@ def test_a_replicate_without_weight_is_found(rng):
 @pytest.mark.parametrize("threshold", [0.0, -0.5, 1.5, math.nan, math.inf])
 def test_thresholds_out_of_range_are_refused(threshold):
     with pytest.raises(ValueError, match=r"threshold must be in \(0, 1\].*0.5 is usual"):
-        require_threshold(threshold)
+        require_ess_threshold(threshold)
 
 
 @pytest.mark.parametrize("threshold", [1.0, 0.5, 1e-9])
 def test_thresholds_in_range_are_taken(threshold):
-    require_threshold(threshold)
+    require_ess_threshold(threshold)

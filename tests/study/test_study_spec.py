@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 from study_cases import STUDIES, TINY, tiny
 
-from boltzwalk.recipes import RECIPES, digits
+from boltzwalk.recipes import RECIPES
+from boltzwalk.recipes.starters import digits
 from boltzwalk.study.plan import gradients_per_update, planned_trials, settings_digest
 from boltzwalk.study.spec import study_from_yaml, study_to_yaml, with_changes
 from boltzwalk.study.unused import uses
@@ -103,7 +104,7 @@ def test_a_name_depends_on_every_setting_and_on_no_machine():
         [
             sys.executable,
             "-c",
-            "from boltzwalk.recipes import digits\n"
+            "from boltzwalk.recipes.starters import digits\n"
             "from boltzwalk.study.plan import settings_digest\n"
             "print(settings_digest(digits()))",
         ],

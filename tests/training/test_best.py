@@ -9,9 +9,10 @@ import torch
 from boltzwalk.bases.flow import Flow
 from boltzwalk.bases.flow_energy import FlowEnergy
 from boltzwalk.data import Toy
-from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.maximum_likelihood import MaximumLikelihood
+from boltzwalk.networks import Multilayer
 from boltzwalk.settings.optimizers import Adam
 from boltzwalk.settings.settings import Output, Settings, resolve
 from boltzwalk.training.execute import execute

@@ -10,10 +10,11 @@ from boltzwalk.training.sampling import draw
 from PIL import Image
 
 from boltzwalk.data import Digits, Table
-from boltzwalk.energies import Convolutional, Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import DataStart, NoiseStart
+from boltzwalk.networks import Convolutional, Multilayer
 from boltzwalk.rng import generator
 from boltzwalk.settings.settings import Settings, resolve
 from boltzwalk.training import pictures as export

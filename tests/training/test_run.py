@@ -16,11 +16,12 @@ from boltzwalk.training.sampling import draw
 
 from boltzwalk.checkpoint import load_checkpoint, save_checkpoint
 from boltzwalk.data import Digits, Table, Toy
-from boltzwalk.energies import Convolutional, Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.jarzynski import ExactStart, Jarzynski
 from boltzwalk.methods.starts import NoiseStart, ReplayStart
+from boltzwalk.networks import Convolutional, Multilayer
 from boltzwalk.rng import generator
 from boltzwalk.settings.optimizers import SGD, Adam, Schedule
 from boltzwalk.settings.settings import Output, Settings, resolve, to_yaml

@@ -9,17 +9,18 @@ from boltzwalk.training.sampling import draw, proposals
 from PIL import Image
 from typer.testing import CliRunner
 
-from boltzwalk.bases import ConvolutionalEncoder, DenseEncoder, DenseGenerator, Vae
+from boltzwalk.bases import Vae
 from boltzwalk.cli import app
 from boltzwalk.completion import Plan, complete, held_out, judge, make_inputs
 from boltzwalk.data import Digits, Modes, Toy
-from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.evaluation.evaluate import PARTS, evaluate
 from boltzwalk.evaluation.evaluate import Plan as Judging
 from boltzwalk.evaluation.samples import draw_many
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.condition import Classes, Unconditional, Visible
 from boltzwalk.methods.variational import Variational
+from boltzwalk.networks import ConvolutionalEncoder, DenseEncoder, DenseGenerator, Multilayer
 from boltzwalk.networks.convolutional import Convolution
 from boltzwalk.rng import generator
 from boltzwalk.settings.optimizers import Adam
@@ -150,7 +151,7 @@ def test_completion_is_that_of_the_conditional_energy(name, mask, rng):
     c = torch.cat([torch.where(inputs.hidden, 0.0, inputs.x), inputs.hidden.float()], 1)
     energy = run.model(found.x[:, 0], c)
     torch.testing.assert_close(found.energy[:, 0], energy)
-    base = run.method.base.given(c.repeat_interleave(3, 0))
+    base = run.method.base.conditioned_on(c.repeat_interleave(3, 0))
     first = base.decode(base.latents(15, torch.Generator().manual_seed(0)))
     torch.testing.assert_close(found.proposed.flatten(0, 1), first)
     names = [one.name for one in judge(run, inputs, found)]

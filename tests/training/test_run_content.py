@@ -7,20 +7,20 @@ import torch
 from boltzwalk.training.sampling import available, move, weighted_walkers
 
 from boltzwalk.data import Modes, Toy
-from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.energies.learnt_mixture import LearntMixture, MixtureEnergy
-from boltzwalk.kernels import MALA, ULA
-from boltzwalk.kernels import run as run_chain
+from boltzwalk.kernels import MALA, ULA, run_chain
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.jarzynski import ExactStart, Jarzynski
 from boltzwalk.methods.starts import NoiseStart, ReplayStart
+from boltzwalk.networks import Multilayer
 from boltzwalk.rng import generator
 from boltzwalk.settings.settings import Output, Settings, resolve
 from boltzwalk.training import execute as executing
 from boltzwalk.training.execute import execute
 from boltzwalk.training.folder import FAILURE, checkpoints, read_rows, read_trace
 from boltzwalk.training.run import content, open_run, start
-from boltzwalk.walkers import evaluate
+from boltzwalk.walkers import walkers_at
 
 SMALL = resolve(
     Settings(
@@ -128,7 +128,7 @@ def test_walkers_are_moved_by_the_kernel_of_the_run_under_its_model(kernel):
     with torch.no_grad():
         for parameter in run.average.module.parameters():
             parameter += 0.1  # the average is not the energy
-    walkers = evaluate(run.model, run.state.x[:20])
+    walkers = walkers_at(run.model, run.state.x[:20])
     moved = move(run, walkers, 7, generator(0, "test"))
     expected, _ = run_chain(kernel, run.average.module, walkers, 7, generator(0, "test"))
     assert torch.equal(moved.x, expected.x)

@@ -6,12 +6,13 @@ import pytest
 import torch
 from boltzwalk.training.sampling import draw, proposals
 
-from boltzwalk.bases import DenseGenerator, Generator
+from boltzwalk.bases import Generator
 from boltzwalk.checkpoint import load_checkpoint
 from boltzwalk.data import Digits, Toy
-from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.generalized import Generalized
+from boltzwalk.networks import DenseGenerator, Multilayer
 from boltzwalk.rng import generator
 from boltzwalk.settings.optimizers import Adam, Schedule
 from boltzwalk.settings.settings import Output, Settings, from_yaml, resolve, to_yaml

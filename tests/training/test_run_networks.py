@@ -7,13 +7,14 @@ import pytest
 import torch
 from boltzwalk.training.sampling import draw
 
-from boltzwalk.bases import DenseEncoder, DenseGenerator, Generator, Vae, default_gamma
+from boltzwalk.bases import Generator, Vae, default_gamma
 from boltzwalk.checkpoint import load_checkpoint
 from boltzwalk.data import Digits, Table, Toy
-from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.kernels import ULA, Descent
 from boltzwalk.methods.cooperative import Cooperative
 from boltzwalk.methods.variational import Variational
+from boltzwalk.networks import DenseEncoder, DenseGenerator, Multilayer
 from boltzwalk.rng import generator
 from boltzwalk.settings.optimizers import SGD, Adam, Schedule
 from boltzwalk.settings.settings import Output, Settings, from_yaml, resolve, to_yaml

@@ -1,66 +1,39 @@
-"""What can be drawn from by a network: generators, variational autoencoders, flows.
+"""Bases: generators, variational autoencoders and flows, from which samples are drawn.
 
-====================  =========================================================================
-``generator``         `Generator` and `Vae`: bases as values, with ``build(shape, seed, data)``
-``dense``,            the architectures, each a frozen dataclass with
-``transposed``,       ``build(event_shape, latent)``; the published ones are in ``published``
-``convolutional``,
-``residual``
-``networks``          what they build: `Decoder`, `Encoder`, `VariationalAutoencoder`
-``conditional``       the same networks given a class, or the visible part of a picture
-``flow``              `Flow`: a base whose density is known, and what it builds
-``learning``          the one place where batch statistics and dropout are on
-``variational``       the loss of an autoencoder, its bound, its active dimensions
-``posterior``         the posterior of the latent variables, as an energy
-``latent``            the energy of latent variables under a model relative to a base
-``relative``          from an energy relative to a base to one of its own, and back
-``frozen``            faster copies for where nothing learns
-====================  =========================================================================
+================  =============================================================================
+``generator``     :class:`Generator` and :class:`Vae`: settings with ``build(shape, seed, data)``;
+                  their architectures are in :mod:`boltzwalk.networks`
+``flow``          :class:`Flow`: settings of a base with a known density
+``flow_energy``   :class:`FlowEnergy`: settings of an energy that is a flow, with a known log Z
+``conditional``   bases conditioned on a class or on observed pixels
+``latent``        energies on the latent variables of a base
+``vae_loss``      the loss of an autoencoder, its default weight, its active dimensions
+``published``     settings of published generators and autoencoders
+================  =============================================================================
 """
 
-from ..networks.batch_statistics import learning
-from ..networks.convolutional import (
-    Convolution,
-    ConvolutionalEncoder,
-    ConvolutionalGenerator,
-    TransposedConvolution,
-)
-from ..networks.dense import DenseEncoder, DenseGenerator
-from ..networks.frozen import frozen
-from ..networks.network import Decoder, Encoder, VariationalAutoencoder
-from ..networks.residual import ResidualGenerator
-from .conditional import ConditionalBase, GivenBase
+from .conditional import ConditionalBase, ConditionedBase
 from .flow import Flow, NormalizingFlow
-from .generator import Base, Generator, Vae
-from .latent import LatentEnergy, Shifted, posterior_energy
-from .vae_loss import VaeParts, active_dimensions, default_gamma, elbo, vae_loss
+from .flow_energy import FlowEnergy, LearntFlow
+from .generator import BaseSettings, Generator, Vae
+from .latent import LatentEnergy, ShiftedEnergy, posterior_energy
+from .vae_loss import VaeParts, active_dimensions, default_gamma, vae_loss
 
 __all__ = [
-    "Base",
+    "BaseSettings",
     "ConditionalBase",
-    "Convolution",
-    "ConvolutionalEncoder",
-    "ConvolutionalGenerator",
-    "Decoder",
-    "DenseEncoder",
-    "DenseGenerator",
-    "Encoder",
+    "ConditionedBase",
     "Flow",
+    "FlowEnergy",
     "Generator",
-    "GivenBase",
     "LatentEnergy",
+    "LearntFlow",
     "NormalizingFlow",
-    "ResidualGenerator",
-    "Shifted",
-    "TransposedConvolution",
+    "ShiftedEnergy",
     "Vae",
     "VaeParts",
-    "VariationalAutoencoder",
     "active_dimensions",
     "default_gamma",
-    "elbo",
-    "frozen",
-    "learning",
     "posterior_energy",
     "vae_loss",
 ]

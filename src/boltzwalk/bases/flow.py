@@ -1,14 +1,14 @@
-r"""Normalising flows as bases: what is drawn has a density that is known.
+r"""Normalising flows: bases whose samples have a known density.
 
 .. math:: z \sim N(0, I_D), \qquad x = g(z), \qquad
     \log b(x) = \log N\big(f(x); 0, I\big) + \log \Big| \det \frac{\partial f}{\partial x} \Big| ,
     \qquad f = g^{-1} ,
 
 with as many latent variables as an event has entries. The maps are zuko's; events with several axes
-are flattened, so that small images are vectors like any other.
+are flattened, so that small images are treated as vectors.
 
-Not guaranteed: digits far from the data. A layer may scale by up to a thousand, and splines are the
-identity beyond [-5, 5], so that data should be standardised.
+Not guaranteed: numerical accuracy far from the data. A layer may scale by up to a thousand, and
+splines are the identity beyond [-5, 5], so the data should be standardised.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ import zuko
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..networks.layers import Activation, activation_layer
-from ..networks.network import require_shape, require_widths
+from ..networks.layers import Activation, activation_layer, seeded_weights
+from ..networks.network import require_shape, require_widths, standard_normal
 
 __all__ = ["Flow", "NormalizingFlow"]
 
-ENTRIES = 1024
-"""The most entries of an event: a flow of dense layers learns no larger images."""
+MAX_ENTRIES = 1024
+"""The largest number of entries of an event; flows of dense layers fail on larger images."""
 
 LEAK = 0.2
 """The slope of leaky_relu for negative inputs."""
@@ -59,8 +59,8 @@ class NormalizingFlow(nn.Module):
 
     def forward(self, z: Float[Tensor, "N d"]) -> Float[Tensor, "N *event"]:
         r"""Returns :math:`g(z)`, shape (N, \*event), with the graph of z and the parameters."""
-        remedy = "draw z with latents(n, rng), one row an event"
-        require_shape("this flow", "z", tuple(z.shape), (self.latent,), remedy)
+        instead = "draw z with latents(n, rng), one row an event"
+        require_shape("this flow", "z", tuple(z.shape), (self.latent,), instead)
         with torch.autocast(z.device.type, enabled=False):
             x: Tensor = self.flow.transform().inv(z)
             return x.reshape(-1, *self.event_shape)
@@ -83,9 +83,8 @@ class NormalizingFlow(nn.Module):
             return log_b
 
     def latents(self, n: int, rng: torch.Generator) -> Float[Tensor, "n d"]:
-        """Draws n latent rows from N(0, I), of the type and on the device of the parameters."""
-        like = next(self.parameters())
-        return torch.randn(n, self.latent, generator=rng, dtype=like.dtype, device=like.device)
+        """Draws n latent rows from N(0, I), with the dtype and device of the parameters."""
+        return standard_normal(self, n, self.latent, rng)
 
     @torch.no_grad()
     def sample(self, n: int, rng: torch.Generator) -> Float[Tensor, "n *event"]:
@@ -93,33 +92,34 @@ class NormalizingFlow(nn.Module):
         return self.decode(self.latents(n, rng))
 
     def _rows(self, x: Tensor) -> Tensor:
-        """The events as vectors."""
-        remedy = f"build it for events of shape {tuple(x.shape[1:])}"
-        require_shape("this flow", "x", tuple(x.shape), self.event_shape, remedy)
+        """Flattens the events to vectors."""
+        instead = f"build it for events of shape {tuple(x.shape[1:])}"
+        require_shape("this flow", "x", tuple(x.shape), self.event_shape, instead)
         return x.flatten(1)
 
 
 @dataclass(frozen=True)
 class Flow:
-    r"""A normalising flow: as a base, or as the density of an energy.
+    r"""Settings of a normalising flow, as a base or as the density of an energy.
 
     * ``realnvp``: affine couplings whose masks alternate between even and odd entries. One network
       gives both the shift and the log-scale, which is bounded by log 1000; the published energies
       have two for each coupling, with tanh for the scale and ReLU for the shift.
-    * ``maf``: affine autoregressive maps, in turns forward and backward; to draw takes D passes.
+    * ``maf``: affine autoregressive maps, alternating forward and backward; sampling takes D
+      passes.
     * ``nsf``: couplings of rational-quadratic splines with 8 bins on [-5, 5], between the halves of
       the entries.
 
-    Of events with one entry the first two are an affine map, the third a spline.
+    For events with one entry the first two are an affine map, the third a spline.
 
     Attributes:
-        architecture: Which of these.
+        architecture: The kind of maps.
         transforms: The number of maps.
         widths: The hidden widths of the network of each map.
         activation: The activation of these networks.
 
     Raises:
-        ValueError: If there is no map, no hidden layer, or a width is not positive.
+        ValueError: If there is no map or no hidden layer, or a width is not positive.
 
     References:
         | Density estimation using Real NVP (Dinh, Sohl-Dickstein, Bengio, 2017)
@@ -152,31 +152,30 @@ class Flow:
                 f"widths={self.widths}; write transforms=5 and widths=(100, 100)"
             )
         require_widths("widths", self.widths)
-        activation_layer(self.activation, LEAK)  # which checks it
+        activation_layer(self.activation, LEAK)  # checks the name
 
     def build(
         self, event_shape: tuple[int, ...], rng_seed: int, data: Tensor | None = None
     ) -> NormalizingFlow:
         r"""Returns the flow, on the CPU, in the default dtype.
 
-        The same seed gives the same parameters; no global generator is touched.
+        The same seed gives the same parameters; no global generator changes.
 
         Arguments:
             event_shape: The shape of one event.
             rng_seed: The seed of the initial parameters.
-            data: Not used: the start does not depend on the data.
+            data: Not used.
 
         Raises:
             ValueError: If the events have no entries, or too many.
         """
         entries = math.prod(event_shape)
-        if not event_shape or not 1 <= entries <= ENTRIES:
+        if not event_shape or not 1 <= entries <= MAX_ENTRIES:
             raise ValueError(
-                f"a flow takes vectors and images of 1 to {ENTRIES} entries, got events of shape "
-                f"{event_shape}; take a generator as the base of larger ones"
+                f"a flow takes vectors and images of 1 to {MAX_ENTRIES} entries, got events of "
+                f"shape {event_shape}; take a generator as the base of larger ones"
             )
-        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-            torch.default_generator.manual_seed(rng_seed)
+        with seeded_weights(rng_seed):
             options = {
                 "transforms": self.transforms,
                 "hidden_features": self.widths,

@@ -1,13 +1,13 @@
-r"""A normalising flow as an energy whose log Z is known, and must be found all the same.
+r"""A normalising flow as an energy with a known log Z, to judge methods that estimate it.
 
 .. math:: U_\psi(x) = -\log p_\psi(x) - a(\psi) , \qquad
     a(\psi) = -\sum_t \overline{|\psi_t|} , \qquad
     \log Z = a(\psi) ,
 
 with the density :math:`p_\psi` of a flow and, for each of its tensors :math:`\psi_t`, the mean of
-its absolute entries. Any method learns it as if :math:`\log Z` were unknown; the likelihood is then
-judged exactly, as :math:`-\log p_\psi(x) = U_\psi(x) + a(\psi)`, and what a method believes of
-:math:`\log Z` beside the truth.
+its absolute entries. Methods learn it as if :math:`\log Z` were unknown. The likelihood is then
+judged exactly, as :math:`-\log p_\psi(x) = U_\psi(x) + a(\psi)`, and the method's estimate of
+:math:`\log Z` is compared with the true one.
 """
 
 from __future__ import annotations
@@ -54,17 +54,17 @@ class LearntFlow(nn.Module):
 
     @property
     def log_z(self) -> float:
-        r""":math:`\log Z` as it is now, exact."""
+        r"""The current :math:`\log Z`, exact."""
         return float(self.log_partition().detach())
 
     def sample(self, n: int, rng: torch.Generator) -> Float[Tensor, "n *event"]:
-        r"""Returns n exact samples of the density as it is now, shape (n, \*event)."""
+        r"""Returns n exact samples of the current density, shape (n, \*event)."""
         return self.flow.sample(n, rng)
 
 
 @dataclass(frozen=True)
 class FlowEnergy:
-    r"""A trainable energy that is a flow, with a log Z that is known but not zero.
+    r"""Settings of a trainable energy that is a flow, with a known nonzero log Z.
 
     Attributes:
         flow: The flow.
@@ -86,12 +86,12 @@ class FlowEnergy:
     ) -> LearntFlow:
         """Returns the energy, on the CPU, in the default dtype.
 
-        The same seed gives the same parameters; no global generator is touched.
+        The same seed gives the same parameters; no global generator changes.
 
         Arguments:
             event_shape: The shape of one event.
             rng_seed: The seed of the initial parameters.
-            data: Not used: the start does not depend on the data.
+            data: Not used.
 
         Raises:
             ValueError: If the events have no entries, or too many.

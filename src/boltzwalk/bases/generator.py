@@ -1,8 +1,8 @@
-r"""Bases as values: a generator, and a variational autoencoder.
+r"""Settings of bases: a generator, and a variational autoencoder.
 
 .. math:: z \sim N(0, I_d), \qquad x = g(z)
 
-Settings of either kind give a module with ``latents(n, rng)`` and ``decode(z)``.
+Both build a module with ``latents(n, rng)`` and ``decode(z)``.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from ..networks.batch_statistics import settle
+from ..networks.batch_norm import calibrate_batch_norm
 from ..networks.convolutional import ConvolutionalEncoder, ConvolutionalGenerator
 from ..networks.dense import DenseEncoder, DenseGenerator
+from ..networks.layers import seeded_weights
 from ..networks.network import Decoder, VariationalAutoencoder, require_latent
 from ..networks.residual import ResidualGenerator
 
-__all__ = ["Base", "EncoderSettings", "Generator", "GeneratorSettings", "Vae"]
+__all__ = ["BaseSettings", "EncoderSettings", "Generator", "GeneratorSettings", "Vae"]
 
 GeneratorSettings: TypeAlias = DenseGenerator | ConvolutionalGenerator | ResidualGenerator
 """The architectures of a decoder."""
@@ -27,17 +28,17 @@ GeneratorSettings: TypeAlias = DenseGenerator | ConvolutionalGenerator | Residua
 EncoderSettings: TypeAlias = DenseEncoder | ConvolutionalEncoder
 """The architectures of an encoder."""
 
-ROWS = 128
-"""Latent rows whose statistics are the first running ones of batch normalisation."""
+CALIBRATION_ROWS = 128
+"""The number of latent rows whose statistics initialise those of batch normalisation."""
 
-UNREACHABLE = 0.1
-"""The share of the data's variance beyond [-1, 1] from which a bounded generator is refused. Noise
+MAX_UNREACHABLE = 0.1
+"""The share of the data's variance beyond [-1, 1] above which a bounded generator is refused. Noise
 on images in [-1, 1] stays well below."""
 
 
 @dataclass(frozen=True)
 class Generator:
-    """A generator: latent variables that are drawn, and a network that decodes them.
+    """Settings of a generator: latent variables and a network that decodes them.
 
     Attributes:
         network: The architecture of the decoder.
@@ -60,26 +61,26 @@ class Generator:
     ) -> Decoder:
         r"""Returns the decoder, on the CPU, in the default dtype and in evaluation mode.
 
-        The same seed gives the same parameters; no global generator is touched. The running
-        statistics are those of the first network, so that its first events differ.
+        The same seed gives the same parameters; no global generator changes. The running statistics
+        of batch normalisation are calibrated, so that the initial events differ.
 
         Arguments:
             event_shape: The shape of one event.
             rng_seed: The seed of the initial parameters.
-            data: Rows that the generator is to reach, shape (M, \*event); None for no check.
+            data: Rows to check against the range of the generator, shape (M, \*event); None for no
+                check.
 
         Raises:
             ValueError: If the network does not make such events, or the data lie beyond its range.
         """
-        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-            torch.default_generator.manual_seed(rng_seed)
+        with seeded_weights(rng_seed):
             decoder = self.network.build(event_shape, self.latent)
-        return _settled(decoder, rng_seed, data)
+        return _calibrated(decoder, rng_seed, data)
 
 
 @dataclass(frozen=True)
 class Vae:
-    """A variational autoencoder: a generator with a network that infers its latent variables.
+    """Settings of a variational autoencoder: a generator with an encoder of its latent variables.
 
     Attributes:
         encoder: The architecture of the encoder.
@@ -109,41 +110,41 @@ class Vae:
     ) -> VariationalAutoencoder:
         r"""Returns the autoencoder, on the CPU, in the default dtype and in evaluation mode.
 
-        The same seed gives the same parameters; no global generator is touched. The running
-        statistics are those of the first network, so that its first events differ.
+        The same seed gives the same parameters; no global generator changes. The running statistics
+        of batch normalisation are calibrated, so that the initial events differ.
 
         Arguments:
             event_shape: The shape of one event.
             rng_seed: The seed of the initial parameters.
-            data: Rows that the generator is to reach, shape (M, \*event); None for no check.
+            data: Rows to check against the range of the generator, shape (M, \*event); None for no
+                check.
 
         Raises:
             ValueError: If the networks do not fit such events, or the data lie beyond the range of
                 the decoder.
         """
-        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-            torch.default_generator.manual_seed(rng_seed)
+        with seeded_weights(rng_seed):
             decoder = self.decoder.build(event_shape, self.latent)
             encoder = self.encoder.build(event_shape, self.latent)
-        return VariationalAutoencoder(encoder, _settled(decoder, rng_seed, data))
+        return VariationalAutoencoder(encoder, _calibrated(decoder, rng_seed, data))
 
 
-Base: TypeAlias = Generator | Vae
-"""The settings of whatever can be drawn from by a network."""
+BaseSettings: TypeAlias = Generator | Vae
+"""The settings of a base that is a network."""
 
 
-def _settled(decoder: Decoder, rng_seed: int, data: Tensor | None) -> Decoder:
-    """The decoder with running statistics of its own, if it can reach the data."""
+def _calibrated(decoder: Decoder, rng_seed: int, data: Tensor | None) -> Decoder:
+    """Calibrates the batch normalisation of a decoder that can make the data."""
     if decoder.bounded and data is not None:
         rows = data.detach().flatten(1)
         beyond = (rows - rows.clamp(-1, 1)).square().sum().item()
         total = (rows - rows.mean(0)).square().sum().item()
-        if beyond > UNREACHABLE * total:
+        if beyond > MAX_UNREACHABLE * total:
             raise ValueError(
                 "a generator that ends with tanh makes events in [-1, 1], got data from "
                 f"{rows.min().item():.3g} to {rows.max().item():.3g}; write output='none' in its "
                 "network, or scale the data"
             )
     rng = torch.Generator().manual_seed(rng_seed)
-    settle(decoder, decoder.latents(ROWS, rng), rng)
+    calibrate_batch_norm(decoder, decoder.latents(CALIBRATION_ROWS, rng), rng)
     return decoder

@@ -1,25 +1,25 @@
-r"""The energy of a generalized model on the latent variables of its base.
+r"""Energies on the latent variables of a base.
+
+The energy of a model :math:`Q \propto e^{-E} B` relative to a base B is, on the latent variables,
 
 .. math:: U(z) = -\log \eta(z) + \beta E(g(z)) , \qquad -\log \eta(z) = \tfrac12 |z|^2 +
     \mathrm{const} .
 
 Walkers in z with the density :math:`e^{-U}`, decoded, are samples of
-:math:`Q \propto e^{-\beta E} B`, whatever the support of the base B is: no density in the space of
-events is needed. Only the energy is tempered, the prior stays as it is. Any kernel moves them.
+:math:`Q \propto e^{-\beta E} B`, whatever the support of the base: no density in the space of
+events is needed. Only the energy is tempered, not the prior. Any kernel moves them.
 
-Not guaranteed: that :math:`\beta \ne 1` is the model that was trained; published images have
-:math:`\beta = 100`.
-
-From an energy relative to a base to one of its own, and back, where the base has a density.
+If the base has a density b, the energy relative to the base converts to an absolute one,
 
 .. math:: Q \propto e^{-E} B = e^{-U} , \qquad U(x) = E(x) - \log b(x) .
 
-The posterior of the latent variables of a generator, as an energy.
+The posterior of the latent variables under the model :math:`z \sim N(0, I)`,
+:math:`x = g(z) + \sigma \epsilon` has the energy
 
-.. math:: U(z) = \tfrac12 |z|^2 + \frac{|x - g(z)|^2}{2 \sigma^2} = -\log p(z, x) + \mathrm{const}
+.. math:: U(z) = \tfrac12 |z|^2 + \frac{|x - g(z)|^2}{2 \sigma^2} = -\log p(z, x) + \mathrm{const} .
 
-under the model :math:`z \sim N(0, I)`, :math:`x = g(z) + \sigma \epsilon`. Walkers in z move by the
-ordinary kernels, one for each x.
+Not guaranteed: that :math:`\beta \ne 1` is the model that was trained; published images have
+:math:`\beta = 100`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from ..energy import Energy
 
 __all__ = [
     "LatentEnergy",
-    "Shifted",
+    "ShiftedEnergy",
     "posterior_energy",
 ]
 
@@ -47,8 +47,8 @@ class LatentEnergy(nn.Module):
         base: The base g, in evaluation mode.
         energy: The energy E relative to the base; None for none.
         inverse_temperature: The factor :math:`\beta` of the energy.
-        prior: Whether the first term is there.
-        misfit: A further energy of what is decoded, such as that of visible entries.
+        prior: Whether to include the first term.
+        misfit: A further energy of the decoded event, such as that of its observed entries.
 
     Raises:
         ValueError: If the inverse temperature is negative; from a call, if z does not fit the base.
@@ -80,7 +80,7 @@ class LatentEnergy(nn.Module):
                 f"inverse_temperature must be >= 0, got {inverse_temperature}; 1 is the model that "
                 "was trained"
             )
-        self.base: Any = base  # a module, whose latent variables are standard normal
+        self.base: Any = base  # a module with standard normal latent variables
         self.energy = energy
         self.inverse_temperature = inverse_temperature
         self.prior = prior
@@ -95,10 +95,11 @@ class LatentEnergy(nn.Module):
         return u if self.misfit is None else u + self.misfit(x)
 
 
-class Shifted(nn.Module):
+class ShiftedEnergy(nn.Module):
     r"""The energy :math:`f(x) + s \log b(x)`.
 
-    With :math:`s = 1` it is relative to the base where f is not, with :math:`s = -1` the reverse.
+    It makes an absolute energy relative to the base with :math:`s = 1`, and the reverse with
+    :math:`s = -1`.
 
     Arguments:
         energy: The energy f.
@@ -112,7 +113,7 @@ class Shifted(nn.Module):
     def __init__(self, energy: Energy, base: nn.Module, sign: int) -> None:
         super().__init__()
         self.energy = energy
-        self.base = require_density(base, "an energy of its own, not relative to the base,")
+        self.base = require_density(base, "an absolute energy, not relative to the base,")
         self.sign = sign
 
     def forward(self, x: Float[Tensor, "N *event"]) -> Float[Tensor, " N"]:
@@ -124,19 +125,19 @@ class Shifted(nn.Module):
 def posterior_energy(
     decode: Callable[[Tensor], Tensor], x: Float[Tensor, "N *event"], sigma: float
 ) -> Energy:
-    r"""Returns the energy of latent variables z, shape (N, d), given one event x for each row.
+    r"""Returns the posterior energy of latent variables z, shape (N, d), one event x per row.
 
-    The likelihood is summed over pixels and never averaged over rows: some published codes divide
-    it by the number of chains, which weakens it by as much.
+    The likelihood is summed over pixels and never averaged over rows. Some published codes divide
+    it by the number of chains, which weakens it by that factor.
 
     Arguments:
-        decode: The generator g, in evaluation mode: batch statistics would couple the chains.
+        decode: The generator g, in evaluation mode; batch statistics would couple the chains.
         x: The events, shape (N, \*event); no gradient flows to them.
         sigma: The deviation :math:`\sigma` of the noise of one pixel, positive; 0.3 in the
             published settings, for images in [-1, 1].
 
     Raises:
-        ValueError: If sigma is not positive; from the energy, if there is not one event for each
+        ValueError: If sigma is not positive; from the energy, unless there is one event for each
             row of z.
 
     References:

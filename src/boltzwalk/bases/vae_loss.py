@@ -1,4 +1,4 @@
-r"""The loss of a variational autoencoder, its bound, and whether it uses its latent variables.
+r"""Loss of a variational autoencoder, and its active latent variables.
 
 With :math:`\mu, s` from the encoder, :math:`z = \mu + e^s \xi`, and :math:`\xi \sim N(0, I)`,
 
@@ -6,9 +6,9 @@ With :math:`\mu, s` from the encoder, :math:`z = \mu + e^s \xi`, and :math:`\xi 
     \mathrm{KL}_i = -\tfrac12 \sum_k \big( 1 + 2 s_k - \mu_k^2 - e^{2 s_k} \big) .
 
 :math:`\gamma = 2 \sigma^2` makes it :math:`-2 \sigma^2` times the evidence lower bound of a decoder
-with pixel noise :math:`\sigma`, up to a constant. A latent direction survives only where it
-explains a variance of more than :math:`\gamma / 2` of the data, so that :math:`\gamma` must shrink
-with their number of pixels: see :func:`default_gamma`.
+with pixel noise :math:`\sigma`, up to a constant. A latent direction survives only if it explains a
+variance of more than :math:`\gamma / 2` of the data, so :math:`\gamma` must shrink with their
+number of pixels: see :func:`default_gamma`.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..networks.network import VariationalAutoencoder
-from .conditional import GivenBase
+from .conditional import ConditionedBase
 
-__all__ = ["VaeParts", "active_dimensions", "default_gamma", "elbo", "vae_loss"]
+__all__ = ["VaeParts", "active_dimensions", "default_gamma", "vae_loss"]
 
 CIFAR_GAMMA = 2.0
 """The weight of the latent loss in the published setting for CIFAR-10 in [-1, 1]."""
@@ -32,39 +32,39 @@ CIFAR_VARIANCE = 763.2
 """The sum of the variances of all 3072 pixels of CIFAR-10 in [-1, 1]: unbiased, over 4,000 training
 images of original pixels. The 50,000 after JPEG have 754.6."""
 
-ACTIVE = 0.01
-"""The variance over rows of the posterior mean of a latent variable that is in use."""
+ACTIVE_VARIANCE = 0.01
+"""The variance over rows of the posterior mean above which a latent variable is active."""
 
 CHUNK = 1000
-"""Rows that are encoded at a time."""
+"""The number of rows encoded at once."""
 
 
 class VaeParts(NamedTuple):
-    """What the loss is made of, means over rows, and what it says of the latents; detached."""
+    """The terms of the loss, means over rows, and the number of active latents; detached."""
 
     reconstruction: Tensor
     """Squared error, summed over pixels."""
     kl: Tensor
     """KL(q(z | x) || N(0, I)), in nats."""
     active: Tensor
-    """Latent variables whose mean varies by more than 0.01 over the rows."""
+    """The number of latent variables whose mean has a variance over 0.01 over the rows."""
 
 
 def vae_loss(
-    vae: VariationalAutoencoder | GivenBase,
+    vae: VariationalAutoencoder | ConditionedBase,
     x: Float[Tensor, "N *event"],
     gamma: float,
     rng: torch.Generator,
 ) -> tuple[Tensor, VaeParts]:
-    r"""Returns :math:`L`, whose gradient is the update of both networks, and its parts.
+    r"""Returns :math:`L`, whose gradient trains both networks, and its terms.
 
-    Call it within ``learning(vae, rng)`` where it is to be learnt from, and without to be judged.
+    Call it within ``batch_statistics(vae, rng)`` to train, and without to evaluate.
 
     Arguments:
         vae: The autoencoder.
         x: The events, shape (N, \*event); no gradient flows to them.
         gamma: The weight :math:`\gamma` of the divergence, at least 0, in squared units of x.
-        rng: The generator of :math:`\xi`.
+        rng: The random generator of :math:`\xi`.
 
     Raises:
         ValueError: If gamma is negative or not finite.
@@ -74,7 +74,8 @@ def vae_loss(
           (Xie, Zheng and Li, 2021)
 
     Example:
-        >>> from boltzwalk.bases import DenseEncoder, DenseGenerator, Vae
+        >>> from boltzwalk.bases import Vae
+        >>> from boltzwalk.networks import DenseEncoder, DenseGenerator
         >>> vae = Vae(DenseEncoder(), DenseGenerator(), latent=2).build((3,), 0)
         >>> loss, parts = vae_loss(vae, torch.zeros(8, 3), 0.5, torch.Generator())
         >>> bool(torch.isclose(loss, parts.reconstruction + 0.5 * parts.kl))
@@ -91,70 +92,19 @@ def vae_loss(
     divergences = -(1 + 2 * log_std - mean.square() - (2 * log_std).exp()).sum(1) / 2
     loss = (errors + gamma * divergences).mean()
     spread = mean.detach().var(0, correction=0)
-    active = (spread > ACTIVE).sum().to(loss.dtype)
+    active = (spread > ACTIVE_VARIANCE).sum().to(loss.dtype)
     return loss, VaeParts(errors.detach().mean(), divergences.detach().mean(), active)
 
 
 @torch.no_grad()
-def elbo(
-    vae: VariationalAutoencoder,
-    x: Float[Tensor, "N *event"],
-    sigma: float,
-    rng: torch.Generator,
-    samples: int = 1,
-) -> Float[Tensor, " N"]:
-    r"""Returns an estimate of the evidence lower bound of each row, in nats.
-
-    .. math:: \mathbb E_q \big[ \log N(x; g(z), \sigma^2 I) + \log N(z; 0, I) - \log q(z \mid x)
-        \big] \le \log p(x)
-
-    All three terms are sampled, so that the estimate has no variance where q is the posterior.
-
-    Arguments:
-        vae: The autoencoder.
-        x: The events, shape (N, \*event).
-        sigma: The deviation :math:`\sigma` of the noise of one pixel, positive.
-        rng: The generator of z.
-        samples: How many z are averaged for each row.
-
-    Raises:
-        ValueError: If sigma is not positive, or there is no sample.
-
-    References:
-        | Auto-Encoding Variational Bayes (Kingma and Welling, 2014)
-
-    Example:
-        >>> from boltzwalk.bases import DenseEncoder, DenseGenerator, Vae
-        >>> vae = Vae(DenseEncoder(), DenseGenerator(), latent=2).build((3,), 0)
-        >>> elbo(vae, torch.zeros(8, 3), 1.0, torch.Generator(), samples=10).shape
-        torch.Size([8])
-    """
-    if not sigma > 0 or samples < 1:
-        raise ValueError(
-            f"sigma must be positive and samples at least 1, got sigma={sigma} and samples="
-            f"{samples}; write sigma=(gamma / 2) ** 0.5 for a vae that learnt with gamma"
-        )
-    mean, log_std = vae.encode(x)
-    pixels = math.prod(vae.event_shape)
-    constant = log_std.sum(1) - pixels / 2 * math.log(2 * math.pi * sigma**2)
-    total = torch.zeros_like(constant)
-    for _ in range(samples):
-        noise = torch.randn(mean.shape, generator=rng, dtype=mean.dtype, device=mean.device)
-        z = mean + log_std.exp() * noise
-        error = (x - vae.decode(z)).flatten(1).square().sum(1)
-        total += (noise.square() - z.square()).sum(1) / 2 - error / (2 * sigma**2)
-    return constant + total / samples
-
-
-@torch.no_grad()
 def active_dimensions(
-    vae: VariationalAutoencoder, x: Float[Tensor, "N *event"], threshold: float = ACTIVE
+    vae: VariationalAutoencoder, x: Float[Tensor, "N *event"], threshold: float = ACTIVE_VARIANCE
 ) -> int:
-    r"""Returns how many latent variables the encoder uses.
+    r"""Returns the number of active latent variables of the encoder.
 
     .. math:: \# \{ k : \mathrm{Var}_x [\mu_k(x)] > t \}
 
-    Zero is the collapse: every code is the prior whatever x is.
+    Zero means posterior collapse: the code does not depend on x.
 
     Arguments:
         vae: The autoencoder.
@@ -168,7 +118,8 @@ def active_dimensions(
         | Importance Weighted Autoencoders (Burda, Grosse and Salakhutdinov, 2016)
 
     Example:
-        >>> from boltzwalk.bases import DenseEncoder, DenseGenerator, Vae
+        >>> from boltzwalk.bases import Vae
+        >>> from boltzwalk.networks import DenseEncoder, DenseGenerator
         >>> vae = Vae(DenseEncoder(), DenseGenerator(), latent=2).build((3,), 0)
         >>> active_dimensions(vae, torch.zeros(8, 3))
         0
@@ -183,13 +134,13 @@ def active_dimensions(
 
 
 def default_gamma(data: Float[Tensor, "M *event"]) -> float:
-    r"""Returns the weight of the divergence to start from.
+    r"""Returns a starting value of the weight of the divergence.
 
     .. math:: \gamma = 2 \, \frac{\sum_j \mathrm{Var}[x_j]}{763.2}
 
-    which keeps the share of :math:`\gamma / 2` in the total variance of the data as it is in the
-    published setting for CIFAR-10. For the 8 x 8 digits that is 0.05 instead of 2, at which nearly
-    no latent direction would survive.
+    which keeps the ratio of :math:`\gamma / 2` to the total variance of the data as in the
+    published setting for CIFAR-10. For the 8 x 8 digits that is 0.05; with 2 nearly no latent
+    direction would survive.
 
     Arguments:
         data: The rows, shape (M, \*event), two or more that differ.

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["assigned", "title"]
+__all__ = ["parse_assignments", "run_name"]
 
 
-def title(recipe: str) -> str:
+def run_name(recipe: str) -> str:
     """Returns the name of a run: that of its recipe, its data, or the run it takes settings from.
 
     Arguments:
         recipe: What the user typed.
 
     Example:
-        >>> title("digits"), title("runs/old/settings.yaml"), title("wine.csv.gz")
+        >>> run_name("digits"), run_name("runs/old/settings.yaml"), run_name("wine.csv.gz")
         ('digits', 'old', 'wine')
     """
     path = Path(recipe).absolute()
@@ -24,7 +24,7 @@ def title(recipe: str) -> str:
     return path.name.split(".")[0] or path.name
 
 
-def assigned(words: Sequence[str]) -> list[str]:
+def parse_assignments(words: Sequence[str]) -> list[str]:
     """Returns `key=value` for each of `key=value`, `--key=value` and `--key value`.
 
     Arguments:
@@ -34,7 +34,7 @@ def assigned(words: Sequence[str]) -> list[str]:
         ValueError: If a value is missing.
 
     Example:
-        >>> assigned(["steps=5", "--seed", "1"])
+        >>> parse_assignments(["steps=5", "--seed", "1"])
         ['steps=5', 'seed=1']
     """
     assignments: list[str] = []

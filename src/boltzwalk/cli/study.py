@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..training.signals import stop_on_signal
-from .arguments import assigned, title
+from .arguments import parse_assignments, run_name
 from .errors import INTERRUPTED, Debug, Quiet, Runs, app, errors
 
 if TYPE_CHECKING:
@@ -80,7 +80,9 @@ def study(
         from ..study.tune import parse_duration
         from ..study.workers import WorkerJob, run_study
 
-        specified, folder, neighbour = _specified(spec, assigned(overrides or []), into, name)
+        specified, folder, neighbour = _specified(
+            spec, parse_assignments(overrides or []), into, name
+        )
         loaded = _load(analysis or neighbour)
         deadline = time.time() + parse_duration(budget) if budget else 0.0
         job = WorkerJob(folder, max_trials, storage, deadline)
@@ -111,9 +113,9 @@ def tune(
     with errors(debug), stop_on_signal() as stop:
         from ..study.tune import parse_duration, run_tuning
 
-        name = name or f"{title(recipe)}_tuned"
+        name = name or f"{run_name(recipe)}_tuned"
         folder, model = into / name, runs / name
-        fixed = assigned(overrides or [])
+        fixed = parse_assignments(overrides or [])
         duration = parse_duration(budget)
         result = run_tuning(recipe, fixed, duration, folder, model, workers, stop, quiet)
         if result is None:

@@ -13,7 +13,7 @@ import typer
 
 from ..training.progress import shown
 from ..training.signals import StopRequest, stop_on_signal
-from .arguments import assigned, title
+from .arguments import parse_assignments, run_name
 from .errors import (
     INTERRUPTED,
     Debug,
@@ -78,12 +78,12 @@ def train(
         import_code(imports)
         options = {"device": device, "seed": seed, "precision": precision}
         given = [f"{key}={value}" for key, value in options.items() if value is not None]
-        assignments = [*assigned(overrides or []), *given]
+        assignments = [*parse_assignments(overrides or []), *given]
         import_named([recipe, *assignments])
-        from ..recipes.lookup import settings_of
+        from ..recipes.lookup import resolved_settings
 
-        folder = runs / (name or title(recipe))
-        settings = settings_of(recipe, [*_begun_with(folder), *assignments])
+        folder = runs / (name or run_name(recipe))
+        settings = resolved_settings(recipe, [*_begun_with(folder), *assignments])
         if dry_run:
             from ..settings.settings import to_yaml
 
@@ -126,7 +126,7 @@ def resume(
         given = [] if device is None else [f"device={device}"]
         with code_needed(folder):
             tree = to_tree(read_settings(folder))
-        tree = override(Settings, tree, [*assigned(overrides or []), *given])
+        tree = override(Settings, tree, [*parse_assignments(overrides or []), *given])
         settings = resolve_auto(from_tree(Settings, tree))
         change(folder, settings)
         _train(settings, folder, quiet, stop)
@@ -209,12 +209,12 @@ def _beside(
     """
     from dataclasses import replace
 
-    from ..recipes import BESIDE, RECIPES
+    from ..recipes import COMPANIONS, RECIPES
     from ..settings.settings import Settings, resolve_auto
     from ..settings.tree import from_tree, override, to_tree
 
     found = []
-    for other in BESIDE.get(recipe, ()):
+    for other in COMPANIONS.get(recipe, ()):
         place = folder.with_name(folder.name + other.removeprefix(recipe))
         tree = to_tree(replace(settings, method=RECIPES[other]().method))
         for assignment in assignments:

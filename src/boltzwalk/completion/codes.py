@@ -36,7 +36,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -47,7 +47,7 @@ from ..base import has_encoder
 from ..energy import Energy
 from ..kernels import ULA, Descent, Kernel
 from ..model import Model
-from ..walkers import evaluate
+from ..walkers import walkers_at
 from .latent import infer_latents
 
 __all__ = ["Codes", "ShortRun", "codes_of", "infer_noise", "interpolate", "reconstruct", "revised"]
@@ -102,10 +102,11 @@ def codes_of(model: Model, steps: int = 0, seed: int = 0) -> Codes:
             f"vae_teaching_digits, or with chains from noise, such as digits, got {got}"
         )
     if has_encoder(base):
-        encodes = base
+        encodes: Any = base
 
         def encode(x: Tensor, rng: torch.Generator) -> Tensor:
-            return encodes.encode(x)[0]
+            mean: Tensor = encodes.encode(x)[0]
+            return mean
 
         return Codes("the encoder", True, torch.no_grad()(encode), torch.no_grad()(base.decode))
 
@@ -163,7 +164,7 @@ def revised(model: Model, x: Float[Tensor, "N *event"], steps: int, rng: torch.G
         steps: The number of steps; 0 takes those of training.
         rng: The source of the noise.
     """
-    return model.move(evaluate(model.module, x), steps or model.method.steps, rng).x
+    return model.move(walkers_at(model.module, x), steps or model.method.steps, rng).x
 
 
 def _arc(a: Tensor, b: Tensor, n: int) -> Tensor:

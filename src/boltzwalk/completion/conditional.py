@@ -159,13 +159,14 @@ def conditional(
         ValueError: If the shapes differ, nothing is hidden, or a visible entry is not finite.
 
     Example:
-        >>> from boltzwalk.kernels import MALA, run
-        >>> from boltzwalk.walkers import evaluate
+        >>> from boltzwalk.kernels import MALA, run_chain
+        >>> from boltzwalk.walkers import walkers_at
         >>> x = torch.tensor([[1.0, 0.0], [2.0, 0.0]])
         >>> hidden = torch.tensor([[False, True], [False, True]])
         >>> energy = conditional(lambda x: (x - 5).square().sum(1) / 2, x, hidden)
-        >>> walkers = evaluate(energy, energy.free.coordinates(x))
-        >>> walkers, _ = run(MALA(0.5), energy, walkers, 20, torch.Generator().manual_seed(0))
+        >>> walkers = walkers_at(energy, energy.free.coordinates(x))
+        >>> rng = torch.Generator().manual_seed(0)
+        >>> walkers, _ = run_chain(MALA(0.5), energy, walkers, 20, rng)
         >>> energy.free.event(walkers.x)[:, 0]
         tensor([1., 2.])
     """

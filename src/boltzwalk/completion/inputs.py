@@ -28,9 +28,9 @@ from torch import Tensor
 
 from ..data import Dataset
 from ..data.files import read_array
-from ..data.images import read_array_of_pictures, read_folder
-from ..data.masks import box
-from ..data.tables import choose_columns
+from ..data.images import read_image_array, read_image_folder
+from ..data.masks import box_mask
+from ..data.tables import select_columns
 from ..data.text_tables import is_number, read_text_table
 
 __all__ = ["Inputs", "held_out", "make_inputs", "parse_mask", "read_partial", "refuse_mask"]
@@ -162,9 +162,9 @@ def _images(path: Path, dataset: Dataset) -> Tensor:
             found = torch.from_numpy(array.astype(np.float64))
             bare = channels == 1 and found.shape[1:] == (height, width)
             return found[:, None] if bare else found
-        grey = read_array_of_pictures(path, None, None, None, "crop")
+        grey = read_image_array(path, None, None, None, "crop")
     elif path.is_dir():
-        grey = read_folder(path, None, channels, "crop")
+        grey = read_image_folder(path, None, channels, "crop")
     else:
         try:
             with Image.open(path) as image:
@@ -194,7 +194,7 @@ def _table(path: Path, dataset: Dataset) -> np.ndarray:
     numbered = tuple(f"column{i}" for i in range(len(table.names)))
     names = table.names
     if dataset.columns and table.names != numbered and dataset.columns[0] != "column0":
-        names = choose_columns(table.names, dataset.columns, ())
+        names = select_columns(table.names, dataset.columns, ())
     places = [table.names.index(name) for name in names]
     values = np.full((len(table.rows), len(names)), np.nan)
     for i, row in enumerate(table.rows):
@@ -235,7 +235,7 @@ def parse_mask(
     if Path(text).suffix in (".npy", ".png"):
         hidden = _from_file(Path(text), event, n)
     elif len(event) == 3:
-        hidden = box(text, event).expand(n, *event)
+        hidden = box_mask(text, event).expand(n, *event)
     else:
         hidden = _columns(text, event, columns).expand(n, *event)
     refuse_mask(hidden)

@@ -13,6 +13,8 @@ Not guaranteed: that a chain from the prior leaves the mode that it finds first.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -20,10 +22,9 @@ from torch import Tensor
 from ..base import Base, has_encoder
 from ..bases.latent import LatentEnergy
 from ..energy import Energy
-from ..kernels import MALA, adapt_step_size
-from ..kernels import run as run_chain
+from ..kernels import MALA, adapt_step_size, run_chain
 from ..model import Model
-from ..walkers import evaluate
+from ..walkers import walkers_at
 from .conditional import Free
 
 __all__ = [
@@ -57,7 +58,7 @@ def generator_of(model: Model, purpose: str) -> Base:
     return base
 
 
-def encoder_of(model: Model, purpose: str) -> Base:
+def encoder_of(model: Model, purpose: str) -> Any:  # noqa: ANN401
     """Returns the base of a model, which can encode.
 
     Arguments:
@@ -136,14 +137,18 @@ def infer_latents(
         inverse_temperature: Its factor.
     """
     posterior = visible_posterior(base, x, free, sigma, energy, inverse_temperature)
-    walkers = evaluate(posterior, base.latents(len(x), rng))
+    walkers = walkers_at(posterior, base.latents(len(x), rng))
     kernel = MALA(min(0.1, sigma**2 / 2))
     kernel, walkers = adapt_step_size(kernel, posterior, walkers, WARM_UP, rng)
     return run_chain(kernel, posterior, walkers, steps, rng, diagnose=False)[0].x
 
 
 @torch.no_grad()
-def one_shot(base: Base, x: Float[Tensor, "N *event"], free: Free) -> Tensor:
+def one_shot(
+    base: Any,  # noqa: ANN401
+    x: Float[Tensor, "N *event"],
+    free: Free,
+) -> Tensor:
     r"""Returns the VAE's own completion, :math:`g(\mu(x))`, visible entries put back.
 
     Arguments:

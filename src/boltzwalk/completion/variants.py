@@ -33,11 +33,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..base import has_encoder
-from ..energies.conditional import given
+from ..energies.conditional import conditioned_on
 from ..method import with_defaults
 from ..methods.proposal_training import CooperativeStep
 from ..model import Model
-from ..walkers import evaluate
+from ..walkers import walkers_at
 from .conditional import Conditional, Free, free_part
 from .inputs import Inputs
 from .latent import (
@@ -164,7 +164,7 @@ def complete(model: Model, inputs: Inputs, plan: Plan, rng: torch.Generator) -> 
             proposals.append(_started(conditioned, x, free, plan, rng))
             moved = _moved(conditioned, proposals[-1], free, plan, rng)
         completed.append(free.event(free.coordinates(moved)))
-        energies.append(evaluate(conditioned.module, completed[-1]).energy)
+        energies.append(walkers_at(conditioned.module, completed[-1]).energy)
     x, energy = torch.cat(completed), torch.cat(energies)
     finite = x.flatten(1).isfinite().all(1)
     if not bool(finite.all()):
@@ -239,7 +239,7 @@ def _conditional(model: Model, x: Tensor, free: Free, plan: Plan, rng: torch.Gen
 def _moved(model: Model, start: Tensor, free: Free, plan: Plan, rng: torch.Generator) -> Tensor:
     """Rows after K steps on their hidden entries."""
     energy = Conditional(model.module, free)
-    walkers = evaluate(energy, free.coordinates(start))
+    walkers = walkers_at(energy, free.coordinates(start))
     moved = model.move(walkers, steps_of(model, plan), rng, energy)
     return free.event(moved.x)
 
@@ -249,12 +249,12 @@ def _encode(model: Model, x: Tensor, free: Free, plan: Plan, rng: torch.Generato
     base = encoder_of(model, "the variant encode")
     with torch.no_grad():
         decoded = base.decode(base.reparametrise(*base.encode(free.fixed), rng))
-    return model.move(evaluate(model.module, decoded), steps_of(model, plan), rng).x
+    return model.move(walkers_at(model.module, decoded), steps_of(model, plan), rng).x
 
 
 def _kernel(model: Model, x: Tensor, free: Free, plan: Plan, rng: torch.Generator) -> Tensor:
     """The second published variant; without noise in the kernel all completions are the same."""
-    return model.move(evaluate(model.module, free.fixed), steps_of(model, plan), rng).x
+    return model.move(walkers_at(model.module, free.fixed), steps_of(model, plan), rng).x
 
 
 def _latent(model: Model, x: Tensor, free: Free, plan: Plan, rng: torch.Generator) -> Tensor:
@@ -262,7 +262,7 @@ def _latent(model: Model, x: Tensor, free: Free, plan: Plan, rng: torch.Generato
     made = _generated(model, x, free, plan, rng)
     if model.method.latent:
         return made
-    return model.move(evaluate(model.module, made), steps_of(model, plan), rng).x
+    return model.move(walkers_at(model.module, made), steps_of(model, plan), rng).x
 
 
 def _started(model: Model, x: Tensor, free: Free, plan: Plan, rng: torch.Generator) -> Tensor:
@@ -302,7 +302,7 @@ def _conditioned(model: Model, x: Tensor, hidden: Tensor) -> Model:
     c = condition.masked(x, hidden)
     method: Any = model.method
     method = with_defaults(CooperativeStep(method.settings, method.base.given(c)))
-    return replace(model, module=given(model.module, c), method=method)
+    return replace(model, module=conditioned_on(model.module, c), method=method)
 
 
 def _refuse_misfit(model: Model, inputs: Inputs, plan: Plan) -> None:

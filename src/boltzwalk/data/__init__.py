@@ -1,17 +1,17 @@
-"""Data as tensors: frozen settings, whose fields are the command line, and what they load.
+"""Data sources: frozen settings, whose fields are the command line, and the tensors they load.
 
 Every settings class has one method, ``load() -> Dataset``. Images come in [-1, 1] with shape
 (N, channels, height, width), tables and toys as (N, columns).
 
-| settings                   | what is loaded                                                   |
+| settings                   | data                                                             |
 |----------------------------|------------------------------------------------------------------|
-| `Digits`                   | 1,797 digits of 8x8 pixels that scikit-learn brings along        |
+| `Digits`                   | 1,797 digits of 8x8 pixels, bundled with scikit-learn            |
 | `Mnist`, `FashionMnist`    | 70,000 grey images of 28x28 pixels                               |
 | `Cifar10`                  | 60,000 colour images of 32x32 pixels                             |
 | `Table`                    | your table: .csv, .data, .tsv, .txt (or .gz of these), .npy, .npz |
 | `Uci`                      | the density-estimation tables of UCI: wines, Parkinsons          |
 | `Images`                   | your images: a folder of files, or one .npy or .npz              |
-| `Toy`                      | one of six densities in the plane, whose log-density is known    |
+| `Toy`                      | one of six densities in the plane with a known log-density       |
 | `Modes`                    | separate Gaussian modes in many dimensions, in exact proportions |
 """
 

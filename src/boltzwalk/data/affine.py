@@ -1,4 +1,4 @@
-r"""The map between model units, in which a network sees the data, and original units.
+r"""Affine map between model units, the input of a network, and original units.
 
 .. math:: y = x \odot s + b \quad\text{or, for a matrix } S, \quad y = x S + b ,
 

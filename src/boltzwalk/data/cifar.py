@@ -1,16 +1,13 @@
 r"""CIFAR-10: 60,000 colour images of 32x32 pixels in ten classes.
 
-Three layouts are read: the original batches, as a folder or the published .tar.gz; a subset of
-original pixels, 4,000 + 1,000 images; and a complete copy that went through JPEG, with errors of
-some 8 grey levels, whose numbers must not be compared with published ones.
+Three layouts are read as uint8 images, shape (N, 3, 32, 32), with labels, shape (N,): the original
+batches, as a folder or the published .tar.gz; a subset of original pixels, 4,000 + 1,000 images;
+and a complete copy that was compressed by JPEG, with errors of some 8 grey levels, whose numbers
+must not be compared with published ones.
 
-The three layouts of CIFAR-10 as uint8 images, shape (N, 3, 32, 32), with labels, shape (N,).
-
-Reading the pickled batches of CIFAR-10 without running what is in them.
-
-A pickle is a program: it may name any function of any module and have it called. The batches need
-four names, those that put a numpy array together. Here these four stand for functions of our own,
-every other name is refused, and nothing is imported because a file says so.
+The batches are pickles, and a pickle is a program: it may call any function of any module. Loading
+them executes nothing. The four names that a numpy array needs stand for functions of this module;
+any other name is refused, and nothing is imported.
 """
 
 from __future__ import annotations
@@ -29,9 +26,9 @@ import numpy as np
 import torch
 
 from .dataset import Dataset
-from .files import Remote, data_root, find, obtain, read_array, read_bytes
+from .files import RemoteFile, data_root, download_if_missing, locate, read_array, read_bytes
 from .images import image_dataset
-from .splits import Part, check_classes, check_share, choose, hold_out
+from .splits import LabelledRows, check_classes, check_share, hold_out, select_classes
 
 __all__ = [
     "Cifar10",
@@ -56,7 +53,7 @@ CLASS_NAMES = (
     "truck",
 )
 FOLDER = "CIFAR10"
-ARCHIVE = Remote(
+ARCHIVE = RemoteFile(
     "cifar-10-python.tar.gz",
     ("https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",),
     "md5:c58f30108f718f92721af3b95e74349a",
@@ -70,8 +67,8 @@ class Cifar10:
     Arguments:
         root: The folder that holds CIFAR10/; None for the environment variable BOLTZWALK_DATA, else
             ./data.
-        layout: Which files to read; "auto" takes the first that is there of "batches",
-            "lossless_subset" and "jpeg", and downloads the batches where none is.
+        layout: The files to read; "auto" takes the first that exists of "batches",
+            "lossless_subset" and "jpeg", and downloads the batches if there is none.
         classes: The labels of the classes to load; None for all.
         proportions: The relative numbers of these classes; None for all rows.
         dequantise: Whether to add uniform noise of the width of one grey level.
@@ -107,7 +104,7 @@ class Cifar10:
         check_share(self.validation)
 
     def load(self) -> Dataset:
-        """Loads the images, after downloading the batches if no layout is there.
+        """Loads the images, after downloading the batches if there is no layout.
 
         Raises:
             FileNotFoundError: If files are missing and cannot be downloaded.
@@ -115,12 +112,12 @@ class Cifar10:
         """
         every, test, source = self._read()
         train, validation = hold_out(every, self.validation, self.split_seed)
-        chosen = [
-            choose(part, self.classes, self.proportions, name)
-            for part, name in ((train, "train"), (validation, "validation"), (test, "test"))
+        selected = [
+            select_classes(rows, self.classes, self.proportions, name)
+            for rows, name in ((train, "train"), (validation, "validation"), (test, "test"))
         ]
         return image_dataset(
-            (chosen[0], chosen[1], chosen[2]),
+            (selected[0], selected[1], selected[2]),
             levels=256,
             dequantise=self.dequantise,
             seed=self.split_seed,
@@ -128,23 +125,23 @@ class Cifar10:
             source=f"CIFAR-10, {source}",
         )
 
-    def _read(self) -> tuple[Part, Part, str]:
-        """Reads training and test rows in the wanted layout and says which it was."""
+    def _read(self) -> tuple[LabelledRows, LabelledRows, str]:
+        """Reads training and test rows in the layout of the settings, with the source's name."""
         root, auto = data_root(self.root), self.layout == "auto"
-        batches = find(root, FOLDER, "cifar-10-batches-py") or find(root, FOLDER, ARCHIVE.name)
+        batches = locate(root, FOLDER, "cifar-10-batches-py") or locate(root, FOLDER, ARCHIVE.name)
         if self.layout == "batches" or (auto and batches):
-            path = batches or obtain(self.root, FOLDER, ARCHIVE)
+            path = batches or download_if_missing(self.root, FOLDER, ARCHIVE)
             return *read_batches(path), f"original batches in {path}"
-        subset = find(root, FOLDER, "cifar10_lossless_subset.npz")
+        subset = locate(root, FOLDER, "cifar10_lossless_subset.npz")
         if self.layout == "lossless_subset" or (auto and subset):
             path = subset or _missing(root, "cifar10_lossless_subset.npz")
             return *read_subset(path), f"subset of original images in {path}"
-        jpegs = [find(root, FOLDER, f"cifar10_jpeg_{part}.npz") for part in ("train", "test")]
+        jpegs = [locate(root, FOLDER, f"cifar10_jpeg_{name}.npz") for name in ("train", "test")]
         if self.layout == "jpeg" or (auto and all(jpegs)):
             train = jpegs[0] or _missing(root, "cifar10_jpeg_train.npz")
             test = jpegs[1] or _missing(root, "cifar10_jpeg_test.npz")
             return read_jpeg(train), read_jpeg(test), f"lossy JPEG copy in {train.parent}"
-        path = obtain(self.root, FOLDER, ARCHIVE)
+        path = download_if_missing(self.root, FOLDER, ARCHIVE)
         return *read_batches(path), f"original batches in {path}"
 
 
@@ -161,7 +158,7 @@ BATCHES = ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data
 TEST_BATCH = "test_batch"
 
 
-def read_batches(path: Path) -> tuple[Part, Part]:
+def read_batches(path: Path) -> tuple[LabelledRows, LabelledRows]:
     """Reads training and test rows of the original batches.
 
     Arguments:
@@ -180,9 +177,7 @@ def read_batches(path: Path) -> tuple[Part, Part]:
         )
     train = [read_batch(contents[name], str(path / name)) for name in BATCHES]
     test = read_batch(contents[TEST_BATCH], str(path / TEST_BATCH))
-    return _part([x for x, _ in train], [labels for _, labels in train]), _part(
-        [test[0]], [test[1]]
-    )
+    return _joined(train), _joined([test])
 
 
 def _in_folder(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -193,7 +188,7 @@ def _in_folder(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _in_archive(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Yields names and contents of the batches in an archive, of which nothing is unpacked."""
+    """Yields names and contents of the batches in an archive, without unpacking it to disk."""
     try:
         with tarfile.open(path) as archive:
             for member in archive:
@@ -202,8 +197,8 @@ def _in_archive(path: Path) -> Iterator[tuple[str, bytes]]:
                     yield name, file.read()
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         raise ValueError(
-            f"{path} must be a whole .tar.gz file, got one that does not unpack ({error}); delete "
-            "it and fetch it again"
+            f"{path} must be a complete .tar.gz file, got one that does not unpack ({error}); "
+            "delete it and fetch it again"
         ) from error
 
 
@@ -212,7 +207,7 @@ def read_batch(content: bytes, source: str) -> tuple[np.ndarray, np.ndarray]:
 
     Arguments:
         content: The bytes of the file.
-        source: What to call it in an error.
+        source: The name of the file in errors.
 
     Raises:
         ValueError: If the batch is damaged or holds anything but arrays.
@@ -230,7 +225,7 @@ def read_batch(content: bytes, source: str) -> tuple[np.ndarray, np.ndarray]:
     return data.reshape(-1, 3, 32, 32), labels
 
 
-def read_subset(path: Path) -> tuple[Part, Part]:
+def read_subset(path: Path) -> tuple[LabelledRows, LabelledRows]:
     """Reads training and test rows of the subset of original images.
 
     Arguments:
@@ -246,7 +241,7 @@ def read_subset(path: Path) -> tuple[Part, Part]:
     return train, test
 
 
-def read_jpeg(path: Path) -> Part:
+def read_jpeg(path: Path) -> LabelledRows:
     """Reads and decodes rows of the JPEG copy.
 
     Arguments:
@@ -271,7 +266,7 @@ def read_jpeg(path: Path) -> Part:
     return _from_hwc(images, labels, path)
 
 
-def _from_hwc(images: np.ndarray, labels: np.ndarray, path: Path) -> Part:
+def _from_hwc(images: np.ndarray, labels: np.ndarray, path: Path) -> LabelledRows:
     """Puts the channels of images, shape (N, 32, 32, 3), first."""
     fits = images.dtype == np.uint8 and images.shape[1:] == (32, 32, 3)
     if not fits or not _are_labels(labels, len(images)):
@@ -280,11 +275,11 @@ def _from_hwc(images: np.ndarray, labels: np.ndarray, path: Path) -> Part:
             f"{images.dtype} of shape {images.shape} and labels of shape {labels.shape}; fetch it "
             "again"
         )
-    return _part([images.transpose(0, 3, 1, 2)], [labels])
+    return _joined([(images.transpose(0, 3, 1, 2), labels)])
 
 
 def _are_labels(labels: np.ndarray, n: int) -> bool:
-    """Whether these are n whole numbers from 0 to 9."""
+    """Whether these are n integers from 0 to 9."""
     return (
         labels.shape == (n,)
         and np.issubdtype(labels.dtype, np.integer)
@@ -292,11 +287,12 @@ def _are_labels(labels: np.ndarray, n: int) -> bool:
     )
 
 
-def _part(images: list[np.ndarray], labels: list[np.ndarray]) -> Part:
-    """Joins images and labels, each in order."""
-    return Part(
-        torch.from_numpy(np.ascontiguousarray(np.concatenate(images))),
-        torch.from_numpy(np.concatenate(labels).astype(np.int64)),
+def _joined(batches: list[tuple[np.ndarray, np.ndarray]]) -> LabelledRows:
+    """Concatenates batches of images and labels, in order."""
+    images = np.concatenate([batch[0] for batch in batches])
+    labels = np.concatenate([batch[1] for batch in batches])
+    return LabelledRows(
+        torch.from_numpy(np.ascontiguousarray(images)), torch.from_numpy(labels.astype(np.int64))
     )
 
 
@@ -307,10 +303,10 @@ def read_pickled_arrays(content: bytes, source: str) -> object:
 
     Arguments:
         content: The bytes of the pickle.
-        source: What to call it in an error.
+        source: The name of the file in errors.
 
     Raises:
-        ValueError: If the pickle names anything else than the parts of an array, or is damaged.
+        ValueError: If the pickle names anything but the parts of an array, or is damaged.
 
     Example:
         >>> read_pickled_arrays(pickle.dumps({"data": np.arange(3)}), "memory")
@@ -342,19 +338,19 @@ def read_pickled_arrays(content: bytes, source: str) -> object:
                 "from its public address"
             ) from None
         raise ValueError(
-            f"{source} must be a whole pickle, got {len(content)} bytes that cannot be read "
+            f"{source} must be a complete pickle, got {len(content)} bytes that cannot be read "
             f"({error}); fetch it again"
         ) from error
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Knows the names that make up a numpy array and no others."""
+    """Unpickler that resolves the names of a numpy array only."""
 
     allowed: dict[tuple[str, str], Callable[..., object]]
     refused: str
 
     def find_class(self, module: str, name: str) -> Callable[..., object]:
-        """Returns what a name stands for; remembers and refuses any other name."""
+        """Returns the object of an allowed name; records and refuses any other name."""
         if (module, name) not in self.allowed:
             self.refused = f"{module}.{name}"
             raise pickle.UnpicklingError(f"{self.refused} is refused")
@@ -362,9 +358,9 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 def _allowed() -> dict[tuple[str, str], Callable[..., object]]:
-    """Returns the names that a pickled array needs and what they stand for.
+    """Returns the names that a pickled array needs, with their objects.
 
-    The functions are made anew each time, so that no file can change those of the next.
+    The functions are made anew for each file, so that no file can change those of the next.
     """
 
     def dtype(code: str, align: object = False, copy: object = False) -> np.dtype:

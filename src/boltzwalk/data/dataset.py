@@ -25,8 +25,7 @@ from torch import Tensor
 from . import affine
 from .rows import Batch, FullData, kept_rows
 from .sources import read_source
-from .splits import Part, check_split
-from .splits import split as split_rows
+from .splits import LabelledRows, check_split, split_rows
 
 __all__ = ["Batch", "Dataset", "dequantise_held_out"]
 
@@ -59,6 +58,8 @@ class Dataset:
         source: Where the rows came from, for people to read.
         standard: Which well-known set the images are of, all of its pixels and no others: "digits",
             "mnist" or "fashion_mnist", for each of which a classifier is shipped; "" for others.
+        identity: The settings of rows that are generated, whose last bits differ between
+            processors; "" for rows that are read.
         full: The digest and the sizes of the data that these rows are a sample of; None for data
             that are complete.
         whitening: The units of the model, where `of` made them.
@@ -90,6 +91,7 @@ class Dataset:
     scale: Tensor = field(default_factory=lambda: torch.ones((), dtype=torch.float32))
     source: str = ""
     standard: str = ""
+    identity: str = ""
     full: FullData | None = None
     whitening: Whitened = "none"
     split: tuple[float, float, float] | None = None
@@ -149,7 +151,7 @@ class Dataset:
         """
         rows = read_source(source, labels)
         check_split(split)
-        parts = split_rows(Part(rows.x, rows.labels), split, seed)
+        parts = split_rows(LabelledRows(rows.x, rows.labels), split, seed)
         shift, scale = torch.zeros(()), torch.ones(())
         if whitening == "standard":
             if rows.x.ndim != 2:
@@ -195,7 +197,13 @@ class Dataset:
     @property
     def digest(self) -> str:
         """The digest of the training rows and of their units, also of those that are not here."""
-        return self.full.digest if self.full is not None else _digest(self)
+        if self.full is not None:
+            return self.full.digest
+        return hashlib.sha256(self.identity.encode()).hexdigest() if self.identity else _bits(self)
+
+    def has_digest(self, digest: str) -> bool:
+        """Returns whether these are the data of a digest, also of one of version 0.1.0."""
+        return digest == self.digest or (self.full is None and digest == _bits(self))
 
     @property
     def complete(self) -> bool:
@@ -365,7 +373,7 @@ class Dataset:
 
 
 @functools.lru_cache(maxsize=4)  # the same object is the same data: they are immutable
-def _digest(dataset: Dataset) -> str:
+def _bits(dataset: Dataset) -> str:
     """A digest of the training rows and of their units."""
     digest = hashlib.sha256()
     for tensor in (dataset.train, dataset.shift, dataset.scale):

@@ -1,4 +1,4 @@
-"""The digits that scikit-learn brings along: real images without a download.
+"""Handwritten digits bundled with scikit-learn: real images without a download.
 
 1,797 handwritten digits of 8x8 pixels with 17 grey levels, the test part of a set of the University
 of California, Irvine.
@@ -12,7 +12,14 @@ import torch
 
 from .dataset import Dataset
 from .images import image_dataset
-from .splits import NAMES, Part, check_classes, check_split, choose, split
+from .splits import (
+    SPLIT_NAMES,
+    LabelledRows,
+    check_classes,
+    check_split,
+    select_classes,
+    split_rows,
+)
 
 __all__ = ["Digits"]
 
@@ -29,7 +36,7 @@ class Digits:
         proportions: The relative numbers of these digits; None for all rows.
         dequantise: Whether to add uniform noise of the width of one of the 17 grey levels.
         split: Relative sizes of training, validation and test split.
-        split_seed: Determines which image goes where, and the noise of held-out images.
+        split_seed: Determines the split and the noise of held-out images.
 
     Raises:
         ValueError: If a class is unknown, or proportions or split make no sense.
@@ -57,14 +64,14 @@ class Digits:
         from sklearn.datasets import load_digits
 
         bunch = load_digits()
-        every = Part(
+        every = LabelledRows(
             torch.from_numpy(bunch.images).to(torch.uint8).unsqueeze(1),
             torch.from_numpy(bunch.target).to(torch.int64),
         )
-        parts = split(every, self.split, self.split_seed)
+        splits = split_rows(every, self.split, self.split_seed)
         train, validation, test = (
-            choose(part, self.classes, self.proportions, name)
-            for part, name in zip(parts, NAMES, strict=True)
+            select_classes(rows, self.classes, self.proportions, name)
+            for rows, name in zip(splits, SPLIT_NAMES, strict=True)
         )
         return image_dataset(
             (train, validation, test),
@@ -73,6 +80,6 @@ class Digits:
             seed=self.split_seed,
             class_names=CLASS_NAMES,
             source="digits of scikit-learn",
-            # Another split has test digits that the shipped classifier was fitted on.
+            # The shipped classifier was fitted on the training rows of this split only.
             standard="digits" if (self.split, self.split_seed) == (SPLIT, 0) else "",
         )

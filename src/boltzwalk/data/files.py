@@ -1,11 +1,10 @@
-r"""Where data files are, and how they come there.
+r"""Data files: their location, their download, and arrays in .npy and .npz files.
 
-Known sets are looked for in one folder, the root: the setting `root`, else the environment variable
-BOLTZWALK_DATA, else ./data. A file that is not there is downloaded from its public address, checked
-against its published digest and put in place in one move, so that no other process ever sees half a
-file.
+Known sets lie in one folder, the root: the setting `root`, else the environment variable
+BOLTZWALK_DATA, else ./data. A missing file is downloaded from its public address, checked against
+its published digest and moved to its path in one step, so that no other process reads half a file.
 
-Arrays from .npy and .npz files, without running code: pickled objects are refused.
+Reading an array executes no code: pickled objects are refused.
 """
 
 from __future__ import annotations
@@ -25,20 +24,28 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Remote", "data_root", "find", "obtain", "read_array", "read_bytes", "resolve"]
+__all__ = [
+    "RemoteFile",
+    "data_root",
+    "download_if_missing",
+    "find_user_path",
+    "locate",
+    "read_array",
+    "read_bytes",
+]
 
 
 TIMEOUT_S = 15.0
-"""How long a server may be silent."""
+"""The longest silence of a server, in seconds."""
 
 DEADLINE_S = 900.0
-"""How long a download may take altogether."""
+"""The longest duration of a download, in seconds."""
 
 logger = logging.getLogger(__name__)
 
 
-class Remote(NamedTuple):
-    """A public file: its name, the addresses to try in turn, and its digest as "sha256:ab12..."."""
+class RemoteFile(NamedTuple):
+    """A public file: its name, addresses to try in order, and its digest as "sha256:ab12..."."""
 
     name: str
     urls: tuple[str, ...]
@@ -58,36 +65,36 @@ def data_root(root: str | None) -> Path:
     return Path(root or os.environ.get("BOLTZWALK_DATA") or "data").expanduser()
 
 
-def find(root: Path, folder: str, name: str) -> Path | None:
-    """Returns the first of the usual places that has a file or folder, None where none has.
+def locate(root: Path, folder: str, name: str) -> Path | None:
+    """Returns the path of a file or folder of a known set; None if it does not exist.
 
-    The places are root/folder/raw, root/folder, root/raw and root. A file may be unpacked, without
-    its suffix .gz.
+    Searched in this order: root/folder/raw, root/folder, root/raw and root. A file may be unpacked,
+    without its suffix .gz.
 
     Arguments:
         root: The folder of the known sets.
         folder: The folder of this set.
         name: The name of the file or folder.
     """
-    for place in (root / folder / "raw", root / folder, root / "raw", root):
-        for candidate in (place / name, place / name.removesuffix(".gz")):
+    for parent in (root / folder / "raw", root / folder, root / "raw", root):
+        for candidate in (parent / name, parent / name.removesuffix(".gz")):
             if candidate.exists():
                 return candidate
     return None
 
 
-def resolve(path: str, root: str | None) -> Path:
-    """Returns where a user's file or folder is: as given, or else below the root.
+def find_user_path(path: str, root: str | None) -> Path:
+    """Returns the path of a user's file or folder: as written, else below the root.
 
     Arguments:
         path: The path as the user wrote it.
         root: The setting; None for the environment variable BOLTZWALK_DATA, else ./data.
 
     Raises:
-        FileNotFoundError: If there is nothing at either place.
+        FileNotFoundError: If neither path exists.
     """
-    given = Path(path).expanduser()
-    for candidate in (given, data_root(root) / given):
+    written = Path(path).expanduser()
+    for candidate in (written, data_root(root) / written):
         if path and candidate.exists():
             return candidate
     raise FileNotFoundError(
@@ -98,7 +105,7 @@ def resolve(path: str, root: str | None) -> Path:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Returns the content of a file, unpacked where it is gzip, whatever its name.
+    """Returns the content of a file, unpacked if it is gzip, whatever its name.
 
     Arguments:
         path: The file.
@@ -113,13 +120,13 @@ def read_bytes(path: Path) -> bytes:
         return gzip.decompress(content)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(
-            f"{path} must be a whole gzip file, got {len(content)} bytes that do not unpack "
+            f"{path} must be a complete gzip file, got {len(content)} bytes that do not unpack "
             f"({error}); delete it and fetch it again"
         ) from error
 
 
-def obtain(root: str | None, folder: str, remote: Remote) -> Path:
-    """Returns where a known file is, after downloading it if it is nowhere.
+def download_if_missing(root: str | None, folder: str, remote: RemoteFile) -> Path:
+    """Returns the path of a file of a known set, after downloading it if it is missing.
 
     Arguments:
         root: The setting; None for the environment variable BOLTZWALK_DATA, else ./data.
@@ -127,12 +134,12 @@ def obtain(root: str | None, folder: str, remote: Remote) -> Path:
         remote: The file.
 
     Raises:
-        FileNotFoundError: If the file is not there and cannot be downloaded.
-        ValueError: If what was downloaded is not the published file.
+        FileNotFoundError: If the file is missing and cannot be downloaded.
+        ValueError: If the download is not the published file.
     """
-    found = find(data_root(root), folder, remote.name)
-    if found is not None:
-        return found
+    existing = locate(data_root(root), folder, remote.name)
+    if existing is not None:
+        return existing
     target = data_root(root) / folder / "raw" / remote.name
     reasons = []
     for url in remote.urls:
@@ -150,15 +157,15 @@ def obtain(root: str | None, folder: str, remote: Remote) -> Path:
 
 
 def download(url: str, target: Path, digest: str) -> None:
-    """Downloads a file, checks it and moves it to its place.
+    """Downloads a file, checks its digest and moves it to its path.
 
     Arguments:
         url: The address.
-        target: The place; missing folders are made.
-        digest: What the file must hash to, as "sha256:ab12...".
+        target: The path; missing folders are made.
+        digest: The digest that the file must have, as "sha256:ab12...".
 
     Raises:
-        OSError: If the address cannot be reached or the place cannot be written.
+        OSError: If the address cannot be reached or the path cannot be written.
         ValueError: If the file has another digest; then nothing is left behind.
     """
     algorithm, expected = digest.split(":")
@@ -222,8 +229,8 @@ def read_array(path: Path, key: str | None) -> np.ndarray:
 
 
 def _unreadable(path: Path, error: Exception) -> ValueError:
-    """Returns the error that says that a file cannot be read, and why."""
+    """Returns the error for a file that cannot be read, with the reason."""
     return ValueError(
-        f"{path} must be a whole .npy or .npz file of numbers, got one that cannot be read "
+        f"{path} must be a complete .npy or .npz file of numbers, got one that cannot be read "
         f"({error}); write it anew with numpy.savez(path, x=array), where array.dtype is not object"
     )

@@ -1,12 +1,10 @@
 r"""MNIST and Fashion-MNIST: 60,000 + 10,000 grey images of 28x28 pixels in ten classes.
 
-The files are looked for as MNIST/raw/... (torchvision's layout), MNIST/... or directly in the root,
-packed or unpacked, and downloaded where they are missing. The two sets have the same file names, so
-one that was found in the place of the other is refused.
+The files lie in MNIST/raw/... (torchvision's layout), in MNIST/... or directly in the root, packed
+or unpacked; missing ones are downloaded. The file names of the two sets are the same, so the class
+counts are checked: files of the other set are refused.
 
-The idx format of MNIST: two zero bytes, a type, the number of axes, their sizes, the values.
-
-All numbers are big-endian. A file may be packed with gzip.
+The idx format: two zero bytes, a type, the number of axes, their sizes, the values, all big-endian.
 """
 
 from __future__ import annotations
@@ -15,65 +13,18 @@ import math
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch.nn.functional import pad as pad_image
 
 from .dataset import Dataset
-from .files import Remote, obtain, read_bytes
+from .files import RemoteFile, download_if_missing, read_bytes
 from .images import image_dataset
-from .splits import Part, check_classes, check_share, choose, hold_out
+from .splits import LabelledRows, check_classes, check_share, hold_out, select_classes
 
 __all__ = ["FashionMnist", "Mnist", "read_idx"]
-
-
-DIGITS = tuple("0123456789")
-CLOTHES = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
-
-NAMES = (
-    "train-images-idx3-ubyte.gz",
-    "train-labels-idx1-ubyte.gz",
-    "t10k-images-idx3-ubyte.gz",
-    "t10k-labels-idx1-ubyte.gz",
-)
-DIGESTS = {
-    "MNIST": (
-        "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-        "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-        "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-        "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
-    ),
-    "FashionMNIST": (
-        "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
-        "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
-        "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
-        "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
-    ),
-}
-ADDRESSES = {
-    "MNIST": (
-        "https://ossci-datasets.s3.amazonaws.com/mnist/",
-        "https://storage.googleapis.com/cvdf-datasets/mnist/",
-    ),
-    "FashionMNIST": ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
-}
-STANDARD = {"MNIST": "mnist", "FashionMNIST": "fashion_mnist"}
-TRAIN_COUNTS = {
-    "MNIST": [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949],
-    "FashionMNIST": [6000] * 10,
-}
 
 
 @dataclass(frozen=True)
@@ -110,7 +61,7 @@ class Mnist:
     pad: int = 0
 
     def __post_init__(self) -> None:
-        _check(self)
+        _check(self, MNIST)
 
     def load(self) -> Dataset:
         """Loads the images, after downloading them if they are not there.
@@ -119,7 +70,7 @@ class Mnist:
             FileNotFoundError: If a file is missing and cannot be downloaded.
             ValueError: If a file is damaged.
         """
-        return _load(self, "MNIST", DIGITS)
+        return _load(self, MNIST)
 
 
 @dataclass(frozen=True)
@@ -157,7 +108,7 @@ class FashionMnist:
     pad: int = 0
 
     def __post_init__(self) -> None:
-        _check(self)
+        _check(self, FASHION_MNIST)
 
     def load(self) -> Dataset:
         """Loads the images, after downloading them if they are not there.
@@ -166,12 +117,73 @@ class FashionMnist:
             FileNotFoundError: If a file is missing and cannot be downloaded.
             ValueError: If a file is damaged.
         """
-        return _load(self, "FashionMNIST", CLOTHES)
+        return _load(self, FASHION_MNIST)
 
 
-def _check(settings: Mnist | FashionMnist) -> None:
+class _ImageSet(NamedTuple):
+    """The published files of a set of 28x28 images, and how to recognise them."""
+
+    folder: str
+    standard: str
+    class_names: tuple[str, ...]
+    train_counts: tuple[int, ...]
+    urls: tuple[str, ...]
+    digests: tuple[str, str, str, str]
+
+
+FILES = (
+    "train-images-idx3-ubyte.gz",
+    "train-labels-idx1-ubyte.gz",
+    "t10k-images-idx3-ubyte.gz",
+    "t10k-labels-idx1-ubyte.gz",
+)
+
+MNIST = _ImageSet(
+    folder="MNIST",
+    standard="mnist",
+    class_names=tuple("0123456789"),
+    train_counts=(5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949),
+    urls=(
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    ),
+    digests=(
+        "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+        "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+        "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+        "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+    ),
+)
+
+FASHION_MNIST = _ImageSet(
+    folder="FashionMNIST",
+    standard="fashion_mnist",
+    class_names=(
+        "T-shirt/top",
+        "Trouser",
+        "Pullover",
+        "Dress",
+        "Coat",
+        "Sandal",
+        "Shirt",
+        "Sneaker",
+        "Bag",
+        "Ankle boot",
+    ),
+    train_counts=(6000,) * 10,
+    urls=("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
+    digests=(
+        "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+        "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+        "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+        "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+    ),
+)
+
+
+def _check(settings: Mnist | FashionMnist, images: _ImageSet) -> None:
     """Raises ValueError where a setting makes no sense."""
-    check_classes(settings.classes, settings.proportions, DIGITS)
+    check_classes(settings.classes, settings.proportions, images.class_names)
     check_share(settings.validation)
     if settings.pad < 0:
         raise ValueError(
@@ -180,36 +192,36 @@ def _check(settings: Mnist | FashionMnist) -> None:
         )
 
 
-def _load(settings: Mnist | FashionMnist, folder: str, class_names: tuple[str, ...]) -> Dataset:
-    """Reads the four files of a set and makes the data set of them."""
+def _load(settings: Mnist | FashionMnist, images: _ImageSet) -> Dataset:
+    """Reads the four files of a set as a data set."""
     paths = [
-        obtain(
+        download_if_missing(
             settings.root,
-            folder,
-            Remote(name, tuple(a + name for a in ADDRESSES[folder]), f"sha256:{digest}"),
+            images.folder,
+            RemoteFile(name, tuple(url + name for url in images.urls), f"sha256:{digest}"),
         )
-        for name, digest in zip(NAMES, DIGESTS[folder], strict=True)
+        for name, digest in zip(FILES, images.digests, strict=True)
     ]
-    every, test = (_read_part(paths[i], paths[i + 1]) for i in (0, 2))
-    _refuse_the_other_set(every, folder, paths[1])
+    every, test = (_read_pair(paths[i], paths[i + 1]) for i in (0, 2))
+    _check_counts(every, images, paths[1])
     train, validation = hold_out(every, settings.validation, settings.split_seed)
-    parts = [
-        choose(part, settings.classes, settings.proportions, name)
-        for part, name in ((train, "train"), (validation, "validation"), (test, "test"))
+    selected = [
+        select_classes(rows, settings.classes, settings.proportions, name)
+        for rows, name in ((train, "train"), (validation, "validation"), (test, "test"))
     ]
-    padded = [part._replace(x=pad_image(part.x, [settings.pad] * 4)) for part in parts]
+    padded = [rows._replace(x=pad_image(rows.x, [settings.pad] * 4)) for rows in selected]
     return image_dataset(
         (padded[0], padded[1], padded[2]),
         levels=256,
         dequantise=settings.dequantise,
         seed=settings.split_seed,
-        class_names=class_names,
-        source=f"{folder} in {paths[0].parent}",
-        standard="" if settings.pad else STANDARD[folder],
+        class_names=images.class_names,
+        source=f"{images.folder} in {paths[0].parent}",
+        standard="" if settings.pad else images.standard,
     )
 
 
-def _read_part(images_path: Path, labels_path: Path) -> Part:
+def _read_pair(images_path: Path, labels_path: Path) -> LabelledRows:
     """Reads images, shape (N, 1, height, width), and their labels, shape (N,)."""
     images, labels = read_idx(images_path), read_idx(labels_path)
     fits = images.ndim == 3 and images.dtype == labels.dtype == np.uint8
@@ -219,18 +231,21 @@ def _read_part(images_path: Path, labels_path: Path) -> Part:
             f"{labels_path.name} their N labels from 0 to 9, got {images.dtype} of shape "
             f"{images.shape} and {labels.dtype} of shape {labels.shape}; fetch both again"
         )
-    return Part(torch.from_numpy(images).unsqueeze(1), torch.from_numpy(labels).to(torch.int64))
+    return LabelledRows(
+        torch.from_numpy(images).unsqueeze(1), torch.from_numpy(labels).to(torch.int64)
+    )
 
 
-def _refuse_the_other_set(every: Part, folder: str, path: Path) -> None:
-    """Raises ValueError if the labels are those of the set with the same file names."""
+def _check_counts(every: LabelledRows, images: _ImageSet, path: Path) -> None:
+    """Raises ValueError if the labels are those of the other set with the same file names."""
     assert every.labels is not None
-    counts = every.labels.bincount(minlength=10).tolist()
-    for other, other_counts in TRAIN_COUNTS.items():
-        if other != folder and counts == other_counts:
+    counts = tuple(every.labels.bincount(minlength=10).tolist())
+    for other in (MNIST, FASHION_MNIST):
+        if other is not images and counts == other.train_counts:
             raise ValueError(
-                f"{path} must be a file of {folder}, got the class counts of {other}, whose files "
-                f"have the same names; write data.root=... with the folder that holds {folder}/"
+                f"{path} must be a file of {images.folder}, got the class counts of "
+                f"{other.folder}, whose files have the same names; write data.root=... with the "
+                f"folder that holds {images.folder}/"
             )
 
 
@@ -238,7 +253,7 @@ TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: 
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """Reads an idx file, unpacked or .gz, as an array in the byte order of this machine.
+    """Reads an idx file, packed with gzip or not, as an array in the byte order of this machine.
 
     Arguments:
         path: The file.

@@ -1,4 +1,4 @@
-"""Separate Gaussian modes of known masses, in exact proportions: what a model must find out."""
+"""Separate Gaussian modes of known masses, in exact proportions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..energies.analytic import GaussianMixture
 from .dataset import Dataset
-from .splits import Part, whole_numbers
+from .splits import LabelledRows, integer_ratio
 
 __all__ = ["Modes"]
 
@@ -21,8 +21,8 @@ class Modes:
     r"""Rows of Gaussian modes of unit covariance with centres on the first axis, event shape (d,).
 
     Every split has the same number of rows, and of these every mode has its exact share, in random
-    order: what a model has wrong about the masses is not the luck of the draw. Rows are labelled by
-    their mode. The defaults are the two modes of the paper, with masses 1/4 and 3/4.
+    order: a wrong mass of a model is no sampling error of the data. Rows are labelled by their
+    mode. The defaults are the two modes of the paper, with masses 1/4 and 3/4.
 
     Arguments:
         dim: The dimension d.
@@ -65,16 +65,16 @@ class Modes:
                 f"proportions must be positive, one for each of the {len(self.centres)} centres, "
                 f"got {self.proportions}; write data.proportions=(1, 3) for masses 1/4 and 3/4"
             )
-        least = sum(whole_numbers(self.proportions))
-        if self.rows < 1 or self.rows % least:
-            shares = ":".join(map(str, whole_numbers(self.proportions)))
+        units = sum(integer_ratio(self.proportions))
+        if self.rows < 1 or self.rows % units:
+            shares = ":".join(map(str, integer_ratio(self.proportions)))
             raise ValueError(
-                f"rows must be a multiple of {least}, to be divided {shares}, got {self.rows}; "
-                f"write data.rows={max(1, round(self.rows / least)) * least}"
+                f"rows must be a multiple of {units}, to be divided {shares}, got {self.rows}; "
+                f"write data.rows={max(1, round(self.rows / units)) * units}"
             )
 
     def density(self) -> GaussianMixture:
-        """Returns the density, whose samples the rows are, but for their exact proportions."""
+        """Returns the density of the rows, whose proportions are exact instead of random."""
         means = tuple((centre, *[0.0] * (self.dim - 1)) for centre in self.centres)
         return GaussianMixture(means, 1.0, self.proportions)
 
@@ -87,7 +87,7 @@ class Modes:
     def load(self) -> Dataset:
         """Draws the rows."""
         rng = torch.Generator().manual_seed(self.seed)
-        train, validation, test = (self._part(rng) for _ in range(3))
+        train, validation, test = (self._split(rng) for _ in range(3))
         return Dataset(
             train.x,
             validation.x,
@@ -97,14 +97,15 @@ class Modes:
             test.labels,
             class_names=tuple(f"mode {centre:g}" for centre in self.centres),
             source=f"{self}",
+            identity=repr(self),
         )
 
-    def _part(self, rng: torch.Generator) -> Part:
-        """One split: the labels in their exact numbers, shuffled, and a row for each."""
-        units = torch.tensor(whole_numbers(self.proportions))
+    def _split(self, rng: torch.Generator) -> LabelledRows:
+        """One split: labels in exact numbers, shuffled, and a row for each."""
+        units = torch.tensor(integer_ratio(self.proportions))
         counts = units * (self.rows // int(units.sum()))
         labels = torch.repeat_interleave(torch.arange(len(units)), counts)
         labels = labels[torch.randperm(self.rows, generator=rng)]
         x = torch.randn(self.rows, self.dim, generator=rng, dtype=torch.float32)
         x[:, 0] += torch.tensor(self.centres, dtype=torch.float32)[labels]
-        return Part(x, labels)
+        return LabelledRows(x, labels)

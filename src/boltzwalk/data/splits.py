@@ -1,12 +1,9 @@
-r"""Rows with their labels, and how they are split into training, validation and test rows.
+r"""Labelled rows, their random split into training, validation and test rows, and class choice.
 
-A split is given by relative sizes: (8, 1, 1), (0.8, 0.1, 0.1) and (80, 10, 10) are the same. Which
-row goes where depends on the number of rows and the seed alone; within a part the rows keep their
-order.
+A split is given by relative sizes: (8, 1, 1), (0.8, 0.1, 0.1) and (80, 10, 10) are the same. The
+split depends on the number of rows and the seed alone; within a split the rows keep their order.
 
-Some classes of a labelled set, all their rows or in given proportions.
-
-With proportions such as 4:2:1 each split becomes the largest set that has exactly these
+With proportions of classes such as 4:2:1 each split becomes the largest set that has exactly these
 proportions; of every class the first rows are taken. Labels keep their meaning.
 """
 
@@ -20,43 +17,43 @@ import torch
 from torch import Tensor
 
 __all__ = [
-    "Part",
+    "LabelledRows",
     "check_classes",
     "check_share",
     "check_split",
-    "choose",
     "hold_out",
-    "split",
+    "integer_ratio",
+    "select_classes",
+    "split_rows",
     "split_sizes",
-    "whole_numbers",
 ]
 
 
-NAMES = ("train", "validation", "test")
+SPLIT_NAMES = ("train", "validation", "test")
 
 
-class Part(NamedTuple):
-    r"""Some rows, shape (N, \*event), of any type, with their labels, shape (N,), or None."""
+class LabelledRows(NamedTuple):
+    r"""Rows, shape (N, \*event), of any type, with labels, shape (N,), or None."""
 
     x: Tensor
     labels: Tensor | None = None
 
-    def take(self, rows: Tensor) -> Part:
+    def take(self, rows: Tensor) -> LabelledRows:
         """Picks rows by their indices, shape (M,)."""
-        return Part(self.x[rows], None if self.labels is None else self.labels[rows])
+        return LabelledRows(self.x[rows], None if self.labels is None else self.labels[rows])
 
 
 def check_split(relative: tuple[float, float, float]) -> None:
-    """Raises where the relative sizes of a split make no sense.
+    """Checks the relative sizes of a split.
 
     Arguments:
         relative: The relative sizes of training, validation and test split.
 
     Raises:
-        ValueError: If a size is negative or not finite, or there is none for training.
+        ValueError: If a size is negative or not finite, or that of training is 0.
     """
-    fine = len(relative) == 3 and all(math.isfinite(s) and s >= 0 for s in relative)
-    if not fine or relative[0] <= 0:
+    valid = len(relative) == 3 and all(math.isfinite(s) and s >= 0 for s in relative)
+    if not valid or relative[0] <= 0:
         raise ValueError(
             "split must be three relative sizes, for training (above 0), validation and test "
             f"(0 or above), got {relative}; write data.split=(0.8, 0.1, 0.1)"
@@ -64,7 +61,7 @@ def check_split(relative: tuple[float, float, float]) -> None:
 
 
 def check_share(validation: float) -> None:
-    """Raises where the share of validation rows makes no sense.
+    """Checks the share of training rows that is held out for validation.
 
     Arguments:
         validation: The share of the training rows that is held out, from 0 to below 1.
@@ -80,7 +77,7 @@ def check_share(validation: float) -> None:
 
 
 def split_sizes(n: int, relative: tuple[float, float, float]) -> tuple[int, int, int]:
-    """Returns how many of n rows each split gets; training takes what rounding leaves.
+    """Returns the number of rows of each split; training takes the remainder of rounding.
 
     Arguments:
         n: The number of rows.
@@ -96,7 +93,7 @@ def split_sizes(n: int, relative: tuple[float, float, float]) -> tuple[int, int,
     total = sum(relative)
     validation, test = (round(n * size / total) for size in relative[1:])
     sizes = (n - validation - test, validation, test)
-    for name, size, share in zip(NAMES, sizes, relative, strict=True):
+    for name, size, share in zip(SPLIT_NAMES, sizes, relative, strict=True):
         if share > 0 and size <= 0:
             raise ValueError(
                 f"every split must get a row, got {n} rows, of which a split of {relative} gives "
@@ -106,40 +103,42 @@ def split_sizes(n: int, relative: tuple[float, float, float]) -> tuple[int, int,
     return sizes
 
 
-def split(part: Part, relative: tuple[float, float, float], seed: int) -> tuple[Part, Part, Part]:
+def split_rows(
+    rows: LabelledRows, relative: tuple[float, float, float], seed: int
+) -> tuple[LabelledRows, LabelledRows, LabelledRows]:
     """Splits rows at random into training, validation and test rows.
 
     Arguments:
-        part: All rows.
+        rows: All rows.
         relative: The relative sizes of training, validation and test split.
-        seed: Determines which row goes where.
+        seed: Determines the split.
 
     Raises:
         ValueError: If a split that should have rows gets none.
 
     Example:
-        >>> train, validation, test = split(Part(torch.arange(10)), (3, 1, 1), seed=0)
+        >>> train, validation, test = split_rows(LabelledRows(torch.arange(10)), (3, 1, 1), seed=0)
         >>> len(train.x), len(validation.x), len(test.x)
         (6, 2, 2)
     """
-    sizes = split_sizes(len(part.x), relative)
-    shuffled = torch.randperm(len(part.x), generator=torch.Generator().manual_seed(seed))
-    train, validation, test = (part.take(rows.sort().values) for rows in shuffled.split(sizes))
+    sizes = split_sizes(len(rows.x), relative)
+    shuffled = torch.randperm(len(rows.x), generator=torch.Generator().manual_seed(seed))
+    train, validation, test = (rows.take(i.sort().values) for i in shuffled.split(sizes))
     return train, validation, test
 
 
-def hold_out(part: Part, share: float, seed: int) -> tuple[Part, Part]:
-    """Takes a share of the training rows away for validation; returns training, validation.
+def hold_out(rows: LabelledRows, share: float, seed: int) -> tuple[LabelledRows, LabelledRows]:
+    """Splits training rows into training and validation rows.
 
     Arguments:
-        part: All rows for training.
+        rows: All rows for training.
         share: The share for validation, at least 0 and below 1.
-        seed: Determines which rows are taken.
+        seed: Determines the split.
 
     Raises:
         ValueError: If a split that should have rows gets none.
     """
-    train, validation, _ = split(part, (1 - share, share, 0), seed)
+    train, validation, _ = split_rows(rows, (1 - share, share, 0), seed)
     return train, validation
 
 
@@ -148,7 +147,7 @@ def check_classes(
     proportions: tuple[float, ...] | None,
     class_names: tuple[str, ...],
 ) -> None:
-    """Raises where classes or proportions make no sense for a set.
+    """Checks the classes of a set and their proportions.
 
     Arguments:
         classes: The labels of the wanted classes, None for all.
@@ -181,49 +180,52 @@ def check_classes(
         )
 
 
-def whole_numbers(proportions: tuple[float, ...]) -> tuple[int, ...]:
-    """Returns the smallest whole numbers in these proportions.
+def integer_ratio(proportions: tuple[float, ...]) -> tuple[int, ...]:
+    """Returns the smallest integers in these proportions.
 
     Arguments:
-        proportions: Numbers above 0, taken as they are written in decimals.
+        proportions: Numbers above 0, with the value of their decimal notation.
 
     Example:
-        >>> whole_numbers((0.4, 0.2, 0.1)), whole_numbers((8, 4, 2))
+        >>> integer_ratio((0.4, 0.2, 0.1)), integer_ratio((8, 4, 2))
         ((4, 2, 1), (4, 2, 1))
     """
     exact = [Fraction(str(p)) for p in proportions]
-    over = math.lcm(*(p.denominator for p in exact))
-    scaled = [int(p * over) for p in exact]
+    denominator = math.lcm(*(p.denominator for p in exact))
+    scaled = [int(p * denominator) for p in exact]
     divisor = math.gcd(*scaled)
     return tuple(p // divisor for p in scaled)
 
 
-def choose(
-    part: Part, classes: tuple[int, ...] | None, proportions: tuple[float, ...] | None, name: str
-) -> Part:
-    """Picks the rows of some classes, in their order.
+def select_classes(
+    labelled: LabelledRows,
+    classes: tuple[int, ...] | None,
+    proportions: tuple[float, ...] | None,
+    name: str,
+) -> LabelledRows:
+    """Returns the rows of some classes, in their order.
 
     Arguments:
-        part: Labelled rows.
+        labelled: The rows.
         classes: The labels of the wanted classes, None for all.
         proportions: Their relative numbers of rows, None for all rows.
-        name: What to call the rows in an error.
+        name: The name of the rows in errors.
 
     Raises:
         ValueError: If there are too few rows for one set in these proportions.
 
     Example:
         >>> labels = torch.tensor([2, 2, 3, 2, 6, 2, 2])
-        >>> choose(Part(torch.arange(7), labels), (2, 3), (2, 1), "train").x
+        >>> select_classes(LabelledRows(torch.arange(7), labels), (2, 3), (2, 1), "train").x
         tensor([0, 1, 2])
     """
-    if classes is None or part.labels is None:
-        return part
-    rows = [(part.labels == label).nonzero().squeeze(1) for label in classes]
+    if classes is None or labelled.labels is None:
+        return labelled
+    rows = [(labelled.labels == label).nonzero().squeeze(1) for label in classes]
     if proportions is not None:
-        units = whole_numbers(proportions)
+        units = integer_ratio(proportions)
         sets = min(len(r) // unit for r, unit in zip(rows, units, strict=True))
-        if sets == 0 and len(part.x) > 0:
+        if sets == 0 and len(labelled.x) > 0:
             counts = ", ".join(f"{len(r)} of class {c}" for r, c in zip(rows, classes, strict=True))
             raise ValueError(
                 f"the {name} split must have at least {':'.join(map(str, units))} rows of classes "
@@ -231,4 +233,4 @@ def choose(
                 "data.proportions=(4, 2, 1), or a larger split"
             )
         rows = [r[: sets * unit] for r, unit in zip(rows, units, strict=True)]
-    return part.take(torch.cat(rows).sort().values)
+    return labelled.take(torch.cat(rows).sort().values)

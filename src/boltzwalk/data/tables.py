@@ -1,13 +1,12 @@
-r"""A table of numbers: one row a line, one column a measurement.
+r"""Your own table of numbers, one row a line, and its whitening.
 
-Statistics for whitening come from the training split alone, so that test rows cannot leak into it.
-Not guaranteed: that rows which are repeated in the file stay in one split.
-
-Whitening: the affine map after which training rows have mean 0 and unit variance or covariance.
-
+Whitening is the affine map after which training rows have mean 0 and unit variance or covariance.
 For "pca" the columns are standardised first, and their correlation matrix :math:`R = V \Lambda V^T`
-gives :math:`x = D^{-1} (y - m) V \Lambda^{-1/2}`; so it makes no difference in which units a column
-is. Variances are those of the rows, with 1/N.
+gives :math:`x = D^{-1} (y - m) V \Lambda^{-1/2}`; so the result does not depend on the units of the
+columns. Variances are those of the rows, with 1/N. The statistics come from the training split
+alone, so that test rows cannot leak into them.
+
+Not guaranteed: that repeated rows of the file stay in one split.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ from torch import Tensor
 
 from . import affine
 from .dataset import Dataset, dequantise_held_out
-from .files import read_array, resolve
-from .splits import Part, check_split, split
-from .text_tables import Separator, read_text_table, to_numbers
+from .files import find_user_path, read_array
+from .splits import LabelledRows, check_split, split_rows
+from .text_tables import Separator, parse_columns, read_text_table
 
-__all__ = ["Table", "Whitening", "cell_widths", "choose_columns", "fit"]
+__all__ = ["Table", "Whitening", "cell_widths", "fit_whitening", "select_columns"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Table:
 
     Arguments:
         path: The file, as it is or below the root.
-        root: Where to look if there is nothing at the path; None for the environment variable
+        root: The folder that a relative path may start from; None for the environment variable
             BOLTZWALK_DATA, else ./data.
         columns: The names of the columns to use, in this order; None for all.
         drop: The names of the columns to leave out.
@@ -48,11 +47,11 @@ class Table:
             either, "none" for values as they are.
         dequantise: Whether to add uniform noise of the width of the median gap between the distinct
             values of a column.
-        separator: What stands between the fields of a line; "auto" to find out.
-        header: Whether the first line names the columns; None to find out.
-        key: Which array of a .npz file to use; None where there is only one.
+        separator: The separator of the fields of a line; "auto" to detect it.
+        header: Whether the first line names the columns; None to detect it.
+        key: The array of a .npz file; None where there is only one.
         split: Relative sizes of training, validation and test split.
-        split_seed: Determines which row goes where, and the noise of held-out rows.
+        split_seed: Determines the split and the noise of held-out rows.
 
     Raises:
         ValueError: If a setting makes no sense.
@@ -95,10 +94,10 @@ class Table:
             ValueError: If the file is damaged or empty, a value is missing or not finite, or the
                 columns cannot be whitened.
         """
-        path = resolve(self.path, self.root)
+        path = find_user_path(self.path, self.root)
         columns, values = self.read()
-        parts = split(Part(torch.from_numpy(values)), self.split, self.split_seed)
-        shift, scale = fit(parts[0].x, self.whitening, columns)
+        parts = split_rows(LabelledRows(torch.from_numpy(values)), self.split, self.split_seed)
+        shift, scale = fit_whitening(parts[0].x, self.whitening, columns)
         quantum: float | torch.Tensor = 0.0
         if self.dequantise:
             width = cell_widths(parts[0].x)
@@ -119,15 +118,15 @@ class Table:
         return dequantise_held_out(data, self.split_seed)
 
     def read(self) -> tuple[tuple[str, ...], np.ndarray]:
-        """Returns the names of the chosen columns and their values, float64, shape (N, D).
+        """Returns the names of the selected columns and their values, float64, shape (N, D).
 
         Raises:
             FileNotFoundError: If there is no file.
             ValueError: If the file is damaged or has fewer than two rows, or a value is missing or
                 not finite.
         """
-        path = resolve(self.path, self.root)
-        columns, values = self._chosen(path)
+        path = find_user_path(self.path, self.root)
+        columns, values = self._selected(path)
         _check_finite(values, columns, path)
         if len(values) < 2:
             raise ValueError(
@@ -135,8 +134,8 @@ class Table:
             )
         return columns, values
 
-    def _chosen(self, path: Path) -> tuple[tuple[str, ...], np.ndarray]:
-        """The names of the chosen columns and their values."""
+    def _selected(self, path: Path) -> tuple[tuple[str, ...], np.ndarray]:
+        """The names of the selected columns and their values."""
         if path.is_dir():
             raise ValueError(
                 f"path must name a file, got the folder {path}; write data.path={path}/FILE, or "
@@ -144,8 +143,8 @@ class Table:
             )
         if path.suffix not in (".npy", ".npz"):
             table = read_text_table(path, self.separator, self.header)
-            chosen = choose_columns(table.names, self.columns, self.drop)
-            return chosen, to_numbers(table, chosen, path)
+            selected = select_columns(table.names, self.columns, self.drop)
+            return selected, parse_columns(table, selected, path)
         array = read_array(path, self.key)
         if array.ndim != 2 or array.dtype.kind not in "fiub" or 0 in array.shape:
             raise ValueError(
@@ -153,25 +152,25 @@ class Table:
                 f"shape {array.shape}; write array.reshape(len(array), -1) of type float64"
             )
         names = tuple(f"column{i}" for i in range(array.shape[1]))
-        chosen = choose_columns(names, self.columns, self.drop)
-        return chosen, array[:, [names.index(name) for name in chosen]].astype(np.float64)
+        selected = select_columns(names, self.columns, self.drop)
+        return selected, array[:, [names.index(name) for name in selected]].astype(np.float64)
 
 
-def choose_columns(
+def select_columns(
     names: tuple[str, ...], use: tuple[str, ...] | None, drop: tuple[str, ...]
 ) -> tuple[str, ...]:
     """Returns the names of the columns to use.
 
     Arguments:
         names: All columns.
-        use: The wanted columns, in the wanted order; None for all.
+        use: The columns to use, in this order; None for all.
         drop: The columns to leave out.
 
     Raises:
-        ValueError: If a name is unknown or wanted twice, or no column is left.
+        ValueError: If a name is unknown or repeated, or no column is left.
 
     Example:
-        >>> choose_columns(("a", "b", "c"), None, ("b",))
+        >>> select_columns(("a", "b", "c"), None, ("b",))
         ('a', 'c')
     """
     for name in (*(use or ()), *drop):
@@ -181,50 +180,37 @@ def choose_columns(
                 f"columns and drop must name columns of the table, got {name!r}; did you mean "
                 f"{', '.join(near)}?"
             )
-    chosen = tuple(name for name in (names if use is None else use) if name not in drop)
-    if not chosen or len(set(chosen)) < len(chosen):
+    selected = tuple(name for name in (names if use is None else use) if name not in drop)
+    if not selected or len(set(selected)) < len(selected):
         raise ValueError(
             f"columns and drop must leave at least one column and each only once, got "
             f"columns={use} and drop={drop} for a table of {', '.join(names)}; leave fewer out"
         )
-    return chosen
-
-
-def _check_finite(values: np.ndarray, columns: tuple[str, ...], path: Path) -> None:
-    """Raises ValueError where a value is nan, infinite or too large for float32."""
-    with np.errstate(over="ignore"):
-        bad = np.argwhere(~np.isfinite(values.astype(np.float32)))
-    if len(bad):
-        row, column = bad[0]
-        raise ValueError(
-            f"column {columns[column]!r} of {path} must hold finite float32 numbers, got "
-            f"{values[row, column]} in row {row} (the first is 0), and {len(bad) - 1} more; delete "
-            f"these rows or leave the column out with data.drop={columns[column]}"
-        )
+    return selected
 
 
 Whitening: TypeAlias = Literal["none", "standard", "pca"]
-"""Nothing, mean 0 and variance 1 for each column, or also no correlations."""
+"""No change; mean 0 and variance 1 for each column; or uncorrelated columns as well."""
 
 SINGULAR = 1e-10
-"""A share of the variance of standardised columns that counts as none."""
+"""The variance of a combination of standardised columns below which it is constant."""
 
 
-def fit(
+def fit_whitening(
     train: Float[Tensor, "N D"], whitening: Whitening, columns: tuple[str, ...]
 ) -> tuple[Tensor, Tensor]:
     """Returns shift, shape (D,), and scale, shape (D,) or (D, D): original = x scale + shift.
 
     Arguments:
         train: The training rows in original units, float64, shape (N, D).
-        whitening: Which statistics to take out.
+        whitening: The kind of whitening.
         columns: The names of the columns, for errors.
 
     Raises:
         ValueError: If a column is constant, or for "pca" a combination of columns is.
 
     Example:
-        >>> fit(torch.tensor([[1.0], [3.0]]), "standard", ("a",))
+        >>> fit_whitening(torch.tensor([[1.0], [3.0]]), "standard", ("a",))
         (tensor([2.]), tensor([1.]))
     """
     if whitening == "none":
@@ -251,7 +237,7 @@ def fit(
             f"out with data.drop={columns[heaviest[0]]}, or write data.whitening=standard"
         )
     variance, vectors = variance.flip(0), vectors.flip(1)
-    # An eigenvector has no sign of its own: make its largest entry positive.
+    # The sign of an eigenvector is arbitrary: make its largest entry positive.
     largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
     vectors = vectors * largest.sign()
     return mean, variance.sqrt().unsqueeze(1) * vectors.T * sd
@@ -272,3 +258,16 @@ def cell_widths(train: Float[Tensor, "N D"]) -> Float[Tensor, " D"]:
     """
     gaps = [column.unique(sorted=True).diff() for column in train.T]
     return torch.stack([g.median() if len(g) else g.new_zeros(()) for g in gaps])
+
+
+def _check_finite(values: np.ndarray, columns: tuple[str, ...], path: Path) -> None:
+    """Raises ValueError where a value is nan, infinite or too large for float32."""
+    with np.errstate(over="ignore"):
+        bad = np.argwhere(~np.isfinite(values.astype(np.float32)))
+    if len(bad):
+        row, column = bad[0]
+        raise ValueError(
+            f"column {columns[column]!r} of {path} must hold finite float32 numbers, got "
+            f"{values[row, column]} in row {row} (the first is 0), and {len(bad) - 1} more; delete "
+            f"these rows or leave the column out with data.drop={columns[column]}"
+        )

@@ -1,8 +1,8 @@
-"""Tables as text: .csv and its relatives, packed or not.
+"""Text tables: .csv, .data, .tsv, .txt, packed with gzip or not.
 
-The separator is sniffed among comma, semicolon and tab, then spaces; the first line is a header if
-none of its fields is a number. A field that should be a number and is not gives an error that names
-its column and line: nothing is filled in or left out silently.
+The separator is detected among comma, semicolon and tab, then spaces. The first line is a header if
+none of its fields is a number. A field that is not a number gives an error that names its column
+and line: no value is filled in or dropped silently.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy as np
 
 from .files import read_bytes
 
-__all__ = ["Separator", "TextTable", "read_text_table", "to_numbers"]
+__all__ = ["Separator", "TextTable", "parse_columns", "read_text_table"]
 
 Separator: TypeAlias = Literal["auto", ",", ";", "tab", "space"]
-"""What stands between two fields of a line."""
+"""The separator of two fields of a line."""
 
-SNIFFED_LINES = 50
+DETECTION_LINES = 50
 
 
 class TextTable(NamedTuple):
@@ -32,12 +32,12 @@ class TextTable(NamedTuple):
 
 
 def read_text_table(path: Path, separator: Separator, header: bool | None) -> TextTable:
-    """Reads a table of text, unpacked or .gz.
+    """Reads a text table, packed with gzip or not.
 
     Arguments:
         path: The file.
-        separator: What stands between two fields; "auto" to find out.
-        header: Whether the first line names the columns; None to find out. Columns without a name
+        separator: The separator of two fields; "auto" to detect it.
+        header: Whether the first line names the columns; None to detect it. Columns without a name
             are called column0, column1 and so on.
 
     Raises:
@@ -46,7 +46,7 @@ def read_text_table(path: Path, separator: Separator, header: bool | None) -> Te
     lines = _read_lines(path)
     try:
         if separator == "auto":
-            separator = sniff(lines)
+            separator = detect_separator(lines)
         numbered = split_fields(lines, separator)
     except csv.Error as error:
         raise ValueError(
@@ -70,10 +70,10 @@ def read_text_table(path: Path, separator: Separator, header: bool | None) -> Te
                 f"{separator!r})"
             )
     named = tuple(name or f"column{i}" for i, name in enumerate(names or [""] * width))
-    twice = [name for i, name in enumerate(named) if name in named[:i]]
-    if twice:
+    repeated = [name for i, name in enumerate(named) if name in named[:i]]
+    if repeated:
         raise ValueError(
-            f"the columns of {path} must have different names, got {twice[0]!r} more than once; "
+            f"the columns of {path} must have different names, got {repeated[0]!r} more than once; "
             "rename one in the first line"
         )
     return TextTable(named, [row for _, row in numbered], [line for line, _ in numbered])
@@ -90,24 +90,24 @@ def _read_lines(path: Path) -> list[str]:
         ) from error
 
 
-def sniff(lines: list[str]) -> Separator:
-    """Returns the separator that cuts the most lines into as many fields as the first.
+def detect_separator(lines: list[str]) -> Separator:
+    """Returns the separator that splits the most lines into as many fields as the first.
 
-    Of two that do equally well the one with more fields is taken, and spaces where none cuts the
-    first line at all.
+    Of two equally good ones the one with more fields is taken, and spaces if none splits the first
+    line.
 
     Arguments:
-        lines: Lines of a table, of which the first 50 are looked at.
+        lines: Lines of a table; the first 50 are used.
 
     Example:
-        >>> sniff(["a;b", "1,5;2,5"])
+        >>> detect_separator(["a;b", "1,5;2,5"])
         ';'
     """
     candidates: tuple[Separator, ...] = (",", ";", "tab")
     best: Separator = "space"
     most = (0, 0)
     for separator in candidates:
-        widths = [len(row) for _, row in split_fields(lines[:SNIFFED_LINES], separator)]
+        widths = [len(row) for _, row in split_fields(lines[:DETECTION_LINES], separator)]
         if widths and widths[0] > 1:
             score = (widths.count(widths[0]), widths[0])
             if score > most:
@@ -116,11 +116,11 @@ def sniff(lines: list[str]) -> Separator:
 
 
 def split_fields(lines: list[str], separator: Separator) -> list[tuple[int, list[str]]]:
-    """Cuts lines that are not blank into fields; returns them with their numbers from 1.
+    """Splits lines that are not blank into fields; returns them with line numbers from 1.
 
     Arguments:
         lines: Lines of a table.
-        separator: What stands between two fields; a quoted field may hold it.
+        separator: The separator of two fields; a quoted field may hold it.
 
     Example:
         >>> split_fields(["a,'b c'", "", "1,2"], ",")
@@ -142,13 +142,13 @@ def is_number(field: str) -> bool:
     return True
 
 
-def to_numbers(table: TextTable, names: tuple[str, ...], path: Path) -> np.ndarray:
+def parse_columns(table: TextTable, names: tuple[str, ...], path: Path) -> np.ndarray:
     """Returns some columns of a table as numbers, float64, shape (N, len(names)).
 
     Arguments:
         table: The fields of the table.
         names: The columns.
-        path: What to call the table in an error.
+        path: The name of the table in errors.
 
     Raises:
         ValueError: If a field is not a finite number.

@@ -1,4 +1,4 @@
-"""The toy densities as data sets: fresh rows of a known density."""
+"""Toy data sets: independent rows of a known density in the plane."""
 
 from __future__ import annotations
 
@@ -11,16 +11,25 @@ from torch import Tensor
 
 from .dataset import Dataset
 from .splits import check_split, split_sizes
-from .toy_densities import Checkerboard, DampedSine, EightGaussians, Pinwheel, Rings, TwoMoons
+from .toy_densities import (
+    Checkerboard,
+    ConcentricRings,
+    DampedSine,
+    EightGaussians,
+    Pinwheel,
+    TwoMoons,
+)
 
-__all__ = ["Density", "Toy"]
+__all__ = ["Toy", "ToyDensity"]
 
-Density: TypeAlias = EightGaussians | Rings | Pinwheel | Checkerboard | TwoMoons | DampedSine
+ToyDensity: TypeAlias = (
+    EightGaussians | ConcentricRings | Pinwheel | Checkerboard | TwoMoons | DampedSine
+)
 """A density in the plane with sample(n, rng), shape (n, 2), and log_density(x), shape (n,)."""
 
-DENSITIES: dict[str, Density] = {
+DENSITIES: dict[str, ToyDensity] = {
     "eight_gaussians": EightGaussians(),
-    "rings": Rings(),
+    "rings": ConcentricRings(),
     "pinwheel": Pinwheel(),
     "checkerboard": Checkerboard(),
     "two_moons": TwoMoons(),
@@ -34,7 +43,7 @@ class Toy:
     """Independent rows of a density in the plane, event shape (2,).
 
     Arguments:
-        name: Which density; "damped_curve" lies on a curve and has none.
+        name: The density; rows of "damped_curve" lie on a curve and have none.
         n: The number of rows, all splits together.
         split: Relative sizes of training, validation and test split.
         seed: Determines the rows.
@@ -70,7 +79,7 @@ class Toy:
             raise ValueError(f"n must be a number of rows, 1 or more, got {self.n}; write n=10000")
         check_split(self.split)
 
-    def density(self) -> Density:
+    def density(self) -> ToyDensity:
         """Returns the density, with its default parameters."""
         return DENSITIES[self.name]
 
@@ -93,4 +102,4 @@ class Toy:
         """
         rows = self.density().sample(self.n, torch.Generator().manual_seed(self.seed)).float()
         train, validation, test = rows.split(split_sizes(self.n, self.split))
-        return Dataset(train, validation, test, source=f"{self.density()}")
+        return Dataset(train, validation, test, source=f"{self.density()}", identity=repr(self))

@@ -1,9 +1,8 @@
-r"""Six densities in the plane: exact samples, and an exact, normalised log-density for each.
+r"""Six densities in the plane, with exact samples and exact, normalised log-densities.
 
-A model that was trained on such samples can be judged without estimating anything: its divergence
-from the truth is a mean of differences of log-densities. The pinwheel is built by a twist that
-keeps areas, so that its density is known; that of the two moons is an integral along the arcs,
-taken by quadrature.
+The divergence of a model from the true density is a mean of differences of log-densities, without
+any estimate of the truth. The pinwheel is made by a twist that preserves areas, so that its density
+is known; that of the two moons is an integral along the arcs, by quadrature.
 
 Not guaranteed: that a log-density is finite. It is infinite at the centre of the rings, and minus
 infinite outside the checkerboard's cells and the ends of the damped sine.
@@ -19,7 +18,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["Checkerboard", "DampedSine", "EightGaussians", "Pinwheel", "Rings", "TwoMoons"]
+__all__ = [
+    "Checkerboard",
+    "ConcentricRings",
+    "DampedSine",
+    "EightGaussians",
+    "Pinwheel",
+    "TwoMoons",
+]
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -51,7 +57,7 @@ def _gauss(n: int, rng: torch.Generator) -> Tensor:
 
 
 def _pick(n: int, count: int, rng: torch.Generator) -> Tensor:
-    """Draws n times one of count components, all with the same probability, shape (n,)."""
+    """Draws n of count components with equal probability, shape (n,)."""
     return torch.randint(count, (n,), generator=rng, device=rng.device)
 
 
@@ -94,7 +100,7 @@ class EightGaussians:
 
 
 @dataclass(frozen=True)
-class Rings:
+class ConcentricRings:
     r"""Equal rings around the origin: a uniform angle and a normal radius.
 
     A normal radius may be negative, which means the opposite side; so at distance :math:`r`
@@ -111,7 +117,7 @@ class Rings:
         | (Nijkamp et al., AAAI 2020), arXiv:1903.12370: radii 1 to 4, sd 0.15
 
     Example:
-        >>> Rings().log_density(torch.tensor([[1.0, 0.0]]))
+        >>> ConcentricRings().log_density(torch.tensor([[1.0, 0.0]]))
         tensor([-2.2460])
     """
 
@@ -141,10 +147,10 @@ class Rings:
 
 @dataclass(frozen=True)
 class Pinwheel:
-    r"""Arms that are Gaussians, long along the radius, turned by an angle that grows with distance.
+    r"""Gaussian arms along the radius, rotated by an angle that grows with the distance.
 
-    The twist :math:`x \mapsto R(\tau |x|)\, x` turns each circle around the origin as a whole and
-    keeps areas: its Jacobian has determinant 1. So :math:`p(x) = q(R(-\tau |x|)\, x)` with the
+    The twist :math:`x \mapsto R(\tau |x|)\, x` rotates each circle around the origin and preserves
+    areas: its Jacobian has determinant 1. So :math:`p(x) = q(R(-\tau |x|)\, x)` with the
     mixture :math:`q` of straight arms.
 
     Arguments:
@@ -152,7 +158,7 @@ class Pinwheel:
         radius: The distance from the origin of the middle of an arm.
         radial_sd: The standard deviation along an arm.
         tangential_sd: The standard deviation across an arm.
-        twist: The angle :math:`\tau` in radians by which the arms turn from distance 0 to 1.
+        twist: The angle :math:`\tau` in radians by which the arms rotate from distance 0 to 1.
 
     Example:
         >>> Pinwheel(arms=3).sample(3, torch.Generator().manual_seed(0)).shape
@@ -183,9 +189,9 @@ class Pinwheel:
         """Returns the log-density at x, shape (n,)."""
         arms = torch.arange(self.arms).to(x) * (2 * math.pi / self.arms)
         distance: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-        turn = arms + self.twist * distance
-        along = x[:, :1] * turn.cos() + x[:, 1:] * turn.sin()
-        across = x[:, 1:] * turn.cos() - x[:, :1] * turn.sin()
+        angle = arms + self.twist * distance
+        along = x[:, :1] * angle.cos() + x[:, 1:] * angle.sin()
+        across = x[:, 1:] * angle.cos() - x[:, :1] * angle.sin()
         log_p = _normal(along - self.radius, self.radial_sd) + _normal(across, self.tangential_sd)
         return torch.logsumexp(log_p, 1) - math.log(self.arms)
 
@@ -286,7 +292,7 @@ class TwoMoons:
 
 @dataclass(frozen=True)
 class DampedSine:
-    r"""A curve in the plane with more mass at its ends, made a little thick: a thin support.
+    r"""A thin curve in the plane with more mass at its ends.
 
     With :math:`s \in [-1, 1]` of density :math:`\frac{m}{2} + (1 - m) \frac{3}{2} s^2` the point is
     :math:`(L s,\; A e^{-d (s + 1)} \sin(\pi c (s + 1)) + \sigma z)`, z standard normal.

@@ -1,8 +1,8 @@
-r"""The small tables of UCI on which densities are compared: red and white wine, Parkinsons.
+r"""Small UCI tables for comparing density models: red wine, white wine, Parkinsons.
 
-Both protocols drop what is no measurement, spread each value over its step, split 81 : 9 : 10 and
-whiten by PCA, so that a standard normal has :math:`\tfrac D2 (1 + \log 2 \pi)` nats a row: 15.61
-for the wines, 21.28 for Parkinsons.
+Both protocols drop columns that are no measurement, spread each value over its step, split the rows
+81 : 9 : 10 and whiten by PCA, so that a standard normal has :math:`\tfrac D2 (1 + \log 2 \pi)`
+nats a row: 15.61 for the wines, 21.28 for Parkinsons.
 
 ===========  =======================================================================================
 clean        Widths and whitening come from the training split. The noise is as wide as the median
@@ -12,8 +12,8 @@ published    Twice that noise, :math:`U(-\delta, \delta)`, is drawn once for all
              whitening is that of the first 10,000 of all rows, test rows included.
 ===========  =======================================================================================
 
-Numbers of the two differ, since wider noise has more entropy. Which row goes where is not as it was
-for the published numbers, whose generator is not known.
+Numbers of the two differ, since wider noise has more entropy. The published split is not known, so
+the rows of the splits differ from it.
 
 Not guaranteed: that test rows are new. A seventh of the red wines and a fifth of the white ones
 repeat an earlier row, and the 5,875 recordings of Parkinsons are of 42 people.
@@ -28,17 +28,17 @@ import torch
 
 from . import affine
 from .dataset import Dataset
-from .files import data_root, find
-from .tables import Table, cell_widths, fit
+from .files import data_root, locate
+from .tables import Table, cell_widths, fit_whitening
 
 __all__ = ["Uci"]
 
 WHITENED = 10_000
-"""The rows whose statistics are those of all, as published."""
+"""The rows that give the statistics of whitening, as published."""
 
 
 class _Source(NamedTuple):
-    """A file, the columns that are left out, and the sizes of the splits."""
+    """A file, the columns to leave out, and the sizes of the splits."""
 
     file: str
     drop: tuple[str, ...]
@@ -62,11 +62,11 @@ class Uci:
     """A table of UCI, whitened, event shape (11,) or (15,).
 
     Arguments:
-        name: Which table.
+        name: The table.
         root: The folder of the known sets; None for the environment variable BOLTZWALK_DATA, else
-            ./data. The file is looked for there and in its folder UCI.
+            ./data. The file lies there or in the folder UCI.
         protocol: "clean", with statistics of the training split, or "published".
-        split_seed: Determines which row goes where, and all noise that is drawn once.
+        split_seed: Determines the split, and all noise that is drawn once.
 
     Raises:
         ValueError: If there is no such table or protocol.
@@ -97,11 +97,11 @@ class Uci:
         """Loads the table.
 
         Raises:
-            FileNotFoundError: If the file is not there.
+            FileNotFoundError: If the file does not exist.
             ValueError: If it is damaged.
         """
         source = SOURCES[self.name]
-        path = find(data_root(self.root), "UCI", source.file)
+        path = locate(data_root(self.root), "UCI", source.file)
         if path is None:
             raise FileNotFoundError(
                 f"{source.file} must be in {data_root(self.root) / 'UCI'}, found none; get it from "
@@ -129,7 +129,7 @@ class Uci:
         y = y[torch.randperm(len(y), generator=rng)]
         order = torch.randperm(len(columns), generator=rng)
         y, columns = y[:, order], tuple(columns[i] for i in order.tolist())
-        shift, scale = fit(y[:WHITENED], "pca", columns)
+        shift, scale = fit_whitening(y[:WHITENED], "pca", columns)
         train, validation, test = affine.to_model(y, shift, scale).float().split(sizes)
         return Dataset(
             train,

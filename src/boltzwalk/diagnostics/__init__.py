@@ -1,1 +1,1 @@
-"""What a run says about itself: energy gap, gradient size, oscillation, verdict, long chains."""
+"""Diagnostics of a log: energy gap, gradient norm, oscillation, verdict."""

@@ -1,16 +1,15 @@
-r"""Whether the learnt log-partition of a generalized model can be believed, by what was logged.
+r"""Findings of a log: whether the log-partition c can be trusted, and latent variables in use.
 
-Two things say so: the difference of c from the estimate :math:`\hat A` of a batch, and the share of
-the base samples that count, the effective sample size of :math:`e^{-E}` over their number. On data
-that the base did not cover, a published c ended 5.6 nats too low, and a likelihood computed from it
-would have been better than the truth by as much.
+A learnt log-partition c of a generalized model is trusted by two numbers: its difference from the
+estimate :math:`\hat A` of a batch, and the share of effective base samples, the effective sample
+size of :math:`e^{-E}` over their number. If the base does not cover the data, c can end 5.6 nats
+too low, and a likelihood computed from it looks better than that of the true density by as much.
 
-Whether an autoencoder that is taught uses its latent variables.
+A latent variable whose code has no variance is not in use: its posterior is the prior for every
+row. If none is in use the autoencoder has collapsed: it proposes one image, and codes do not depend
+on the row.
 
-A direction whose code has no variance carries nothing: every row has the prior there. Where none is
-left the autoencoder has collapsed; it proposes one picture, and its codes say nothing of a row.
-
-Not guaranteed: that a latent variable in use means anything.
+Not guaranteed: that a latent variable in use has a meaning.
 """
 
 from __future__ import annotations
@@ -21,62 +20,65 @@ from statistics import median
 
 from .verdict import Finding
 
-__all__ = ["latent_use", "partition_finding"]
+__all__ = ["latent_findings", "partition_findings"]
 
 
 ROWS = 50
-"""Rows of the log whose medians are taken."""
+"""Rows of the log in a median."""
 
-OFF = 0.5
-"""Nats between c and the estimate from which c is not believed."""
+MAX_DIFFERENCE = 0.5
+"""Nats between c and the estimate above which c is not trusted."""
 
-FEW = 0.01
-"""The share of base samples in effect below which neither is."""
+MIN_SHARE = 0.01
+"""The share of effective base samples below which neither c nor the estimate is trusted."""
 
 
-def partition_finding(rows: Sequence[Mapping[str, float]]) -> list[Finding]:
-    """Returns what the log says of c, with a warning where there is cause; none without a c.
+def partition_findings(rows: Sequence[Mapping[str, float]]) -> list[Finding]:
+    """Returns the log-partition c of the log, with a warning if it cannot be trusted.
 
     Arguments:
-        rows: The rows of log.jsonl.
+        rows: The rows of log.jsonl; without c there is no finding.
 
     Example:
         >>> row = {"log_partition": -7.5, "log_partition_estimate": -1.8, "ess": 0.002, "kale": 9.0}
-        >>> partition_finding([row])[0].text
+        >>> partition_findings([row])[0].text
         'c -7.5, off -5.7'
     """
-    seen = [row for row in rows if "log_partition" in row][-ROWS:]
-    if not seen:
+    recent = [row for row in rows if "log_partition" in row][-ROWS:]
+    if not recent:
         return []
-    off = statistics.median(row["log_partition"] - row["log_partition_estimate"] for row in seen)
-    share = statistics.median(row["ess"] for row in seen)
-    kale = statistics.median(row["kale"] for row in seen)
-    meaning = f"KALE {kale:.3g} nats; {share:.0%} of the base samples count"
-    if share < FEW:
+    difference = statistics.median(
+        row["log_partition"] - row["log_partition_estimate"] for row in recent
+    )
+    share = statistics.median(row["ess"] for row in recent)
+    kale = statistics.median(row["kale"] for row in recent)
+    meaning = f"KALE {kale:.3g} nats; {share:.0%} of the base samples are effective"
+    if share < MIN_SHARE:
         meaning = (
-            f"not to be believed: {share:.1%} of the base samples count (limit {FEW:.0%}), base "
-            "and data lie too far apart; raise method.gradient_penalty or lower learning_rate"
+            f"not to be trusted: {share:.1%} of the base samples are effective (limit "
+            f"{MIN_SHARE:.0%}), base and data lie too far apart; raise method.gradient_penalty or "
+            "lower learning_rate"
         )
-    elif not abs(off) < OFF:
+    elif not abs(difference) < MAX_DIFFERENCE:
         meaning = (
-            f"not to be believed: c is off the estimate of a batch by more than {OFF:g}; raise "
-            "method.log_partition_rate or method.noise_factor"
+            f"not to be trusted: c is off the estimate of a batch by more than {MAX_DIFFERENCE:g}; "
+            "raise method.log_partition_rate or method.noise_factor"
         )
-    text = f"c {seen[-1]['log_partition']:.3g}, off {off:+.2g}"
+    text = f"c {recent[-1]['log_partition']:.3g}, off {difference:+.2g}"
     return [Finding("log-partition", text, meaning)]
 
 
-def latent_use(rows: Sequence[Mapping[str, float]]) -> list[Finding]:
-    """Returns how many latent variables are in use, as a finding; none where none are logged.
+def latent_findings(rows: Sequence[Mapping[str, float]]) -> list[Finding]:
+    """Returns the number of latent variables in use; none if the log has none.
 
     Arguments:
-        rows: The rows of log.jsonl, of which the last quarter is looked at: at first no variable is
-            in use.
+        rows: The rows of log.jsonl; the last quarter is used, since at first no variable is in
+            use.
 
     Example:
-        >>> latent_use([{"update": 10, "active": 0.0}] * 8)[0].text
+        >>> latent_findings([{"update": 10, "active": 0.0}] * 8)[0].text
         'none in use: collapsed'
-        >>> latent_use([{"update": 10}])
+        >>> latent_findings([{"update": 10}])
         []
     """
     last = [row["active"] for row in rows[-max(1, len(rows) // 4) :] if "active" in row]
@@ -84,6 +86,6 @@ def latent_use(rows: Sequence[Mapping[str, float]]) -> list[Finding]:
         return []
     active, name = median(last), "latent variables"
     if active == 0:
-        cure = "every code is the prior, whatever the row. Lower method.gamma"
-        return [Finding(name, "none in use: collapsed", cure)]
+        meaning = "every code is the prior, whatever the row. Lower method.gamma"
+        return [Finding(name, "none in use: collapsed", meaning)]
     return [Finding(name, f"{active:.0f} in use", "median over the last quarter; 0 is a collapse")]

@@ -1,25 +1,25 @@
-r"""How the energy gap of a run swings from one update to the next.
+r"""Oscillation of the energy gap from one update to the next.
 
 An update raises the energy of walkers and lowers that of data. Where the gap
 :math:`d_t = \overline{U(x^+)} - \overline{U(x^-)}` is negative it makes the energy steeper
-(expansion), where it is positive flatter (contraction), so that d swings about zero in a run that
-holds. With :math:`\bar d` the mean of n values, the autocorrelation is
+(expansion), where it is positive flatter (contraction), so that d oscillates about zero in a stable
+run. With :math:`\bar d` the mean of n values, the autocorrelation is
 
 .. math:: \rho_k = \frac{\sum_{t=1}^{n-k} (d_t - \bar d)(d_{t+k} - \bar d)}
     {\sum_{t=1}^{n} (d_t - \bar d)^2} ,
 
 its standard error for independent values :math:`1/\sqrt n` (Bartlett), the partial autocorrelation
 that of lag k with the lags below k taken out (Durbin-Levinson recursion), and the
-cross-correlation with the mean gradient size v, as published, that of d over its root mean square,
+cross-correlation with the mean gradient norm v, as published, that of d over its root mean square,
 not centred, and v standardised:
 
 .. math:: c_k = \frac 1 {n-1} \sum_t \frac{d_{t+k}}{\mathrm{rms}(d)}
     \frac{v_t - \bar v}{\mathrm{sd}(v)} .
 
-At a positive lag k the gap comes k updates after the gradient size, at a negative one before it.
+At a positive lag k the gap comes k updates after the gradient norm, at a negative one before it.
 
-All of them are taken over the last updates, and never over the first half of a run, where the
-network finds its scale.
+All of them use the last updates, and never the first half of a run, in which the scale of the
+energy grows.
 
 Not guaranteed: that an oscillation means anything about the samples; strong ones are usual for
 learning that does not converge, whose samples are good. Nor that the gap drives the gradient: in
@@ -50,25 +50,25 @@ __all__ = [
 ]
 
 WINDOW = 2000
-"""Updates that are looked at, as published."""
+"""Updates in the window, as published."""
 
 LAGS = 15
 """The longest lag, as published."""
 
 STRONG = -0.1
-"""Autocorrelation at lag 1 below which an oscillation is strong, if two standard errors as well:
-what the published pictures call a short-lag negative autocorrelation."""
+"""Autocorrelation at lag 1 of a strong oscillation, if it is also two standard errors below 0; the
+published figures call it short-lag negative autocorrelation."""
 
 ONE_SIDED = 0.05
-"""Share of one sign below which the gap does not swing: that of independent signs is 0.5; runs of
-8x8 digits that held had 0.14 and more, spectrally normalised ones 0.00."""
+"""Share of one sign below which the gap does not oscillate. Independent signs have 0.5, healthy
+runs on 8x8 digits 0.14 and more, spectrally normalised ones 0.00."""
 
 
 class Oscillation(NamedTuple):
-    """How the energy gap d and the gradient size v of a run move together.
+    """Correlations of the energy gap d and the gradient norm v of a run.
 
     Attributes:
-        updates: The number of values looked at.
+        updates: The number of values.
         positive: The share of updates with d > 0.
         acf: The autocorrelation of d at lags 0 to L, shape (L+1,).
         pacf: The partial autocorrelation of d at lags 0 to L, shape (L+1,).
@@ -76,8 +76,8 @@ class Oscillation(NamedTuple):
         error: The standard error of the correlations if the values were independent.
         follows: The correlation of d with the change of v that comes next, negative where
             expansion and contraction show.
-        kind: "strong" where d tends to change its side at every update, "weak" where it swings
-            without such a trend, "none" where it stays on one side or says nothing.
+        kind: "strong" if d tends to change its sign at every update, "weak" if it changes without
+            such a trend, "none" if it keeps one sign or is not defined.
     """
 
     updates: int
@@ -96,14 +96,14 @@ class Oscillation(NamedTuple):
 
 
 def oscillation(trace: Trace, window: int = WINDOW, lags: int = LAGS) -> Oscillation:
-    r"""Returns how the energy gap of a run swings in its last updates.
+    r"""Returns the oscillation of the energy gap in the last updates.
 
-    The kind is "none" where a sign has a share below 0.05, "strong" where
+    The kind is "none" if a sign has a share below 0.05, "strong" where
     :math:`\rho_1 < -0.1` and :math:`\rho_1 < -2 / \sqrt n`, otherwise "weak".
 
     Arguments:
-        trace: The energy gap and the gradient size of every update, each of shape (T,).
-        window: The most updates looked at; of a short run its last half.
+        trace: The energy gap and the gradient norm of every update, each of shape (T,).
+        window: The maximum number of updates; of a short run the last half is used.
         lags: The longest lag L.
 
     Raises:
@@ -111,8 +111,8 @@ def oscillation(trace: Trace, window: int = WINDOW, lags: int = LAGS) -> Oscilla
 
     Example:
         >>> d = np.resize([0.1, -0.1], 100)
-        >>> found = oscillation(Trace(d, 1 - np.cumsum(d)))
-        >>> found.kind, found.positive, round(found.acf1, 2)
+        >>> result = oscillation(Trace(d, 1 - np.cumsum(d)))
+        >>> result.kind, result.positive, round(result.acf1, 2)
         ('strong', 0.5, -0.98)
     """
     if lags < 1:
@@ -140,14 +140,14 @@ def oscillation(trace: Trace, window: int = WINDOW, lags: int = LAGS) -> Oscilla
 
 
 def recent(series: np.ndarray | Tensor, window: int = WINDOW) -> np.ndarray:
-    """Returns the last values of a series, but not those of its first half, in float64.
+    """Returns the last values of a series, without its first half, in float64.
 
     Arguments:
         series: The values, shape (T,).
-        window: The most values that are returned.
+        window: The maximum number of values.
 
     Raises:
-        ValueError: If window < 1, or the series has not just one axis.
+        ValueError: If window < 1, or the series has more than one axis.
 
     Example:
         >>> recent(np.arange(5)), recent(np.arange(5), window=1)
@@ -175,14 +175,14 @@ def autocorrelation(series: np.ndarray | Tensor, lags: int = LAGS) -> np.ndarray
         >>> autocorrelation(np.array([1.0, -1.0, 1.0, -1.0]), lags=2)
         array([ 1.  , -0.75,  0.5 ])
     """
-    x, found = _doubles(series), np.full(lags + 1, np.nan)
+    x, result = _doubles(series), np.full(lags + 1, np.nan)
     if _varies(x):
         x = x - x.mean()
         x /= np.abs(x).max()  # squares neither overflow nor vanish
         for k in range(min(lags + 1, len(x))):
-            found[k] = x[: len(x) - k] @ x[k:]
-        found /= found[0]
-    return found
+            result[k] = x[: len(x) - k] @ x[k:]
+        result /= result[0]
+    return result
 
 
 def partial_autocorrelation(series: np.ndarray | Tensor, lags: int = LAGS) -> np.ndarray:
@@ -204,15 +204,15 @@ def partial_autocorrelation(series: np.ndarray | Tensor, lags: int = LAGS) -> np
         array([ 1.   , -0.75 , -0.143])
     """
     rho = autocorrelation(series, lags)
-    found, phi = np.full(lags + 1, np.nan), np.zeros(0)
-    found[0] = rho[0]
+    result, phi = np.full(lags + 1, np.nan), np.zeros(0)
+    result[0] = rho[0]
     for k in range(1, lags + 1):
         left = 1 - phi @ rho[1:k]
         if not left > 0:
             break
-        found[k] = (rho[k] - phi @ rho[k - 1 : 0 : -1]) / left
-        phi = np.append(phi - found[k] * phi[::-1], found[k])
-    return found
+        result[k] = (rho[k] - phi @ rho[k - 1 : 0 : -1]) / left
+        phi = np.append(phi - result[k] * phi[::-1], result[k])
+    return result
 
 
 def cross_correlation(
@@ -225,7 +225,7 @@ def cross_correlation(
 
     Arguments:
         gap: The energy gap d, shape (n,).
-        gradient: The gradient size v, shape (n,).
+        gradient: The gradient norm v, shape (n,).
         lags: The longest lag L.
 
     Raises:
@@ -240,7 +240,7 @@ def cross_correlation(
     d, v = _doubles(gap), _doubles(gradient)
     if d.shape != v.shape:
         raise ValueError(f"gap and gradient must be of one length, got {d.shape} and {v.shape}")
-    n, found = len(d), np.full(2 * lags + 1, np.nan)
+    n, result = len(d), np.full(2 * lags + 1, np.nan)
     if _varies(v) and d.any() and bool(np.isfinite(d).all()):
         d = d / np.abs(d).max()
         d /= np.sqrt((d @ d) / (n - 1))
@@ -248,8 +248,10 @@ def cross_correlation(
         v /= np.abs(v).max()
         v /= v.std(ddof=1)
         for k in range(-min(lags, n - 1), min(lags, n - 1) + 1):
-            found[lags + k] = d[max(k, 0) : n + min(k, 0)] @ v[max(-k, 0) : n - max(k, 0)] / (n - 1)
-    return found
+            result[lags + k] = (
+                d[max(k, 0) : n + min(k, 0)] @ v[max(-k, 0) : n - max(k, 0)] / (n - 1)
+            )
+    return result
 
 
 def _correlation(x: np.ndarray, after: np.ndarray, before: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""What the rules of a verdict look at: the end of a log, and the scales that it has."""
+"""The window of the log that the verdict uses, and the scales of the run."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ import numpy as np
 from ..training.folder import Trace
 from .oscillation import Oscillation, oscillation, recent
 
-__all__ = ["PRESENT", "Row", "Seen", "look", "median", "series"]
+__all__ = ["PRESENT", "LogWindow", "Row", "median", "summarise_window", "trace_or_log"]
 
 Row: TypeAlias = Mapping[str, float]
 """A row of a log."""
 
 PRESENT = 20
-"""Updates whose median is the present. An overshoot of a run that held was over after 6."""
+"""Updates whose median is the present value; an overshoot of a healthy run lasts 6."""
 
 
-class Seen(NamedTuple):
-    """What the rules look at: finite d and v of the window, and the scales that the log has."""
+class LogWindow(NamedTuple):
+    """Finite energy gaps d and gradient norms v of the window, and the scales of the run."""
 
     update: int
-    every: int  # updates for each value
+    every: int  # updates a value
     gap: np.ndarray
     gradient: np.ndarray
     gaps: np.ndarray  # median of -d in the middle of the run, after 3/4, and now
-    slopes: np.ndarray  # median of v there
+    slopes: np.ndarray  # median of v at the same stages
     before: float  # the largest median of -d of a quarter of the first half
-    initial: float  # the first gradient size
-    drift: float  # travel over gradient size, K ε; NaN where not logged
+    initial: float  # the first gradient norm
+    drift: float  # travel over gradient norm, K ε; NaN where not logged
     distance: float  # NaN where walkers do not start from noise
     noise: float  # the path of the noise of the steps, K √(2 ε T D)
     first: Row
@@ -40,33 +40,33 @@ class Seen(NamedTuple):
 
     @property
     def now(self) -> float:
-        """The gradient size at present."""
+        """The gradient norm at present."""
         return median(self.gradient[-max(5, PRESENT // self.every) :])
 
     def long_enough(self, updates: int) -> bool:
-        """Whether the window has so many updates.
+        """Whether the window has this many updates or more.
 
         Arguments:
-            updates: The number.
+            updates: The minimum.
         """
         return len(self.gap) >= max(PRESENT, updates // self.every)
 
 
-def look(rows: Sequence[Row], trace: Trace, window: int) -> Seen:
-    """Takes what the rules need from the end of the log, and the first row.
+def summarise_window(rows: Sequence[Row], trace: Trace, window: int) -> LogWindow:
+    """Summarises the last part of a log, and its first row.
 
     Arguments:
         rows: The rows of the log.
-        trace: The energy gap and the gradient size of every update; without values those of the
-            rows are taken.
-        window: The most updates looked at, of a short run its last half.
+        trace: The energy gap and the gradient norm of every update; if empty the values of the
+            rows are used.
+        window: The maximum number of updates; of a short run the last half is used.
     """
-    trace, update, every = series(rows, trace)
+    trace, update, every = trace_or_log(rows, trace)
     values = max(1, window // every)
     gap, gradient = (x[np.isfinite(x)] for x in (recent(column, values) for column in trace))
     logged = (row for row in reversed(rows) if 0 < row.get("gradient_mean", 0) < math.inf)
     row = next(logged, {"gradient_mean": math.nan})
-    return Seen(
+    return LogWindow(
         update=update,
         every=every,
         gap=gap,
@@ -84,8 +84,8 @@ def look(rows: Sequence[Row], trace: Trace, window: int) -> Seen:
     )
 
 
-def series(rows: Sequence[Row], trace: Trace) -> tuple[Trace, int, int]:
-    """Returns the trace, or that of the rows where there is none; its last update, updates a value.
+def trace_or_log(rows: Sequence[Row], trace: Trace) -> tuple[Trace, int, int]:
+    """Returns the trace, or the log's if it is empty, its last update, and updates a value.
 
     Arguments:
         rows: The rows of the log.
@@ -102,16 +102,16 @@ def _early(x: np.ndarray) -> np.ndarray:
     return x[: len(x) // 2]
 
 
-def _stages(x: np.ndarray, most: int) -> np.ndarray:
+def _stages(x: np.ndarray, limit: int) -> np.ndarray:
     """The median of a series at the beginning, middle and end of the second half of a run."""
     half = len(x) - len(x) // 2
-    n = max(1, min(most, half // 4))
+    n = max(1, min(limit, half // 4))
     starts = (len(x) - half, len(x) - (half + n) // 2, max(len(x) - n, 0))
     return np.array([median(x[start:][:n]) for start in starts])
 
 
 def median(values: np.ndarray) -> float:
-    """Returns the median; nan of nothing.
+    """Returns the median; nan for no values.
 
     Arguments:
         values: The values.

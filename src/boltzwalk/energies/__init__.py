@@ -1,28 +1,34 @@
-"""What is modelled: the contract of an energy, analytic targets, networks, compositions.
+"""Energies: trainable ones, analytic targets, and compositions of energies.
 
 ==================  ===========================================================================
-``energy``          the contract, and the one place where an energy meets its gradient
+``network_energy``  :class:`NetworkEnergy`: settings of a trainable energy of any architecture in
+                    :mod:`boltzwalk.networks`
+``learnt_mixture``  :class:`MixtureEnergy`: settings of a mixture of Gaussians whose means and
+                    masses are trained
+``conditional``     energies conditioned on a class or on observed pixels
+``composed``        tempered energies, products, Gaussian references
+``exact``           exact samples and log Z of an untrained energy
 ``analytic``        targets with known log Z, moments and exact samples
-``settings``        `NetworkEnergy`: a trainable energy as a value
-``multilayer``,     the architectures, each a frozen dataclass with ``build(event_shape)``; the
-``convolutional``,  settings of published convolutional networks are in ``published``
-``non_local``,
-``residual``
-``layers``          PyTorch's layers, faster where chains spend their time
-``composed``        tempered energies, products, a Gaussian reference
-``conditional``     the energy given a class, or the visible part of a picture
-``fitted``          a Gaussian reference fitted to data
-``learnt_mixture``  a mixture of Gaussians whose means and masses learn
-``flow``            a normalising flow whose log Z is known, to judge methods that must find it
-``exact``           exact samples and log Z of an energy before it learns
-``spectral``        spectral normalisation that leaves sampling pure
 ==================  ===========================================================================
+
+The contract of an energy is in :mod:`boltzwalk.energy`. A normalising flow as an energy is in
+:mod:`boltzwalk.bases.flow_energy`.
 """
 
-from ..networks.convolutional import Convolutional
-from ..networks.dense import Multilayer
-from ..networks.non_local import NonLocal
-from ..networks.residual import Residual
+from .composed import FittedReference, GaussianReference, Product, Tempered
+from .conditional import ConditionalEnergy
+from .exact import exact_samples
+from .learnt_mixture import LearntMixture, MixtureEnergy
 from .network_energy import NetworkEnergy
 
-__all__ = ["Convolutional", "Multilayer", "NetworkEnergy", "NonLocal", "Residual"]
+__all__ = [
+    "ConditionalEnergy",
+    "FittedReference",
+    "GaussianReference",
+    "LearntMixture",
+    "MixtureEnergy",
+    "NetworkEnergy",
+    "Product",
+    "Tempered",
+    "exact_samples",
+]

@@ -1,18 +1,18 @@
-r"""Energies made of energies: a temperature, a product of densities, a Gaussian reference.
+r"""Compositions of energies: a temperature, a product of densities, a Gaussian reference.
 
-Each is a module, so that the parameters of its parts are found, saved and moved; its parts may be
-plain targets all the same. Gradients come from the parts through
-:func:`~boltzwalk.energy.energy_and_grad`, so a part with a closed form keeps it.
+Each is a module that registers the networks among its parts; parts may be plain callables as well.
+Gradients come from the parts by :func:`~boltzwalk.energy.energy_and_grad`, so a part with a closed
+form keeps it.
 
-A Gaussian reference that is fitted to data.
+A fitted Gaussian reference is
 
 .. math:: U(x) = f(x) + \tfrac12 \big| L^{-1} (x - m) \big|^2 , \qquad
     L L^\top = \mathrm{Cov}[x] + \sigma^2 I , \qquad
     \log Z_{f = 0} = \tfrac d2 \log 2 \pi + \log \det L ,
 
 with the mean m and the covariance of the data, blurred by noise of deviation :math:`\sigma`. The
-network then learns what a Gaussian misses, and walkers start as samples of it: nearer to the data
-than any isotropic start, by tens of nats on small images.
+network then learns the difference from a Gaussian, and walkers start as samples of the Gaussian,
+nearer to the data than any isotropic start: by tens of nats on small images.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class Tempered(nn.Module):
         super().__init__()
         if not temperature > 0:
             raise ValueError(
-                f"temperature must be positive, got {temperature}; U(x) / T with T -> 0 is what "
-                "noiseless descent minimises"
+                f"temperature must be positive, got {temperature}; for T -> 0 use a kernel "
+                "of noiseless descent"
             )
         self.energy = energy
         self.temperature = temperature
@@ -67,7 +67,7 @@ class Tempered(nn.Module):
         return u / self.temperature, grad / self.temperature
 
     def extra_repr(self) -> str:
-        """What `repr` says beside the parts."""
+        """The hyper-parameter, for `repr`."""
         return f"temperature={self.temperature}"
 
 
@@ -78,7 +78,7 @@ class Product(nn.Module):
         energies: The energies :math:`U_k`, one or more.
 
     Raises:
-        ValueError: If there are none.
+        ValueError: If there is none.
 
     Example:
         >>> half = lambda x: x.square().sum(1) / 2
@@ -107,9 +107,9 @@ class Product(nn.Module):
 
 
 class GaussianReference(nn.Module):
-    r"""The energy :math:`U(x) + |x|^2 / 2s^2`: a density relative to a Gaussian.
+    r"""The energy :math:`U(x) + |x|^2 / 2s^2`: a density relative to an isotropic Gaussian.
 
-    The reference confines the walkers, and where U starts at zero its :math:`\log Z` is known:
+    The reference confines the walkers. If U starts at zero, :math:`\log Z` is known:
     :math:`\frac{d}{2} \log 2 \pi s^2`.
 
     Arguments:
@@ -128,7 +128,7 @@ class GaussianReference(nn.Module):
         super().__init__()
         if not scale > 0:
             raise ValueError(
-                f"scale must be positive, got {scale}; for no reference use the bare energy"
+                f"scale must be positive, got {scale}; for no reference use the energy alone"
             )
         self.energy = energy
         self.scale = scale
@@ -148,14 +148,14 @@ class GaussianReference(nn.Module):
     def sample_reference(
         self, n: int, rng: torch.Generator, temperature: float, like: Tensor
     ) -> tuple[Float[Tensor, "n *event"], float]:
-        r"""Draws n samples of the reference at a temperature; returns them with its log Z."""
+        r"""Returns n samples of the reference at a temperature, and its log Z."""
         shape, width = (n, *like.shape[1:]), self.scale * math.sqrt(temperature)
         x = torch.randn(shape, generator=rng, dtype=like.dtype, device=like.device)
         log_z = math.prod(like.shape[1:]) / 2 * math.log(2 * math.pi * width**2)
         return width * x, log_z
 
     def extra_repr(self) -> str:
-        """What `repr` says beside the parts."""
+        """The hyper-parameter, for `repr`."""
         return f"scale={self.scale}"
 
 
@@ -164,8 +164,8 @@ class FittedReference(nn.Module):
 
     Arguments:
         energy: The energy :math:`U`.
-        data: Rows to which mean and covariance are fitted, shape (M, \*event).
-        blur: The deviation :math:`\sigma` of the noise that is added to them, positive. It bounds
+        data: The rows to fit, shape (M, \*event).
+        blur: The deviation :math:`\sigma` of the noise added to them, positive. It bounds
             the curvature of the reference by :math:`1 / \sigma^2`.
 
     Raises:
@@ -208,13 +208,13 @@ class FittedReference(nn.Module):
     ) -> tuple[Float[Tensor, " N"], Float[Tensor, "N *event"]]:
         r"""Returns the energies, shape (N,), and the gradients, shape (N, \*event)."""
         u, grad = energy_and_grad(self.energy, x)
-        reference, pull = self._reference(x)
-        return u + reference, grad + pull
+        reference, force = self._reference(x)
+        return u + reference, grad + force
 
     def sample_reference(
         self, n: int, rng: torch.Generator, temperature: float, like: Tensor
     ) -> tuple[Float[Tensor, "n *event"], float]:
-        r"""Draws n samples of the reference at a temperature; returns them with its log Z."""
+        r"""Returns n samples of the reference at a temperature, and its log Z."""
         d = len(self.factor)
         z = torch.randn(n, d, generator=rng, dtype=self.factor.dtype, device=self.factor.device)
         x = self.mean + math.sqrt(temperature) * (z @ self.factor.t()).reshape(n, *self.mean.shape)
@@ -224,8 +224,8 @@ class FittedReference(nn.Module):
     def _reference(
         self, x: Float[Tensor, "N *event"]
     ) -> tuple[Float[Tensor, " N"], Float[Tensor, "N *event"]]:
-        """The energy of the reference and its gradient, by one matrix product."""
+        """Returns the energy of the reference and its gradient, by one matrix product."""
         with torch.autocast(x.device.type, enabled=False):
             offset = (x - self.mean).flatten(1)
-            pull = offset @ self.precision
-            return (offset * pull).sum(1) / 2, pull.reshape(x.shape)
+            force = offset @ self.precision
+            return (offset * force).sum(1) / 2, force.reshape(x.shape)

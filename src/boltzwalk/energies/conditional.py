@@ -1,20 +1,19 @@
-r"""The energy of events given a condition, one for each row.
+r"""Conditional energies, with one condition per event.
 
 .. math:: p(x \mid c) = \exp(-U(x \mid c)) / Z(c)
 
-A condition c is one of two things:
+A condition c is one of two kinds:
 
-=========================  ======================================================================
-a class                    one-hot rows, shape (N, K)
-a picture of which a part  its visible pixels, 0 where hidden, and a last channel that is 1 where
-is hidden                  hidden; shape (N, C + 1, height, width)
-=========================  ======================================================================
+=================  ============================================================================
+a class            one-hot rows, shape (N, K)
+observed pixels    the observed pixels, 0 where hidden, and a last channel that is 1 where hidden;
+                   shape (N, C + 1, height, width)
+=================  ============================================================================
 
-Given a picture, :math:`U(h \mid v)` is a function of whole events whose visible entries are
-ignored: those of c take their place. Its gradient is 0 there, so that any kernel moves the hidden
-entries as if there were no others.
+Given observed pixels v, :math:`U(h \mid v)` is a function of full events whose observed entries are
+replaced by those of c. Its gradient is 0 there, so any kernel moves the hidden entries alone.
 
-Not guaranteed: anything about :math:`Z(c)`. Energies given different conditions differ by unknown
+Not guaranteed: anything about :math:`Z(c)`. Energies under different conditions differ by unknown
 constants and cannot be compared.
 """
 
@@ -29,36 +28,44 @@ from torch import Tensor, nn
 
 from ..energy import Energy
 
-__all__ = ["ConditionalEnergy", "given", "held", "joined", "joined_shape"]
+__all__ = [
+    "ConditionalEnergy",
+    "clamp_observed",
+    "concat_condition",
+    "concat_condition_shape",
+    "conditioned_on",
+]
 
 
-def held(x: Float[Tensor, "N *event"], c: Float[Tensor, "N ..."]) -> Float[Tensor, "N *event"]:
-    r"""Returns events whose visible entries are those of their condition, shape (N, \*event).
+def clamp_observed(
+    x: Float[Tensor, "N *event"], c: Float[Tensor, "N ..."]
+) -> Float[Tensor, "N *event"]:
+    r"""Replaces the observed entries of events by those of their conditions, shape (N, \*event).
 
     Arguments:
         x: The events, shape (N, \*event).
-        c: The conditions; classes hold nothing.
+        c: The conditions; class conditions leave events unchanged.
 
     Example:
         >>> c = torch.tensor([[[[5.0, 0.0]], [[0.0, 1.0]]]])
-        >>> held(torch.tensor([[[[1.0, 2.0]]]]), c)
+        >>> clamp_observed(torch.tensor([[[[1.0, 2.0]]]]), c)
         tensor([[[[5., 2.]]]])
     """
     return x if c.ndim == 2 else torch.where(c[:, -1:] > 0, x, c[:, :-1])
 
 
-def joined(
+def concat_condition(
     x: Float[Tensor, "N *event"], c: Float[Tensor, "N ..."], flat: bool
 ) -> Float[Tensor, "N *both"]:
-    r"""Returns what a network is given: the event, and the condition behind it.
+    r"""Concatenates events and conditions, as the input of a network.
 
     Arguments:
         x: The events, shape (N, \*event).
         c: The conditions.
-        flat: Whether as one row, for networks of dense layers; else as channels of an image.
+        flat: True for one row, for dense networks; False for the channels of an image.
 
     Example:
-        >>> joined(torch.zeros(1, 1, 2, 2), torch.tensor([[0.0, 1.0]]), flat=True)
+        >>> concat_condition(torch.zeros(1, 1, 2, 2), torch.tensor([[0.0, 1.0]]), flat=True)
         tensor([[0., 0., 0., 0., 0., 1.]])
     """
     if flat:
@@ -68,22 +75,24 @@ def joined(
     return torch.cat([x, c], 1)
 
 
-def joined_shape(
+def concat_condition_shape(
     event_shape: tuple[int, ...], c_shape: tuple[int, ...], flat: bool
 ) -> tuple[int, ...]:
-    """Returns the shape of one event with its condition.
+    """Returns the shape of one event concatenated with its condition.
 
     Arguments:
         event_shape: The shape of one event.
         c_shape: The shape of one condition.
-        flat: Whether as one row.
+        flat: True for one row, False for the channels of an image.
 
     Raises:
-        ValueError: If channels are wanted of events that are no images.
+        ValueError: If ``flat`` is false and the events are not images.
 
     Example:
-        >>> joined_shape((1, 8, 8), (10,), flat=True), joined_shape((1, 8, 8), (10,), flat=False)
-        ((74,), (11, 8, 8))
+        >>> concat_condition_shape((1, 8, 8), (10,), flat=True)
+        (74,)
+        >>> concat_condition_shape((1, 8, 8), (10,), flat=False)
+        (11, 8, 8)
     """
     if flat:
         return (math.prod(event_shape) + math.prod(c_shape),)
@@ -95,26 +104,26 @@ def joined_shape(
     return (event_shape[0] + c_shape[0], *event_shape[1:])
 
 
-def given(network: Any, c: Tensor | None) -> Any:  # noqa: ANN401
-    """Returns an energy, or a network that proposes, given one condition for each row.
+def conditioned_on(network: Any, c: Tensor | None) -> Any:  # noqa: ANN401
+    """Binds one condition per row to an energy or a base; without conditions, returns it unchanged.
 
     Arguments:
-        network: What has ``given(c)``; or, where nothing is given, anything.
-        c: The conditions; None where nothing is given.
+        network: An energy or a base with ``conditioned_on(c)``; without conditions, any.
+        c: The conditions; None for none.
     """
-    return network if c is None else network.given(c)
+    return network if c is None else network.conditioned_on(c)
 
 
 class ConditionalEnergy(nn.Module):
-    r"""A network of events and conditions as an energy :math:`U(x \mid c)`.
+    r"""The energy :math:`U(x \mid c)` of a network that takes events and conditions.
 
     Arguments:
-        network: Maps events with their conditions to energies, shape (N,).
-        flat: Whether it takes them as one row; else as channels.
+        network: Maps events concatenated with their conditions to energies, shape (N,).
+        flat: True if it takes them as one row, False if as the channels of an image.
 
     Example:
-        >>> energy = ConditionalEnergy(lambda both: both.square().sum(1), flat=True)
-        >>> energy.given(torch.tensor([[0.0, 1.0]]))(torch.tensor([[2.0]])).item()
+        >>> energy = ConditionalEnergy(lambda rows: rows.square().sum(1), flat=True)
+        >>> energy.conditioned_on(torch.tensor([[0.0, 1.0]]))(torch.tensor([[2.0]])).item()
         5.0
     """
 
@@ -132,9 +141,9 @@ class ConditionalEnergy(nn.Module):
                 f"each event needs one condition, got {len(x)} events and {len(c)} conditions; "
                 "give c[i] for x[i]"
             )
-        return self.network(joined(held(x, c), c, self.flat))
+        return self.network(concat_condition(clamp_observed(x, c), c, self.flat))
 
-    def given(self, c: Float[Tensor, "N ..."]) -> Energy:
+    def conditioned_on(self, c: Float[Tensor, "N ..."]) -> Energy:
         r"""Returns :math:`U(\cdot \mid c)`, which takes one event for each condition.
 
         Arguments:

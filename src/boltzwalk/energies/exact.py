@@ -1,4 +1,4 @@
-r"""Exact samples and log Z of an energy that has not learnt yet: where weighted walkers start."""
+r"""Exact samples and log Z of an untrained energy, from which weighted walkers start."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ __all__ = ["exact_samples"]
 def exact_samples(
     energy: Energy, n: int, like: Tensor, rng: torch.Generator, temperature: float = 1.0
 ) -> tuple[Tensor, float]:
-    r"""Draws n exact samples of :math:`e^{-U/T} / Z`, and returns them with :math:`\log Z`.
+    r"""Returns n exact samples of :math:`e^{-U/T} / Z`, and :math:`\log Z`.
 
-    Known are energies with ``sample(n, rng)`` and ``log_z`` of their own, and a Gaussian reference
-    under a network that is still a constant c: at :math:`U(x) = |x|^2 / 2 s^2 + c`,
+    Available for energies with ``sample(n, rng)`` and ``log_z``, and for a Gaussian reference with
+    a network that is still a constant c: for :math:`U(x) = |x|^2 / 2 s^2 + c`,
 
     .. math:: \log Z = \frac d2 \log 2 \pi s^2 T - \frac cT .
 
     Arguments:
         energy: The energy :math:`U`.
         n: The number of samples.
-        like: Says the event shape, type and device, shape (M, \*event).
-        rng: The source of the noise.
+        like: Rows with the event shape, dtype and device of the samples, shape (M, \*event).
+        rng: The random generator.
         temperature: The temperature :math:`T`.
 
     Raises:
@@ -43,8 +43,8 @@ def exact_samples(
     if sample is not None and known is not None and temperature == 1:
         return sample(n, rng).to(like), float(known)
     if isinstance(energy, GaussianReference | FittedReference):
-        several = max(n, 16)  # of one sample any network is constant
-        x, log_z = energy.sample_reference(several, rng, temperature, like)
+        rows = max(n, 16)  # any network is constant on one sample
+        x, log_z = energy.sample_reference(rows, rng, temperature, like)
         constant = energy.energy(x)
         if bool((constant == constant[0]).all()) and bool(constant[0].isfinite()):
             return x[:n], log_z - float(constant[0]) / temperature

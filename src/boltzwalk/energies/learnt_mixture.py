@@ -1,21 +1,22 @@
-r"""A mixture of Gaussians that learns: the smallest model whose log Z and mode masses are known.
+r"""A trainable mixture of Gaussians: the smallest model with known log Z and mode masses.
 
 .. math:: U(x) = -\log \sum_{m=1}^{M} \exp\Big(-\frac{|x - a_m|^2}{2} - z_m\Big) , \quad z_1 = 0 ,
     \qquad \log Z = \frac d2 \log 2\pi + \log \sum_m e^{-z_m} .
 
 Mode m is a Gaussian of unit covariance around :math:`a_m`, of mass
 :math:`e^{-z_m} / \sum_k e^{-z_k}`. The level :math:`z_m` is the energy at the bottom of its well,
-up to what the other modes add; it says nothing about where walkers go, so a method that learns it
-must know how much mass every mode has, which walkers that never cross cannot tell.
+up to the contribution of the other modes. It does not affect the forces near a mode, so a method
+that learns it must estimate the mass of every mode, which walkers that never cross between modes
+cannot.
 
-The exponents share :math:`|x|^2`, so that one matrix product gives them all,
+The exponents share :math:`|x|^2`, so one matrix product gives all of them,
 
 .. math:: U(x) = \frac{|x|^2}{2} - \log \sum_m e^{l_m} , \qquad
     l_m = x \cdot a_m - \frac{|a_m|^2}{2} - z_m , \qquad
     \nabla U(x) = x - \sum_m \mathrm{softmax}(l)_m\, a_m .
 
-Not guaranteed: digits beyond those of the sum. In float32 the energy is wrong by about
-:math:`10^{-7} (|x|^2 + |a|^2)`, which float32 positions do to it anyway.
+Not guaranteed: more accuracy than that of the sum. In float32 the error of the energy is about
+:math:`10^{-7} (|x|^2 + |a|^2)`, the same as that from rounding the positions.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class LearntMixture(nn.Module):
     gradient step on :math:`\zeta` is one on :math:`z` at r times the learning rate.
 
     Arguments:
-        means: The first centres :math:`a_m`, shape (M, d).
+        means: The initial centres :math:`a_m`, shape (M, d).
         log_mass_rate: The factor :math:`r` on the learning rate of the levels, positive.
 
     Attributes:
@@ -79,12 +80,12 @@ class LearntMixture(nn.Module):
 
     @property
     def masses(self) -> Float[Tensor, " M"]:
-        """The masses of the modes as they are now, shape (M,); their sum is 1."""
+        """The current masses of the modes, shape (M,); their sum is 1."""
         return torch.softmax(-self.levels.detach(), 0)
 
     @property
     def log_z(self) -> float:
-        r""":math:`\log Z` as it is now, exact."""
+        r"""The current :math:`\log Z`, exact."""
         modes = torch.logsumexp(-self.levels.detach().double(), 0)
         return self.means.shape[1] / 2 * math.log(2 * math.pi) + float(modes)
 
@@ -110,7 +111,7 @@ class LearntMixture(nn.Module):
 
     @torch.no_grad()
     def sample(self, n: int, rng: torch.Generator) -> Float[Tensor, "n d"]:
-        """Returns n exact samples of the mixture as it is now, shape (n, d)."""
+        """Returns n exact samples of the current mixture, shape (n, d)."""
         means, masses = self.means.to(rng.device), self.masses.to(rng.device).double()
         u = torch.rand(n, generator=rng, device=rng.device, dtype=torch.float64)
         mode = torch.searchsorted(masses.cumsum(0), u).clamp(max=len(masses) - 1)
@@ -119,12 +120,12 @@ class LearntMixture(nn.Module):
         return z + means[mode]
 
     def extra_repr(self) -> str:
-        """What `repr` says of it."""
+        """The sizes and the learning-rate factor, for `repr`."""
         modes, dim = self.means.shape
         return f"modes={modes}, dim={dim}, log_mass_rate={self.log_mass_rate}"
 
     def _exponents(self, x: Float[Tensor, "N d"]) -> Float[Tensor, "M N"]:
-        """The exponents without what they share, walkers last: the sum over modes is fast then."""
+        """The exponents :math:`l_m`, walkers last, which makes the sum over modes fast."""
         require_event_shape(x, (self.means.shape[1],))
         offset = self.means.square().sum(1) / 2 + self.levels
         return torch.addmm(-offset.unsqueeze(1), self.means, x.t())
@@ -132,15 +133,15 @@ class LearntMixture(nn.Module):
 
 @dataclass(frozen=True)
 class MixtureEnergy:
-    r"""A trainable mixture of Gaussians that starts as almost one Gaussian at the origin.
+    r"""Settings of a trainable mixture that starts as almost one Gaussian at the origin.
 
-    The first means are evenly spaced from -offset to +offset on the first axis, plus noise; the
-    first levels are zero, so that all modes have the same mass.
+    The initial means are evenly spaced from -offset to +offset on the first axis, plus noise; the
+    initial levels are zero, so that all modes have the same mass.
 
     Attributes:
         modes: The number of modes M.
-        offset: How far from the origin the outermost means start.
-        noise: The standard deviation of the noise of the first means.
+        offset: The initial distance of the outermost means from the origin.
+        noise: The standard deviation of the noise of the initial means.
         log_mass_rate: The factor :math:`r` on the learning rate of the levels :math:`z_m`, exact
             for plain gradient descent. As published: 0.0125 for these, 0.0025 for the means.
 
@@ -184,11 +185,11 @@ class MixtureEnergy:
 
         Arguments:
             event_shape: The shape of one event, (d,).
-            rng_seed: The seed of the noise of the first means.
-            data: Not used: the start does not depend on the data.
+            rng_seed: The seed of the noise of the initial means.
+            data: Not used.
 
         Raises:
-            ValueError: If the events are no vectors.
+            ValueError: If the events are not vectors.
         """
         if len(event_shape) != 1:
             raise ValueError(

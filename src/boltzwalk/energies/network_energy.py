@@ -1,16 +1,16 @@
-"""A network and the options that any network may be trained with, as one value."""
+"""Settings of a trainable energy: an architecture, spectral normalisation, a Gaussian reference."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from ..networks.convolutional import Convolutional
 from ..networks.dense import Multilayer
+from ..networks.layers import seeded_weights
 from ..networks.network import Network
 from ..networks.non_local import NonLocal
 from ..networks.residual import Residual
@@ -20,23 +20,24 @@ from .composed import FittedReference, GaussianReference
 __all__ = ["NetworkEnergy", "NetworkSettings"]
 
 NetworkSettings: TypeAlias = Multilayer | Convolutional | NonLocal | Residual
-"""The architectures. Each has a set of fields of its own, which tells them apart in a file."""
+"""The architectures. Their sets of fields differ, which distinguishes them in a file."""
 
 
 @dataclass(frozen=True)
 class NetworkEnergy:
-    r"""A trainable energy :math:`U(x) = f(x)`, or :math:`f(x) + |x|^2 / 2s^2` with a reference.
+    r"""Settings of an energy :math:`U(x) = f(x)`, or :math:`f(x) + |x|^2 / 2s^2` with a reference.
 
     Attributes:
         network: The architecture of :math:`f`.
         spectral_norm: Whether every linear and convolution layer is spectrally normalised.
         reference_scale: The standard deviation :math:`s` of a Gaussian reference; None for none.
-        reference_fit: The standard deviation of the noise with which the data are blurred before a
-            Gaussian of full covariance is fitted to them, as the reference; None for none.
-        zero_start: Whether the last layer starts at zero, so that :math:`f = 0` and the first
+        reference_fit: The standard deviation of the noise that blurs the data before a Gaussian of
+            full covariance is fitted to them, as the reference; None for none.
+        zero_start: Whether the last layer starts at zero, so that :math:`f = 0` and the initial
             :math:`\log Z` is that of the reference (:func:`.exact_samples`).
 
     Example:
+        >>> import torch
         >>> settings = NetworkEnergy(Multilayer(widths=(16,)), reference_scale=1.0, zero_start=True)
         >>> energy = settings.build((2,), rng_seed=0)
         >>> energy(torch.tensor([[3.0, 4.0]])).item()
@@ -61,22 +62,21 @@ class NetworkEnergy:
     ) -> Network | GaussianReference | FittedReference:
         r"""Returns the energy, on the CPU, in the default dtype and in evaluation mode.
 
-        The same seed gives the same parameters; no global generator is touched.
+        The same seed gives the same parameters; no global generator changes.
 
         Arguments:
             event_shape: The shape of one event.
             rng_seed: The seed of the initial parameters.
-            data: The rows to which a reference is fitted, shape (M, \*event), where there is one.
+            data: The rows for a fitted reference, shape (M, \*event); otherwise not used.
 
         Raises:
             ValueError: If the events do not fit the network, or layers that start at zero are to
                 be spectrally normalised.
         """
-        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-            torch.default_generator.manual_seed(rng_seed)
+        with seeded_weights(rng_seed):
             network = self.network.build(event_shape)
             if self.zero_start:
-                _zero(network.head)
+                _set_to_zero(network.head)
             if self.spectral_norm:
                 add_spectral_norm(network)
         if self.reference_fit is not None:
@@ -88,7 +88,7 @@ class NetworkEnergy:
         return network
 
 
-def _zero(head: nn.Linear) -> None:
+def _set_to_zero(head: nn.Linear) -> None:
     """Sets the weights and the bias to zero, in place."""
     if parametrize.is_parametrized(head):
         raise ValueError(

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data import Cifar10, Dataset, Digits, FashionMnist, Mnist
-from ..data.external import from_grey, read_rows, through, to_grey
+from ..data.external import grey_to_model, load_external_rows, model_to_grey, resize_round_trip
 from ..energy import energy_and_grad
 from ..metrics.anomaly import auroc, false_positive_rate
 from ..model import Model
@@ -149,7 +149,7 @@ def _outside(
                     f"got {name!r}, where nothing is"
                 )
             label = name if path.name in found else path.name
-            found[label] = (rows, read_rows(path, data, rng)[:ROWS])
+            found[label] = (rows, load_external_rows(path, data, rng)[:ROWS])
     return found
 
 
@@ -160,7 +160,7 @@ def _known(data: Dataset, rows: Tensor, name: str, rng: torch.Generator) -> tupl
     channels, size, _ = other.event_shape
     event = data.event_shape
     assert len(event) == 3
-    outside = through(to_grey(theirs, other), size, channels, event)
-    inside = through(to_grey(rows, data), size, channels, event)
-    pair = (data.dequantised(from_grey(images, data), rng) for images in (inside, outside))
+    outside = resize_round_trip(model_to_grey(theirs, other), size, channels, event)
+    inside = resize_round_trip(model_to_grey(rows, data), size, channels, event)
+    pair = (data.dequantised(grey_to_model(images, data), rng) for images in (inside, outside))
     return (next(pair), next(pair))

@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from ..diagnostics.findings import latent_use, partition_finding
-from ..diagnostics.verdict import anatomy, verdict
+from ..diagnostics.findings import latent_findings, partition_findings
+from ..diagnostics.verdict import training_findings, verdict
 from ..model import Model
 from ..rng import generator
 from ..smc.from_samples import Effort
@@ -202,7 +202,7 @@ def _failure(folder: Path) -> str:
 def _training(folder: Path) -> Part:
     """What the log of a run says of its training."""
     rows, trace = read_rows(folder / "log.jsonl"), read_trace(folder)
-    found_by = (*anatomy(rows, trace), *latent_use(rows), *partition_finding(rows))
+    found_by = (*training_findings(rows, trace), *latent_findings(rows), *partition_findings(rows))
     findings = [list(finding) for finding in found_by]
     found = verdict(rows, trace, _failure(folder))
     return Part([], {"findings": findings, "update": found.update}, found.label, found.reason)

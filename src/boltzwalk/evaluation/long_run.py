@@ -46,7 +46,7 @@ from ..kernels.chain import out_of_range
 from ..metrics.chains import bulk_effective_sample_size, r_hat
 from ..model import Model
 from ..rng import generator
-from ..walkers import Walkers, evaluate
+from ..walkers import Walkers, walkers_at
 
 __all__ = ["Label", "LongRun", "label", "looks", "run_long"]
 
@@ -160,7 +160,7 @@ def run_long(
             break
         since = time.monotonic()
         # Evaluated anew, as they are by a call that goes on: the numbers are the same then.
-        chains = evaluate(model.module, x)
+        chains = walkers_at(model.module, x)
         chains, energies = _moved(model, chains, steps, generator(seed, "long run", goal, x.device))
         x = chains.x
         past["pace"] = (time.monotonic() - since) / steps

@@ -14,7 +14,13 @@ from torch import Tensor
 from ..data import Dataset
 from ..energies.learnt_mixture import LearntMixture
 from ..metrics.classifier import Classifier, judge_classes
-from ..metrics.proportions import class_score, modes_covered, proportions, total_variation, wilson
+from ..metrics.proportions import (
+    class_score,
+    modes_covered,
+    proportions,
+    total_variation,
+    wilson_interval,
+)
 from ..model import Model
 from ..rng import generator
 from .features import Features
@@ -85,7 +91,7 @@ def _as_asked(
     assert dataset.train_labels is not None
     names = dataset.train_labels.unique().cpu()  # in the order of the classifier
     right = (names[p.argmax(1)] == drawn.labels).double().mean()
-    ends = wilson(right, len(p))
+    ends = wilson_interval(right, len(p))
     rows = [dataset.validation, dataset.test]
     labels = [dataset.validation_labels, dataset.test_labels]
     known = torch.cat([part.cpu() for part in labels if part is not None])

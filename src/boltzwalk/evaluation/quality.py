@@ -18,7 +18,7 @@ from ..metrics.mean_discrepancy import kernel_distance, mean_discrepancy
 from ..metrics.neighbours import manifold_overlap, memorisation
 from ..metrics.similarity import DistanceKernel, GaussianKernel, Similarity
 from ..metrics.two_sample import two_sample_test
-from ..metrics.wasserstein import exact, sliced
+from ..metrics.wasserstein import exact_wasserstein, sliced_wasserstein
 from .features import Features
 from .measure import Measure, Part, refused
 from .samples import Drawn
@@ -189,9 +189,11 @@ def _mean_discrepancy(both: Sides, rng: torch.Generator) -> list[Measure]:
 
 def _wasserstein(both: Sides, rng: torch.Generator) -> list[Measure]:
     y = both.reference
-    ours, floor = (sliced(part, y, rng) for part in (both.samples, both.training))
+    ours, floor = (sliced_wasserstein(part, y, rng) for part in (both.samples, both.training))
     n = min(FEWEST, len(both.samples), len(both.training), len(y))
-    whole, whole_floor = (exact(part[:n], y[:n]) for part in (both.samples, both.training))
+    whole, whole_floor = (
+        exact_wasserstein(part[:n], y[:n]) for part in (both.samples, both.training)
+    )
     return [
         Measure(
             "sliced Wasserstein", ours, better="lower", floor=floor, protocol="W2, model units"

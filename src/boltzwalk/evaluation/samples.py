@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..metrics.rows import where_not_finite
+from ..metrics.rows import describe_non_finite
 from ..model import Model
 from ..smc.resampling import ancestors
 from ..walkers import cat, effective_sample_size
@@ -103,4 +103,4 @@ def finite_part(
         log_w = log_w.detach().cpu()[keep]
     if labels is not None:
         labels = labels.cpu()[keep]
-    return Drawn(x[keep], log_w, protocol, where_not_finite(x), len(x), labels)
+    return Drawn(x[keep], log_w, protocol, describe_non_finite(x), len(x), labels)

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.external import read_rows
-from ..metrics.anomaly import percentile, threshold
+from ..data.external import load_external_rows
+from ..metrics.anomaly import conformal_threshold, percentile
 from ..model import Model
 from .anomalies import judging_energy, scores
 from .evaluate import evaluated
@@ -52,12 +52,12 @@ def read_for(model: Model, source: str, rng: torch.Generator) -> Tensor:
         ValueError: If it does not hold rows like those of the data.
     """
     if source != "-":
-        return read_rows(Path(source), model.data, rng)
+        return load_external_rows(Path(source), model.data, rng)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "stdin.csv"
         path.write_text(sys.stdin.read())
         try:
-            return read_rows(path, model.data, rng)
+            return load_external_rows(path, model.data, rng)
         except ValueError as error:
             raise ValueError(str(error).replace(str(path), "standard input")) from error
 
@@ -83,7 +83,7 @@ def score_rows(model: Model, folder: Path, x: Tensor, false_alarm: float) -> Sco
             f"the energy of {len(wrong)} rows is not finite, the first is row {wrong[0]}: so far "
             "from the data the network overflows; leave such rows out"
         )
-    limit = threshold(usual, false_alarm)
+    limit = conformal_threshold(usual, false_alarm)
     log_z, known = _log_z(model, folder)
     temperature = model.temperature
     nats = -energy / temperature - log_z - model.data.log_volume if known == "" else energy * np.nan

@@ -1,4 +1,4 @@
-r"""How walkers move: one family a file.
+r"""MCMC kernels, one family a module.
 
 ========================  ====================================  ===========  ================
 kernel                    `step_size`                           invariant    gradients a step
@@ -10,31 +10,32 @@ kernel                    `step_size`                           invariant    gra
 :class:`Independence`     (none)                                yes          1
 :class:`NormalProposals`  (none)                                yes          1
 :class:`Descent`          the factor of the gradient            no           1
-:class:`AdamDescent`      about the distance a component moves  no           1
+:class:`AdamDescent`      about the distance per component      no           1
 :class:`Transport`        the factor of the gradient            no           1
 ========================  ====================================  ===========  ================
 
 Each has ``step(energy, walkers, rng) -> (walkers, info)`` and the target :math:`\exp(-U / T)`.
-:func:`run` makes K steps, :func:`adapt_step_size` finds a step size.
+:func:`run_chain` makes K steps, :func:`adapt_step_size` adapts the step size to an acceptance, and
+:data:`TrainingKernel` is the type of the kernels that may train a model.
 """
 
 from typing import Annotated, TypeAlias
 
 from ..extension import KERNEL
-from ..kernel import Info, Kernel, accept, refuse_weights
+from ..kernel import Kernel, StepInfo, accept, require_weighable
 from .adaptation import adapt_step_size
-from .chain import ChainInfo, run
+from .chain import ChainInfo, run_chain
 from .descent import AdamDescent, Descent
 from .hamiltonian import HMC, leapfrog
-from .independence import Independence, NormalProposals, Proposal
+from .independence import Independence, NormalProposals
 from .kinetic import KineticLangevin
-from .langevin import MALA, ULA, log_ratio, noise_temperature, propose
+from .langevin import MALA, ULA, langevin_log_ratio, langevin_proposal, noise_temperature
 from .transport import Transport
 
 TrainingKernel: TypeAlias = Annotated[
     ULA | MALA | HMC | KineticLangevin | Descent | AdamDescent, KERNEL
 ]
-"""The kernels that may train."""
+"""The kernels that may move the walkers of a training method."""
 
 __all__ = [
     "HMC",
@@ -44,19 +45,18 @@ __all__ = [
     "ChainInfo",
     "Descent",
     "Independence",
-    "Info",
     "Kernel",
     "KineticLangevin",
     "NormalProposals",
-    "Proposal",
+    "StepInfo",
     "TrainingKernel",
     "Transport",
     "accept",
     "adapt_step_size",
+    "langevin_log_ratio",
+    "langevin_proposal",
     "leapfrog",
-    "log_ratio",
     "noise_temperature",
-    "propose",
-    "refuse_weights",
-    "run",
+    "require_weighable",
+    "run_chain",
 ]

@@ -1,14 +1,15 @@
-r"""Adapts the step size of a kernel to a target acceptance.
+r"""Adaptation of a kernel's step size to a target acceptance.
 
-Robbins-Monro on the logarithm of the step, with the mean acceptance :math:`a_t` of the population,
+Robbins-Monro on the logarithm of the step size, with the mean acceptance :math:`a_t` of the
+population,
 
 .. math:: \log \varepsilon_{t+1} = \log \varepsilon_t + 4\, t^{-0.6} (a_t - a) ,
 
 and the average of :math:`\log \varepsilon` over the second half of the steps as the result.
 
-Not guaranteed: that the walkers on the way are samples. A kernel that depends on the past leaves no
-density invariant, so the adaptive steps are warm-up: adapt, freeze the kernel, then sample, and
-weigh walkers only from there on. Each step reads one number back from the device.
+Not guaranteed: that the walkers of the adaptive steps are samples. A kernel that depends on the
+past leaves no density invariant, so the adaptive steps are warm-up: adapt, freeze the kernel, then
+sample, and weigh walkers only from there on. Each step reads one number back from the device.
 """
 
 from __future__ import annotations
@@ -36,19 +37,19 @@ def adapt_step_size(
     rng: torch.Generator,
     target: float | None = None,
 ) -> tuple[K, Walkers]:
-    r"""Returns the kernel with its step size adapted, and the walkers where the warm-up left them.
+    r"""Returns the kernel with its step size adapted, and the walkers after the warm-up.
 
     Arguments:
-        kernel: A kernel with a step size and an accept step; its step size is the first tried.
+        kernel: A kernel with a step size and an accept step; its step size is the initial value.
         energy: The energy :math:`U`.
-        walkers: The walkers; the more they are, the less noise in :math:`a_t`.
-        steps: The number of adaptive steps; 100 are enough from a start a thousand times off.
-        rng: The source of the noise.
-        target: The acceptance :math:`a`; by default the kernel's own, 0.574 for MALA and 0.8 for
+        walkers: The walkers; more walkers give less noise in :math:`a_t`.
+        steps: The number of adaptive steps; 100 suffice from a step size a thousand times off.
+        rng: The random generator.
+        target: The acceptance :math:`a`; by default that of the kernel, 0.574 for MALA and 0.8 for
             HMC.
 
     Raises:
-        ValueError: If the kernel has no accept step, there is no step, or the target is not
+        ValueError: If the kernel has no accept step, ``steps`` is below 1, or the target is not
             between 0 and 1.
 
     References:
@@ -57,33 +58,34 @@ def adapt_step_size(
 
     Example:
         >>> from boltzwalk.kernels import MALA
-        >>> from boltzwalk.walkers import evaluate
+        >>> from boltzwalk.walkers import walkers_at
         >>> energy, rng = lambda x: x.square().sum(-1) / 2, torch.Generator().manual_seed(0)
-        >>> walkers = evaluate(energy, torch.randn(500, 20, generator=rng))
+        >>> walkers = walkers_at(energy, torch.randn(500, 20, generator=rng))
         >>> kernel, walkers = adapt_step_size(MALA(0.01), energy, walkers, 100, rng)
         >>> round(kernel.step_size, 1)
         0.5
     """
-    usual = getattr(kernel, "target_acceptance", None)
-    first = getattr(kernel, "step_size", None)
-    if usual is None or first is None:
+    default = getattr(kernel, "target_acceptance", None)
+    initial = getattr(kernel, "step_size", None)
+    if default is None or initial is None:
         raise ValueError(
             "adaptation needs a kernel with a step size and an accept step, "
             f"got {kernel!r}; write MALA(step_size) or HMC(step_size)"
         )
-    target = usual if target is None else target
+    target = default if target is None else target
     if not 0 < target < 1:
         raise ValueError(
-            f"target must be an acceptance between 0 and 1, got {target}; write target={usual}"
+            f"target must be an acceptance between 0 and 1, got {target}; write target={default}"
         )
     if steps < 1:
         raise ValueError(f"adaptation needs steps >= 1, got {steps}; write steps=100")
-    log_step = math.log(first)
-    tried = []
+    log_step = math.log(initial)
+    log_steps = []
     for t in range(1, steps + 1):
         kernel = dataclasses.replace(kernel, step_size=math.exp(log_step))
         walkers, info = kernel.step(energy, walkers, rng)
         log_step += 4 * t**-0.6 * (info.acceptance.mean().item() - target)
-        tried.append(log_step)
-    late = tried[steps // 2 :]
-    return dataclasses.replace(kernel, step_size=math.exp(sum(late) / len(late))), walkers
+        log_steps.append(log_step)
+    second_half = log_steps[steps // 2 :]
+    mean = sum(second_half) / len(second_half)
+    return dataclasses.replace(kernel, step_size=math.exp(mean)), walkers

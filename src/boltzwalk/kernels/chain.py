@@ -1,11 +1,11 @@
-r"""A chain of K steps of one kernel, :math:`x_0, x_1, \dots, x_K`, and what it says about itself.
+r"""Chains of K steps of one kernel, :math:`x_0, x_1, \dots, x_K`, and their diagnostics.
 
-All methods move their walkers with :func:`run`. The loop keeps no graph and no past, so the memory
-does not grow with K, and it reads nothing back from the device.
+All methods move their walkers with :func:`run_chain`, and log :func:`chain_metrics`. The loop keeps
+neither a graph nor past positions, so memory does not grow with K, and it reads nothing back from
+the device.
 
-Not guaranteed: convergence. The numbers say how the chain went, not that it arrived.
-
-What walkers say about themselves at an update, for all methods.
+Not guaranteed: convergence. The diagnostics describe the chain, they do not prove that it
+converged.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from ..energy import Energy
 from ..kernel import Kernel
 from ..walkers import Walkers
 
-__all__ = ["ChainInfo", "of_the_chain", "out_of_range", "run"]
+__all__ = ["ChainInfo", "chain_metrics", "out_of_range", "run_chain"]
 
 
 class ChainInfo(NamedTuple):
-    r"""What a chain did, as numbers of shape (); nan where it was not asked for.
+    r"""Diagnostics of a chain, each of shape (); nan where not requested.
 
     Attributes:
         acceptance: The acceptance probability, mean over walkers and steps.
         gradient_first: The gradient norm :math:`\|\nabla U(x_0)\|`, mean over walkers.
         gradient_mean: The same at the start of every step, mean over :math:`x_0, \dots, x_{K-1}`.
-        gradient_last: The same where the chain ended, at :math:`x_K`.
+        gradient_last: The same at the end of the chain, :math:`x_K`.
         displacement: The distance :math:`\|x_K - x_0\|`, mean over walkers.
     """
 
@@ -42,7 +42,7 @@ class ChainInfo(NamedTuple):
     displacement: Float[Tensor, ""]
 
 
-def run(
+def run_chain(
     kernel: Kernel,
     energy: Energy,
     walkers: Walkers,
@@ -53,22 +53,23 @@ def run(
     """Moves the walkers by K steps of the kernel.
 
     Arguments:
-        kernel: How they move.
+        kernel: The kernel.
         energy: The energy, which must be the one that evaluated the walkers.
-        walkers: Where they start.
+        walkers: The walkers at the start.
         steps: The number of steps K.
-        rng: The source of the noise.
-        diagnose: Whether to measure gradients and displacement. This costs nothing next to a
-            network, and about 3 % of the time where the energy is a formula in two dimensions.
+        rng: The random generator.
+        diagnose: Whether to measure gradients and displacement. The cost is negligible for a
+            network, and about 3 % of the time for a formula in two dimensions.
 
     Raises:
-        ValueError: If there is no step to make.
+        ValueError: If ``steps`` is below 1.
 
     Example:
         >>> from boltzwalk.kernels import MALA
-        >>> from boltzwalk.walkers import evaluate
+        >>> from boltzwalk.walkers import walkers_at
         >>> energy, rng = lambda x: x.square().sum(-1) / 2, torch.Generator().manual_seed(0)
-        >>> walkers, info = run(MALA(0.1), energy, evaluate(energy, torch.ones(100, 2)), 20, rng)
+        >>> walkers = walkers_at(energy, torch.ones(100, 2))
+        >>> walkers, info = run_chain(MALA(0.1), energy, walkers, 20, rng)
         >>> info.gradient_first, bool(info.acceptance > 0.9)
         (tensor(1.4142), True)
     """
@@ -76,20 +77,20 @@ def run(
         raise ValueError(f"a chain needs steps >= 1, got {steps}; write steps=1 for one step")
     start = walkers
     acceptance = torch.zeros_like(walkers.energy)
-    size = torch.zeros_like(walkers.energy)
+    gradient_sum = torch.zeros_like(walkers.energy)
     for _ in range(steps):
         if diagnose:
-            size += _norm(walkers.grad)
+            gradient_sum += _norm(walkers.grad)
         walkers, info = kernel.step(energy, walkers, rng)
         acceptance += info.acceptance
-    accepted = acceptance.mean() / steps
+    mean_acceptance = acceptance.mean() / steps
     if not diagnose:
-        unknown = torch.full_like(accepted, math.nan)
-        return walkers, ChainInfo(accepted, unknown, unknown, unknown, unknown)
+        nan = torch.full_like(mean_acceptance, math.nan)
+        return walkers, ChainInfo(mean_acceptance, nan, nan, nan, nan)
     return walkers, ChainInfo(
-        acceptance=accepted,
+        acceptance=mean_acceptance,
         gradient_first=_norm(start.grad).mean(),
-        gradient_mean=size.mean() / steps,
+        gradient_mean=gradient_sum.mean() / steps,
         gradient_last=_norm(walkers.grad).mean(),
         displacement=_norm(walkers.x - start.x).mean(),
     )
@@ -101,29 +102,29 @@ def _norm(field: Float[Tensor, "N *event"]) -> Float[Tensor, " N"]:
     return torch.linalg.vector_norm(field, dim=event) if event else field.abs()
 
 
-def of_the_chain(
+def chain_metrics(
     kernel: Kernel,
     steps: int,
     data: Float[Tensor, "B *event"],
     x: Float[Tensor, "N *event"],
     chain: ChainInfo,
 ) -> dict[str, Tensor]:
-    r"""Returns what a chain says about itself, from values that are there already.
+    r"""Returns the logged metrics of a chain, without further evaluations of the energy.
 
-    The travel :math:`K \varepsilon v`, with the mean gradient size :math:`v`, is how far the
-    drift alone carries a walker; where the steps of a kernel do not grow with the gradient,
-    there is none. The noise path :math:`K \sqrt{2 \varepsilon T D}`, in D dimensions, is that of
-    the noise alone, step by step: at rest under it, walkers drift as far or less where
+    The travel :math:`K \varepsilon v`, with the mean gradient norm :math:`v`, is the distance that
+    the drift alone moves a walker; it is omitted for kernels whose steps do not grow with the
+    gradient. The noise path :math:`K \sqrt{2 \varepsilon T D}`, in D dimensions, is the length of
+    the steps of the noise alone. In equilibrium the travel is at most the noise path where
     :math:`\varepsilon` times the stiffness is below 1.
 
     Arguments:
-        kernel: How the walkers moved.
+        kernel: The kernel that moved the walkers.
         steps: The number of steps K.
         data: A batch of data, shape (B, \*event).
-        x: Where the walkers are, shape (N, \*event).
-        chain: What was measured on the way.
+        x: The positions of the walkers, shape (N, \*event).
+        chain: The diagnostics of the chain.
     """
-    found = {
+    metrics = {
         "gradient_first": chain.gradient_first,
         "gradient_mean": chain.gradient_mean,
         "gradient_last": chain.gradient_last,
@@ -132,18 +133,18 @@ def of_the_chain(
         "temperature": torch.as_tensor(kernel.temperature),
     }
     if not math.isnan(kernel.drift):
-        found["travel"] = steps * kernel.drift * chain.gradient_mean
+        metrics["travel"] = steps * kernel.drift * chain.gradient_mean
         width = math.sqrt(2 * kernel.drift * kernel.temperature * x[0].numel())
-        found["noise_path"] = torch.as_tensor(steps * width)
-    return found | {"out_of_range": out_of_range(data, x)}
+        metrics["noise_path"] = torch.as_tensor(steps * width)
+    return metrics | {"out_of_range": out_of_range(data, x)}
 
 
 def out_of_range(
     data: Float[Tensor, "B *event"], x: Float[Tensor, "N *event"]
 ) -> Float[Tensor, ""]:
-    r"""Returns the share of coordinates a twentieth of the range of the data beyond them.
+    r"""Returns the share of coordinates beyond the range of the data by over a twentieth of it.
 
-    The range is that of each column of a table, and of all the pixels of images.
+    The range is that of each column of a table, or of all pixels of images together.
 
     Arguments:
         data: A batch of data, shape (B, \*event).

@@ -1,13 +1,13 @@
 r"""Descent of the energy without noise.
 
-Some published models are trained on samples that no noise ever touched, and are said to lose
-nothing by it. These kernels make the claim testable: they move walkers as an optimiser would, each
-walker on its own,
+Some published models are trained on samples made without noise, and reported to lose nothing by it.
+These kernels make the claim testable: they move walkers as an optimiser would, each walker
+independently,
 
 .. math:: m \leftarrow \beta m + (1 - \beta) \nabla U(x) , \qquad x \leftarrow x - \varepsilon m .
 
-Not guaranteed: anything about :math:`\exp(-U)`. Nothing is invariant but the critical points of
-the energy, the walkers collapse towards its minima, and no weight can make up for it.
+Not guaranteed: anything about :math:`\exp(-U)`. Only the critical points of the energy are
+invariant, the walkers collapse towards its minima, and no weight can correct for it.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import ClassVar
 import torch
 
 from ..energy import Energy
-from ..kernel import Info, always, require_positive
-from ..walkers import Walkers, evaluate
+from ..kernel import StepInfo, require_positive, unadjusted_info
+from ..walkers import Walkers, walkers_at
 
 __all__ = ["AdamDescent", "Descent"]
 
@@ -29,8 +29,8 @@ __all__ = ["AdamDescent", "Descent"]
 class Descent:
     r"""Gradient descent on x, with the momentum of an exponential average.
 
-    The average is the one tensor of the walkers' memory, and starts from zero; without momentum
-    the memory is empty.
+    The average is the one tensor of the walkers' memory, and starts at zero; without momentum the
+    memory is empty.
 
     Arguments:
         step_size: The step :math:`\varepsilon`.
@@ -38,12 +38,13 @@ class Descent:
             is the same for every :math:`\beta`.
 
     Raises:
-        ValueError: If the step is not positive, the momentum not in [0, 1), or the memory foreign.
+        ValueError: If the step is not positive, the momentum is outside [0, 1), or the
+            memory belongs to another kernel.
 
     Example:
-        >>> from boltzwalk.walkers import evaluate
+        >>> from boltzwalk.walkers import walkers_at
         >>> energy = lambda x: x.square().sum(-1) / 2
-        >>> walkers = evaluate(energy, torch.ones(1, 1))
+        >>> walkers = walkers_at(energy, torch.ones(1, 1))
         >>> Descent(0.25).step(energy, walkers, torch.Generator())[0].x
         tensor([[0.7500]])
     """
@@ -62,20 +63,22 @@ class Descent:
 
     @property
     def drift(self) -> float:
-        """How far a gradient of size one carries a walker in a step, once at speed."""
+        """The distance that a constant unit gradient moves a walker in a step, in the long run."""
         return self.step_size
 
-    def step(self, energy: Energy, walkers: Walkers, rng: torch.Generator) -> tuple[Walkers, Info]:
-        """Makes one step downhill; the random numbers are not used."""
+    def step(
+        self, energy: Energy, walkers: Walkers, rng: torch.Generator
+    ) -> tuple[Walkers, StepInfo]:
+        """Makes one step of descent; ``rng`` is not used."""
         if self.momentum == 0:
             x = torch.add(walkers.x, walkers.grad, alpha=-self.step_size)
-            return evaluate(energy, x, walkers.log_w), always(walkers)
+            return walkers_at(energy, x, walkers.log_w), unadjusted_info(walkers)
         shape = walkers.x.shape
         _require_memory("Descent", walkers, [shape])
         average = walkers.memory[0] if walkers.memory else torch.zeros_like(walkers.x)
         average = torch.lerp(walkers.grad, average, self.momentum)
         x = torch.add(walkers.x, average, alpha=-self.step_size)
-        return evaluate(energy, x, walkers.log_w, memory=(average,)), always(walkers)
+        return walkers_at(energy, x, walkers.log_w, memory=(average,)), unadjusted_info(walkers)
 
 
 @dataclass(frozen=True)
@@ -87,8 +90,8 @@ class AdamDescent:
         x \leftarrow x - \varepsilon
             \frac{m / (1 - \beta_1^t)}{\sqrt{s / (1 - \beta_2^t)} + \delta}
 
-    The memory is (m, s, t); every walker counts its own steps, so that walkers which were started
-    at different times can share a population.
+    The memory is (m, s, t); every walker counts its steps, so that walkers started at different
+    times can share a population.
 
     Arguments:
         step_size: The step :math:`\varepsilon`.
@@ -97,8 +100,8 @@ class AdamDescent:
         epsilon: The floor :math:`\delta` of the denominator.
 
     Raises:
-        ValueError: If the step or the floor is not positive, a weight not in [0, 1), or the memory
-            foreign.
+        ValueError: If the step or the floor is not positive, a weight is outside [0, 1), or the
+            memory belongs to another kernel.
 
     References:
         | Adam: a method for stochastic optimization (Kingma and Ba, 2014)
@@ -130,8 +133,10 @@ class AdamDescent:
         """Undefined (nan): the steps of Adam do not grow with the gradient."""
         return math.nan
 
-    def step(self, energy: Energy, walkers: Walkers, rng: torch.Generator) -> tuple[Walkers, Info]:
-        """Makes one Adam step; the random numbers are not used."""
+    def step(
+        self, energy: Energy, walkers: Walkers, rng: torch.Generator
+    ) -> tuple[Walkers, StepInfo]:
+        """Makes one Adam step; ``rng`` is not used."""
         x, grad = walkers.x, walkers.grad
         _require_memory("AdamDescent", walkers, [x.shape, x.shape, x.shape[:1]])
         zero = (torch.zeros_like(x), torch.zeros_like(x), torch.zeros_like(walkers.energy))
@@ -143,17 +148,19 @@ class AdamDescent:
         root = (square / (1 - self.beta2**t)).sqrt_().add_(self.epsilon)
         move = average / (1 - self.beta1**t) / root
         x = torch.add(x, move, alpha=-self.step_size)
-        return evaluate(energy, x, walkers.log_w, memory=(average, square, count)), always(walkers)
+        return walkers_at(
+            energy, x, walkers.log_w, memory=(average, square, count)
+        ), unadjusted_info(walkers)
 
 
 def _require_share(kernel: str, name: str, value: float) -> None:
-    """Raises unless the hyper-parameter is a share of the past."""
+    """Raises unless the hyper-parameter is in [0, 1)."""
     if not 0 <= value < 1:
         raise ValueError(f"{kernel} needs 0 <= {name} < 1, got {value}; write {name}=0.9")
 
 
 def _require_memory(kernel: str, walkers: Walkers, shapes: list[torch.Size]) -> None:
-    """Raises unless the memory is empty or this kernel's own."""
+    """Raises unless the memory is empty or has the shapes of this kernel."""
     got = [field.shape for field in walkers.memory]
     if got and got != shapes:
         raise ValueError(

@@ -1,14 +1,14 @@
 r"""Hamiltonian Monte Carlo.
 
-Walkers get a momentum :math:`p \sim \mathcal N(0, T I)` and follow the dynamics of
-:math:`H(x, p) = U(x) + \|p\|^2 / 2` by :math:`L` leapfrog steps of time :math:`h`,
+Walkers draw a momentum :math:`p \sim \mathcal N(0, T I)` and follow the dynamics of
+:math:`H(x, p) = U(x) + \|p\|^2 / 2` for :math:`L` leapfrog steps of time :math:`h`,
 
 .. math:: p \leftarrow p - \tfrac h2 \nabla U(x) , \quad x \leftarrow x + h p , \quad
     p \leftarrow p - \tfrac h2 \nabla U(x) ,
 
 then accept the end with probability :math:`\min(1, e^{-\Delta H / T})`. The map is reversible and
-keeps volume, so :math:`\exp(-U / T)` is invariant. The gradient at the end of one leapfrog step is
-the one at the start of the next: L gradients in all.
+preserves volume, so :math:`\exp(-U / T)` is invariant. Consecutive leapfrog steps share a gradient:
+L gradients in all.
 
 Here `step_size` is the time :math:`h`. One leapfrog step is a MALA step with
 :math:`\varepsilon = h^2 / 2`, acceptance included.
@@ -27,8 +27,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..energy import Energy
-from ..kernel import Info, accept, event_sum, require_positive
-from ..walkers import Walkers, evaluate
+from ..kernel import StepInfo, accept, event_sum, require_positive
+from ..walkers import Walkers, walkers_at
 
 __all__ = ["HMC", "leapfrog"]
 
@@ -43,7 +43,8 @@ class HMC:
         temperature: The temperature :math:`T`.
 
     Raises:
-        ValueError: If the step or the temperature is not positive, or there is no leapfrog step.
+        ValueError: If the step or the temperature is not positive, or ``leapfrog_steps`` is below
+            1.
 
     References:
         | Hybrid Monte Carlo (Duane et al., 1987)
@@ -79,17 +80,19 @@ class HMC:
 
     @property
     def drift(self) -> float:
-        """How far a gradient of size one carries a walker in a step, from rest."""
+        """The distance that a constant unit gradient moves a walker in a step, from rest."""
         return (self.leapfrog_steps * self.step_size) ** 2 / 2
 
-    def step(self, energy: Energy, walkers: Walkers, rng: torch.Generator) -> tuple[Walkers, Info]:
+    def step(
+        self, energy: Energy, walkers: Walkers, rng: torch.Generator
+    ) -> tuple[Walkers, StepInfo]:
         """Follows a trajectory from a new momentum, then accepts or rejects its end."""
         x = walkers.x
         start = torch.randn(x.shape, generator=rng, device=x.device, dtype=x.dtype)
         start *= math.sqrt(self.temperature)
         proposal, end = leapfrog(energy, walkers, start, self.step_size, self.leapfrog_steps)
-        lost = _kinetic(start) - _kinetic(end) + walkers.energy - proposal.energy
-        return accept(walkers, proposal, lost / self.temperature, rng)
+        log_ratio = _kinetic(start) - _kinetic(end) + walkers.energy - proposal.energy
+        return accept(walkers, proposal, log_ratio / self.temperature, rng)
 
 
 def leapfrog(
@@ -99,11 +102,11 @@ def leapfrog(
     step_size: float,
     steps: int,
 ) -> tuple[Walkers, Float[Tensor, "N *event"]]:
-    r"""Follows :math:`H` by leapfrog steps; returns the walkers and the momentum at the end.
+    r"""Integrates :math:`H` by leapfrog steps; returns the walkers and the momentum at the end.
 
     Arguments:
         energy: The energy :math:`U`.
-        walkers: The walkers at the start, whose cached gradient is the first one used.
+        walkers: The walkers at the start; their cached gradient is the first one used.
         momentum: The momentum :math:`p` at the start, shape (N, \*event).
         step_size: The time :math:`h`; negative to go back.
         steps: The number of leapfrog steps, at least 1.
@@ -111,7 +114,7 @@ def leapfrog(
     momentum = torch.add(momentum, walkers.grad, alpha=-step_size / 2)
     for i in range(steps):
         x = torch.add(walkers.x, momentum, alpha=step_size)
-        walkers = evaluate(energy, x, walkers.log_w)
+        walkers = walkers_at(energy, x, walkers.log_w)
         last = i == steps - 1
         momentum.add_(walkers.grad, alpha=-step_size / 2 if last else -step_size)
     return walkers, momentum

@@ -11,14 +11,14 @@ whose invariant density is :math:`\exp(-U(x) / T)\, \mathcal N(v \mid 0, u T I)`
     v \leftarrow C v + \sqrt{u T (1 - C^2)}\, \xi , \quad C = e^{-\gamma h} , \quad
     v \leftarrow v - \tfrac h2 u \nabla U(x) , \quad x \leftarrow x + \tfrac h2 v .
 
-The gradient is that at the middle. Walkers must know it at their end as well, so a step of one
-substep costs two gradients; :math:`K` substeps share their inner half drifts and cost
-:math:`K + 1`. (Positions kept at the middle would save the extra one, but they have the variance
-:math:`1 / (1 - h^2 / 4)` on a standard normal, where those at the end are exact.)
+The gradient is taken at the middle position. Walkers cache it at their end position as well, so a
+step of one substep costs two gradients; :math:`K` substeps share their inner half drifts and cost
+:math:`K + 1`. (Positions at the middle would save the extra gradient, but they have the variance
+:math:`1 / (1 - h^2 / 4)` on a standard normal, whereas those at the end are exact.)
 
-Here `step_size` is the time :math:`h`. The papers on generalized EBMs write their code with
-:math:`h = 2 \sqrt\lambda`. When the friction forgets the velocity at every step, the walkers make
-ULA steps of :math:`\varepsilon = u h^2 / 2`.
+Here `step_size` is the time :math:`h`. The code of the generalized EBM paper uses
+:math:`h = 2 \sqrt\lambda`. In the limit of strong friction the walkers make ULA steps of
+:math:`\varepsilon = u h^2 / 2`.
 
 Not guaranteed: there is no accept step, so the target is invariant only up to :math:`O(h^2)`, and
 the scheme diverges where :math:`h^2 u` exceeds 4 over the curvature.
@@ -35,8 +35,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..energy import Energy, energy_and_grad
-from ..kernel import Info, always, require_positive
-from ..walkers import Walkers, evaluate
+from ..kernel import StepInfo, require_positive, unadjusted_info
+from ..walkers import Walkers, walkers_at
 
 __all__ = ["KineticLangevin"]
 
@@ -56,7 +56,8 @@ class KineticLangevin:
         substeps: The number :math:`K` of substeps in a step.
 
     Raises:
-        ValueError: If a hyper-parameter is not positive, or the memory is not one velocity.
+        ValueError: If a hyper-parameter is not positive, or the memory is not one
+            velocity.
 
     References:
         | Langevin dynamics with variable coefficients and nonconservative forces (Sachs,
@@ -93,31 +94,33 @@ class KineticLangevin:
 
     @property
     def gradients(self) -> int:
-        """The number of gradients of a step: one for each substep, one for the end."""
+        """The number of gradients of a step: one per substep, and one at the end."""
         return self.substeps + 1
 
     @property
     def drift(self) -> float:
-        """How far a gradient of size one carries a walker in a step, from rest, up to O(h²)."""
+        """The distance that a unit gradient moves a walker in a step, from rest, up to O(h²)."""
         t = self.substeps * self.step_size
         return (
             self.inverse_mass / self.friction * (t + math.expm1(-self.friction * t) / self.friction)
         )
 
-    def step(self, energy: Energy, walkers: Walkers, rng: torch.Generator) -> tuple[Walkers, Info]:
-        """Makes the substeps, then evaluates the walkers where they ended."""
+    def step(
+        self, energy: Energy, walkers: Walkers, rng: torch.Generator
+    ) -> tuple[Walkers, StepInfo]:
+        """Makes the substeps, then evaluates the walkers at their end positions."""
         h, kick = self.step_size, -self.step_size / 2 * self.inverse_mass
-        keep = math.exp(-self.friction * h)
-        spread = -math.expm1(-2 * self.friction * h)  # 1 - keep², without cancellation
-        scale = math.sqrt(self.inverse_mass * self.temperature * spread)
+        decay = math.exp(-self.friction * h)
+        variance = -math.expm1(-2 * self.friction * h)  # 1 - decay², without cancellation
+        scale = math.sqrt(self.inverse_mass * self.temperature * variance)
         v = self._velocity(walkers, rng)
         x = torch.add(walkers.x, v, alpha=h / 2)
         for i in range(self.substeps):
             _, grad = energy_and_grad(energy, x)
-            v = torch.add(v, grad, alpha=kick).mul_(keep).add_(_noise(x, rng), alpha=scale)
+            v = torch.add(v, grad, alpha=kick).mul_(decay).add_(_noise(x, rng), alpha=scale)
             v = v.add_(grad, alpha=kick)
             x = torch.add(x, v, alpha=h / 2 if i == self.substeps - 1 else h)
-        return evaluate(energy, x, walkers.log_w, memory=(v,)), always(walkers)
+        return walkers_at(energy, x, walkers.log_w, memory=(v,)), unadjusted_info(walkers)
 
     def _velocity(self, walkers: Walkers, rng: torch.Generator) -> Float[Tensor, "N *event"]:
         """Returns the velocity in the memory, or draws the first one."""

@@ -4,14 +4,14 @@ Both take the Euler step of the diffusion :math:`dx = -\nabla U\,dt + \sqrt{2 T}
 
 .. math:: q(y \mid x) = \mathcal{N}(y \mid x - \varepsilon \nabla U(x),\, 2 \varepsilon T I) .
 
-:class:`MALA` accepts or rejects it and leaves :math:`\exp(-U / T)` invariant. :class:`ULA` takes it
-as it is. One function serves both: :func:`log_ratio` is the Metropolis-Hastings ratio of MALA when
+:class:`MALA` accepts or rejects it and leaves :math:`\exp(-U / T)` invariant. :class:`ULA` always
+accepts it. :func:`langevin_log_ratio` serves both: it is the Metropolis-Hastings ratio of MALA when
 one energy evaluated both ends, and the Jarzynski increment of ULA when the energy was updated in
 between.
 
 Not guaranteed: ULA samples its target only up to a bias of order :math:`\varepsilon` (variance
 :math:`1 / (1 - \varepsilon / 2)` on a standard normal), and diverges where :math:`\varepsilon` is
-too large for the curvature; its walkers then become infinite or nan, in full sight.
+too large for the curvature; its walkers then become infinite or nan, which the log shows.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..energy import Energy
-from ..kernel import Info, accept, always, event_sum, require_positive
-from ..walkers import Walkers, evaluate
+from ..kernel import StepInfo, accept, event_sum, require_positive, unadjusted_info
+from ..walkers import Walkers, walkers_at
 
-__all__ = ["MALA", "ULA", "log_ratio", "noise_temperature", "propose"]
+__all__ = ["MALA", "ULA", "langevin_log_ratio", "langevin_proposal", "noise_temperature"]
 
 
 @dataclass(frozen=True)
 class ULA:
     r"""Unadjusted Langevin algorithm.
 
-    The clip and the box are what published training scripts add. With either of them the walkers
-    have no known target and no weights; MALA needs neither.
+    Published training scripts add a gradient clip or a box. With either of them the walkers have no
+    known target and no weights; MALA needs neither.
 
     Arguments:
         step_size: The step :math:`\varepsilon`; the noise has variance :math:`2 \varepsilon T`.
@@ -53,9 +53,9 @@ class ULA:
         | Exponential convergence of Langevin distributions (Roberts and Tweedie, 1996)
 
     Example:
-        >>> from boltzwalk.walkers import evaluate
+        >>> from boltzwalk.walkers import walkers_at
         >>> energy = lambda x: x.square().sum(-1) / 2
-        >>> walkers = evaluate(energy, torch.zeros(4, 2))
+        >>> walkers = walkers_at(energy, torch.zeros(4, 2))
         >>> walkers, info = ULA(0.1).step(energy, walkers, torch.Generator().manual_seed(0))
         >>> walkers.x.shape, info.accepted
         (torch.Size([4, 2]), tensor([True, True, True, True]))
@@ -72,8 +72,8 @@ class ULA:
     def __post_init__(self) -> None:
         _check("ULA", self.step_size, self.temperature)
         if self.gradient_clip is not None:
-            cure = "gradient_clip=None for the exact gradient"
-            require_positive("ULA", "gradient_clip", self.gradient_clip, cure)
+            instead = "gradient_clip=None for the exact gradient"
+            require_positive("ULA", "gradient_clip", self.gradient_clip, instead)
         if self.box is not None and not self.box[0] < self.box[1]:
             raise ValueError(
                 f"ULA needs a box (low, high) with low < high, got {self.box}; write "
@@ -82,24 +82,26 @@ class ULA:
 
     @property
     def weighable(self) -> bool:
-        """Whether the density of the move is known: without clip and box."""
+        """Whether the density of the move is known: true without clip and box."""
         return self.gradient_clip is None and self.box is None
 
     @property
     def drift(self) -> float:
-        """How far a gradient of size one carries a walker in a step."""
+        """The distance that a unit gradient moves a walker in a step."""
         return self.step_size
 
-    def step(self, energy: Energy, walkers: Walkers, rng: torch.Generator) -> tuple[Walkers, Info]:
-        """Takes the proposal as it is."""
+    def step(
+        self, energy: Energy, walkers: Walkers, rng: torch.Generator
+    ) -> tuple[Walkers, StepInfo]:
+        """Moves every walker to its proposal."""
         start = walkers
         if self.gradient_clip is not None:
             clipped = walkers.grad.clamp(-self.gradient_clip, self.gradient_clip)
             start = dataclasses.replace(walkers, grad=clipped)
-        y = propose(start, self.step_size, self.temperature, rng)
+        y = langevin_proposal(start, self.step_size, self.temperature, rng)
         if self.box is not None:
             y = y.clamp_(*self.box)
-        return evaluate(energy, y, walkers.log_w), always(walkers)
+        return walkers_at(energy, y, walkers.log_w), unadjusted_info(walkers)
 
 
 @dataclass(frozen=True)
@@ -136,18 +138,20 @@ class MALA:
 
     @property
     def drift(self) -> float:
-        """How far a gradient of size one carries a walker in a step."""
+        """The distance that a unit gradient moves a walker in a step."""
         return self.step_size
 
-    def step(self, energy: Energy, walkers: Walkers, rng: torch.Generator) -> tuple[Walkers, Info]:
-        """Proposes, then accepts or rejects."""
-        y = propose(walkers, self.step_size, self.temperature, rng)
-        proposal = evaluate(energy, y, walkers.log_w)
-        ratio = log_ratio(walkers, proposal, self.step_size, self.temperature)
-        return accept(walkers, proposal, ratio, rng)
+    def step(
+        self, energy: Energy, walkers: Walkers, rng: torch.Generator
+    ) -> tuple[Walkers, StepInfo]:
+        """Draws a proposal for every walker, then accepts or rejects it."""
+        y = langevin_proposal(walkers, self.step_size, self.temperature, rng)
+        proposal = walkers_at(energy, y, walkers.log_w)
+        log_ratio = langevin_log_ratio(walkers, proposal, self.step_size, self.temperature)
+        return accept(walkers, proposal, log_ratio, rng)
 
 
-def propose(
+def langevin_proposal(
     walkers: Walkers, step_size: float, temperature: float, rng: torch.Generator
 ) -> Float[Tensor, "N *event"]:
     r"""Draws :math:`y \sim q(\cdot \mid x)` from the cached gradient, shape (N, \*event)."""
@@ -157,31 +161,32 @@ def propose(
     return y.add_(noise, alpha=math.sqrt(2 * step_size * temperature))
 
 
-def log_ratio(
+def langevin_log_ratio(
     old: Walkers, new: Walkers, step_size: float, temperature: float = 1.0
 ) -> Float[Tensor, " N"]:
-    r"""Returns the log-ratio of the reversed move to the move, shape (N,).
+    r"""Returns the log-ratio of the reversed move to the move, for each walker, shape (N,).
 
     .. math:: \frac{U(x) - U'(y)}{T} + \log q'(x \mid y) - \log q(y \mid x) ,
 
     where :math:`U` evaluated `old` at x and :math:`U'` evaluated `new` at y. With one energy this
     is the Metropolis-Hastings ratio, with two the Jarzynski increment of the log-weight. The
-    squares of the two Gaussians cancel, and what is left loses no digits at small steps,
+    squares of the two Gaussians cancel, and the remainder loses no digits at small steps,
 
     .. math:: \frac1T \Big[ U(x) - U'(y)
         + \tfrac12 (\nabla U + \nabla U') \cdot
           \big( y - x + \tfrac\varepsilon2 (\nabla U - \nabla U') \big) \Big] .
 
     Arguments:
-        old: The walkers that the move left.
-        new: The walkers that it reached.
+        old: The walkers before the move.
+        new: The walkers after the move.
         step_size: The step :math:`\varepsilon` of the move.
         temperature: The temperature :math:`T` of the move.
 
     Example:
-        >>> from boltzwalk.walkers import evaluate
+        >>> from boltzwalk.walkers import walkers_at
         >>> flat = lambda x: 0 * x.sum(-1)
-        >>> log_ratio(evaluate(flat, torch.zeros(2, 3)), evaluate(flat, torch.ones(2, 3)), 0.1)
+        >>> old, new = walkers_at(flat, torch.zeros(2, 3)), walkers_at(flat, torch.ones(2, 3))
+        >>> langevin_log_ratio(old, new, 0.1)
         tensor([0., 0.])
     """
     path = (new.x - old.x).add_(old.grad - new.grad, alpha=step_size / 2)
@@ -190,10 +195,10 @@ def log_ratio(
 
 
 def noise_temperature(step_size: float, noise: float) -> float:
-    r"""Returns the temperature at which a published sampler really samples.
+    r"""Returns the temperature of a Langevin step with a separate noise scale.
 
-    Scripts write :math:`x - \varepsilon \nabla U(x) + \sigma \xi` with a noise of their own; that
-    is a Langevin step at :math:`T = \sigma^2 / 2 \varepsilon`.
+    Published scripts write :math:`x - \varepsilon \nabla U(x) + \sigma \xi` with a separate
+    :math:`\sigma`: a Langevin step at :math:`T = \sigma^2 / 2 \varepsilon`.
 
     Arguments:
         step_size: The factor :math:`\varepsilon` of the gradient.

@@ -20,10 +20,11 @@ from ..bases.conditional import build_conditional
 from ..bases.generator import EncoderSettings, Generator, Vae
 from ..condition import NoCondition
 from ..data.dataset import Dataset
-from ..data.masks import NAMES, box, boxes_only, random_boxes
+from ..data.masks import BOX_NAMES, are_random_boxes, box_mask, random_boxes
 from ..data.rows import Batch
-from ..energies import Multilayer, NetworkEnergy
-from ..energies.conditional import ConditionalEnergy, joined_shape
+from ..energies import NetworkEnergy
+from ..energies.conditional import ConditionalEnergy, concat_condition_shape
+from ..networks import Multilayer
 from ..networks.convolutional import Convolution, ConvolutionalEncoder
 
 __all__ = ["ClassConditional", "ConditionSettings", "ObservedPixels"]
@@ -206,10 +207,10 @@ class ObservedPixels:
         if self.features < 1:
             raise ValueError(f"features must be >= 1, got {self.features}; 64 are usual")
         edges = [edge.strip().isdigit() for edge in self.mask.split(",")]
-        if self.mask not in ("boxes", *NAMES) and edges != [True] * 4:
+        if self.mask not in ("boxes", *BOX_NAMES) and edges != [True] * 4:
             raise ValueError(
-                f"mask must be one of {', '.join(NAMES)}, a box top,left,height,width in pixels, "
-                f"or boxes for random ones, got {self.mask!r}; write condition.mask=center"
+                f"mask must be one of {', '.join(BOX_NAMES)}, a box top,left,height,width in "
+                f"pixels, or boxes for random ones, got {self.mask!r}; write condition.mask=center"
             )
 
     def rows(self, dataset: Dataset) -> Batch:
@@ -258,7 +259,7 @@ class ObservedPixels:
         """
         if self.mask == "boxes":
             return random_boxes(n, event_shape, rng)
-        inside = box(self.mask, event_shape).to(rng.device).expand(n, *event_shape)
+        inside = box_mask(self.mask, event_shape).to(rng.device).expand(n, *event_shape)
         if bool(inside.all()) or not bool(inside.any()):
             raise ValueError(
                 f"a mask must hide something and leave something, got {self.mask!r} for images of "
@@ -278,8 +279,8 @@ class ObservedPixels:
             hidden: What they hide, shape (N, \*event).
         """
         if self.mask == "boxes":
-            return boxes_only(hidden)
-        expected = box(self.mask, tuple(hidden.shape[1:])).to(hidden.device)
+            return are_random_boxes(hidden)
+        expected = box_mask(self.mask, tuple(hidden.shape[1:])).to(hidden.device)
         return bool((hidden == expected).all())
 
     def shape(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -398,5 +399,5 @@ def _conditional_energy(
             "write energy=NetworkEnergy and reference_fit=null"
         )
     flat = isinstance(settings.network, Multilayer)
-    shape = joined_shape(event_shape, c_shape, flat)
+    shape = concat_condition_shape(event_shape, c_shape, flat)
     return ConditionalEnergy(settings.build(shape, seed), flat)

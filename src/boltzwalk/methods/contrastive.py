@@ -23,10 +23,10 @@ from torch import Tensor
 
 from ..data.rows import Batch
 from ..energy import Energy
-from ..kernels import ULA, TrainingKernel, run
-from ..kernels.chain import of_the_chain
+from ..kernels import ULA, TrainingKernel, run_chain
+from ..kernels.chain import chain_metrics
 from ..method import require_fields
-from ..walkers import Walkers, cat, evaluate
+from ..walkers import Walkers, cat, walkers_at
 from .replay import Replay
 from .starts import DataStart, NoiseStart, ReplayStart
 
@@ -91,7 +91,7 @@ class Contrastive:
         """
         needed = self.walkers or batch
         size = getattr(self.start, "size", needed)
-        if size < needed:
+        if 0 < size < needed:  # 0 stores one walker for each row
             raise ValueError(
                 f"start.size must be at least the {needed} walkers of one update, got {size}; "
                 f"write start.size={needed} or more"
@@ -117,7 +117,7 @@ class Contrastive:
         positive = rows + self.data_noise * noise
         n = self.walkers or len(rows)
         x, index = self.start.draw(positive, state, n, rng)
-        walkers, chain = run(self.kernel, energy, evaluate(energy, x), self.steps, rng)
+        walkers, chain = run_chain(self.kernel, energy, walkers_at(energy, x), self.steps, rng)
 
         u_data, u_walkers = energy(positive), energy(walkers.x)
         gap = u_data.mean() - u_walkers.mean()
@@ -127,7 +127,7 @@ class Contrastive:
             "energy_gap": gap.detach(),
             "energy_data": u_data.detach().mean(),
             "energy_walkers": u_walkers.detach().mean(),
-            **of_the_chain(self.kernel, self.steps, rows, walkers.x, chain),
+            **chain_metrics(self.kernel, self.steps, rows, walkers.x, chain),
         }
         if self.start.from_noise:  # how far the data are from where the walkers start
             pairs = min(len(rows), n)
@@ -158,7 +158,7 @@ class Contrastive:
         start = self.start.noise_start if from_noise else self.start
         chains = start.sample(data.x, state, n, rng).split(SAMPLED_AT_ONCE)
         moved = (
-            run(self.kernel, energy, evaluate(energy, x), steps or self.steps, rng)[0]
+            run_chain(self.kernel, energy, walkers_at(energy, x), steps or self.steps, rng)[0]
             for x in chains
         )
         return cat(*moved)

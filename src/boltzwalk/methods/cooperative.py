@@ -33,14 +33,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..bases import Decoder, Generator, learning, posterior_energy
-from ..bases.conditional import GivenBase
+from ..bases import Generator, posterior_energy
+from ..bases.conditional import ConditionedBase
 from ..condition import NoCondition
 from ..data.rows import Batch
 from ..extension import BASE
-from ..kernels import ULA, TrainingKernel, run
+from ..kernels import ULA, TrainingKernel, run_chain
 from ..method import require_fields
-from ..walkers import evaluate
+from ..networks import Decoder, batch_statistics
+from ..walkers import walkers_at
 from .condition import ConditionSettings
 from .proposal_training import CooperativeStep
 
@@ -123,7 +124,7 @@ class Cooperative:
 
     def generator_loss(
         self,
-        base: Decoder | GivenBase,
+        base: Decoder | ConditionedBase,
         x: Float[Tensor, "n *event"],
         z: Float[Tensor, "n d"],
         rng: torch.Generator,
@@ -138,9 +139,9 @@ class Cooperative:
         """
         if self.latent_steps:
             posterior = posterior_energy(base.decode, x, self.sigma)
-            kernel, walkers = ULA(self.latent_step_size), evaluate(posterior, z)
-            z = run(kernel, posterior, walkers, self.latent_steps, rng, diagnose=False)[0].x
-        with learning(base, rng):
+            kernel, walkers = ULA(self.latent_step_size), walkers_at(posterior, z)
+            z = run_chain(kernel, posterior, walkers, self.latent_steps, rng, diagnose=False)[0].x
+        with batch_statistics(base, rng):
             made = base(z)
         misfit = (x - made).flatten(1).square().sum(1).mean()
         return misfit / (2 * self.sigma**2), {"reconstruction": misfit.detach()}

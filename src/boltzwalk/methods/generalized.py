@@ -27,21 +27,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..base import require_density
-from ..bases import Flow, Generator, learning
-from ..bases.latent import Shifted
+from ..bases import Flow, Generator
+from ..bases.latent import ShiftedEnergy
 from ..data.rows import Batch
 from ..energy import Energy
 from ..extension import BASE
 from ..kernels import ULA, Transport
 from ..method import require_fields
-from ..networks.frozen import frozen
+from ..networks import batch_statistics
+from ..networks.fusion import fuse_for_inference
 from ..networks.network import without_gradient
 from ..walkers import Walkers, cat
 from . import objectives
@@ -112,6 +113,9 @@ class Generalized:
     sample_steps: int = 200
     decay: StepDecay = field(default_factory=StepDecay)
     inverse_temperature: float = 1.0
+
+    latent: ClassVar[bool] = True
+    temperature: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
         counts = ("noise_factor", "energy_steps", "first_energy_steps", "refresh_every")
@@ -234,7 +238,7 @@ class GeneralizedMethod(nn.Module):
             energy: The network.
         """
         settings = self.settings
-        e = energy if settings.relative else Shifted(energy, self.base, 1)
+        e = energy if settings.relative else ShiftedEnergy(energy, self.base, 1)
         if settings.floor is None:
             return e
         low = settings.floor
@@ -248,7 +252,7 @@ class GeneralizedMethod(nn.Module):
         """
         if not self.settings.relative and self.settings.floor is None:
             return energy
-        return Shifted(self.relative_energy(energy), self.base, -1)
+        return ShiftedEnergy(self.relative_energy(energy), self.base, -1)
 
     def step(
         self,
@@ -319,7 +323,7 @@ class GeneralizedMethod(nn.Module):
         """The loss of the base."""
         settings = self.settings
         z = self.base.latents(len(data) * settings.noise_factor, rng)
-        with learning(self.base, rng):
+        with batch_statistics(self.base, rng):
             y = self.base.decode(z)
         if settings.relative:
             at_base = objectives.generator_gradient(self.relative_energy(energy), y)
@@ -374,8 +378,10 @@ class GeneralizedMethod(nn.Module):
         """
         settings = self.settings
         base, relative = (
-            frozen(self.base),
-            self.relative_energy(frozen(energy) if isinstance(energy, nn.Module) else energy),
+            fuse_for_inference(self.base),
+            self.relative_energy(
+                fuse_for_inference(energy) if isinstance(energy, nn.Module) else energy
+            ),
         )
         z = base.latents(n, rng)  # as the base alone draws them, to be compared
         u = latent_energy(base, relative, settings.kernel, settings.inverse_temperature, rng)

@@ -41,12 +41,18 @@ from ..data.rows import Batch
 from ..energies.exact import exact_samples
 from ..energy import Energy
 from ..extension import KERNEL
-from ..kernels import HMC, MALA, ULA, refuse_weights, run
+from ..kernels import HMC, MALA, ULA, require_weighable, run_chain
 from ..kernels.chain import out_of_range
 from ..method import require_fields
-from ..smc.resampling import Scheme, ancestors, require_threshold, resample
-from ..smc.reweighting import Followed, follow, follow_attached, noise_floor, reweight
-from ..walkers import Walkers, cat, effective_sample_size, evaluate, log_mean_weight, put
+from ..smc.resampling import ResamplingScheme, ancestors, require_ess_threshold, resample
+from ..smc.reweighting import (
+    ReweightedWalkers,
+    move_and_reweight,
+    move_and_reweight_attached,
+    reweight,
+    weight_noise_floor,
+)
+from ..walkers import Walkers, cat, effective_sample_size, log_mean_weight, put, walkers_at
 from .starts import NoiseStart
 
 __all__ = ["ExactStart", "Jarzynski", "RelaxedStart", "Weighted"]
@@ -99,7 +105,7 @@ class ExactStart:
         """Returns walkers whose mean weight is Z."""
         x, log_z = exact_samples(energy, self.size, data, rng, kernel.temperature)
         parts = (
-            evaluate(energy, part, x.new_full((len(part),), log_z)) for part in x.split(AT_ONCE)
+            walkers_at(energy, part, x.new_full((len(part),), log_z)) for part in x.split(AT_ONCE)
         )
         return cat(*parts)
 
@@ -136,8 +142,10 @@ class RelaxedStart:
         rng: torch.Generator,
     ) -> Walkers:
         """Returns walkers of mean weight 1."""
-        parts = (evaluate(energy, x) for x in self.noise.noise(data, self.size, rng).split(AT_ONCE))
-        return cat(*(run(kernel, energy, part, self.steps, rng, False)[0] for part in parts))
+        parts = (
+            walkers_at(energy, x) for x in self.noise.noise(data, self.size, rng).split(AT_ONCE)
+        )
+        return cat(*(run_chain(kernel, energy, part, self.steps, rng, False)[0] for part in parts))
 
 
 @dataclass(frozen=True)
@@ -169,7 +177,8 @@ class Jarzynski:
         | and Vanden-Eijnden, 2023), https://arxiv.org/abs/2305.19414
 
     Example:
-        >>> from boltzwalk.energies import Multilayer, NetworkEnergy
+        >>> from boltzwalk.energies import NetworkEnergy
+        >>> from boltzwalk.networks import Multilayer
         >>> settings = NetworkEnergy(Multilayer((8,)), reference_scale=1.0, zero_start=True)
         >>> energy, rng = settings.build((2,), 0), torch.Generator().manual_seed(0)
         >>> method, data = Jarzynski(ExactStart(100), ULA(0.1)), Batch(torch.ones(8, 2))
@@ -185,14 +194,14 @@ class Jarzynski:
     steps: int = 1
     walkers: int = 0
     threshold: float = 0.5
-    resampling: Scheme = "systematic"
+    resampling: ResamplingScheme = "systematic"
     data_noise: float = 0.0
     energy_penalty: float = 0.0
     chunk: int = 0
 
     def __post_init__(self) -> None:
-        refuse_weights(self.kernel)
-        require_threshold(self.threshold)
+        require_weighable(self.kernel)
+        require_ess_threshold(self.threshold)
         if self.steps < 1:
             raise ValueError(f"steps must be >= 1, got {self.steps}; Algorithm 1 has steps=1")
         require_fields(self, {"walkers": 0, "data_noise": 0, "energy_penalty": 0, "chunk": 0})
@@ -317,7 +326,7 @@ class Jarzynski:
         chosen = ancestors(walkers.log_w, rng, self.resampling)
         chosen = chosen[torch.randperm(len(chosen), generator=rng, device=data.x.device)[:n]]
         walkers = replace(walkers[chosen], log_w=torch.zeros_like(walkers.log_w[:n]))
-        return run(self.kernel, energy, walkers, steps or self.steps, rng, diagnose=False)[0]
+        return run_chain(self.kernel, energy, walkers, steps or self.steps, rng, diagnose=False)[0]
 
     @property
     def weighted(self) -> bool:
@@ -336,22 +345,24 @@ class Jarzynski:
 
     def _follow(
         self, energy: Energy, walkers: Walkers, idle: bool, rng: torch.Generator
-    ) -> tuple[Followed, Tensor]:
+    ) -> tuple[ReweightedWalkers, Tensor]:
         """The walkers at the energy of now, and their energies with a graph.
 
         Walkers that were idle are reweighted before they move: the drift that they remember may be
         one of long ago.
         """
         if not self.chunk:
-            return follow_attached(self.kernel, energy, walkers, self.steps, rng, idle)
+            return move_and_reweight_attached(self.kernel, energy, walkers, self.steps, rng, idle)
         parts = [walkers[i : i + self.chunk] for i in range(0, len(walkers), self.chunk)]
-        done = [follow(self.kernel, energy, part, self.steps, rng, idle) for part in parts]
+        done = [
+            move_and_reweight(self.kernel, energy, part, self.steps, rng, idle) for part in parts
+        ]
         u = [
             checkpoint(energy, part.walkers.x, use_reentrant=False, preserve_rng_state=False)
             for part in done
         ]
         acceptance = torch.stack([part.acceptance for part in done]).mean()
-        return Followed(cat(*(part.walkers for part in done)), acceptance), torch.cat(u)
+        return ReweightedWalkers(cat(*(part.walkers for part in done)), acceptance), torch.cat(u)
 
     def _resampled(self, energy: Energy, state: Weighted, rng: torch.Generator) -> Weighted:
         """The state with all walkers resampled; those that were idle are reweighted before."""
@@ -361,7 +372,7 @@ class Jarzynski:
         count = state.resamplings + 1
         often = math.log10(int(count))
         if often >= 1 and often.is_integer():  # at 10, 100, 1000, ...
-            ceiling = float(torch.exp(-noise_floor(self.kernel, energy, walkers, rng)))
+            ceiling = float(torch.exp(-weight_noise_floor(self.kernel, energy, walkers, rng)))
             if self.threshold >= ceiling:
                 warnings.warn(
                     f"the walkers were resampled {int(count)} times: weights of this ULA step are "

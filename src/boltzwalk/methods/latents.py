@@ -31,9 +31,8 @@ from ..base import Base
 from ..bases.latent import LatentEnergy
 from ..energy import Energy
 from ..extension import KERNEL
-from ..kernels import HMC, MALA, ULA, Kernel, KineticLangevin, NormalProposals, Transport
-from ..kernels import run as run_chain
-from ..walkers import Walkers, evaluate
+from ..kernels import HMC, MALA, ULA, Kernel, KineticLangevin, NormalProposals, Transport, run_chain
+from ..walkers import Walkers, walkers_at
 
 __all__ = [
     "LatentKernel",
@@ -121,7 +120,7 @@ def latent_energy(
     if not isinstance(kernel, Transport):
         return LatentEnergy(base, energy, inverse_temperature)
     bare = LatentEnergy(base, energy, prior=False)
-    slopes = evaluate(bare, base.latents(DRAWS, rng)).grad.norm(dim=1)
+    slopes = walkers_at(bare, base.latents(DRAWS, rng)).grad.norm(dim=1)
     steepest = float(slopes.max())
     return LatentEnergy(base, energy, 1 / max(steepest, 1e-30), prior=False)
 
@@ -146,7 +145,7 @@ def moved(
         looks: The numbers of steps, increasing; 0 are the walkers at their start.
         rng: The source of the noise.
     """
-    walkers = evaluate(energy, z)
+    walkers = walkers_at(energy, z)
     for begun, look in pairwise([0, *looks]):
         done = begun
         while done < look:
@@ -168,7 +167,7 @@ def latent_walkers(base: Base, relative: Energy, walkers: Walkers) -> Walkers:
     """
     with torch.no_grad():
         x = base.decode(walkers.x)
-    return evaluate(relative, x)
+    return walkers_at(relative, x)
 
 
 @torch.no_grad()

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from ..data.rows import Batch
 from ..energy import Energy
-from ..kernels import HMC, MALA, run
-from ..walkers import Walkers, evaluate
+from ..kernels import HMC, MALA, run_chain
+from ..walkers import Walkers, walkers_at
 
 __all__ = ["KnownPartition", "MaximumLikelihood"]
 
@@ -129,8 +129,8 @@ class MaximumLikelihood:
             steps: The number of kernel steps; 0 takes those of the settings.
             from_noise: All of them do: exact samples start from latent noise.
         """
-        walkers = evaluate(energy, _known(energy).sample(n, rng).to(data.x))
-        return run(self.kernel, energy, walkers, steps or self.steps, rng, diagnose=False)[0]
+        walkers = walkers_at(energy, _known(energy).sample(n, rng).to(data.x))
+        return run_chain(self.kernel, energy, walkers, steps or self.steps, rng, diagnose=False)[0]
 
 
 def _known(energy: Energy) -> KnownPartition:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -24,12 +24,12 @@ from torch import Tensor, nn
 from ..base import as_base
 from ..condition import Condition
 from ..data.rows import Batch
-from ..energies.conditional import given, held
+from ..energies.conditional import clamp_observed, conditioned_on
 from ..energy import Energy
 from ..kernel import Kernel
-from ..kernels import ChainInfo, run
-from ..kernels.chain import of_the_chain
-from ..walkers import Walkers, cat, evaluate
+from ..kernels import ChainInfo, run_chain
+from ..kernels.chain import chain_metrics
+from ..walkers import Walkers, cat, walkers_at
 
 __all__ = [
     "CooperativeSettings",
@@ -45,6 +45,7 @@ CHUNK = 1000
 """Walkers that are refined at once when samples are drawn."""
 
 
+@runtime_checkable
 class CooperativeSettings(Protocol):
     """Settings of a method whose base learns from the refinement of its proposals."""
 
@@ -144,12 +145,15 @@ class CooperativeStep(nn.Module):
         refined = refine(self.base, settings.kernel, energy, n, settings.steps, rng, walker_c)
         noise = torch.randn(x.shape, generator=rng, dtype=x.dtype, device=x.device)
         noisy = x + settings.data_noise * noise
-        u_data, u_walkers = given(energy, c)(noisy), given(energy, walker_c)(refined.walkers.x)
+        u_data, u_walkers = (
+            conditioned_on(energy, c)(noisy),
+            conditioned_on(energy, walker_c)(refined.walkers.x),
+        )
         gap, info = energy_gap(u_data, u_walkers, noisy, refined, settings.kernel, settings.steps)
         if settings.teacher == "data":
-            base, rows = given(self.base, c), x
+            base, rows = conditioned_on(self.base, c), x
         else:
-            base, rows = given(self.base, walker_c), refined.walkers.x
+            base, rows = conditioned_on(self.base, walker_c), refined.walkers.x
         loss, base_info = settings.generator_loss(base, rows, refined.z, rng)
         return gap + loss, None, info | base_info
 
@@ -222,13 +226,13 @@ def refine(
         rng: The source of all noise.
         c: One condition for each walker; None without a condition.
     """
-    proposal, u = given(base, c), given(energy, c)
+    proposal, u = conditioned_on(base, c), conditioned_on(energy, c)
     with torch.no_grad():
         z = proposal.latents(n, rng)
         proposed = proposal.decode(z)
-    walkers, chain = run(kernel, u, evaluate(u, proposed), steps, rng)
+    walkers, chain = run_chain(kernel, u, walkers_at(u, proposed), steps, rng)
     if c is not None:  # noise moves observed entries as well, to no effect
-        walkers = replace(walkers, x=held(walkers.x, c))
+        walkers = replace(walkers, x=clamp_observed(walkers.x, c))
         distance = (walkers.x - proposed).flatten(1).norm(dim=1).mean()
         chain = chain._replace(displacement=distance)
     return RefinedProposals(z, proposed, walkers, chain)
@@ -297,5 +301,5 @@ def energy_gap(
         "energy_gap": gap.detach(),
         "energy_data": u_data.detach().mean(),
         "energy_walkers": u_walkers.detach().mean(),
-        **of_the_chain(kernel, steps, data, refined.walkers.x, refined.chain),
+        **chain_metrics(kernel, steps, data, refined.walkers.x, refined.chain),
     }

@@ -34,13 +34,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..bases import Vae, VariationalAutoencoder, default_gamma, learning, vae_loss
-from ..bases.conditional import GivenBase
+from ..bases import Vae, default_gamma, vae_loss
+from ..bases.conditional import ConditionedBase
 from ..condition import NoCondition
 from ..data.rows import Batch
 from ..extension import BASE
 from ..kernels import ULA, TrainingKernel
 from ..method import require_fields
+from ..networks import VariationalAutoencoder, batch_statistics
 from .condition import ConditionSettings
 from .proposal_training import CooperativeStep
 
@@ -121,7 +122,7 @@ class Variational:
 
     def generator_loss(
         self,
-        base: VariationalAutoencoder | GivenBase,
+        base: VariationalAutoencoder | ConditionedBase,
         x: Float[Tensor, "n *event"],
         z: Float[Tensor, "m d"],
         rng: torch.Generator,
@@ -134,6 +135,6 @@ class Variational:
             z: What the revised walkers were proposed from; a VAE infers its own.
             rng: The source of the noise.
         """
-        with learning(base, rng):
+        with batch_statistics(base, rng):
             loss, parts = vae_loss(base, x, self.gamma, rng)
         return loss, parts._asdict()

@@ -1,7 +1,7 @@
-r"""How well a score tells outliers from inliers: the larger the score, the more anomalous.
+r"""Anomaly detection by a score, larger for outliers: AUROC, FPR95, conformal threshold.
 
 With :math:`s_i` of N inliers and :math:`t_j` of M outliers, the area under the ROC curve is the
-chance that an outlier scores higher than an inlier (Mann and Whitney), ties counted half:
+probability that an outlier scores higher than an inlier (Mann and Whitney), ties counted half:
 
 .. math:: A = \frac{1}{NM} \sum_{ij} \psi(s_i, t_j), \quad
     \psi = 1[s_i < t_j] + \tfrac{1}{2} 1[s_i = t_j]
@@ -9,9 +9,9 @@ chance that an outlier scores higher than an inlier (Mann and Whitney), ties cou
 Its variance is that of the means of :math:`\psi` over rows and over columns (DeLong). The energy of
 a model is such a score. Scores may be infinite (outside of the support), never nan.
 
-Not guaranteed: that a score which finds one kind of outlier finds another. Energies are known to
+Not guaranteed: that a score that detects one kind of outlier detects another. Energies are known to
 give smooth images of other sets *lower* scores than the data they were trained on. The inliers must
-be held-out rows: scores of rows that were trained on are too low.
+be held-out rows: scores of training rows are too low.
 
 References:
     | Comparing the areas under two or more correlated receiver operating characteristic curves
@@ -29,7 +29,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Auroc", "auroc", "false_positive_rate", "percentile", "threshold"]
+__all__ = ["Auroc", "auroc", "conformal_threshold", "false_positive_rate", "percentile"]
 
 NORMAL = 1.959963984540054
 """The 97.5 % quantile of the standard normal."""
@@ -50,8 +50,8 @@ def auroc(inside: Tensor, outside: Tensor) -> Auroc:
         \sigma^2 = \frac{\operatorname{var}_i \bar\psi_{i \cdot}}{N}
         + \frac{\operatorname{var}_j \bar\psi_{\cdot j}}{M}
 
-    on the scale of logits, where the interval stays in (0, 1) and is right near 1 too. If the
-    scores separate fully, :math:`\sigma = 0` says nothing; then min(N, M) disjoint pairs, all in
+    on the logit scale, so that the interval stays in (0, 1) and is correct near 1 too. If the
+    scores separate fully, :math:`\sigma = 0` is no error; then min(N, M) disjoint pairs, all in
     order, give the exact (and wide) bound :math:`A \ge 0.025^{1 / \min(N, M)}`.
 
     Arguments:
@@ -67,20 +67,20 @@ def auroc(inside: Tensor, outside: Tensor) -> Auroc:
         [0.875, 0.823, 0.913]
     """
     s, t = _checked(inside, 2, "inside"), _checked(outside, 2, "outside")
-    of_outside = _below(s, t)  # mean of ψ over the inliers, for each outlier
-    of_inside = _below(t, s)  # one minus the mean of ψ over the outliers, of equal variance
-    area = float(of_outside.mean())
+    mean_outside = _below(s, t)  # mean of ψ over the inliers, for each outlier
+    mean_inside = _below(t, s)  # one minus the mean of ψ over the outliers, of equal variance
+    area = float(mean_outside.mean())
     if area in (0.0, 1.0):
         bound = 0.025 ** (1 / min(len(s), len(t)))
         return Auroc(area, bound, 1.0) if area else Auroc(area, 0.0, 1 - bound)
-    error = math.sqrt(float(of_inside.var()) / len(s) + float(of_outside.var()) / len(t))
+    error = math.sqrt(float(mean_inside.var()) / len(s) + float(mean_outside.var()) / len(t))
     logit, width = math.log(area / (1 - area)), NORMAL * error / (area * (1 - area))
     low, high = torch.sigmoid(torch.tensor([logit - width, logit + width]).double()).tolist()
     return Auroc(area, low, high)
 
 
 def false_positive_rate(inside: Tensor, outside: Tensor, true_positive: float = 0.95) -> float:
-    r"""Returns the share of outliers that are accepted where 95 % of inliers are (FPR95).
+    r"""Returns the share of outliers accepted at the threshold for 95 % of inliers (FPR95).
 
     Positives are the inliers, as is the convention in out-of-distribution detection; less is
     better. With c the least score of an inlier such that :math:`s \le c` for that share or more,
@@ -106,14 +106,14 @@ def false_positive_rate(inside: Tensor, outside: Tensor, true_positive: float = 
     return float((t <= s.sort().values[accepted - 1]).double().mean())
 
 
-def threshold(inside: Tensor, false_alarm: float) -> float:
-    r"""Returns the score above which a row is flagged, for at most a chosen rate of false alarms.
+def conformal_threshold(inside: Tensor, false_alarm: float) -> float:
+    r"""Returns the conformal threshold of a score for a maximum false-alarm rate.
 
     .. math:: c = s_{(m)}, \quad m = \lceil (N + 1) (1 - \alpha) \rceil
 
-    A new inlier, exchangeable with these, scores above c with a chance of at most :math:`\alpha`,
-    whatever the distribution (conformal prediction). The chance is over the held-out rows too:
-    that of one given c scatters around :math:`\alpha` by about
+    A new inlier, exchangeable with these, scores above c with a probability of at most
+    :math:`\alpha`, for any distribution (conformal prediction). The probability is over the
+    held-out rows too: that of one given c scatters around :math:`\alpha` by about
     :math:`\sqrt{\alpha (1 - \alpha) / N}`.
 
     Arguments:
@@ -124,7 +124,7 @@ def threshold(inside: Tensor, false_alarm: float) -> float:
         ValueError: If the rate is not in (0, 1) or N is too small for it, or scores are nan.
 
     Example:
-        >>> threshold(torch.arange(1.0, 100.0), 0.05)
+        >>> conformal_threshold(torch.arange(1.0, 100.0), 0.05)
         95.0
     """
     if not 0 < false_alarm < 1:
@@ -147,7 +147,7 @@ def percentile(inside: Tensor, scores: Tensor) -> Tensor:
 
     Arguments:
         inside: The scores of held-out inliers, shape (N,).
-        scores: The scores to place among them, shape (M,).
+        scores: The scores to rank among them, shape (M,).
 
     Raises:
         ValueError: If the inliers are empty, or scores are of another shape, or nan.
@@ -163,18 +163,18 @@ def percentile(inside: Tensor, scores: Tensor) -> Tensor:
 def _below(values: Tensor, scores: Tensor) -> Tensor:
     """Returns the share of values below each score, equal ones counted half."""
     ordered = values.sort().values
-    left = torch.searchsorted(ordered, scores)
-    right = torch.searchsorted(ordered, scores, right=True)
-    return (left + right).double() / (2 * len(values))
+    lower = torch.searchsorted(ordered, scores)
+    upper = torch.searchsorted(ordered, scores, right=True)
+    return (lower + upper).double() / (2 * len(values))
 
 
-def _checked(scores: Tensor, least: int, name: str) -> Tensor:
+def _checked(scores: Tensor, minimum: int, name: str) -> Tensor:
     """Returns scores in float64 on the processor's own memory, after checks."""
-    if scores.ndim != 1 or len(scores) < least:
+    if scores.ndim != 1 or len(scores) < minimum:
         raise ValueError(
-            f"{name} must be scores of shape (N,), N >= {least}, got {tuple(scores.shape)}"
+            f"{name} must be scores of shape (N,), N >= {minimum}, got {tuple(scores.shape)}"
         )
     wrong = int(scores.isnan().sum())
     if wrong:
-        raise ValueError(f"{name} must not hold nan, got {wrong} of {len(scores)}; look at them")
+        raise ValueError(f"{name} must not hold nan, got {wrong} of {len(scores)}; inspect them")
     return scores.detach().cpu().double()

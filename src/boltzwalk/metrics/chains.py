@@ -1,7 +1,7 @@
-r"""Do chains agree, and how many independent draws are they worth.
+r"""Convergence of chains: rank-normalised R-hat and bulk effective sample size.
 
-Every chain is cut into two halves, so that drift shows as disagreement, and values are replaced by
-normal scores of their ranks over all chains, so that heavy tails do no harm:
+Every chain is split into two halves, so that drift shows as disagreement, and values are replaced
+by normal scores of their ranks over all chains, so that heavy tails are no problem:
 
 .. math:: z = \Phi^{-1}\left(\frac{\operatorname{rank} - 3/8}{S + 1/4}\right)
 
@@ -13,8 +13,8 @@ With m half-chains of n draws, B and W the variance between and within them,
 where :math:`\hat\rho_t` are the autocorrelations over all chains, summed in pairs as long as a pair
 is positive, and made monotone (Geyer).
 
-Not guaranteed: that chains which agree have found all modes. R-hat compares chains with each other;
-if none has seen a mode it is 1. Start them from far apart.
+Not guaranteed: that chains which agree have visited all modes. R-hat compares chains with each
+other; if all miss the same mode it is 1. Start them far apart.
 
 References:
     | Rank-normalization, folding, and localization: an improved R-hat
@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .rows import where_not_finite
+from .rows import describe_non_finite
 
 __all__ = ["bulk_effective_sample_size", "r_hat"]
 
@@ -38,10 +38,10 @@ __all__ = ["bulk_effective_sample_size", "r_hat"]
 def r_hat(chains: Tensor) -> Tensor:
     r"""Returns the rank-normalised split R-hat of each dimension, shape (D,), or () without one.
 
-    The larger of that of the values and that of :math:`|x - \operatorname{median}|`, which sees
-    chains that agree in location and not in scale. Below 1.01 chains agree. It is inf where every
-    half-chain stands still, not all at one value, and nan where nothing ever changes (as a pixel
-    that is always black): there is nothing to compare.
+    The larger of the R-hat of the values and of :math:`|x - \operatorname{median}|`, which detects
+    chains that agree in location and not in scale. Below 1.01 chains agree. It is inf if every
+    half-chain is constant at different values, and nan if all are constant at one value (as a
+    pixel that is always black).
 
     Arguments:
         chains: The draws, shape (chains, draws) or (chains, draws, D).
@@ -57,20 +57,20 @@ def r_hat(chains: Tensor) -> Tensor:
         tensor([ True, False])
     """
     x = _halves(chains, 2)
-    middle = torch.from_numpy(np.median(x.flatten(1).numpy(), axis=1))
-    folded = (x - middle[:, None, None]).abs()
+    median = torch.from_numpy(np.median(x.flatten(1).numpy(), axis=1))
+    folded = (x - median[:, None, None]).abs()
     # Folded values may be constant where the values are not, as those of a coin; fmax passes nan.
-    found = torch.fmax(_between_over_within(x), _between_over_within(folded))
-    return found.reshape(chains.shape[2:])
+    result = torch.fmax(_between_over_within(x), _between_over_within(folded))
+    return result.reshape(chains.shape[2:])
 
 
 @torch.no_grad()
 def bulk_effective_sample_size(chains: Tensor) -> Tensor:
     r"""Returns the bulk effective sample size of each dimension, shape (D,), or () without one.
 
-    The number of independent draws that know the middle of the distribution as well. It may exceed
-    the number of draws, at most :math:`S \log_{10} S`, where draws alternate. It is nan where
-    nothing ever changes.
+    The number of independent draws with the same error of the mean of normal scores. It may exceed
+    the number of draws, up to :math:`S \log_{10} S`, if draws alternate. It is nan if all draws
+    are equal.
 
     Arguments:
         chains: The draws, shape (chains, draws) or (chains, draws, D).
@@ -98,20 +98,20 @@ def bulk_effective_sample_size(chains: Tensor) -> Tensor:
     total = covariance[:, :1] + means[:, :, 0].var(1)[:, None]
     correlation = 1 - (within - covariance) / total
     correlation[:, 0] = 1
-    found = m * n / _autocorrelation_time(correlation).clamp(min=1 / math.log10(m * n))
-    found[_constant(x.flatten(1))] = torch.nan
-    return found.reshape(chains.shape[2:])
+    result = m * n / _autocorrelation_time(correlation).clamp(min=1 / math.log10(m * n))
+    result[_constant(x.flatten(1))] = torch.nan
+    return result.reshape(chains.shape[2:])
 
 
-def _halves(chains: Tensor, least: int) -> Tensor:
+def _halves(chains: Tensor, min_chains: int) -> Tensor:
     """Returns half-chains in float64 after checks, shape (D, 2 chains, draws // 2)."""
     shape = tuple(chains.shape)
-    if len(shape) not in (2, 3) or shape[0] < least or shape[1] < 4 or 0 in shape:
+    if len(shape) not in (2, 3) or shape[0] < min_chains or shape[1] < 4 or 0 in shape:
         raise ValueError(
-            f"chains must have shape (chains, draws) or (chains, draws, D) with {least} chains and "
-            f"4 draws or more, got {shape}"
+            "chains must have shape (chains, draws) or (chains, draws, D) with "
+            f"{min_chains} chains and 4 draws or more, got {shape}"
         )
-    wrong = where_not_finite(chains)
+    wrong = describe_non_finite(chains)
     if wrong:
         raise ValueError(f"chains must be finite, got {wrong}, counting chains as rows")
     x = chains.detach().cpu().double().reshape(*shape[:2], -1).permute(2, 0, 1)
@@ -125,7 +125,7 @@ def _halves(chains: Tensor, least: int) -> Tensor:
 
 
 def _constant(x: Tensor) -> Tensor:
-    """Returns where the last dimension holds one value."""
+    """Whether the last dimension is constant."""
     return x.amax(-1) == x.amin(-1)
 
 
@@ -133,7 +133,7 @@ def _normal_scores(x: Tensor) -> Tensor:
     """Returns normal scores of the ranks over all chains, equal values sharing their mean rank."""
     values = x.flatten(1).numpy()
     count = values.shape[1]
-    # Mean ranks are whole or half, so few that their scores are looked up.
+    # Mean ranks are multiples of 1/2: their scores come from a table.
     ranks = 1 + torch.arange(2 * count - 1).double() / 2
     table = torch.special.ndtri((ranks - 3 / 8) / (count + 1 / 4)).numpy()
     scores = np.empty_like(values)
@@ -153,9 +153,9 @@ def _between_over_within(x: Tensor) -> Tensor:
     """Returns R-hat of half-chains, shape (D,)."""
     z = _normal_scores(x)
     n = z.shape[2]
-    found = (z.mean(2).var(1) / z.var(2).mean(1) + (n - 1) / n).sqrt()
-    found[_constant(x.flatten(1))] = torch.nan
-    return found
+    result = (z.mean(2).var(1) / z.var(2).mean(1) + (n - 1) / n).sqrt()
+    result[_constant(x.flatten(1))] = torch.nan
+    return result
 
 
 def _autocorrelation_time(correlation: Tensor) -> Tensor:
@@ -166,8 +166,8 @@ def _autocorrelation_time(correlation: Tensor) -> Tensor:
     pairs = even + odd
     positive = (pairs > 0).cummin(1).values
     count = positive[:, :-1].sum(1, keepdim=True)
-    kept = torch.arange(stop + 1) < count
+    summed = torch.arange(stop + 1) < count
     last, last_pair = even.gather(1, count)[:, 0], pairs.gather(1, count)[:, 0]
     # The even half of the pair that ends the sum: dropped where that pair and it are negative.
     last = torch.where(last_pair < 0, last.clamp(min=0), last)
-    return -1 + 2 * torch.where(kept, pairs.cummin(1).values, 0).sum(1) + last
+    return -1 + 2 * torch.where(summed, pairs.cummin(1).values, 0).sum(1) + last

@@ -1,13 +1,13 @@
-"""Small classifiers of labelled images, whose features and classes judge samples.
+"""Small classifiers of labelled images, for features and classes of samples.
 
-For digits, MNIST and Fashion-MNIST a classifier is shipped, which `boltzwalk classifier NAME` made
-from the training images of the default split. So numbers of different runs, also of runs that know
-only some of the classes, are of the same features. Of other labelled images one is fitted anew, in
-seconds, from the training split and a fixed seed.
+For digits, MNIST and Fashion-MNIST a classifier is shipped, made by `boltzwalk classifier NAME`
+from the training images of the default split. So numbers of different runs, also of runs on some of
+the classes, use the same features. For other labelled images one is fitted in seconds, from the
+training split and a fixed seed.
 
-Every classifier says how accurate it is on the validation and test images of the data that it was
-fitted on. What is *not* guaranteed: MNIST with a `split_seed` or share of its own has validation
-images that the shipped classifier was fitted on; its test images are always new to it.
+Every classifier stores its accuracy on the validation and test images of its data. Not guaranteed:
+that these are new to the shipped classifier. MNIST with another `split_seed` or share has
+validation images that it was fitted on; test images are always new to it.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ __all__ = [
 ]
 
 SHIPPED = Path(__file__).parent / "classifiers"
-"""Where the classifiers of this library lie, as NAME.safetensors."""
+"""The folder of the shipped classifiers, NAME.safetensors."""
 
 STANDARD = {"digits": Digits, "mnist": Mnist, "fashion_mnist": FashionMnist}
 
-TEXT = ("classes", "accuracy", "low", "high", "event", "network", "names", "digest", "gain")
-"""What a file says of its classifier beside the weights."""
+FIELDS = ("classes", "accuracy", "low", "high", "event", "network", "names", "digest", "gain")
+"""The fields of a classifier in its file, besides the weights."""
 
-AT_ONCE = 2000
+CHUNK_ROWS = 2000
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,13 +59,13 @@ class Classifier:
         body: The features :math:`f`: maps images, shape (N, *event), to shape (N, D).
         head: The logarithms of class odds :math:`h`: maps features to shape (N, C).
         classes: The label of each class, as the data have it.
-        accuracy: The share of held-out images that it classifies rightly.
+        accuracy: The share of held-out images with the correct class.
         low: The least value of an image.
         high: The largest value of an image.
         event: The shape of one image.
-        network: Which layers the body has, "small" or "pooled".
-        names: What the classes are called; empty where they have no names.
-        digest: The `data_digest` of what it was fitted on.
+        network: The layers of the body, "small" or "pooled".
+        names: The names of the classes; empty if they have none.
+        digest: The `data_digest` of the data that it was fitted on.
         gain: The factor :math:`g` from the model units of the images to those of the classifier.
     """
 
@@ -83,8 +83,8 @@ class Classifier:
 
     @torch.no_grad()
     def features(self, x: Tensor) -> Tensor:
-        """Returns features, shape (N, D), of images that are first brought into range."""
-        parts = ((part * self.gain).clamp(self.low, self.high) for part in x.split(AT_ONCE))
+        """Returns the features of images clamped to their range, shape (N, D)."""
+        parts = ((part * self.gain).clamp(self.low, self.high) for part in x.split(CHUNK_ROWS))
         return torch.cat([self.body(part) for part in parts])
 
     @torch.no_grad()
@@ -94,7 +94,7 @@ class Classifier:
 
 
 class ClassReport(NamedTuple):
-    """What a classifier says of samples."""
+    """Classes of samples and their classifier-FID."""
 
     entropy: float  # mean entropy of the class of a sample, in nats: 0 if each is clearly one
     coverage: float  # exp(entropy of the mean class probabilities) / classes: 1 if all are there
@@ -107,13 +107,13 @@ class ClassReport(NamedTuple):
 def classifier_for(dataset: Dataset) -> Classifier:
     r"""Returns the classifier that judges samples of this data, on its device.
 
-    For images of a `standard` set it is the shipped one. Where only some classes were chosen, its
-    probabilities are those given that the image is of one of them,
+    For images of a `standard` set it is the shipped one. With some of the classes, its
+    probabilities are conditional on them,
 
     .. math:: p(c | x, C) = p(c | x) / \sum_{c' \in C} p(c' | x) ,
 
-    and its accuracy is taken anew, on the test images of these classes; of all classes it is that
-    of the file. For other data the classifier is that of `fit_classifier`.
+    and its accuracy is that on the test images of these classes; for all classes it is that of
+    the file. For other data the classifier is that of `fit_classifier`.
 
     Arguments:
         dataset: Labelled images.
@@ -130,20 +130,22 @@ def classifier_for(dataset: Dataset) -> Classifier:
     labels, file = dataset.train_labels, SHIPPED / f"{dataset.standard}.safetensors"
     if labels is None or not dataset.standard or not file.is_file():
         return fit_classifier(dataset)
-    found = load_classifier(file)
-    chosen = labels.unique().tolist()
-    if found.event != dataset.event_shape or not set(chosen) <= set(found.classes):
+    classifier = load_classifier(file)
+    selected = labels.unique().tolist()
+    if classifier.event != dataset.event_shape or not set(selected) <= set(classifier.classes):
         return fit_classifier(dataset)
     device = dataset.train.device
     # Black is 0 in original units: -shift / scale in model units, and -1 to the classifier.
     gain = float(dataset.scale / dataset.shift)
-    found = replace(found, body=found.body.to(device), head=found.head.to(device), gain=gain)
-    if len(chosen) == len(found.classes):
-        return found
-    found = _restricted(found, chosen)
+    classifier = replace(
+        classifier, body=classifier.body.to(device), head=classifier.head.to(device), gain=gain
+    )
+    if len(selected) == len(classifier.classes):
+        return classifier
+    classifier = _restricted(classifier, selected)
     if dataset.test_labels is None or len(dataset.test) == 0:
-        return found
-    return replace(found, accuracy=_accuracy(found, dataset.test, dataset.test_labels))
+        return classifier
+    return replace(classifier, accuracy=_accuracy(classifier, dataset.test, dataset.test_labels))
 
 
 def fit_classifier(dataset: Dataset, seed: int = 0, updates: int = 1500) -> Classifier:
@@ -166,7 +168,7 @@ def fit_classifier(dataset: Dataset, seed: int = 0, updates: int = 1500) -> Clas
 
 
 def fit_standard(name: str) -> Classifier:
-    """Returns a classifier of a standard set, made as the shipped one was.
+    """Fits a classifier of a standard set with the settings of the shipped one.
 
     It takes seconds for digits and some minutes for the other sets.
 
@@ -175,7 +177,7 @@ def fit_standard(name: str) -> Classifier:
 
     Raises:
         ValueError: If there is no such set.
-        FileNotFoundError: If its images are not there and cannot be downloaded.
+        FileNotFoundError: If its images are missing and cannot be downloaded.
     """
     if name not in STANDARD:
         raise ValueError(f"there are classifiers of {', '.join(STANDARD)}, got {name!r}")
@@ -184,7 +186,7 @@ def fit_standard(name: str) -> Classifier:
 
 
 def save_classifier(classifier: Classifier, path: str | Path) -> None:
-    """Writes a classifier to one safetensors file, which cannot hold code.
+    """Writes a classifier to one safetensors file.
 
     Arguments:
         classifier: The classifier.
@@ -200,7 +202,7 @@ def save_classifier(classifier: Classifier, path: str | Path) -> None:
         for part, module in parts.items()
         for key, value in module.state_dict().items()
     }
-    text = {name: json.dumps(getattr(classifier, name)) for name in TEXT}
+    text = {name: json.dumps(getattr(classifier, name)) for name in FIELDS}
     save_checkpoint(Path(path), tensors, text)
 
 
@@ -215,12 +217,12 @@ def load_classifier(path: str | Path) -> Classifier:
         ValueError: If it is truncated, or holds something else.
     """
     tensors, text = load_checkpoint(Path(path))
-    if set(text) != set(TEXT) or "head.weight" not in tensors:
+    if set(text) != set(FIELDS) or "head.weight" not in tensors:
         raise ValueError(f"{path} must be a file of save_classifier, got one of another kind")
     read = {name: json.loads(value) for name, value in text.items()}
     for name in ("classes", "event", "names"):
         read[name] = tuple(read[name])
-    with torch.device("meta"):  # nothing is drawn
+    with torch.device("meta"):  # without initial weights
         body = _body(read["event"], read["network"])
         head = nn.Linear(tensors["head.weight"].shape[1], len(read["classes"]))
     for part, module in (("body", body), ("head", head)):
@@ -252,7 +254,7 @@ def data_digest(dataset: Dataset) -> str:
 def judge_classes(
     classifier: Classifier, x: Tensor, dataset: Dataset, log_w: Tensor | None = None
 ) -> ClassReport:
-    r"""Returns what a classifier says of samples, against held-out data.
+    r"""Returns the classes and the classifier-FID of samples, against held-out data.
 
     With weights every mean is one with :math:`\bar w = \mathrm{softmax}(\log w)`.
 
@@ -278,7 +280,7 @@ def judge_classes(
 
 
 def _distance(features: Tensor, reference: Tensor, share: Tensor) -> float:
-    """The Fréchet distance; nan where too few images, in effect, leave a covariance singular."""
+    """The Fréchet distance; nan if a covariance is singular for lack of effective images."""
     in_effect = float(share.double().sum() ** 2 / share.double().square().sum())
     if min(in_effect, len(reference)) < features.shape[1] + 1 - 1e-9:
         return math.nan
@@ -286,7 +288,7 @@ def _distance(features: Tensor, reference: Tensor, share: Tensor) -> float:
 
 
 def _fit(dataset: Dataset, network: str, seed: int, updates: int, rate: float) -> Classifier:
-    """Fits a classifier by Adam, with noise of 0.05 on the images and a rate that falls to 0."""
+    """Fits a classifier by Adam, with noise of 0.05 on the images and a rate that decays to 0."""
     labels = dataset.train_labels
     if labels is None or len(dataset.event_shape) != 3:
         raise ValueError(
@@ -311,7 +313,7 @@ def _fit(dataset: Dataset, network: str, seed: int, updates: int, rate: float) -
         optimizer.step()
     low, high = float(x.min()), float(x.max())
     known = int(classes.max()) < len(dataset.class_names)
-    found = Classifier(
+    classifier = Classifier(
         body.eval(),
         head.eval(),
         tuple(classes.tolist()),
@@ -323,11 +325,11 @@ def _fit(dataset: Dataset, network: str, seed: int, updates: int, rate: float) -
         tuple(dataset.class_names[label] for label in classes) if known else (),
         data_digest(dataset),
     )
-    return replace(found, accuracy=_accuracy(found, *_held_out(dataset)))
+    return replace(classifier, accuracy=_accuracy(classifier, *_held_out(dataset)))
 
 
 def _held_out(dataset: Dataset) -> tuple[Tensor, Tensor]:
-    """Validation and test together: neither is used to fit the classifier."""
+    """Validation and test images together, neither used to fit the classifier."""
     assert dataset.validation_labels is not None
     assert dataset.test_labels is not None
     labels = torch.cat([dataset.validation_labels, dataset.test_labels])
@@ -335,20 +337,20 @@ def _held_out(dataset: Dataset) -> tuple[Tensor, Tensor]:
 
 
 def _accuracy(classifier: Classifier, x: Tensor, labels: Tensor) -> float:
-    """The share of images that are classified rightly; nan of none."""
+    """The share of images with the correct class; nan for no images."""
     classes = torch.tensor(classifier.classes, device=labels.device)
     guess = classes[classifier.probabilities(x).argmax(1)]
     return float((guess == labels).float().mean())
 
 
-def _restricted(classifier: Classifier, chosen: Sequence[int]) -> Classifier:
-    """The classifier given that an image is of one of these classes: the odds of the others go."""
-    rows = [classifier.classes.index(label) for label in chosen]
+def _restricted(classifier: Classifier, selected: Sequence[int]) -> Classifier:
+    """The classifier conditional on some classes, without the odds of the others."""
+    rows = [classifier.classes.index(label) for label in selected]
     old = classifier.head
     head = nn.Linear(old.in_features, len(rows), device="meta")
     head.load_state_dict({k: v[rows] for k, v in old.state_dict().items()}, assign=True)
     names = tuple(classifier.names[row] for row in rows) if classifier.names else ()
-    return replace(classifier, head=head, classes=tuple(chosen), names=names)
+    return replace(classifier, head=head, classes=tuple(selected), names=names)
 
 
 def _body(event: Sequence[int], network: str) -> nn.Module:
@@ -364,14 +366,14 @@ def _body(event: Sequence[int], network: str) -> nn.Module:
         return nn.Sequential(nn.Flatten(), *dense)
     stages: list[nn.Module] = []
     if network == "small":
-        for wide in (16, 32):
-            stages += [nn.Conv2d(channels, wide, 3, 2, 1), nn.ReLU()]
-            height, width, channels = math.ceil(height / 2), math.ceil(width / 2), wide
+        for filters in (16, 32):
+            stages += [nn.Conv2d(channels, filters, 3, 2, 1), nn.ReLU()]
+            height, width, channels = math.ceil(height / 2), math.ceil(width / 2), filters
     else:
-        for wide in (16, 32, 64):
-            stages += [nn.Conv2d(channels, wide, 3, 1, 1), nn.BatchNorm2d(wide)]
+        for filters in (16, 32, 64):
+            stages += [nn.Conv2d(channels, filters, 3, 1, 1), nn.BatchNorm2d(filters)]
             stages += [nn.ReLU(), nn.MaxPool2d(2)]
-            height, width, channels = height // 2, width // 2, wide
+            height, width, channels = height // 2, width // 2, filters
     size = channels * height * width
     return nn.Sequential(*stages, nn.Flatten(), nn.Linear(size, 64), nn.ReLU())
 

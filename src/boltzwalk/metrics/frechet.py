@@ -1,4 +1,4 @@
-r"""The Fréchet distance between two sets of features, as if both were Gaussian.
+r"""Fréchet distance between two sets of features, with Gaussian moments.
 
 .. math:: \|\mu_1 - \mu_2\|^2 + \operatorname{tr}\left(C_1 + C_2 - 2 (C_1 C_2)^{1/2}\right)
 
@@ -7,9 +7,9 @@ It is the square of the Wasserstein distance of order 2 between Gaussians of the
 On the features of the small classifier of this library it is a *classifier-FID*. It must not be
 compared with the FID of the literature, which is defined by the weights of one Inception network.
 
-Not guaranteed: that it is small for two samples of one law. Its bias is above 0 and of the order
-D / N, so compare only values of equally many samples. A covariance of D features needs more than D
-samples, and fewer are refused: it would be singular, and the distance a statement about N.
+Not guaranteed: that it is small for two samples of one distribution. Its bias is above 0 and of the
+order D / N, so compare only values of equally many samples. A covariance of D features needs more
+than D samples; fewer are refused, because it would be singular and the distance would depend on N.
 
 References:
     | GANs trained by a two time-scale update rule converge to a local Nash equilibrium
@@ -21,7 +21,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .rows import checked, sample_weights
+from .rows import check_samples, sample_weights
 
 __all__ = ["frechet_distance", "frechet_of_moments"]
 
@@ -45,7 +45,7 @@ def frechet_distance(features: Tensor, reference: Tensor, share: Tensor | None =
         >>> round(frechet_distance(x + 2, x), 3)
         16.0
     """
-    a, b = checked(features, reference, least=1)
+    a, b = check_samples(features, reference, min_rows=1)
     a, b = a.cpu().double(), b.cpu().double()
     needed = a.shape[1] + 1
     for name, values in (("features", a), ("reference", b)):
@@ -55,7 +55,7 @@ def frechet_distance(features: Tensor, reference: Tensor, share: Tensor | None =
                 f"got {len(values)}: a covariance of fewer is singular; take more samples, or "
                 "kernel_distance(...), which needs none"
             )
-    weights = sample_weights(share, a, least=needed)
+    weights = sample_weights(share, a, min_effective=needed)
     moments = weights @ a, torch.cov(a.T, aweights=weights), b.mean(0), torch.cov(b.T)
     mean_a, covariance_a, mean_b, covariance_b = moments
     square = (needed - 1, needed - 1)  # of a single feature torch.cov returns a number

@@ -1,4 +1,4 @@
-r"""The maximum mean discrepancy: how far apart two samples are, as a kernel sees them.
+r"""Maximum mean discrepancy and kernel distance of two samples.
 
 .. math:: \mathrm{MMD}^2 = E\,k(x, x') + E\,k(y, y') - 2 E\,k(x, y)
 
@@ -8,17 +8,17 @@ mean over pairs of samples is, unbiased (a U-statistic) and biased (a V-statisti
 .. math:: \frac{\sum_{i \ne j} w_i w_j k(x_i, x_j)}{1 - \sum_i w_i^2}
     \qquad \sum_{i, j} w_i w_j k(x_i, x_j) .
 
-The unbiased value has mean 0 where both have one law, so it is negative about half of the time. The
-biased one is never negative and has mean of the order 1 / N there.
+The unbiased value has mean 0 if both have one distribution, so it is negative about half of the
+time. The biased one is never negative, with a mean of the order 1 / N in that case.
 
 Everything is a sum over blocks of pairs in float64: memory does not grow with N M or N M D.
 
 Not guaranteed: that a difference shows. Gaussian, Laplacian and inverse multiquadric kernels and
-the energy distance are 0 only for equal laws, but their power falls with the dimension and with a
-bandwidth far from the scale of the difference; the polynomial kernel of degree 3 sees moments up to
-the third and no more. Values of different kernels or bandwidths cannot be compared, and where the
-bandwidth comes from the data it differs from sample to sample: fix it to compare runs. Weights are
-taken as given: self-normalised importance weights leave a bias of the order 1 / N.
+the energy distance are 0 only for equal distributions, but their power falls with the dimension and
+with a bandwidth far from the scale of the difference; the polynomial kernel of degree 3 compares
+moments up to the third. Values of different kernels or bandwidths cannot be compared, and where the
+bandwidth comes from the data it differs from sample to sample: fix it to compare runs.
+Self-normalised importance weights leave a bias of the order 1 / N.
 
 References:
     | A kernel two-sample test (Gretton et al., 2012), https://jmlr.org/papers/v13/gretton12a.html
@@ -34,8 +34,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .rows import checked, sample_weights
-from .similarity import PolynomialKernel, Similarity, fitted
+from .rows import check_samples, sample_weights
+from .similarity import PolynomialKernel, Similarity, with_bandwidth
 
 __all__ = [
     "KernelDistance",
@@ -48,15 +48,15 @@ BLOCK = 1024
 """The rows on each side of a block of pairs."""
 
 PERMUTED_ROWS = 5000
-"""The rows of both sides, at most, whose pairs `permutation_p_value` holds at once."""
+"""The maximum number of rows of both sides in `permutation_p_value`."""
 
 
 class KernelDistance(NamedTuple):
     """The kernel distance of two sets of features."""
 
     value: float  # mean over subsets of the unbiased squared discrepancy
-    standard_error: float  # of that mean; nan where a subset is a whole side
-    deviation: float  # between subsets, which the literature prints: it depends on their size
+    standard_error: float  # of that mean; nan if a subset has all rows of a side
+    deviation: float  # between subsets, as in the literature: it depends on their size
 
 
 def mean_discrepancy(
@@ -72,7 +72,7 @@ def mean_discrepancy(
 
     Arguments:
         samples: The samples x, shape (N, \*event).
-        reference: What they should be like, y, shape (M, \*event).
+        reference: The reference, y, shape (M, \*event).
         kernel: The kernel k; None for `GaussianKernel` of five scales around the median distance.
         share: The weight of each sample, shape (N,), not negative; None for equal weights.
         unbiased: Whether pairs of a row with itself are left out.
@@ -87,11 +87,11 @@ def mean_discrepancy(
         >>> round(mean_discrepancy(x + 3, y), 2), abs(mean_discrepancy(x, y)) < 0.01
         (0.57, True)
     """
-    x, y = checked(samples, reference, least=2 if unbiased else 1)
-    w = sample_weights(share, x, least=2 if unbiased else 1)
-    # A sample without weight is not there, not even for the bandwidth.
+    x, y = check_samples(samples, reference, min_rows=2 if unbiased else 1)
+    w = sample_weights(share, x, min_effective=2 if unbiased else 1)
+    # A sample without weight does not count, not even for the bandwidth.
     x, w, y = x[w > 0].double(), w[w > 0], y.double()
-    kernel = fitted(kernel, x, y)
+    kernel = with_bandwidth(kernel, x, y)
     v = torch.full_like(y[:, 0], 1 / len(y))
     within = _mean_within(kernel, x, w, unbiased) + _mean_within(kernel, y, v, unbiased)
     return within - 2 * _sum_over_pairs(kernel, x, w, y, v)
@@ -112,34 +112,34 @@ def kernel_distance(
 
     .. math:: s \sqrt{1 / B + r / (1 - r)}
 
-    has s the deviation between the B subsets and r the share of the smaller side that one takes:
-    more subsets cannot say more than the features do. It is of first order and too large where both
-    sides have one law.
+    has the deviation s between the B subsets and the share r of the smaller side in a subset: more
+    subsets cannot give more information than the features. It is of first order, and too large if
+    both sides have one distribution.
 
     Arguments:
         features: The features of the samples, shape (N, D).
         reference: The features of the reference, shape (M, D).
         rng: The generator that draws the subsets.
         subsets: The number of subsets B.
-        size: The rows that a subset takes of each side, without replacement.
+        size: The rows of each side in a subset, without replacement.
         kernel: The kernel; None for `PolynomialKernel`.
 
     Raises:
-        ValueError: If a side has fewer rows than a subset takes, or a value is not finite, or if
+        ValueError: If a side has fewer rows than a subset, or a value is not finite, or if
             there are fewer than one subset or fewer than two rows in each.
 
     Example:
         >>> rng = torch.Generator().manual_seed(0)
         >>> x = torch.randn(2000, 8, generator=rng)
-        >>> found = kernel_distance(x[:1000] + 1, x[1000:], rng, subsets=20, size=200)
-        >>> round(found.value, 1), found.standard_error < 0.5
+        >>> result = kernel_distance(x[:1000] + 1, x[1000:], rng, subsets=20, size=200)
+        >>> round(result.value, 1), result.standard_error < 0.5
         (8.0, True)
     """
     if size < 2 or subsets < 1:
         raise ValueError(
             f"size must be 2 or more and subsets 1 or more, got size={size}, subsets={subsets}"
         )
-    x, y = checked(features, reference, least=2)
+    x, y = check_samples(features, reference, min_rows=2)
     fewer = min(len(x), len(y))
     if size > fewer:
         raise ValueError(
@@ -147,18 +147,18 @@ def kernel_distance(
             f"write size={fewer // 2}, or give more rows"
         )
     x, y = x.double(), y.double()
-    kernel = PolynomialKernel() if kernel is None else fitted(kernel, x, y)
+    kernel = PolynomialKernel() if kernel is None else with_bandwidth(kernel, x, y)
     values = []
     for _ in range(subsets):
-        a, b = (rows[_drawn(rows, size, rng)] for rows in (x, y))
+        a, b = (rows[_subset(rows, size, rng)] for rows in (x, y))
         w = torch.full_like(a[:, 0], 1 / size)
         within = _mean_within(kernel, a, w, True) + _mean_within(kernel, b, w, True)
         values.append(within - 2 * _sum_over_pairs(kernel, a, w, b, w))
-    found = torch.tensor(values, dtype=torch.float64)
-    deviation = float(found.std()) if subsets > 1 else math.nan
-    taken = size / fewer
-    factor = math.sqrt(1 / subsets + taken / (1 - taken)) if taken < 1 else math.nan
-    return KernelDistance(float(found.mean()), deviation * factor, deviation)
+    distances = torch.tensor(values, dtype=torch.float64)
+    deviation = float(distances.std()) if subsets > 1 else math.nan
+    fraction = size / fewer
+    factor = math.sqrt(1 / subsets + fraction / (1 - fraction)) if fraction < 1 else math.nan
+    return KernelDistance(float(distances.mean()), deviation * factor, deviation)
 
 
 def permutation_p_value(
@@ -168,16 +168,16 @@ def permutation_p_value(
     kernel: Similarity | None = None,
     permutations: int = 500,
 ) -> float:
-    r"""Returns how often a random split of the pooled rows has at least their discrepancy.
+    r"""Returns the permutation p-value of the discrepancy.
 
     .. math:: p = \frac{1 + \#\{b : \mathrm{MMD}^2_b \ge \mathrm{MMD}^2\}}{1 + B}
 
-    It is uniform where both are independent draws of one law, and too small where the rows of one
-    side depend on each other, as those of a Markov chain do.
+    It is uniform if both are independent draws of one distribution, and too small if the rows of
+    one side depend on each other, as those of a Markov chain do.
 
     Arguments:
         samples: The samples, shape (N, \*event).
-        reference: What they should be like, shape (M, \*event).
+        reference: The reference, shape (M, \*event).
         rng: The generator that draws the splits.
         kernel: The kernel; None for `GaussianKernel` of five scales around the median distance.
         permutations: The number B of random splits.
@@ -192,7 +192,7 @@ def permutation_p_value(
         >>> permutation_p_value(x[:50] + 1, x[50:], rng, permutations=99)
         0.01
     """
-    x, y = (rows.double() for rows in checked(samples, reference, least=2))
+    x, y = (rows.double() for rows in check_samples(samples, reference, min_rows=2))
     n, m = len(x), len(y)
     if n + m > PERMUTED_ROWS:
         raise ValueError(
@@ -202,9 +202,9 @@ def permutation_p_value(
     if permutations < 1:
         raise ValueError(f"permutations must be 1 or more, got {permutations}")
     pooled = torch.cat([x, y])
-    k = fitted(kernel, x, y)(pooled, pooled).clone()
+    k = with_bandwidth(kernel, x, y)(pooled, pooled).clone()
     k.fill_diagonal_(0)
-    # Row 0 is the split that was given; the others are random.
+    # Row 0 is the split of the samples and the reference; the others are random.
     order = torch.rand((permutations + 1, n + m), generator=rng, device=rng.device).to(k).argsort(1)
     order[0] = torch.arange(n + m)
     first = torch.zeros_like(order, dtype=k.dtype).scatter_(1, order[:, :n], 1.0)
@@ -215,7 +215,7 @@ def permutation_p_value(
     return float((values >= values[0] - rounding).double().mean())
 
 
-def _drawn(x: Tensor, size: int, rng: torch.Generator) -> Tensor:
+def _subset(x: Tensor, size: int, rng: torch.Generator) -> Tensor:
     """The indices of a random subset, shape (size,)."""
     return torch.randperm(len(x), generator=rng, device=rng.device)[:size].to(x.device)
 
@@ -230,14 +230,14 @@ def _sum_over_pairs(kernel: Similarity, x: Tensor, w: Tensor, y: Tensor, v: Tens
 
 
 def _mean_within(kernel: Similarity, x: Tensor, w: Tensor, unbiased: bool) -> float:
-    """The mean of k over pairs of rows, without those of a row with itself where unbiased."""
-    total, itself = 0.0, 0.0
+    """The mean of k over pairs of rows; if unbiased without pairs of a row with itself."""
+    total, diagonal = 0.0, 0.0
     for start in range(0, len(x), BLOCK):
         a, p = x[start : start + BLOCK], w[start : start + BLOCK]
         k = kernel(a, a)
         total += float(p @ (k @ p))
-        itself += float(p.square() @ k.diagonal())
+        diagonal += float(p.square() @ k.diagonal())
         rest = slice(start + BLOCK, None)
         if start + BLOCK < len(x):
             total += 2 * _sum_over_pairs(kernel, a, p, x[rest], w[rest])
-    return (total - itself) / (1 - float(w.square().sum())) if unbiased else total
+    return (total - diagonal) / (1 - float(w.square().sum())) if unbiased else total

@@ -1,7 +1,7 @@
-r"""What nearest neighbours say of samples: do they overlap the data, and are they copies of it.
+r"""Nearest-neighbour metrics: overlap of samples with the data, and memorisation.
 
 The radius of a row is the distance to its k-th nearest neighbour in its own set, itself not
-counted. The balls of all rows are an estimate of where that set lives. With samples
+counted. The balls of all rows are an estimate of the support of that set. With samples
 :math:`x_i`, reference rows :math:`y_j` and radii :math:`r(\cdot)`,
 
 .. math::
@@ -10,15 +10,15 @@ counted. The balls of all rows are an estimate of where that set lives. With sam
     \text{density} &= \tfrac{1}{kN} \textstyle\sum_{ij} 1[|x_i - y_j| \le r(y_j)] &
     \text{coverage} &= \tfrac{1}{M} \textstyle\sum_j 1[\exists i: |x_i - y_j| \le r(y_j)]
 
-Density and coverage trust the balls of the reference alone: one stray sample with a large ball
-makes recall good and leaves coverage as it is.
+Density and coverage use the balls of the reference alone: one outlier sample with a large ball
+raises recall and not coverage.
 
 Not guaranteed: that samples of the reference's own distribution reach 1. All four depend on N, M,
-k and the dimension; compare with held-out data of the same size, and nothing across sizes. Distance
-between raw images is hardly distance between what they show; use features.
+k and the dimension; compare with held-out data of the same size, and never across sizes. The
+distance of raw images says little about their content; use features.
 
 Rows that differ by less than a 3e-7th of the largest norm count as equal, so that a ball of radius
-nought, as among copies, holds its centre in spite of rounding.
+0, as among copies, contains its centre in spite of rounding.
 
 References:
     | Improved precision and recall metric for assessing generative models
@@ -35,33 +35,39 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .rows import checked
+from .rows import check_samples
 
-__all__ = ["ManifoldOverlap", "Memorisation", "manifold_overlap", "memorisation", "nearest"]
+__all__ = [
+    "ManifoldOverlap",
+    "Memorisation",
+    "manifold_overlap",
+    "memorisation",
+    "nearest_neighbours",
+]
 
 ENTRIES = 2**21
-"""The distances that are in memory at once."""
+"""The number of distances in memory."""
 
 CANDIDATES = 4
-"""The neighbours by fast distances whose exact distances are compared."""
+"""The number of neighbours by fast distances whose exact distances are compared."""
 
 
 class ManifoldOverlap(NamedTuple):
-    """How far samples and reference live in the same place."""
+    """Overlap of the supports of samples and reference."""
 
-    precision: float  # share of the samples that lie among the reference
-    recall: float  # share of the reference that lies among the samples
+    precision: float  # share of the samples within the balls of the reference
+    recall: float  # share of the reference within the balls of the samples
     density: float  # balls of the reference around a sample, over k: 1 expected, more if in clumps
-    coverage: float  # share of the reference that has a sample within its ball
+    coverage: float  # share of the reference rows with a sample in their ball
 
 
 class Memorisation(NamedTuple):
-    """How near samples are to the training rows, against rows that were not trained on."""
+    """Distance of samples to the training rows, relative to that of held-out rows."""
 
-    ratio: float  # of the median distances: 1 as far as unseen data, below 1 closer: memorised
+    ratio: float  # of the median distances: 1 as held-out rows, below 1 closer: memorised
     low: float  # the 2.5 % quantile of the ratio over the bootstrap
     high: float  # the 97.5 % quantile
-    copies: float  # share of the samples within half of the 1 % quantile of the unseen distances
+    copies: float  # share of the samples within half of the 1 % quantile of held-out distances
 
 
 @torch.no_grad()
@@ -86,10 +92,10 @@ def manifold_overlap(features: Tensor, reference: Tensor, k: int = 5) -> Manifol
     """
     if k < 1:
         raise ValueError(f"k must be 1 or more, got {k}")
-    x, y = checked(features.double(), reference.double(), k + 1)
+    x, y = check_samples(features.double(), reference.double(), k + 1)
     center = y.mean(0)
     x, y = x - center, y - center
-    # Squared distances from products are right to some units of rounding of the largest norm.
+    # Squared distances from products are exact up to rounding of the largest norm.
     slack = 1e-13 * float(max(x.square().sum(1).max(), y.square().sum(1).max()))
     radius_x, radius_y = _squared_radii(x, k) + slack, _squared_radii(y, k) + slack
     within = 0
@@ -113,38 +119,39 @@ def manifold_overlap(features: Tensor, reference: Tensor, k: int = 5) -> Manifol
 
 
 @torch.no_grad()
-def nearest(samples: Tensor, training: Tensor) -> tuple[Tensor, Tensor]:
+def nearest_neighbours(samples: Tensor, training: Tensor) -> tuple[Tensor, Tensor]:
     r"""Returns the distance to the nearest training row and its index, shapes (N,) and (N,).
 
     .. math:: d(x_i) = \min_j |x_i - y_j|
 
     The distance is exact, so that of a copy is 0. The index is that of the least exact distance
-    among the four nearest by a fast one. In float32 rows that are equally near to a 1000th of the
-    norm cannot be told apart by that, so of more than four such any may be the one returned.
+    among the four nearest by a fast one. The fast one has an error of a 1000th of the norm in
+    float32, so among more than four rows at distances closer than that any may be returned.
 
     Arguments:
         samples: The samples, shape (N, \*event).
-        training: The rows among which neighbours are sought, shape (M, \*event).
+        training: The candidate neighbours, shape (M, \*event).
 
     Raises:
         ValueError: If the shapes do not match, either is empty, or one is not finite.
 
     Example:
-        >>> distances, indices = nearest(torch.tensor([[0.9]]), torch.tensor([[5.0], [1.0]]))
+        >>> x, y = torch.tensor([[0.9]]), torch.tensor([[5.0], [1.0]])
+        >>> distances, indices = nearest_neighbours(x, y)
         >>> round(float(distances), 3), int(indices)
         (0.1, 1)
     """
-    x, y = checked(samples if samples.is_floating_point() else samples.double(), training, 1)
+    x, y = check_samples(samples if samples.is_floating_point() else samples.double(), training, 1)
     center = y.mean(0)
     centered = y - center
     distances, indices = [], []
     for part in _split(x, y):
         squared = _squared_distances(part - center, centered)
-        found = squared.topk(min(CANDIDATES, len(y)), 1, largest=False).indices
-        exact = torch.linalg.vector_norm(part[:, None].double() - y[found].double(), dim=2)
-        least, position = exact.min(1)
-        distances.append(least)
-        indices.append(found.gather(1, position[:, None])[:, 0])
+        candidates = squared.topk(min(CANDIDATES, len(y)), 1, largest=False).indices
+        exact = torch.linalg.vector_norm(part[:, None].double() - y[candidates].double(), dim=2)
+        distance, position = exact.min(1)
+        distances.append(distance)
+        indices.append(candidates.gather(1, position[:, None])[:, 0])
     return torch.cat(distances), torch.cat(indices)
 
 
@@ -156,23 +163,23 @@ def memorisation(
     rng: torch.Generator,
     resamples: int = 1000,
 ) -> Memorisation:
-    r"""Returns how near samples are to the training rows, against held-out rows.
+    r"""Returns the distance of samples to the training rows, relative to held-out rows.
 
     .. math:: \text{ratio} = \operatorname{median}_i d(x_i) \,/\, \operatorname{median}_j d(h_j)
 
-    with d the distance to the nearest training row. The interval is of samples and held-out rows
-    drawn anew with replacement, and of these training rows alone. A sample is a *copy* if d is at
-    most half of the 1 % quantile of the held-out distances: 1 % of unseen rows come within the
-    whole of it, so far fewer within half, save where the data themselves hold duplicates.
+    with d the distance to the nearest training row. The interval is a bootstrap
+    over samples and held-out rows, for fixed training rows. A sample is a *copy* if d is at most
+    half of the 1 % quantile of the held-out distances: 1 % of held-out rows are within that
+    quantile, so far fewer within half, unless the data contain duplicates.
 
-    Not guaranteed: that a ratio of 1 means nothing is copied, since a few copies leave a median as
-    it is (look at ``copies``); that below 1 means copies, since blurred samples, near the middle of
-    everything, are near the training rows too.
+    Not guaranteed: that a ratio of 1 excludes copies, since a few copies do not change a median
+    (see ``copies``); that a ratio below 1 means copies, since blurred samples, near the mean of the
+    data, are near the training rows too.
 
     Arguments:
         samples: The samples, shape (N, \*event).
-        training: The rows that were trained on, shape (M, \*event).
-        held_out: Rows of the same data that were not, shape (L, \*event).
+        training: The training rows, shape (M, \*event).
+        held_out: Held-out rows of the same data, shape (L, \*event).
         rng: Draws the bootstrap.
         resamples: The number of bootstrap resamples.
 
@@ -182,30 +189,35 @@ def memorisation(
 
     Example:
         >>> rng = torch.Generator().manual_seed(0)
-        >>> training, unseen, x = torch.randn(3, 400, 2, generator=rng)
-        >>> memorisation(training[:100], training, unseen, rng).copies
+        >>> training, held_out, x = torch.randn(3, 400, 2, generator=rng)
+        >>> memorisation(training[:100], training, held_out, rng).copies
         1.0
-        >>> 0.5 < memorisation(x, training, unseen, rng).ratio < 2
+        >>> 0.5 < memorisation(x, training, held_out, rng).ratio < 2
         True
     """
-    checked(samples, held_out)
-    of_samples, of_unseen = nearest(samples, training)[0], nearest(held_out, training)[0]
-    middle = float(of_unseen.quantile(0.5))
-    if middle == 0:
+    check_samples(samples, held_out)
+    sample_distances, held_out_distances = (
+        nearest_neighbours(samples, training)[0],
+        nearest_neighbours(held_out, training)[0],
+    )
+    typical = float(held_out_distances.quantile(0.5))
+    if typical == 0:
         raise ValueError(
-            "held_out must be rows that were not trained on, but most are equal to a training row; "
+            "held_out must not be training rows, but most are equal to a training row; "
             "pass another split"
         )
-    ratios = _medians(of_samples, resamples, rng) / _medians(of_unseen, resamples, rng)
+    ratios = _medians(sample_distances, resamples, rng) / _medians(
+        held_out_distances, resamples, rng
+    )
     low, high = ratios.quantile(ratios.new_tensor([0.025, 0.975])).tolist()
-    close = of_samples <= of_unseen.quantile(0.01) / 2
+    close = sample_distances <= held_out_distances.quantile(0.01) / 2
     return Memorisation(
-        float(of_samples.quantile(0.5)) / middle, low, high, float(close.double().mean())
+        float(sample_distances.quantile(0.5)) / typical, low, high, float(close.double().mean())
     )
 
 
 def _squared_distances(x: Tensor, y: Tensor) -> Tensor:
-    """Returns squared distances, shape (N, M), right to rounding of the largest squared norm."""
+    """Returns squared distances, shape (N, M), exact up to rounding of the largest squared norm."""
     squared = torch.addmm(y.square().sum(1), x, y.T, alpha=-2)
     return squared.add_(x.square().sum(1, keepdim=True))
 
@@ -223,7 +235,7 @@ def _squared_radii(x: Tensor, k: int) -> Tensor:
 
 
 def _split(x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
-    """Returns x in parts whose distances to y fit in memory."""
+    """Splits x into chunks whose distances to y fit in memory."""
     parts: tuple[Tensor, ...] = x.split(max(1, ENTRIES // len(y)))
     return parts
 

@@ -1,4 +1,4 @@
-r"""Shares of classes with intervals, and how clear and how various classes are.
+r"""Shares of classes with intervals, mode coverage, and the class score.
 
 Wilson's interval of a share :math:`\hat p` of n rows solves
 :math:`|\hat p - p| = 1.96 \sqrt{p (1 - p) / n}` for p:
@@ -6,12 +6,12 @@ Wilson's interval of a share :math:`\hat p` of n rows solves
 .. math:: \frac{\hat p + z^2 / 2n}{1 + z^2 / n}
     \pm \frac{z}{1 + z^2 / n} \sqrt{\frac{\hat p (1 - \hat p)}{n} + \frac{z^2}{4 n^2}}
 
-so it stays in [0, 1] and has a width even where a class is empty. Of weighted rows, n is their
+so it stays in [0, 1] and has a width even if a class is empty. Of weighted rows, n is their
 effective sample size :math:`(\sum_i w_i)^2 / \sum_i w_i^2`.
 
-Not guaranteed: the intervals are of each class by itself, not of all at once, and of rows that are
-independent. The effective sample size does not know which class has the large weights, nor of modes
-that no walker has seen.
+Not guaranteed: the intervals hold for each class alone, not for all at once, and for independent
+rows. The effective sample size does not depend on the class of large weights, nor on modes without
+walkers.
 
 References:
     | Probable inference, the law of succession, and statistical inference
@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 
 from ..walkers import effective_sample_size
-from .rows import where_not_finite
+from .rows import describe_non_finite
 
 __all__ = [
     "ClassScore",
@@ -39,7 +39,7 @@ __all__ = [
     "modes_covered",
     "proportions",
     "total_variation",
-    "wilson",
+    "wilson_interval",
 ]
 
 NORMAL = 1.959963984540054
@@ -57,8 +57,8 @@ class Proportions(NamedTuple):
 class ClassScore(NamedTuple):
     """The class score over splits."""
 
-    mean: float  # 1 if all samples look alike to the classifier, C if all C classes are clear
-    deviation: float  # standard deviation over the splits; nan of one split
+    mean: float  # 1 if all samples have the same probabilities, C if all C classes are clear
+    deviation: float  # standard deviation over the splits; nan for one split
 
 
 def proportions(labels: Tensor, classes: int, log_w: Tensor | None = None) -> Proportions:
@@ -68,17 +68,17 @@ def proportions(labels: Tensor, classes: int, log_w: Tensor | None = None) -> Pr
         \bar w = \mathrm{softmax}(\log w)
 
     Arguments:
-        labels: The class of each row, whole numbers from 0, shape (N,).
+        labels: The class of each row, integers from 0, shape (N,).
         classes: The number C of classes.
         log_w: The unnormalised log-weights, shape (N,); None for equal weights.
 
     Raises:
         ValueError: If there is no row, a label is not one of 0, ..., C - 1, or the weights are of
-            another shape, nan, inf, or all nought.
+            another shape, nan, inf, or all 0.
 
     Example:
-        >>> found = proportions(torch.tensor([0, 0, 0, 1]), 3)
-        >>> found.share.tolist(), [round(value, 2) for value in found.high.tolist()]
+        >>> result = proportions(torch.tensor([0, 0, 0, 1]), 3)
+        >>> result.share.tolist(), [round(value, 2) for value in result.high.tolist()]
         ([0.75, 0.25, 0.0], [0.95, 0.7, 0.49])
     """
     if labels.ndim != 1 or not len(labels) or labels.is_floating_point() or labels.is_complex():
@@ -96,15 +96,15 @@ def proportions(labels: Tensor, classes: int, log_w: Tensor | None = None) -> Pr
     if log_w.shape != labels.shape or not bool(log_w.amax().isfinite()):  # nan passes through amax
         raise ValueError(
             f"log_w must have shape {tuple(labels.shape)}, no nan or inf, and one weight that is "
-            f"not nought, got shape {tuple(log_w.shape)}, largest {float(log_w.amax())}"
+            f"not 0, got shape {tuple(log_w.shape)}, largest {float(log_w.amax())}"
         )
     weights = torch.softmax(log_w, 0)
     share = torch.zeros(classes).to(weights).index_add(0, labels.long(), weights)
     share = share.clamp(max=1)  # a sum of many weights may pass 1 by rounding
-    return Proportions(share, *wilson(share, float(effective_sample_size(log_w))))
+    return Proportions(share, *wilson_interval(share, float(effective_sample_size(log_w))))
 
 
-def wilson(share: Tensor, rows: float) -> tuple[Tensor, Tensor]:
+def wilson_interval(share: Tensor, rows: float) -> tuple[Tensor, Tensor]:
     """Returns Wilson's 95 % interval, low and high, of shares of any shape.
 
     Arguments:
@@ -112,7 +112,7 @@ def wilson(share: Tensor, rows: float) -> tuple[Tensor, Tensor]:
         rows: The number n of rows, or their effective sample size.
 
     Example:
-        >>> low, high = wilson(torch.tensor(0.5), 100)
+        >>> low, high = wilson_interval(torch.tensor(0.5), 100)
         >>> round(float(low), 3), round(float(high), 3)
         (0.404, 0.596)
     """
@@ -143,15 +143,15 @@ def total_variation(share: Tensor, target: Tensor) -> float:
     return float((p - q).abs().sum()) / 2
 
 
-def modes_covered(share: Tensor, target: Tensor, least: float = 0.1) -> int:
-    r"""Returns how many classes of the target have more than a tenth of the share they should.
+def modes_covered(share: Tensor, target: Tensor, fraction: float = 0.1) -> int:
+    r"""Returns the number of classes with more than a tenth of their target share.
 
     .. math:: \textstyle\sum_c 1[q_c > 0] \, 1[p_c > q_c / 10]
 
     Arguments:
         share: The shares p, shape (C,).
-        target: The shares q that they should be, shape (C,).
-        least: The part of its target that a class must exceed.
+        target: The target shares q, shape (C,).
+        fraction: The fraction of its target that a class must exceed.
 
     Raises:
         ValueError: If shapes differ, or either is negative, not finite, or does not sum to 1.
@@ -161,23 +161,23 @@ def modes_covered(share: Tensor, target: Tensor, least: float = 0.1) -> int:
         1
     """
     p, q = _shares(share, target)
-    return int(((q > 0) & (p > least * q)).sum())
+    return int(((q > 0) & (p > fraction * q)).sum())
 
 
 def class_score(probabilities: Tensor, share: Tensor | None = None, splits: int = 1) -> ClassScore:
-    r"""Returns how clear and how various the classes of samples are (an inception-type score).
+    r"""Returns the class score of samples (an inception-type score): clear and diverse classes.
 
     .. math:: \exp\left(\mathbb{E}_x \mathrm{KL}(p(y \mid x) \,\|\, p(y))\right), \quad
         p(y) = \mathbb{E}_x p(y \mid x)
 
-    Of a classifier that is not the Inception network it must not be compared with the literature.
-    The rows are split in the order that they have, so shuffle rows that come in an order. It is
-    biased upwards by the classes of few rows, so compare it at one number of rows a split.
+    With a classifier other than the Inception network it must not be compared with the literature.
+    Splits are consecutive rows, so shuffle ordered rows first. It is biased upwards for few rows,
+    so compare it at one number of rows a split.
 
     Arguments:
         probabilities: Class probabilities of each sample, shape (N, C).
         share: The weight of each sample, shape (N,), not negative; None for equal weights.
-        splits: The number of parts of which the score is taken one by one.
+        splits: The number of splits, each with a score.
 
     Raises:
         ValueError: If the rows are not probabilities, weights are of another shape, negative or not
@@ -195,7 +195,7 @@ def class_score(probabilities: Tensor, share: Tensor | None = None, splits: int 
             f"probabilities must have shape (N, C) with a row or more for each of {splits} splits, "
             f"1 or more, got {tuple(p.shape)}"
         )
-    wrong = where_not_finite(p)
+    wrong = describe_non_finite(p)
     if wrong or bool((p < 0).any()) or bool(((p.sum(1) - 1).abs() > 1e-3).any()):
         raise ValueError(
             "probabilities must be 0 or more and sum to 1 in each row, got "
@@ -213,7 +213,7 @@ def class_score(probabilities: Tensor, share: Tensor | None = None, splits: int 
 
 
 def _score(p: Tensor, w: Tensor) -> float:
-    """Returns the score of one part: entropies, where 0 log 0 = 0, instead of KL terms."""
+    """Returns the score of one split, by entropies with 0 log 0 = 0 instead of KL terms."""
     if not float(w.sum()) > 0:
         raise ValueError("share must leave some weight in each split, got a split of weight 0")
     w = w / w.sum()

@@ -1,4 +1,4 @@
-r"""The density of an energy in the plane, normalised by quadrature.
+r"""Densities of energies in the plane, normalised by quadrature.
 
 .. math:: \log Z = \log \int e^{-U(x) / T} \, dx
     \approx \log \sum_i e^{-U(x_i) / T} + \log h^2
@@ -22,9 +22,9 @@ __all__ = ["Divergences", "divergences_in_the_plane", "log_z_in_the_plane"]
 
 
 class Divergences(NamedTuple):
-    """How far a density is from the truth."""
+    """Divergences of a density from the true density."""
 
-    kl: float  # KL(q || p) of the truth q to the density p, in nats
+    kl: float  # KL(q || p) from the true density q to the density p, in nats
     total_variation: float  # from 0 to 1
 
 
@@ -58,7 +58,7 @@ def divergences_in_the_plane(
     temperature: float = 1.0,
     points: int = 400,
 ) -> Divergences:
-    r"""Returns how far exp(-U / T) / Z is from a known density q.
+    r"""Returns the divergences of exp(-U / T) / Z from a known density q.
 
     .. math:: \mathrm{KL}(q \,\|\, p) = \int q \log \frac qp , \qquad
         \mathrm{TV} = \frac12 \int |q - p| ,
@@ -90,8 +90,8 @@ def divergences_in_the_plane(
 def _on_a_grid(energy: Energy, like: Tensor, points: int) -> tuple[Tensor, float]:
     """The energies of the points of a square grid, and the area of a cell."""
     low, high = like.amin(0), like.amax(0)
-    middle, half = (low + high) / 2, 1.5 * float((high - low).max())
+    centre, half = (low + high) / 2, 1.5 * float((high - low).max())
     side = torch.linspace(-half, half, points, dtype=like.dtype, device=like.device)
-    grid = torch.cartesian_prod(side, side) + middle
+    grid = torch.cartesian_prod(side, side) + centre
     u = torch.cat([energy(part).cpu() for part in grid.split(20_000)]).double()
     return u, (2 * half / (points - 1)) ** 2

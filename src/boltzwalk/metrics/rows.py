@@ -1,27 +1,27 @@
-"""What metrics ask of samples: one shape on both sides, finite, enough of them; and weights."""
+"""Checks of samples and reference (one shape, finite, enough rows), and sample weights."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-__all__ = ["checked", "sample_weights", "where_not_finite"]
+__all__ = ["check_samples", "describe_non_finite", "sample_weights"]
 
 
-def checked(samples: Tensor, reference: Tensor, least: int = 2) -> tuple[Tensor, Tensor]:
+def check_samples(samples: Tensor, reference: Tensor, min_rows: int = 2) -> tuple[Tensor, Tensor]:
     """Returns samples and reference as rows, shape (N, D) and (M, D), on one device and type.
 
     Arguments:
         samples: The samples, shape (N, *event).
-        reference: What they should be like, shape (M, *event).
-        least: The least number of rows of each.
+        reference: The reference, shape (M, *event).
+        min_rows: The minimum number of rows of each.
 
     Raises:
         ValueError: If events have different shapes, there are too few rows, or one is not finite.
 
     Example:
         >>> import torch
-        >>> checked(torch.ones(3, 1, 2, 2), torch.ones(5, 1, 2, 2))[0].shape
+        >>> check_samples(torch.ones(3, 1, 2, 2), torch.ones(5, 1, 2, 2))[0].shape
         torch.Size([3, 4])
     """
     if samples.ndim < 2 or samples.shape[1:] != reference.shape[1:]:
@@ -30,23 +30,23 @@ def checked(samples: Tensor, reference: Tensor, least: int = 2) -> tuple[Tensor,
             f"{tuple(samples.shape)} and {tuple(reference.shape)}"
         )
     for name, values in (("samples", samples), ("reference", reference)):
-        if len(values) < least:
-            raise ValueError(f"{name} must have {least} rows or more, got {len(values)}")
-        wrong = where_not_finite(values)
+        if len(values) < min_rows:
+            raise ValueError(f"{name} must have {min_rows} rows or more, got {len(values)}")
+        wrong = describe_non_finite(values)
         if wrong:
-            raise ValueError(f"{name} must be finite, got {wrong}; look at them first")
+            raise ValueError(f"{name} must be finite, got {wrong}; inspect them first")
     return samples.flatten(1), reference.to(samples).flatten(1)
 
 
-def where_not_finite(values: Tensor) -> str:
-    """Returns how many rows hold nan or inf and which, in words; "" where none does.
+def describe_non_finite(values: Tensor) -> str:
+    """Describes the rows with nan or inf, "" for none.
 
     Arguments:
         values: Rows, shape (N, *event).
 
     Example:
         >>> import torch
-        >>> where_not_finite(torch.tensor([[1.0], [torch.nan], [torch.inf]]))
+        >>> describe_non_finite(torch.tensor([[1.0], [torch.nan], [torch.inf]]))
         '2 of 3 rows with nan or inf (rows 1, 2)'
     """
     wrong = (~values.flatten(1).isfinite().all(1)).nonzero().flatten().tolist()
@@ -56,17 +56,17 @@ def where_not_finite(values: Tensor) -> str:
     return f"{len(wrong)} of {len(values)} rows with nan or inf (rows {named})"
 
 
-def sample_weights(share: Tensor | None, samples: Tensor, least: float = 1) -> Tensor:
+def sample_weights(share: Tensor | None, samples: Tensor, min_effective: float = 1) -> Tensor:
     r"""Returns the weights of samples, shape (N,), in float64, of sum 1.
 
     .. math:: N_\mathrm{eff} = 1 / \sum_i w_i^2
 
-    is how many equal weights would say as much.
+    is the number of equal weights with the same information.
 
     Arguments:
         share: The weights, shape (N,), not negative, of any sum; None for equal weights.
         samples: The samples, shape (N, \*event).
-        least: The least effective sample size.
+        min_effective: The minimum effective sample size.
 
     Raises:
         ValueError: If the weights have another shape, are negative or not finite, have no sum, or
@@ -90,9 +90,10 @@ def sample_weights(share: Tensor | None, samples: Tensor, least: float = 1) -> T
     w = w / w.max()  # the sum of weights near 1e308 is not finite
     w = w / w.sum()
     effective = 1 / float(w.square().sum())
-    if effective < least - 1e-6:
+    if effective < min_effective - 1e-6:
         raise ValueError(
-            f"share must have an effective sample size of {least} or more, got {effective:.3g}: "
-            "too few samples carry the weight; take more, or resample less unevenly"
+            f"share must have an effective sample size of {min_effective} or more, got "
+            f"{effective:.3g}: too few samples carry the weight; take more, or resample less "
+            "unevenly"
         )
     return w

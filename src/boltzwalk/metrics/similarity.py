@@ -1,8 +1,8 @@
-r"""Kernels that say how alike two rows are, and the scale on which rows differ.
+r"""Similarity kernels of pairs of rows, and the median distance as their bandwidth.
 
 They are kernels in the sense of a reproducing kernel Hilbert space, symmetric functions
-:math:`k(x, y)` of two rows; those that move walkers are in :mod:`boltzwalk.kernels`. A kernel with
-a bandwidth takes that of the data where none is given: the median distance of the pooled rows.
+:math:`k(x, y)` of two rows; kernels that move walkers are in :mod:`boltzwalk.kernels`. The
+default bandwidth of a kernel is the median distance of the pooled rows.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ __all__ = [
     "LaplacianKernel",
     "PolynomialKernel",
     "Similarity",
-    "fitted",
     "median_distance",
     "squared_distances",
+    "with_bandwidth",
 ]
 
 Similarity: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """Maps rows, shape (N, D) and (M, D), to k of every pair, shape (N, M): symmetric in its pair."""
 
 MEDIAN_ROWS = 1000
-"""The rows, at most, whose distances give a bandwidth."""
+"""The maximum number of rows for a median distance."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class GaussianKernel:
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         """Returns k of every pair, shape (N, M)."""
-        exponent = squared_distances(x, y).mul_(-0.5 / _given(self.bandwidth) ** 2)
+        exponent = squared_distances(x, y).mul_(-0.5 / _require_bandwidth(self.bandwidth) ** 2)
         values = torch.zeros_like(exponent)
         for scale in self.scales:
             values += (exponent / scale**2).exp_()
@@ -84,12 +84,12 @@ class LaplacianKernel:
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         """Returns k of every pair, shape (N, M)."""
-        return squared_distances(x, y).sqrt_().div_(-_given(self.bandwidth)).exp_()
+        return squared_distances(x, y).sqrt_().div_(-_require_bandwidth(self.bandwidth)).exp_()
 
 
 @dataclass(frozen=True)
 class InverseMultiquadric:
-    r"""The kernel :math:`(1 + \|x - y\|^2 / h^2)^{-1/2}`, whose tail sees far samples.
+    r"""The kernel :math:`(1 + \|x - y\|^2 / h^2)^{-1/2}`, with a heavy tail.
 
     Attributes:
         bandwidth: The bandwidth h; None for the median distance of the pooled rows.
@@ -106,12 +106,14 @@ class InverseMultiquadric:
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         """Returns k of every pair, shape (N, M)."""
-        return squared_distances(x, y).div_(_given(self.bandwidth) ** 2).add_(1).rsqrt_()
+        return (
+            squared_distances(x, y).div_(_require_bandwidth(self.bandwidth) ** 2).add_(1).rsqrt_()
+        )
 
 
 @dataclass(frozen=True)
 class PolynomialKernel:
-    r"""The kernel :math:`(x \cdot y / D + 1)^p`, which compares the first p moments.
+    r"""The kernel :math:`(x \cdot y / D + 1)^p`, for the first p moments.
 
     Attributes:
         degree: The degree p.
@@ -148,8 +150,8 @@ class DistanceKernel:
         return squared_distances(x, y).sqrt_().neg_()
 
 
-def fitted(kernel: Similarity | None, x: Tensor, y: Tensor) -> Similarity:
-    """Returns a kernel with the bandwidth of the pooled rows where it has none.
+def with_bandwidth(kernel: Similarity | None, x: Tensor, y: Tensor) -> Similarity:
+    """Returns a kernel with a bandwidth, by default the median distance of the pooled rows.
 
     Arguments:
         kernel: The kernel; None for a Gaussian one.
@@ -167,10 +169,10 @@ def fitted(kernel: Similarity | None, x: Tensor, y: Tensor) -> Similarity:
 
 
 def median_distance(x: Tensor) -> float:
-    r"""Returns the median Euclidean distance between two rows, a bandwidth that fits the data.
+    r"""Returns the median Euclidean distance between two rows.
 
-    Where more than half of the pairs are equal it is the median over those that are not, and 1
-    where all are equal. More than 1,000 rows are thinned to 1,000, always the same.
+    If more than half of the pairs are equal it is the median over the unequal pairs, and 1 if all
+    are equal. More than 1,000 rows are thinned to a fixed random 1,000.
 
     Arguments:
         x: Rows, shape (N, \*event).
@@ -203,8 +205,8 @@ def squared_distances(x: Tensor, y: Tensor) -> Tensor:
         tensor([[9.],
                 [4.]])
     """
-    middle = y.mean(0)
-    x, y = x - middle, y - middle
+    centre = y.mean(0)
+    x, y = x - centre, y - centre
     squares = torch.addmm(y.square().sum(1), x, y.T, alpha=-2)
     return squares.add_(x.square().sum(1)[:, None]).clamp_(min=0)
 
@@ -214,17 +216,17 @@ def _check_bandwidth(bandwidth: float | None) -> None:
         raise ValueError(f"bandwidth must be finite and above 0, or None, got {bandwidth}")
 
 
-def _given(bandwidth: float | None) -> float:
+def _require_bandwidth(bandwidth: float | None) -> float:
     if bandwidth is None:
         raise ValueError(
-            "bandwidth must be a number where a kernel is called by itself, got None; "
+            "bandwidth must be a number to call a kernel directly, got None; "
             "write bandwidth=median_distance(x)"
         )
     return bandwidth
 
 
 def _thinned(x: Tensor, rows: int) -> Tensor:
-    """At most so many rows, the same each time, from all over: rows may be sorted or periodic."""
+    """A fixed random subset of this size at most: rows may be sorted or periodic."""
     if len(x) <= rows:
         return x
     return x[torch.randperm(len(x), generator=torch.Generator().manual_seed(0))[:rows].to(x.device)]

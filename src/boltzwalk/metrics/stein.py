@@ -1,4 +1,4 @@
-r"""The kernel Stein discrepancy: do samples fit an energy, of which log Z is not known?
+r"""Kernel Stein discrepancy of samples from an energy, without log Z or a reference.
 
 With the score :math:`s = -\nabla U / T` and an inverse multiquadric k the Stein kernel is
 
@@ -15,13 +15,13 @@ The p-value is that of the wild bootstrap, which gives every sample a random sig
 
 .. math:: \mathrm{KSD}^2_b = \frac{1}{N (N - 1)} \sum_{i \ne j} \epsilon_i \epsilon_j u(x_i, x_j)
 
-Warning: it does not see the weights of separated modes. The score within a mode is the same
+Warning: it does not depend on the weights of separated modes. The score within a mode is the same
 whatever the mass of that mode, so samples that have 90 % of their rows in a mode of mass 50 %, or
 that miss a mode altogether, pass. Compare masses by other means: weights, log Z, or a reference.
 
-Not guaranteed: power in many dimensions, where it falls; and the p-value for rows that depend on
-each other, as those of one Markov chain do: it is then too small. It says that samples fit the
-energy, not that the energy fits the data.
+Not guaranteed: power in many dimensions; nor the p-value for dependent rows, as those of one Markov
+chain: it is too small. A large p-value means that samples fit the energy, not that the energy fits
+the data.
 
 References:
     | A kernelized Stein discrepancy for goodness-of-fit tests (Liu et al., 2016),
@@ -40,23 +40,23 @@ import torch
 from torch import Tensor
 
 from ..energy import Energy, energy_and_grad
-from .rows import checked, where_not_finite
+from .rows import check_samples, describe_non_finite
 from .similarity import median_distance, squared_distances
 
 __all__ = ["SteinDiscrepancy", "stein_discrepancy", "stein_discrepancy_of_scores"]
 
 SCORED = 512
-"""The rows whose scores are computed at once."""
+"""The rows of a chunk for scores."""
 
 PAIRS = 1 << 20
-"""The pairs whose Stein kernels are computed at once."""
+"""The pairs of a chunk for Stein kernels."""
 
 
 class SteinDiscrepancy(NamedTuple):
     """The kernel Stein discrepancy of samples."""
 
     squared: float  # the U-statistic, which has mean 0, and may be negative, where samples fit
-    p_value: float  # how often chance alone gives as much
+    p_value: float  # the probability of a value as large by chance
     bandwidth: float  # of the kernel: values of different bandwidths cannot be compared
 
 
@@ -70,7 +70,7 @@ def stein_discrepancy(
 ) -> SteinDiscrepancy:
     r"""Returns the kernel Stein discrepancy of samples from exp(-U / T), and its p-value.
 
-    It does not see the weights of separated modes.
+    It does not depend on the weights of separated modes.
 
     .. math:: \mathrm{KSD}^2 = \frac{1}{N (N - 1)} \sum_{i \ne j} u(x_i, x_j) , \qquad
         s = -\nabla U / T
@@ -98,7 +98,7 @@ def stein_discrepancy(
     """
     if not 0 < temperature < math.inf:
         raise ValueError(f"temperature must be finite and above 0, got {temperature}")
-    checked(x, x, least=2)
+    check_samples(x, x, min_rows=2)
     grad = torch.cat([energy_and_grad(energy, part)[1] for part in x.split(SCORED)])
     return stein_discrepancy_of_scores(x, -grad / temperature, rng, bandwidth, bootstraps)
 
@@ -112,7 +112,7 @@ def stein_discrepancy_of_scores(
 ) -> SteinDiscrepancy:
     r"""Returns the kernel Stein discrepancy of samples with known scores, and its p-value.
 
-    It does not see the weights of separated modes.
+    It does not depend on the weights of separated modes.
 
     .. math:: \mathrm{KSD}^2 = \frac{1}{N (N - 1)} \sum_{i \ne j} u(x_i, x_j) , \qquad
         p = \frac{1 + \#\{b : \mathrm{KSD}^2_b \ge \mathrm{KSD}^2\}}{1 + B}
@@ -134,12 +134,12 @@ def stein_discrepancy_of_scores(
         >>> round(stein_discrepancy_of_scores(x, -4 * x, rng).p_value, 3)
         0.001
     """
-    rows, _ = checked(x, x, least=2)
+    rows, _ = check_samples(x, x, min_rows=2)
     if scores.shape != x.shape:
         raise ValueError(
             f"scores must have the shape of x, {tuple(x.shape)}, got {tuple(scores.shape)}"
         )
-    wrong = where_not_finite(scores)
+    wrong = describe_non_finite(scores)
     if wrong:
         raise ValueError(
             f"scores must be finite, got {wrong}; leave out samples where the energy has no slope"
@@ -153,17 +153,17 @@ def stein_discrepancy_of_scores(
     n = len(rows)
     coin = torch.randint(2, (bootstraps, n), generator=rng, device=rng.device)
     signs = coin.to(rows) * 2 - 1
-    total, by_chance = 0.0, torch.zeros_like(signs[:, 0])
+    total, bootstrap = 0.0, torch.zeros_like(signs[:, 0])
     size = max(1, PAIRS // n)
     for start in range(0, n, size):
         part = slice(start, start + size)
         u = _stein_kernel(rows[part], scores[part], rows, scores, bandwidth)
         u.diagonal(start).zero_()
         total += float(u.sum())
-        by_chance += ((signs[:, part] @ u) * signs).sum(1)
+        bootstrap += ((signs[:, part] @ u) * signs).sum(1)
     # Where all signs are equal the sum is the statistic itself, but for rounding.
-    as_much = int((by_chance >= total - 1e-12 * abs(total)).sum())
-    p_value = (1 + as_much) / (1 + bootstraps)
+    exceeding = int((bootstrap >= total - 1e-12 * abs(total)).sum())
+    p_value = (1 + exceeding) / (1 + bootstraps)
     return SteinDiscrepancy(total / (n * (n - 1)), p_value, bandwidth)
 
 

@@ -1,20 +1,20 @@
-r"""A classifier two-sample test: can a classifier tell samples from data?
+r"""Classifier two-sample test of samples against data.
 
-Equally many rows of both, as labels 1 and 0, are cut into two stratified halves. A classifier is
+Equally many rows of both, as labels 1 and 0, are split into two stratified halves. A classifier is
 fitted to one half; its accuracy on the other, of n rows each, is 1/2 if both have one distribution.
 Given the classifier, the labels of that half are then exchangeable, so if it calls K rows samples
-and is right with T of them, T is hypergeometric, and
+and is right for T of them, T is hypergeometric, and
 
 .. math:: p = P[H \ge T], \quad H \sim \mathrm{Hypergeometric}(2n, n, K)
 
 is exact for any n (Fisher's exact test), where the usual normal approximation is not.
 
-The classifier is a perceptron of one hidden layer of 64 on standardised features. A linear one sees
-means alone; trees cut along axes, so they miss correlations; nearest neighbours lose power with the
-dimension. A hidden layer sees variances, correlations and separate modes.
+The classifier is a perceptron of one hidden layer of 64 on standardised features. A linear one
+compares means alone; trees split along axes and miss correlations; nearest neighbours lose power
+with the dimension. A hidden layer detects variances, correlations and separate modes.
 
-Not guaranteed: that equal distributions follow from a large p. It says that this classifier, with
-this many rows, sees no difference. The accuracy rises with the number of rows: compare it at one
+Not guaranteed: that a large p means equal distributions: this classifier, with this many rows,
+detects no difference. The accuracy rises with the number of rows: compare it at one
 number. Rows must be independent: walkers of one chain, or copies of rows, make p too small.
 
 References:
@@ -31,22 +31,22 @@ import torch
 from scipy.stats import hypergeom
 from torch import Tensor
 
-from .proportions import wilson
-from .rows import checked
+from .proportions import wilson_interval
+from .rows import check_samples
 
 __all__ = ["TwoSampleTest", "two_sample_test"]
 
-LEAST = 20
-"""The least rows of either: ten to fit and ten to test."""
+MIN_ROWS = 20
+"""The minimum number of rows of either: ten to fit and ten to test."""
 
 EPOCHS = 30
 BATCH = 100
 
 
 class TwoSampleTest(NamedTuple):
-    """How well a classifier tells samples from reference."""
+    """Held-out accuracy of a classifier of samples against reference."""
 
-    accuracy: float  # on held-out rows: 0.5 if it cannot tell, 1 if it always can
+    accuracy: float  # on held-out rows: 0.5 for equal distributions, 1 for disjoint ones
     low: float  # of the 95 % interval of the accuracy of this classifier
     high: float  # of the same
     p_value: float  # of an accuracy as high or higher if both have one distribution
@@ -54,7 +54,7 @@ class TwoSampleTest(NamedTuple):
 
 
 def two_sample_test(
-    samples: Tensor, reference: Tensor, seed: int = 0, most: int = 4000
+    samples: Tensor, reference: Tensor, seed: int = 0, max_rows: int = 4000
 ) -> TwoSampleTest:
     r"""Returns the held-out accuracy of a classifier of samples against reference.
 
@@ -64,28 +64,28 @@ def two_sample_test(
         samples: The samples or their features, shape (N, \*event).
         reference: The reference or its features, shape (M, \*event).
         seed: The seed of the choice of rows and of the classifier.
-        most: The most rows that are used, of both together.
+        max_rows: The maximum number of rows, of both together.
 
     Raises:
-        ValueError: If either has fewer than 20 rows, ``most`` is less than 40, the shapes do not
-            match, or one is not finite.
+        ValueError: If either has fewer than 20 rows, ``max_rows`` is less than 40, the shapes do
+            not match, or one is not finite.
 
     Example:
         >>> x, y = torch.randn(2, 200, 2, generator=torch.Generator().manual_seed(0))
         >>> two_sample_test(x + 3, y).accuracy > 0.9, two_sample_test(x, y).p_value > 0.05
         (True, True)
     """
-    if most < 2 * LEAST:
-        raise ValueError(f"most must be {2 * LEAST} rows or more, got {most}")
-    pair = checked(samples.detach().double(), reference.detach().double(), LEAST)
+    if max_rows < 2 * MIN_ROWS:
+        raise ValueError(f"max_rows must be {2 * MIN_ROWS} or more, got {max_rows}")
+    pair = check_samples(samples.detach().double(), reference.detach().double(), MIN_ROWS)
     x, y = (rows.cpu().numpy() for rows in pair)
     draw = np.random.default_rng(seed)
-    half = min(len(x), len(y), most // 2) // 2
+    half = min(len(x), len(y), max_rows // 2) // 2
     x, y = (rows[draw.permutation(len(rows))[: 2 * half]] for rows in (x, y))
     guess = _guess(np.concatenate([x[:half], y[:half]]), np.concatenate([x[half:], y[half:]]), draw)
     called, right = int(guess.sum()), int(guess[:half].sum())
     accuracy = (half - called + 2 * right) / (2 * half)
-    low, high = wilson(torch.tensor(accuracy, dtype=torch.float64), 2 * half)
+    low, high = wilson_interval(torch.tensor(accuracy, dtype=torch.float64), 2 * half)
     p_value = float(hypergeom.sf(right - 1, 2 * half, half, called))
     return TwoSampleTest(accuracy, float(low), float(high), p_value, 2 * half)
 
@@ -93,7 +93,7 @@ def two_sample_test(
 def _guess(
     fit: np.ndarray, held_out: np.ndarray, draw: np.random.Generator
 ) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Returns which held-out rows are called samples; the first half of the rows to fit are."""
+    """Predicts the held-out rows that are samples; the first half of the rows to fit are."""
     from sklearn.neural_network import MLPClassifier
 
     # Both halves on one scale, which is made without labels; a constant column tells nothing.

@@ -1,4 +1,4 @@
-r"""The Wasserstein distance of order 2 between two samples: exact for few, sliced for many.
+r"""Wasserstein distance of order 2 between two samples: exact for few rows, sliced for many.
 
 .. math:: W_2 = \left(\min_\gamma E_\gamma \|x - y\|^2\right)^{1/2} \qquad
     SW_2 = \left(E_\theta W_2(\theta \cdot x, \theta \cdot y)^2\right)^{1/2}
@@ -12,10 +12,11 @@ In one dimension the best coupling joins equal quantiles, so that samples of any
 
 a finite sum, since both are constant between multiples of 1 / N and 1 / M.
 
-Not guaranteed: that either is near the distance of the laws. Two samples of one law have
-:math:`W_2 \approx N^{-1/D}` in D > 4 dimensions, so there `exact` compares little but the sizes.
-The sliced distance has no such curse, but is smaller, :math:`SW_2 \le W_2 / \sqrt{D}`, and is not
-scaled up by this module. Compare either with its value for two halves of the reference.
+Not guaranteed: that either is near the distance of the distributions. Two samples of one
+distribution have :math:`W_2 \approx N^{-1/D}` in D > 4 dimensions, so `exact_wasserstein` there
+depends mainly on the sizes. The sliced distance does not, but is smaller, :math:`SW_2 \le W_2 /
+\sqrt{D}`, and is not scaled up by this module. Compare either with its value for two halves of the
+reference.
 
 References:
     | Sliced and Radon Wasserstein barycenters of measures (Bonneel et al., 2015),
@@ -30,19 +31,19 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from .rows import checked
+from .rows import check_samples
 from .similarity import squared_distances
 
-__all__ = ["exact", "sliced"]
+__all__ = ["exact_wasserstein", "sliced_wasserstein"]
 
 LARGEST = 3000
-"""The rows of a side, at most, that `exact` assigns: its time grows with their third power."""
+"""The maximum number of rows of a side for `exact_wasserstein`, whose time grows with N³."""
 
 VALUES = 1 << 22
-"""The projected values that are held and sorted at once."""
+"""The projected values of a chunk."""
 
 
-def sliced(
+def sliced_wasserstein(
     samples: Tensor, reference: Tensor, rng: torch.Generator, projections: int = 500
 ) -> float:
     r"""Returns the sliced Wasserstein distance of order 2, not squared, for any two sizes.
@@ -52,7 +53,7 @@ def sliced(
 
     Arguments:
         samples: The samples x, shape (N, \*event).
-        reference: What they should be like, y, shape (M, \*event).
+        reference: The reference, y, shape (M, \*event).
         rng: The generator that draws the directions.
         projections: The number K of directions, uniform on the sphere.
 
@@ -64,10 +65,10 @@ def sliced(
         >>> rng = torch.Generator().manual_seed(0)
         >>> x = torch.randn(1000, 9, generator=rng)
         >>> shift = torch.full((9,), 2.0)  # of length 6, and 6 / sqrt(9) = 2 when sliced
-        >>> round(sliced(x, x + shift, rng, projections=5000), 1)
+        >>> round(sliced_wasserstein(x, x + shift, rng, projections=5000), 1)
         2.0
     """
-    x, y = checked(samples, reference, least=1)
+    x, y = check_samples(samples, reference, min_rows=1)
     if projections < 1:
         raise ValueError(f"projections must be 1 or more, got {projections}")
     x, y = x.double(), y.double()
@@ -87,7 +88,7 @@ def sliced(
     return math.sqrt(total / projections)
 
 
-def exact(samples: Tensor, reference: Tensor) -> float:
+def exact_wasserstein(samples: Tensor, reference: Tensor) -> float:
     r"""Returns the Wasserstein distance of order 2, not squared, of two samples of one size.
 
     .. math:: W_2 = \left(\min_\pi \frac{1}{N} \sum_i \|x_i - y_{\pi(i)}\|^2\right)^{1/2}
@@ -96,7 +97,7 @@ def exact(samples: Tensor, reference: Tensor) -> float:
 
     Arguments:
         samples: The samples x, shape (N, \*event).
-        reference: What they should be like, y, shape (N, \*event).
+        reference: The reference, y, shape (N, \*event).
 
     Raises:
         ValueError: If the numbers of rows differ or exceed 3,000, events have different shapes, a
@@ -104,24 +105,25 @@ def exact(samples: Tensor, reference: Tensor) -> float:
 
     Example:
         >>> x = torch.tensor([[0.0, 0.0], [1.0, 0.0]])
-        >>> exact(x, torch.tensor([[1.0, 2.0], [0.0, 2.0]]))
+        >>> exact_wasserstein(x, torch.tensor([[1.0, 2.0], [0.0, 2.0]]))
         2.0
     """
-    x, y = checked(samples, reference, least=1)
+    x, y = check_samples(samples, reference, min_rows=1)
     if len(x) != len(y):
         fewer = min(len(x), len(y))
         raise ValueError(
             f"samples and reference must have as many rows, got {len(x)} and {len(y)}; "
-            f"write samples[:{fewer}] and reference[:{fewer}] of shuffled rows, or sliced(...)"
+            f"write samples[:{fewer}] and reference[:{fewer}] of shuffled rows, or "
+            "sliced_wasserstein(...)"
         )
     if len(x) > LARGEST:
         raise ValueError(
             f"samples must have {LARGEST} rows or fewer, got {len(x)}: the assignment takes time "
             f"that grows with their third power; write samples[:{LARGEST}] and "
-            f"reference[:{LARGEST}], or sliced(...)"
+            f"reference[:{LARGEST}], or sliced_wasserstein(...)"
         )
     x, y = x.double(), y.double()
     rows, columns = linear_sum_assignment(squared_distances(x, y).cpu().numpy())
-    # The costs found the pairs; differences give the value without their rounding error.
+    # Differences of the assigned pairs have no rounding error of the cost matrix.
     pairs = x[torch.from_numpy(rows).to(x.device)] - y[torch.from_numpy(columns).to(x.device)]
     return math.sqrt(float(pairs.square().sum(1).mean()))

@@ -1,19 +1,15 @@
-r"""Plain convolutional networks: a table of convolutions, dense layers, a linear head.
+"""Convolutional networks, for images: energies, encoders, generators.
 
-Nearly every published energy for images up to 64 x 64 is one of them; :mod:`.published` has the
-tables. Their last valid convolution over the whole remaining image is a linear layer, and is built
-as one, so a network of any table takes images of other sizes too.
+Nearly every published energy for images up to 64 x 64 is a table of convolutions, dense layers and
+a linear head; :mod:`.published` has the tables. Their last valid convolution over the whole
+remaining image is a linear layer, and is built as one, so a network of any table takes images of
+other sizes too.
 
-Encoders of convolutions, for images.
-
-A side s becomes ``floor((s + 2 p + e - k) / t) + 1`` by a layer of kernel k, stride t, padding p
-and end padding e.
-
-Generators of transposed convolutions, for images.
-
-A side s becomes ``(s - 1) t - 2 p + k + e`` by a layer of kernel k, stride t, padding p and output
-padding e. TensorFlow's transposed convolutions cut an odd total one pixel more at the end,
-PyTorch's at the beginning: a network of either kind is one of the other, mirrored.
+In an encoder, a layer of kernel k, stride t, padding p and end padding e turns a side s into
+``floor((s + 2 p + e - k) / t) + 1``. In a generator, a transposed layer of kernel k, stride t,
+padding p and output padding e turns it into ``(s - 1) t - 2 p + k + e``. TensorFlow's transposed
+convolutions cut an odd total one pixel more at the end, PyTorch's at the beginning: a network of
+either kind is one of the other, mirrored.
 """
 
 from __future__ import annotations
@@ -24,11 +20,18 @@ from typing import TypeAlias
 
 from torch import nn
 
-from . import layers
-from .batch_statistics import Dropout
-from .dense import Output, is_bounded
-from .layers import Activation, Dense, Initial, activation_layer, initialise
-from .network import Decoder, Encoder, Network, initialise_all, require_latent, require_widths
+from .batch_norm import Dropout
+from .dense import OutputActivation, is_bounded
+from .layers import (
+    Activation,
+    FastConv2d,
+    FastFlatten,
+    FastLinear,
+    WeightInit,
+    activation_layer,
+    initialise,
+)
+from .network import Decoder, Encoder, Network, require_latent, require_widths
 from .spectral import add_spectral_norm
 
 __all__ = [
@@ -49,17 +52,17 @@ ConvolutionTuple: TypeAlias = tuple[int, int, int, int]
 class Convolutional:
     """Convolutions with an activation after each, then dense layers, then a linear head.
 
-    The defaults are the short-run network, see :func:`.published.short_run`.
+    The defaults are the short-run network, see :func:`.short_run_network`.
 
     Attributes:
-        width: The unit in which channels are counted.
+        width: The unit of the numbers of channels.
         layers: The convolutions, each (multiple of the width, kernel, stride, padding).
         hidden: The widths of dense layers between the convolutions and the head.
-        outputs: How many outputs of the head are summed.
+        outputs: The number of outputs of the head that are summed.
         activation: The activation.
         leak: The slope of leaky_relu for negative inputs; the other activations ignore it.
         normalise: Whether all layers but the head are spectrally normalised.
-        initial: How the weights start.
+        initial: The initialisation of the weights.
 
     Example:
         >>> network = Convolutional(width=8).build((3, 32, 32))
@@ -74,7 +77,7 @@ class Convolutional:
     activation: Activation = "leaky_relu"
     leak: float = 0.2
     normalise: bool = False
-    initial: Initial = "default"
+    initial: WeightInit = "default"
 
     def build(self, event_shape: tuple[int, ...]) -> Network:
         """Returns the network for images of a shape.
@@ -83,7 +86,7 @@ class Convolutional:
             event_shape: The shape (channels, height, width) of one image.
 
         Raises:
-            ValueError: If the events are no images, or too small for the strides.
+            ValueError: If the events are not images, or too small for the strides.
         """
         height, width = self._remaining(event_shape)
         channels = [event_shape[0], *(multiple * self.width for multiple, *_ in self.layers)]
@@ -91,12 +94,12 @@ class Convolutional:
         for (inputs, outputs), (_, kernel, stride, padding) in zip(
             pairwise(channels), self.layers, strict=True
         ):
-            trunk.append(layers.Convolution(inputs, outputs, kernel, stride, padding))
+            trunk.append(FastConv2d(inputs, outputs, kernel, stride, padding))
             trunk.append(activation_layer(self.activation, self.leak))
-        trunk.append(layers.Flatten())
+        trunk.append(FastFlatten())
         widths = [channels[-1] * height * width, *self.hidden]
         for inputs, outputs in pairwise(widths):
-            trunk.append(layers.Dense(inputs, outputs))
+            trunk.append(FastLinear(inputs, outputs))
             trunk.append(activation_layer(self.activation, self.leak))
         network = Network(event_shape, trunk, nn.Linear(widths[-1], self.outputs))
         initialise(network, self.initial)
@@ -105,7 +108,7 @@ class Convolutional:
         return network
 
     def _remaining(self, event_shape: tuple[int, ...]) -> tuple[int, int]:
-        """The height and width that the convolutions leave."""
+        """The height and width after the convolutions."""
         smallest = next(side for side in range(1, 10_000) if self._side(side) > 0)
         if len(event_shape) != 3 or min(event_shape[1:]) < smallest:
             raise ValueError(
@@ -116,7 +119,7 @@ class Convolutional:
         return self._side(event_shape[1]), self._side(event_shape[2])
 
     def _side(self, side: int) -> int:
-        """How much of a side the convolutions leave; zero where one does not fit."""
+        """The length of a side after the convolutions; zero where one does not fit."""
         for _, kernel, stride, padding in self.layers:
             side = max(0, (side + 2 * padding - kernel) // stride + 1) if side > 0 else 0
         return side
@@ -124,14 +127,14 @@ class Convolutional:
 
 @dataclass(frozen=True)
 class Convolution:
-    """One layer of an encoder.
+    """Settings of one convolution of an encoder.
 
     Attributes:
         channels: The channels of the result.
         kernel: The side of the kernel.
-        stride: By how much it shrinks.
+        stride: The factor by which the image shrinks.
         padding: The zeros on each side.
-        end_padding: The zeros more at the end of each side, where TensorFlow has an odd total.
+        end_padding: Further zeros at the end of each side, where TensorFlow has an odd total.
 
     Example:
         >>> Convolution(64, kernel=4, stride=2, padding=1).side(28)
@@ -153,26 +156,26 @@ class Convolution:
             )
 
     def side(self, side: int) -> int:
-        """Returns what it makes of a side; zero where the kernel does not fit."""
-        room = side + 2 * self.padding + self.end_padding - self.kernel
-        return room // self.stride + 1 if side > 0 and room >= 0 else 0
+        """Returns the side of the result; zero where the kernel does not fit."""
+        excess = side + 2 * self.padding + self.end_padding - self.kernel
+        return excess // self.stride + 1 if side > 0 and excess >= 0 else 0
 
 
 @dataclass(frozen=True)
 class ConvolutionalEncoder:
     """Convolutions with an activation after each, then the mean and the log-deviation.
 
-    The log-deviation is half of its dense layer's output, see :class:`.Encoder`.
+    The log-deviation is half the output of its dense layer, see :class:`.Encoder`.
 
     Attributes:
         layers: The convolutions.
         activation: The activation.
         leak: The slope of leaky_relu for negative inputs; the other activations ignore it.
-        dropout: The share of features dropped after every convolution, while it learns only. The
-            published encoder for MNIST drops a fifth, and never stops: codes of test images are
-            random there beyond q(z | x).
-        initial: How the weights of the convolutions start.
-        initial_dense: How the weights of the two dense layers start.
+        dropout: The share of features dropped after every convolution, in training steps only. The
+            published encoder for MNIST drops a fifth at test time too, so that its codes of test
+            images are random beyond q(z | x).
+        initial: The initialisation of the convolutions.
+        initial_dense: The initialisation of the two dense layers.
 
     Example:
         >>> layers = (Convolution(8), Convolution(16))
@@ -185,11 +188,11 @@ class ConvolutionalEncoder:
     activation: Activation = "leaky_relu"
     leak: float = 0.2
     dropout: float = 0.0
-    initial: Initial = 0.02
-    initial_dense: Initial = "xavier"
+    initial: WeightInit = 0.02
+    initial_dense: WeightInit = "xavier"
 
     def __post_init__(self) -> None:
-        Dropout(self.dropout)  # which checks it
+        Dropout(self.dropout)  # checks the probability
 
     def build(self, event_shape: tuple[int, ...], latent: int) -> Encoder:
         """Returns the encoder for images of a shape.
@@ -223,14 +226,14 @@ class ConvolutionalEncoder:
                 trunk.append(Dropout(self.dropout))
         trunk.append(nn.Flatten())
         encoder = Encoder(event_shape, latent, trunk, channels[-1] * sides[0] * sides[1])
-        initialise_all(encoder.trunk, self.initial)
-        initialise_all(encoder.mean, self.initial_dense)
-        initialise_all(encoder.log_variance, self.initial_dense)
+        initialise(encoder.trunk, self.initial)
+        initialise(encoder.mean, self.initial_dense)
+        initialise(encoder.log_variance, self.initial_dense)
         return encoder
 
 
 def _pad(trunk: nn.Sequential, layer: Convolution) -> None:
-    """Appends the zeros of a layer where they are more at the end."""
+    """Appends the zero padding of a layer with more zeros at the end."""
     if layer.end_padding:
         end = layer.padding + layer.end_padding
         trunk.append(nn.ZeroPad2d((layer.padding, end, layer.padding, end)))
@@ -238,15 +241,15 @@ def _pad(trunk: nn.Sequential, layer: Convolution) -> None:
 
 @dataclass(frozen=True)
 class TransposedConvolution:
-    """One layer of a generator.
+    """Settings of one transposed convolution of a generator.
 
     Attributes:
         channels: The channels of the result.
         kernel: The side of the kernel.
-        stride: By how much it enlarges.
+        stride: The factor by which the image grows.
         padding: The pixels cut from each side.
         output_padding: The pixels added at the end of each side, fewer than the stride.
-        norm: Whether it is batch-normalised before its activation.
+        norm: Whether batch normalisation precedes the activation.
         activation: The activation.
         leak: The slope of leaky_relu for negative inputs; the other activations ignore it.
 
@@ -274,7 +277,7 @@ class TransposedConvolution:
             )
 
     def side(self, side: int) -> int:
-        """Returns what it makes of a side."""
+        """Returns the side of the result."""
         return (side - 1) * self.stride - 2 * self.padding + self.kernel + self.output_padding
 
 
@@ -283,14 +286,14 @@ class ConvolutionalGenerator:
     """Transposed convolutions that enlarge z to an image; the defaults are for 1 x 28 x 28.
 
     Attributes:
-        start: The (channels, height, width) that a dense layer makes of z, with the normalisation
-            and the activation of the first of the layers; None where z itself is the image, of as
-            many channels and one pixel.
-        layers: The layers but the last.
+        start: The (channels, height, width) that a dense layer makes of z, followed by the
+            normalisation and the activation of the first layer; None where z itself is the image,
+            one pixel with d channels.
+        layers: All layers but the last.
         last: The kernel, stride, padding and output padding of the last layer, whose channels are
             those of the images. It has neither normalisation nor activation.
-        output: What follows the last layer.
-        initial: How the weights start.
+        output: The map after the last layer.
+        initial: The initialisation of the weights.
 
     Example:
         >>> layers = (TransposedConvolution(16), TransposedConvolution(8))
@@ -302,8 +305,8 @@ class ConvolutionalGenerator:
     start: tuple[int, int, int] | None = (64, 7, 7)
     layers: tuple[TransposedConvolution, ...] = (TransposedConvolution(32),)
     last: tuple[int, int, int, int] = (4, 2, 1, 0)
-    output: Output = "auto"
-    initial: Initial = 0.02
+    output: OutputActivation = "auto"
+    initial: WeightInit = 0.02
 
     def __post_init__(self) -> None:
         if self.start is not None:
@@ -313,7 +316,7 @@ class ConvolutionalGenerator:
                 "layers must hold one transposed convolution or more, got (); use DenseGenerator "
                 "for a generator without"
             )
-        TransposedConvolution(1, *self.last)  # which checks it
+        TransposedConvolution(1, *self.last)  # checks the numbers
 
     def build(self, event_shape: tuple[int, ...], latent: int) -> Decoder:
         """Returns the decoder for images of a shape.
@@ -323,7 +326,7 @@ class ConvolutionalGenerator:
             latent: The number of latent variables.
 
         Raises:
-            ValueError: If there is no latent variable, or the table makes images of another size.
+            ValueError: If there is no latent variable, or the layers make images of another size.
         """
         require_latent(latent)
         self._require_sides(event_shape)
@@ -333,22 +336,22 @@ class ConvolutionalGenerator:
             channels = latent
         else:
             channels, height, width = self.start
-            trunk.append(Dense(latent, channels * height * width))
+            trunk.append(FastLinear(latent, channels * height * width))
             trunk.append(nn.Unflatten(1, self.start))
-            _finish(trunk, channels, self.layers[0])
+            _append_norm_and_activation(trunk, channels, self.layers[0])
         for layer in self.layers:
             trunk.append(_transposed(channels, layer))
-            _finish(trunk, layer.channels, layer)
+            _append_norm_and_activation(trunk, layer.channels, layer)
             channels = layer.channels
         trunk.append(_transposed(channels, TransposedConvolution(event_shape[0], *self.last)))
         bounded = is_bounded(self.output, event_shape)
         if bounded:
             trunk.append(nn.Tanh())
-        initialise_all(trunk, self.initial)
+        initialise(trunk, self.initial)
         return Decoder(event_shape, latent, trunk, bounded)
 
     def _require_sides(self, event_shape: tuple[int, ...]) -> None:
-        """Raises where the table makes images of another size."""
+        """Raises unless the layers make images of this shape."""
         sides = [self.start[1:] if self.start is not None else (1, 1)]
         for layer in (*self.layers, TransposedConvolution(1, *self.last)):
             height, width = sides[-1]
@@ -359,22 +362,24 @@ class ConvolutionalGenerator:
             or min(event_shape[0], smallest) < 1
             or event_shape[1:] != sides[-1]
         ):
-            way = " -> ".join(f"{height} x {width}" for height, width in sides)
+            sizes = " -> ".join(f"{height} x {width}" for height, width in sides)
             raise ValueError(
-                f"this generator makes images of {way}, got events of shape {event_shape}; change "
-                "start, layers or last, or use DenseGenerator, which makes any shape"
+                f"this generator makes images of {sizes}, got events of shape {event_shape}; "
+                "change start, layers or last, or use DenseGenerator, which makes any shape"
             )
 
 
 def _transposed(inputs: int, layer: TransposedConvolution) -> nn.ConvTranspose2d:
-    """The layer, without what follows it."""
+    """The transposed convolution alone."""
     return nn.ConvTranspose2d(
         inputs, layer.channels, layer.kernel, layer.stride, layer.padding, layer.output_padding
     )
 
 
-def _finish(trunk: nn.Sequential, channels: int, layer: TransposedConvolution) -> None:
-    """Appends the normalisation and the activation of a layer."""
+def _append_norm_and_activation(
+    trunk: nn.Sequential, channels: int, layer: TransposedConvolution
+) -> None:
+    """Appends the batch normalisation, where there is one, and the activation of a layer."""
     if layer.norm:
         trunk.append(nn.BatchNorm2d(channels))
     trunk.append(activation_layer(layer.activation, layer.leak))

@@ -1,7 +1,4 @@
-r"""The multilayer perceptron, for vectors and small events.
-
-Generators and encoders of dense layers, for tables and small images.
-"""
+"""Dense networks, for vectors, tables and small images: energies, generators, encoders."""
 
 from __future__ import annotations
 
@@ -12,11 +9,18 @@ from typing import Literal, TypeAlias
 
 from torch import nn
 
-from .batch_statistics import Dropout
-from .layers import Activation, Dense, Initial, activation_layer
-from .network import Decoder, Encoder, Network, Skip, initialise_all, require_latent, require_widths
+from .batch_norm import Dropout
+from .layers import Activation, FastLinear, WeightInit, activation_layer, initialise
+from .network import (
+    Decoder,
+    Encoder,
+    Network,
+    ResidualBlock,
+    require_latent,
+    require_widths,
+)
 
-__all__ = ["DenseEncoder", "DenseGenerator", "Multilayer", "Output", "is_bounded"]
+__all__ = ["DenseEncoder", "DenseGenerator", "Multilayer", "OutputActivation", "is_bounded"]
 
 
 @dataclass(frozen=True)
@@ -44,35 +48,28 @@ class Multilayer:
         r"""Returns the network for events of a shape.
 
         Arguments:
-            event_shape: The shape of one event, of any rank but zero.
+            event_shape: The shape of one event, of one axis or more.
 
         Raises:
-            ValueError: If a width is not positive, or the events are scalars without an axis.
+            ValueError: If a width is not positive, or the events have no axis.
         """
-        if not event_shape:
-            raise ValueError(
-                "events must have at least one axis, got the shape (); write (1,), and give x of "
-                "shape (N, 1)"
-            )
-        if min(self.widths, default=1) < 1:
-            raise ValueError(f"widths must be positive, got {self.widths}")
+        _require_axis(event_shape)
+        require_widths("widths", self.widths)
         widths = (math.prod(event_shape), *self.widths)
         layers: list[nn.Module] = [nn.Flatten()] if len(event_shape) != 1 else []
-        for width, following in pairwise(widths):
-            layer = nn.Sequential(
-                Dense(width, following), activation_layer(self.activation, self.leak)
-            )
-            layers.append(Skip(layer) if self.residual and width == following else layer)
+        for inputs, outputs in pairwise(widths):
+            layer = _hidden_layer(inputs, outputs, self.activation, self.leak)
+            layers.append(ResidualBlock(layer) if self.residual and inputs == outputs else layer)
         return Network(event_shape, nn.Sequential(*layers), nn.Linear(widths[-1], 1))
 
 
-Output: TypeAlias = Literal["tanh", "none", "auto"]
-"""The last map of a generator: "tanh" for events in [-1, 1], "none" for any; "auto" is tanh for
-images (channels, height, width) and none for everything else."""
+OutputActivation: TypeAlias = Literal["tanh", "none", "auto"]
+"""The last map of a generator: "tanh" for events in [-1, 1], or "none"; "auto" is tanh for images
+(channels, height, width) and none for all other events."""
 
 
-def is_bounded(output: Output, event_shape: tuple[int, ...]) -> bool:
-    """Returns whether a generator ends with tanh.
+def is_bounded(output: OutputActivation, event_shape: tuple[int, ...]) -> bool:
+    """True if a generator ends with tanh.
 
     Example:
         >>> is_bounded("auto", (1, 8, 8)), is_bounded("auto", (2,))
@@ -90,8 +87,8 @@ class DenseGenerator:
         activation: The activation.
         leak: The slope of leaky_relu for negative inputs; the other activations ignore it.
         norm: Whether every hidden layer is batch-normalised before its activation.
-        output: What follows the linear layer.
-        initial: How the weights start.
+        output: The map after the linear layer.
+        initial: The initialisation of the weights.
 
     Example:
         >>> decoder = DenseGenerator(widths=(32,)).build((1, 8, 8), latent=4)
@@ -103,8 +100,8 @@ class DenseGenerator:
     activation: Activation = "leaky_relu"
     leak: float = 0.2
     norm: bool = True
-    output: Output = "auto"
-    initial: Initial = "default"
+    output: OutputActivation = "auto"
+    initial: WeightInit = "default"
 
     def __post_init__(self) -> None:
         require_widths("widths", self.widths)
@@ -113,7 +110,7 @@ class DenseGenerator:
         """Returns the decoder for events of a shape.
 
         Arguments:
-            event_shape: The shape of one event, of any rank but zero.
+            event_shape: The shape of one event, of one axis or more.
             latent: The number of latent variables.
 
         Raises:
@@ -123,18 +120,15 @@ class DenseGenerator:
         _require_axis(event_shape)
         trunk = nn.Sequential()
         widths = (latent, *self.widths)
-        for width, following in pairwise(widths):
-            trunk.append(Dense(width, following))
-            if self.norm:
-                trunk.append(nn.BatchNorm1d(following))
-            trunk.append(activation_layer(self.activation, self.leak))
-        trunk.append(Dense(widths[-1], math.prod(event_shape)))
+        for inputs, outputs in pairwise(widths):
+            trunk.extend(_hidden_layer(inputs, outputs, self.activation, self.leak, self.norm))
+        trunk.append(FastLinear(widths[-1], math.prod(event_shape)))
         if len(event_shape) > 1:
             trunk.append(nn.Unflatten(1, event_shape))
         bounded = is_bounded(self.output, event_shape)
         if bounded:
             trunk.append(nn.Tanh())
-        initialise_all(trunk, self.initial)
+        initialise(trunk, self.initial)
         return Decoder(event_shape, latent, trunk, bounded)
 
 
@@ -142,15 +136,15 @@ class DenseGenerator:
 class DenseEncoder:
     """Dense layers with an activation after each, then the mean and the log-deviation.
 
-    The log-deviation is half of its dense layer's output, see :class:`.Encoder`. There is no batch
-    normalisation, as in the published encoders.
+    The log-deviation is half the output of its dense layer, see :class:`.Encoder`. There is no
+    batch normalisation, as in the published encoders.
 
     Attributes:
         widths: The hidden widths; none for a linear map.
         activation: The activation.
         leak: The slope of leaky_relu for negative inputs; the other activations ignore it.
-        dropout: The share of features dropped after every hidden layer, while it learns only.
-        initial: How the weights start.
+        dropout: The share of features dropped after every hidden layer, in training steps only.
+        initial: The initialisation of the weights.
 
     Example:
         >>> encoder = DenseEncoder(widths=(32,)).build((1, 8, 8), latent=4)
@@ -162,17 +156,17 @@ class DenseEncoder:
     activation: Activation = "leaky_relu"
     leak: float = 0.2
     dropout: float = 0.0
-    initial: Initial = "default"
+    initial: WeightInit = "default"
 
     def __post_init__(self) -> None:
         require_widths("widths", self.widths)
-        Dropout(self.dropout)  # which checks it
+        Dropout(self.dropout)  # checks the probability
 
     def build(self, event_shape: tuple[int, ...], latent: int) -> Encoder:
         """Returns the encoder for events of a shape.
 
         Arguments:
-            event_shape: The shape of one event, of any rank but zero.
+            event_shape: The shape of one event, of one axis or more.
             latent: The number of latent variables.
 
         Raises:
@@ -182,18 +176,27 @@ class DenseEncoder:
         _require_axis(event_shape)
         trunk = nn.Sequential(nn.Flatten())
         widths = (math.prod(event_shape), *self.widths)
-        for width, following in pairwise(widths):
-            trunk.append(Dense(width, following))
-            trunk.append(activation_layer(self.activation, self.leak))
+        for inputs, outputs in pairwise(widths):
+            trunk.extend(_hidden_layer(inputs, outputs, self.activation, self.leak))
             if self.dropout:
                 trunk.append(Dropout(self.dropout))
         encoder = Encoder(event_shape, latent, trunk, widths[-1])
-        initialise_all(encoder, self.initial)
+        initialise(encoder, self.initial)
         return encoder
 
 
+def _hidden_layer(
+    inputs: int, outputs: int, activation: Activation, leak: float, norm: bool = False
+) -> nn.Sequential:
+    """A dense layer, batch normalisation where asked for, and an activation."""
+    layer = nn.Sequential(FastLinear(inputs, outputs))
+    if norm:
+        layer.append(nn.BatchNorm1d(outputs))
+    return layer.append(activation_layer(activation, leak))
+
+
 def _require_axis(event_shape: tuple[int, ...]) -> None:
-    """Raises where events are scalars without an axis, or empty."""
+    """Raises unless events have one axis or more, none of them empty."""
     if not event_shape or min(event_shape) < 1:
         raise ValueError(
             f"events must have at least one axis, none of them empty, got the shape {event_shape}; "

@@ -1,31 +1,29 @@
-r"""PyTorch's layers, with the same parameters and results, faster where chains spend their time.
+r"""Layers, activations and weight initialisation.
 
-Measured on one core (x86, AVX-512, PyTorch 2.13), forward and input gradient together unless said
-otherwise:
+The layers :class:`FastLinear`, :class:`FastConv2d` and :class:`FastFlatten` have the parameters and
+results of PyTorch's, and are faster where chains spend their time. Measured on one core (x86,
+AVX-512, PyTorch 2.13), forward and input gradient together unless stated otherwise:
 
 * a dense layer in float32 as a convolution with a kernel of one pixel: 1.4 to 2.2 times as fast,
   because PyTorch's convolutions and its matrix products come from different libraries;
-* a dense layer of few inputs with its weights in the other order in memory: 2 times, and the
-  gradient of its parameters 4 times;
+* a dense layer of few inputs with its weights transposed in memory: 2 times, and the gradient of
+  its parameters 4 times;
 * the input gradient alone of a strided convolution of few channels as a convolution of stride one:
   2 to 4 times;
 * the gradient of an activation before the flattening, in the layout of the activation: 10 to 30
   times.
 
-For whole steps that is 1.6 to 1.8 (multilayer networks, float32, thousands of walkers), 1.2 to 1.3
-(small networks for 28 x 28), and 1.02 to 1.2 (large ones for 32 x 32).
+Whole steps are 1.6 to 1.8 times as fast for multilayer networks (float32, thousands of walkers),
+1.2 to 1.3 times for small networks for 28 x 28, and 1.02 to 1.2 times for large ones for 32 x 32.
 
-Elsewhere (small batches, other devices and types) the layers are PyTorch's. They inherit from them,
-so that initialisation, spectral normalisation and saved files need not tell them apart.
-
-The activations that a network may be built with.
-
-How the weights of a network start.
+Elsewhere (small batches, other devices and dtypes) they call PyTorch's. They are subclasses of
+PyTorch's layers, so initialisation, spectral normalisation and saved files treat them alike.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -35,35 +33,36 @@ from torch.nn import functional
 
 __all__ = [
     "Activation",
-    "Convolution",
-    "Dense",
-    "Flatten",
-    "Initial",
+    "FastConv2d",
+    "FastFlatten",
+    "FastLinear",
+    "WeightInit",
     "activation_layer",
     "initialise",
+    "seeded_weights",
 ]
 
 
 LARGE = 1 << 23
-"""Multiplications from which a dense layer is a convolution; below, the set-up costs more."""
+"""Multiplications from which a dense layer runs as a convolution; below, the set-up dominates."""
 
 FEW_INPUTS = 8
-"""Inputs up to which a dense layer is better off with its weights transposed in memory."""
+"""Inputs up to which a dense layer is faster with its weights transposed in memory."""
 
 FEW_PIXELS = 16
-"""Channels times sub-pixels up to which they fill one vector, and are better off together."""
+"""Channels times sub-pixels up to which one convolution of all sub-pixels is faster."""
 
 
-class Dense(nn.Linear):
-    """Maps (N, inputs) to (N, outputs), linearly.
+class FastLinear(nn.Linear):
+    """A dense layer, (N, inputs) to (N, outputs).
 
     Example:
-        >>> layer, x = Dense(64, 64), torch.randn(2048, 64)
+        >>> layer, x = FastLinear(64, 64), torch.randn(2048, 64)
         >>> torch.testing.assert_close(layer(x), nn.functional.linear(x, layer.weight, layer.bias))
     """
 
     def forward(self, x: Float[Tensor, "N inputs"]) -> Float[Tensor, "N outputs"]:
-        """Returns the map of every row."""
+        """Returns the outputs of every row."""
         weight = self.weight
         (outputs, inputs), rows = weight.shape, len(x)
         if x.device.type == "cpu" and x.dtype == torch.float32 and not _autocast():
@@ -78,19 +77,19 @@ class Dense(nn.Linear):
 
 
 def _autocast() -> bool:
-    """Whether products are done in bfloat16 anyway."""
+    """Whether autocast computes products in bfloat16."""
     return torch.is_autocast_enabled("cpu")
 
 
 def _images(rows: int) -> int:
-    """Into how many images of equal size the rows are cut; 0 where they cannot be.
+    """The number of equal images into which the rows are cut; 0 where they cannot be.
 
-    PyTorch takes its fast convolution for 16 images and more.
+    PyTorch uses its fast convolution for 16 images or more.
     """
     return next((images for images in range(16, 33) if rows % images == 0), 0)
 
 
-class Convolution(nn.Conv2d):
+class FastConv2d(nn.Conv2d):
     """A convolution with a square kernel.
 
     Arguments:
@@ -101,7 +100,7 @@ class Convolution(nn.Conv2d):
         padding: The zeros on each side.
 
     Example:
-        >>> layer, x = Convolution(1, 8, 5, stride=2, padding=4), torch.randn(3, 1, 28, 28)
+        >>> layer, x = FastConv2d(1, 8, 5, stride=2, padding=4), torch.randn(3, 1, 28, 28)
         >>> layer(x).shape
         torch.Size([3, 8, 16, 16])
     """
@@ -110,27 +109,27 @@ class Convolution(nn.Conv2d):
         self, inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0
     ) -> None:
         super().__init__(inputs, outputs, kernel, stride, padding)
-        self.together = stride > 1 and inputs * stride**2 <= FEW_PIXELS and padding < kernel
+        self.joint_subpixels = stride > 1 and inputs * stride**2 <= FEW_PIXELS and padding < kernel
 
     def forward(self, x: Float[Tensor, "N c h w"]) -> Float[Tensor, "N C H W"]:
         """Returns the convolved images."""
-        if not (self.together and x.requires_grad and x.device.type == "cpu"):
+        if not (self.joint_subpixels and x.requires_grad and x.device.type == "cpu"):
             return super().forward(x)
-        y = super().forward(x.detach())  # which keeps the gradient of the parameters
+        y = super().forward(x.detach())  # keeps the gradient of the parameters
         padding = int(self.padding[0])
         with_gradient: Tensor = _InputGradient.apply(y, x, self.weight, self.stride[0], padding)
         return with_gradient
 
 
 class _InputGradient(torch.autograd.Function):
-    r"""Gives the result y of a strided convolution of x its input gradient.
+    r"""Attaches the input gradient to the result y of a strided convolution of x.
 
     In one dimension, with the stride s and the padding p, the pixel :math:`j = s i + a - p` gets
 
     .. math:: \sum_t W[s t + a] \, g[i - t] .
 
-    For each sub-pixel a this is a convolution of stride one, of the reversed kernel. All of them,
-    as channels, are one convolution, and are then woven together.
+    For each sub-pixel a this is a convolution of stride one with the reversed kernel. One
+    convolution computes all of them as channels, which are then interleaved.
     """
 
     @staticmethod
@@ -139,7 +138,7 @@ class _InputGradient(torch.autograd.Function):
 
     @staticmethod
     def setup_context(
-        ctx: Any,  # noqa: ANN401 (what PyTorch carries from here to there)
+        ctx: Any,  # noqa: ANN401 (the context object of PyTorch)
         inputs: tuple[Tensor, Tensor, Tensor, int, int],
         output: Tensor,
     ) -> None:
@@ -166,7 +165,7 @@ class _InputGradient(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, None, None, None]:
         stride, padding = ctx.stride, ctx.padding
         kernels, taps = _subpixel_kernels(ctx.saved_tensors[0].to(grad.dtype), stride)
-        # Pixels that lie in the padding altogether are not computed.
+        # Pixels entirely in the padding are not computed.
         before, cut = taps - 1 - padding // stride, padding % stride
         below = -(-(padding + ctx.height) // stride) - grad.shape[2]
         right = -(-(padding + ctx.width) // stride) - grad.shape[3]
@@ -176,14 +175,14 @@ class _InputGradient(torch.autograd.Function):
             pixels = functional.conv2d(
                 functional.pad(grad, (before, right, before, below)), kernels
             )
-        image = _weave(pixels, stride)[:, :, cut : cut + ctx.height, cut : cut + ctx.width]
+        image = _interleave(pixels, stride)[:, :, cut : cut + ctx.height, cut : cut + ctx.width]
         return grad, image.to(ctx.dtype), None, None, None
 
 
 def _subpixel_kernels(
     weight: Float[Tensor, "C c k k"], stride: int
 ) -> tuple[Float[Tensor, "subpixels C taps taps"], int]:
-    """Returns the reversed kernels of all sub-pixels of all channels, and their side."""
+    """Returns the reversed kernels of all sub-pixels of all channels, and their side length."""
     outputs, inputs, side, _ = weight.shape
     taps = -(-side // stride)
     weight = functional.pad(weight, (0, taps * stride - side) * 2)
@@ -191,22 +190,23 @@ def _subpixel_kernels(
     return weight.reshape(inputs * stride**2, outputs, taps, taps).flip(2, 3), taps
 
 
-def _weave(pixels: Float[Tensor, "N subpixels h w"], stride: int) -> Float[Tensor, "N c H W"]:
-    """Returns images of `stride` times the side, as `pixel_shuffle` does in thrice the time."""
+def _interleave(pixels: Float[Tensor, "N subpixels h w"], stride: int) -> Float[Tensor, "N c H W"]:
+    """Returns images of `stride` times the side; `pixel_shuffle` takes three times as long."""
     n, subpixels, h, w = pixels.shape
     channels = subpixels // stride**2
     fine = pixels.view(n, channels, stride, stride, h, w).permute(0, 1, 4, 2, 5, 3)
     return fine.reshape(n, channels, h * stride, w * stride)
 
 
-class Flatten(nn.Module):
-    """Flattens images, (N, C, H, W) to (N, C * H * W), in PyTorch's order whatever their layout.
+class FastFlatten(nn.Module):
+    """Flattens images, (N, C, H, W) to (N, C * H * W), in PyTorch's order for any memory layout.
 
-    The gradient of the rows is channels first, and would meet an activation that is channels last.
+    The gradient of channels-last images is made channels-last again, which the activation before
+    the flattening needs to be fast.
     """
 
     def forward(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N F"]:
-        """Returns the rows."""
+        """Returns the flattened images."""
         if x.requires_grad and x.is_contiguous(memory_format=torch.channels_last):
             x.register_hook(_channels_last)
         return x.flatten(1)
@@ -235,11 +235,11 @@ def activation_layer(activation: Activation, leak: float) -> nn.Module:
     """Returns a new activation layer.
 
     Arguments:
-        activation: Which.
+        activation: The name of the activation.
         leak: The slope of leaky_relu for negative inputs; the others ignore it.
 
     Raises:
-        ValueError: If there is no such activation.
+        ValueError: If the name is unknown.
 
     Example:
         >>> activation_layer("leaky_relu", leak=0.2)
@@ -254,19 +254,20 @@ def activation_layer(activation: Activation, leak: float) -> nn.Module:
     return _LAYERS[activation]()
 
 
-Initial: TypeAlias = float | Literal["default", "xavier"]
+WeightInit: TypeAlias = float | Literal["default", "xavier"]
 """A number is the standard deviation of normal weights; "xavier" is uniform with the variance
 2 / (fan_in + fan_out); "default" leaves PyTorch's, uniform within 1 / sqrt(fan_in)."""
 
 
-def initialise(module: nn.Module, initial: Initial) -> None:
-    """Draws the weights of every linear and convolution layer anew, in place.
+def initialise(module: nn.Module, initial: WeightInit) -> None:
+    """Initialises the weights of all linear, convolution and transposed layers, in place.
 
-    Biases become zero, except under "default", which changes nothing.
+    Biases become zero, except under "default", which changes nothing. The numbers come from
+    PyTorch's global generator, see :func:`seeded_weights`.
 
     Arguments:
         module: The network, not yet spectrally normalised.
-        initial: How to draw.
+        initial: The initialisation.
 
     Raises:
         ValueError: If ``initial`` is neither a positive number nor one of the names.
@@ -283,11 +284,34 @@ def initialise(module: nn.Module, initial: Initial) -> None:
         raise ValueError(
             f"initial must be 'default', 'xavier' or a positive standard deviation, got {initial!r}"
         )
-    for layer in module.modules():
-        if isinstance(layer, nn.Linear | nn.Conv2d):
-            if isinstance(initial, float):
-                nn.init.normal_(layer.weight, std=initial)
-            else:
-                nn.init.xavier_uniform_(layer.weight)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+    layers = list(module.modules())
+    # Transposed layers come last, so that the random numbers of the others do not depend on them.
+    others = [layer for layer in layers if isinstance(layer, nn.Linear | nn.Conv2d)]
+    transposed = [layer for layer in layers if isinstance(layer, nn.ConvTranspose2d)]
+    for layer in (*others, *transposed):
+        if isinstance(initial, float):
+            nn.init.normal_(layer.weight, std=initial)
+        else:
+            nn.init.xavier_uniform_(layer.weight)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+
+
+@contextmanager
+def seeded_weights(rng_seed: int) -> Iterator[None]:
+    """Builds layers on the CPU from a seed within a ``with`` block; no global generator changes.
+
+    Arguments:
+        rng_seed: The seed of the initial parameters.
+
+    Example:
+        >>> with seeded_weights(0):
+        ...     a = nn.Linear(2, 2)
+        >>> with seeded_weights(0):
+        ...     b = nn.Linear(2, 2)
+        >>> torch.equal(a.weight, b.weight)
+        True
+    """
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        torch.default_generator.manual_seed(rng_seed)
+        yield

@@ -1,54 +1,78 @@
-r"""A network as an energy: trunk, linear head, sum.
+r"""Networks that the architectures build: energies, decoders, encoders, autoencoders.
 
-.. math:: U(x) = \sum_j \big( W h(x) + b \big)_j
+An energy network is a trunk of any architecture, a linear head and a sum,
 
-with features :math:`h` from a trunk of any architecture. Most networks have one output; the
-cooperative networks of Xie et al. add up a hundred, which multiplies the learning rate of the head.
+.. math:: U(x) = \sum_j \big( W h(x) + b \big)_j .
 
-What the settings build: a decoder, an encoder, and both as a variational autoencoder.
+Most have one output; the cooperative networks of Xie et al. add up a hundred, which multiplies the
+learning rate of the head. A decoder g and an encoder, together a variational autoencoder, are
 
 .. math:: z \sim N(0, I_d), \qquad x = g(z), \qquad
     q(z \mid x) = N\big( \mu(x), \mathrm{diag} \exp(2 s(x)) \big) .
 
-They stay in evaluation mode whatever ``train`` is told: a row of the result depends on its own row
-alone. Only :func:`.learning` changes that, for a network's own step of learning.
-
-What the settings of this room have in common: their checks, and how weights start.
+All of them stay in evaluation mode, so that each row of a result depends on its own row alone. Only
+:func:`.batch_statistics` enables batch statistics and dropout, for a training step of the network
+itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..energy import require_event_shape
-from .layers import Initial, initialise
+
+Module = TypeVar("Module", bound=nn.Module)
 
 __all__ = [
     "Decoder",
     "Encoder",
     "Network",
-    "Skip",
+    "ResidualBlock",
     "VariationalAutoencoder",
-    "initialise_all",
-    "reparametrised",
+    "keep_eval_mode",
+    "reparametrise",
     "require_latent",
     "require_shape",
     "require_widths",
+    "standard_normal",
+    "without_gradient",
 ]
 
 
-class Network(nn.Module):
-    r"""Maps events of one shape to energies.
+def keep_eval_mode(module: Module, mode: bool = True) -> Module:
+    """Stays in evaluation mode for every ``mode``; the ``train`` method of the networks."""
+    del mode
+    nn.Module.train(module, False)
+    return module
 
-    Images run through convolutions in the channels-last layout, with which the short-run network
-    is 1.2 times as fast on one processor core. The head and the sum run in the precision of the
-    parameters even under `torch.autocast`: what counts is differences of energies, and bfloat16
-    has three digits.
+
+def standard_normal(
+    module: nn.Module, n: int, latent: int, rng: torch.Generator
+) -> Float[Tensor, "n d"]:
+    """Draws n rows from N(0, I), with the dtype and on the device of the parameters.
+
+    Arguments:
+        module: The module.
+        n: The number of rows.
+        latent: The number d of latent variables.
+        rng: The random generator.
+    """
+    like = next(module.parameters())
+    return torch.randn(n, latent, generator=rng, dtype=like.dtype, device=like.device)
+
+
+class Network(nn.Module):
+    r"""An energy network: maps events of one shape to energies.
+
+    Convolutions take images in the channels-last layout, which makes the short-run network 1.2
+    times as fast on one processor core. The head and the sum run in the precision of the parameters
+    even under `torch.autocast`: methods use differences of energies, and bfloat16 has three digits.
 
     A network has no training mode: :math:`U` must be the same function at every call, so spectral
     normalisation iterates only in :func:`~boltzwalk.networks.spectral.power_iteration`.
@@ -81,12 +105,10 @@ class Network(nn.Module):
             outputs: Tensor = self.head(features)
             return outputs.sum(1)
 
-    def train(self, mode: bool = True) -> Network:
-        """Stays in evaluation mode whatever ``mode`` says."""
-        return super().train(False)
+    train = keep_eval_mode
 
 
-class Skip(nn.Module):
+class ResidualBlock(nn.Module):
     r"""Returns :math:`s(x) + f(x)`: a residual block.
 
     Arguments:
@@ -94,7 +116,7 @@ class Skip(nn.Module):
         shortcut: The map :math:`s`; the identity by default.
 
     Example:
-        >>> Skip(nn.Flatten(0))(torch.ones(2)).tolist()
+        >>> ResidualBlock(nn.Flatten(0))(torch.ones(2)).tolist()
         [2.0, 2.0]
     """
 
@@ -110,12 +132,12 @@ class Skip(nn.Module):
 
 
 class Decoder(nn.Module):
-    r"""Maps latent variables z, shape (N, d), to events g(z), shape (N, \*event).
+    r"""A decoder: maps latent variables z, shape (N, d), to events g(z), shape (N, \*event).
 
     Arguments:
         event_shape: The shape of one event.
         latent: The number d of latent variables.
-        trunk: The map.
+        trunk: The network g.
         bounded: Whether events are within [-1, 1].
 
     Example:
@@ -136,10 +158,10 @@ class Decoder(nn.Module):
 
     def forward(self, z: Float[Tensor, "N d"]) -> Float[Tensor, "N *event"]:
         r"""Returns :math:`g(z)`, shape (N, \*event)."""
-        remedy = "draw z with latents(n, rng), one row an event"
-        require_shape("this decoder", "z", tuple(z.shape), (self.latent,), remedy)
+        instead = "draw z with latents(n, rng), one row an event"
+        require_shape("this decoder", "z", tuple(z.shape), (self.latent,), instead)
         x: Tensor = self.trunk(z)
-        return x.to(z.dtype)  # what is drawn stays in full precision under autocast
+        return x.to(z.dtype)  # samples stay in full precision under autocast
 
     def decode(self, z: Float[Tensor, "N d"]) -> Float[Tensor, "N *event"]:
         r"""Returns :math:`g(z)`, shape (N, \*event): the same as a call."""
@@ -147,21 +169,18 @@ class Decoder(nn.Module):
         return x
 
     def latents(self, n: int, rng: torch.Generator) -> Float[Tensor, "n d"]:
-        """Draws n latent rows from N(0, I), of the type and on the device of the parameters."""
-        like = next(self.parameters())
-        return torch.randn(n, self.latent, generator=rng, dtype=like.dtype, device=like.device)
+        """Draws n latent rows from N(0, I), with the dtype and device of the parameters."""
+        return standard_normal(self, n, self.latent, rng)
 
-    def train(self, mode: bool = True) -> Decoder:
-        """Stays in evaluation mode whatever ``mode`` says."""
-        return super().train(False)
+    train = keep_eval_mode
 
 
 class Encoder(nn.Module):
-    r"""Maps events to the means and the logarithms of the deviations of their latent variables.
+    r"""An encoder: maps events to the means and log-deviations of their latent variables.
 
     .. math:: \mu(x) = A h(x) + a, \qquad s(x) = \tfrac12 \big( B h(x) + b \big)
 
-    The second dense layer gives the logarithm of the variance; its half is s, as in the published
+    The second dense layer gives the logarithm of the variance; s is half of it, as in the published
     code.
 
     Arguments:
@@ -191,32 +210,30 @@ class Encoder(nn.Module):
         self, x: Float[Tensor, "N *event"]
     ) -> tuple[Float[Tensor, "N d"], Float[Tensor, "N d"]]:
         r"""Returns :math:`\mu(x)` and :math:`s(x)`, each of shape (N, d)."""
-        remedy = f"build it for events of shape {tuple(x.shape[1:])}"
-        require_shape("this encoder", "x", tuple(x.shape), self.event_shape, remedy)
+        instead = f"build it for events of shape {tuple(x.shape[1:])}"
+        require_shape("this encoder", "x", tuple(x.shape), self.event_shape, instead)
         features = self.trunk(x)
         return self.mean(features).to(x.dtype), self.log_variance(features).to(x.dtype) / 2
 
-    def train(self, mode: bool = True) -> Encoder:
-        """Stays in evaluation mode whatever ``mode`` says."""
-        return super().train(False)
+    train = keep_eval_mode
 
 
-def reparametrised(
+def reparametrise(
     mean: Float[Tensor, "N d"], log_std: Float[Tensor, "N d"], rng: torch.Generator
 ) -> Float[Tensor, "N d"]:
     r"""Draws :math:`z = \mu + e^s \xi` with :math:`\xi \sim N(0, I)`, differentiable.
 
     Arguments:
         mean: The means :math:`\mu`, shape (N, d).
-        log_std: The logarithms s of the deviations, shape (N, d).
-        rng: The source of the noise.
+        log_std: The log-deviations s, shape (N, d).
+        rng: The random generator.
     """
     noise = torch.randn(mean.shape, generator=rng, dtype=mean.dtype, device=mean.device)
     return mean + log_std.exp() * noise
 
 
 class VariationalAutoencoder(nn.Module):
-    """An encoder and a decoder of the same events and latent variables.
+    """An encoder and a decoder for the same events and latent variables.
 
     Arguments:
         encoder: Maps x to the mean and the log-deviation of z.
@@ -249,7 +266,7 @@ class VariationalAutoencoder(nn.Module):
         self, mean: Float[Tensor, "N d"], log_std: Float[Tensor, "N d"], rng: torch.Generator
     ) -> Float[Tensor, "N d"]:
         r"""Draws :math:`z = \mu + e^s \xi` with :math:`\xi \sim N(0, I)`, differentiable."""
-        return reparametrised(mean, log_std, rng)
+        return reparametrise(mean, log_std, rng)
 
     def decode(self, z: Float[Tensor, "N d"]) -> Float[Tensor, "N *event"]:
         r"""Returns :math:`g(z)`, shape (N, \*event)."""
@@ -257,16 +274,14 @@ class VariationalAutoencoder(nn.Module):
         return x
 
     def latents(self, n: int, rng: torch.Generator) -> Float[Tensor, "n d"]:
-        """Draws n latent rows from N(0, I), of the type and on the device of the parameters."""
+        """Draws n latent rows from N(0, I), with the dtype and device of the parameters."""
         return self.decoder.latents(n, rng)
 
-    def train(self, mode: bool = True) -> VariationalAutoencoder:
-        """Stays in evaluation mode whatever ``mode`` says."""
-        return super().train(False)
+    train = keep_eval_mode
 
 
 def require_latent(latent: int) -> None:
-    """Raises where there is no latent variable.
+    """Raises unless there is a latent variable.
 
     Raises:
         ValueError: If ``latent`` is below 1.
@@ -276,16 +291,16 @@ def require_latent(latent: int) -> None:
     """
     if latent < 1:
         raise ValueError(
-            f"latent must be at least 1, got {latent}; write how many latent variables there are, "
+            f"latent must be at least 1, got {latent}; write the number of latent variables, "
             "such as latent=16"
         )
 
 
 def require_widths(name: str, widths: tuple[int, ...]) -> None:
-    """Raises where a width, a side or a number of channels is not positive.
+    """Raises unless all widths, sides or numbers of channels are positive.
 
     Arguments:
-        name: What the numbers are, for the message.
+        name: The name of the numbers, for the message.
         widths: The numbers.
 
     Raises:
@@ -299,16 +314,16 @@ def require_widths(name: str, widths: tuple[int, ...]) -> None:
 
 
 def require_shape(
-    what: str, rows: str, got: tuple[int, ...], expected: tuple[int, ...], remedy: str
+    network: str, rows: str, got: tuple[int, ...], expected: tuple[int, ...], instead: str
 ) -> None:
-    """Raises where rows have another shape than a network takes.
+    """Raises unless rows have the shape that a network takes.
 
     Arguments:
-        what: The network, for the message.
+        network: The network, for the message.
         rows: The symbol of the rows.
         got: The shape of the rows, with their number.
         expected: The shape of one row.
-        remedy: What to write instead.
+        instead: The instead, for the message.
 
     Raises:
         ValueError: If the shapes differ.
@@ -318,44 +333,12 @@ def require_shape(
     """
     if not got or got[1:] != expected:
         shape = ", ".join(["N", *map(str, expected)])
-        raise ValueError(f"{what} takes {rows} of shape ({shape}), got {got}; {remedy}")
-
-
-def initialise_all(network: nn.Module, initial: Initial) -> None:
-    """Draws the weights of all linear, convolution and transposed layers anew, in place.
-
-    The numbers are those of PyTorch's generator, which :class:`.Generator` and :class:`.Vae` seed
-    and restore.
-
-    Arguments:
-        network: The network.
-        initial: How to draw, see :mod:`boltzwalk.networks.layers`.
-
-    Raises:
-        ValueError: If there is no such way.
-
-    Example:
-        >>> layer = nn.ConvTranspose2d(64, 64, 4)
-        >>> initialise_all(layer, 0.02)
-        >>> round(layer.weight.std().item(), 3)
-        0.02
-    """
-    initialise(network, initial)
-    if initial == "default":
-        return
-    for layer in network.modules():
-        if isinstance(layer, nn.ConvTranspose2d):
-            if isinstance(initial, float):
-                nn.init.normal_(layer.weight, std=initial)
-            else:
-                nn.init.xavier_uniform_(layer.weight)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+        raise ValueError(f"{network} takes {rows} of shape ({shape}), got {got}; {instead}")
 
 
 @contextmanager
 def without_gradient(network: nn.Module) -> Iterator[None]:
-    """Keeps the parameters of a network from getting a gradient within the block.
+    """Disables the gradients of the parameters of a network within a ``with`` block.
 
     Arguments:
         network: The network.

@@ -1,6 +1,6 @@
 r"""The non-local network: convolutions with attention over the image between them.
 
-A non-local block adds to every place i a mean over places j, weighted by how well they match:
+A non-local block adds to every position i a mean over positions j, weighted by their similarity:
 
 .. math:: y_i = x_i + W \sum_j \mathrm{softmax}_j \big( \theta(x_i) \cdot \phi(x_j) \big) g(x_j) ,
 
@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from .layers import Activation, activation_layer
-from .network import Network, Skip
+from .network import Network, ResidualBlock
 
 __all__ = ["NonLocal"]
 
@@ -57,7 +57,7 @@ class NonLocal:
             event_shape: The shape (channels, height, width) of one image.
 
         Raises:
-            ValueError: If the events are no images with sides of at least 8, or the width is odd.
+            ValueError: If the events are not images with sides of at least 8, or the width is odd.
         """
         if len(event_shape) != 3 or min(event_shape[1:]) < 8 or self.width % 2:
             raise ValueError(
@@ -73,7 +73,7 @@ class NonLocal:
             trunk.append(activation_layer(self.activation, self.leak))
             trunk.append(nn.MaxPool2d(2))
             if multiple < 4:
-                trunk.append(Skip(_Attention(outputs)))
+                trunk.append(ResidualBlock(_Attention(outputs)))
             channels = outputs
         trunk.append(nn.Flatten())
         trunk.append(nn.Linear(channels * (height // 8) * (width // 8), self.hidden))
@@ -97,6 +97,6 @@ class _Attention(nn.Module):
     def forward(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
         query = self.query(x)
         key, value = self.pool(self.key(x)).flatten(2), self.pool(self.value(x)).flatten(2)
-        match = torch.softmax(query.flatten(2).transpose(1, 2) @ key, 2)
-        y: Tensor = self.out((value @ match.transpose(1, 2)).reshape(query.shape))
+        attention = torch.softmax(query.flatten(2).transpose(1, 2) @ key, 2)
+        y: Tensor = self.out((value @ attention.transpose(1, 2)).reshape(query.shape))
         return y

@@ -1,10 +1,8 @@
-r"""The residual discriminator of spectrally normalised GANs, as an energy.
+"""Residual networks, for images: the discriminator of spectrally normalised GANs, and generators.
 
-Blocks of two convolutions around a shortcut, halving the image where asked; then the mean over all
-places and a linear head. Every layer is spectrally normalised, the head too, so the energy is as
-steep as its blocks let it be and no steeper.
-
-Residual generators, for images.
+As an energy: blocks of two convolutions around a shortcut, halving the image where asked; then the
+mean over all positions and a linear head. Every layer is spectrally normalised, the head too, which
+bounds the slope of the energy.
 """
 
 from __future__ import annotations
@@ -13,9 +11,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from .dense import Output, is_bounded
-from .layers import Activation, Dense, Initial, activation_layer, initialise
-from .network import Decoder, Network, Skip, initialise_all, require_latent, require_widths
+from .dense import OutputActivation, is_bounded
+from .layers import Activation, FastLinear, WeightInit, activation_layer, initialise
+from .network import Decoder, Network, ResidualBlock, require_latent, require_widths
 from .spectral import add_spectral_norm
 
 __all__ = ["Residual", "ResidualGenerator"]
@@ -33,7 +31,7 @@ class Residual:
         activation: The activation.
         leak: The slope of leaky_relu for negative inputs; the other activations ignore it.
         normalise: Whether all layers are spectrally normalised.
-        initial: How the weights start.
+        initial: The initialisation of the weights.
 
     References:
         | Spectral Normalization for Generative Adversarial Networks
@@ -51,7 +49,7 @@ class Residual:
     activation: Activation = "relu"
     leak: float = 0.2
     normalise: bool = True
-    initial: Initial = "xavier"
+    initial: WeightInit = "xavier"
 
     def build(self, event_shape: tuple[int, ...]) -> Network:
         """Returns the network for images of a shape.
@@ -60,7 +58,7 @@ class Residual:
             event_shape: The shape (channels, height, width) of one image.
 
         Raises:
-            ValueError: If the events are no images, or too small to be halved so often.
+            ValueError: If the events are not images, or too small to be halved so often.
         """
         smallest = 2 ** sum(self.halve)
         if len(event_shape) != 3 or min(event_shape[1:]) < smallest:
@@ -81,8 +79,8 @@ class Residual:
             add_spectral_norm(network)
         return network
 
-    def _block(self, inputs: int, halve: bool, first: bool) -> Skip:
-        """One block. The first sees pixels, so it has no activation before its convolutions."""
+    def _block(self, inputs: int, halve: bool, first: bool) -> ResidualBlock:
+        """One block; the first takes pixels, so it begins without an activation."""
         inner = nn.Sequential(
             nn.Conv2d(inputs, self.width, 3, padding=1),
             activation_layer(self.activation, self.leak),
@@ -93,22 +91,22 @@ class Residual:
         project = [nn.Conv2d(inputs, self.width, 1)] if first or halve else []
         pool = [nn.AvgPool2d(2)] if halve else []
         # The linear maps of the shortcut commute; pooling first is cheaper.
-        return Skip(inner.extend(pool), nn.Sequential(*pool, *project))
+        return ResidualBlock(inner.extend(pool), nn.Sequential(*pool, *project))
 
 
 @dataclass(frozen=True)
 class ResidualGenerator:
     """A dense layer to a small image, then blocks that double its sides.
 
-    A block is normalisation, ReLU, nearest-pixel enlargement, convolution, normalisation, ReLU,
-    convolution, beside a shortcut that enlarges alone and has no parameters.
+    A block is batch normalisation, ReLU, nearest-pixel upsampling, convolution, batch
+    normalisation, ReLU, convolution, with a shortcut of upsampling alone.
 
     Attributes:
         width: The channels of all blocks.
         side: The side of the image that the dense layer makes.
         doublings: The number of blocks.
-        output: What follows the last convolution.
-        initial: How the weights start.
+        output: The map after the last convolution.
+        initial: The initialisation of the weights.
 
     References:
         | Spectral Normalization for Generative Adversarial Networks
@@ -124,8 +122,8 @@ class ResidualGenerator:
     width: int = 128
     side: int = 4
     doublings: int = 3
-    output: Output = "auto"
-    initial: Initial = "xavier"
+    output: OutputActivation = "auto"
+    initial: WeightInit = "xavier"
 
     def __post_init__(self) -> None:
         require_widths("width, side and doublings", (self.width, self.side, self.doublings))
@@ -138,7 +136,7 @@ class ResidualGenerator:
             latent: The number of latent variables.
 
         Raises:
-            ValueError: If there is no latent variable, or it makes images of another size.
+            ValueError: If there is no latent variable, or the blocks make images of another size.
         """
         require_latent(latent)
         side = self.side * 2**self.doublings
@@ -149,21 +147,21 @@ class ResidualGenerator:
                 "shape"
             )
         start = (self.width, self.side, self.side)
-        trunk = nn.Sequential(Dense(latent, self.width * self.side**2), nn.Unflatten(1, start))
+        trunk = nn.Sequential(FastLinear(latent, self.width * self.side**2), nn.Unflatten(1, start))
         for _ in range(self.doublings):
-            trunk.append(_block(self.width))
+            trunk.append(_upsampling_block(self.width))
         trunk.append(nn.BatchNorm2d(self.width))
         trunk.append(nn.ReLU())
         trunk.append(nn.Conv2d(self.width, event_shape[0], 3, padding=1))
         bounded = is_bounded(self.output, event_shape)
         if bounded:
             trunk.append(nn.Tanh())
-        initialise_all(trunk, self.initial)
+        initialise(trunk, self.initial)
         return Decoder(event_shape, latent, trunk, bounded)
 
 
-def _block(width: int) -> Skip:
-    """One block."""
+def _upsampling_block(width: int) -> ResidualBlock:
+    """A block that doubles the sides."""
     inner = nn.Sequential(
         nn.BatchNorm2d(width),
         nn.ReLU(),
@@ -173,4 +171,4 @@ def _block(width: int) -> Skip:
         nn.ReLU(),
         nn.Conv2d(width, width, 3, padding=1),
     )
-    return Skip(inner, nn.Upsample(scale_factor=2))
+    return ResidualBlock(inner, nn.Upsample(scale_factor=2))

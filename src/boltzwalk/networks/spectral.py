@@ -1,16 +1,16 @@
-r"""Spectral normalisation: layers whose matrices have the operator norm one.
+r"""Spectral normalisation: layers whose matrices have operator norm one.
 
 .. math:: W \leftarrow W / \sigma(W) , \qquad \sigma(W) = u^\top W v ,
 
-with the leading singular vectors u, v carried along by one power iteration in each update. It caps
-the slope of the energy, :math:`|\nabla U| \le 1` for a multilayer network with activations of slope
-at most one, and with it how far a chain of K steps can travel.
+with the leading singular vectors u, v tracked by one power iteration in each update. It bounds the
+slope of the energy, :math:`|\nabla U| \le 1` for a multilayer network with activations of slope at
+most one, and with it the distance that a chain of K steps can travel.
 
 A convolution's matrix here is its kernel, reshaped to (out, in * height * width), as is usual. The
 operator norm of the convolution itself may be larger, so no such bound holds for it.
 
-Sampling must be pure: an energy that iterates as it is evaluated differs between the two ends of
-one step. The iteration therefore runs only when :func:`power_iteration` is called.
+Sampling must be pure: an energy that iterates when it is evaluated would differ between the two
+ends of one step. The iteration therefore runs only when :func:`power_iteration` is called.
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ __all__ = ["add_spectral_norm", "power_iteration"]
 
 
 def add_spectral_norm(module: nn.Module) -> None:
-    """Normalises the weights of every linear and convolution layer that is not yet, in place.
+    """Normalises the weights of every linear and convolution layer, in place.
 
-    The vectors start from 15 iterations. Starts are drawn from the global generator.
+    Layers that are normalised already are left alone. The vectors start with 15 iterations, from
+    numbers of the global generator.
 
     Arguments:
         module: The network.
 
     Raises:
-        ValueError: If a layer's weights are all zero: its norm is zero, and it cannot become one.
+        ValueError: If the weights of a layer are all zero.
 
     Example:
         >>> network = nn.Sequential(nn.Linear(2, 8), nn.SiLU(), nn.Linear(8, 1))
@@ -46,8 +47,8 @@ def add_spectral_norm(module: nn.Module) -> None:
         if not layer.weight.any():
             raise ValueError(
                 "spectral normalisation divides by the norm of the weights, which must not be "
-                f"zero, got all zeros in the layer {name!r}; do without one of the two: "
-                "spectral_norm, or the start at zero"
+                f"zero, got all zeros in the layer {name!r}; leave out spectral_norm or the start "
+                "at zero"
             )
         parametrizations.spectral_norm(layer)
         layer.get_submodule("parametrizations").eval()
@@ -57,7 +58,7 @@ def add_spectral_norm(module: nn.Module) -> None:
 def power_iteration(energy: nn.Module) -> None:
     """Runs one power iteration in every spectrally normalised layer, in place.
 
-    To be called once for each update of the parameters. Other layers are untouched.
+    Call it once after each update of the parameters. Other layers do not change.
 
     Arguments:
         energy: The energy.

@@ -1,4 +1,4 @@
-r"""Convergent and non-convergent learning (Nijkamp et al., 2020) with the published settings.
+r"""Convergent, non-convergent and short-run learning with the published settings.
 
 | On the anatomy of MCMC-based maximum likelihood learning of energy-based models
 | (Nijkamp, Hill, Han, Zhu, Wu, 2020), https://arxiv.org/abs/1903.12370
@@ -6,8 +6,6 @@ r"""Convergent and non-convergent learning (Nijkamp et al., 2020) with the publi
 The published energy is U = 2F / ε² with a network F, and the published step x - F'(x) + ε noise.
 Here the network is the energy: step 1 at temperature ε²/2, which is the same chain. The published
 SGD rate is multiplied by ε²/2 and its loss by 2/ε²; here neither factor is needed.
-
-Short-run MCMC (Nijkamp et al., 2019) with the published settings.
 
 | Learning non-convergent non-persistent short-run MCMC (Nijkamp, Hill, Zhu, Wu, 2019)
 | https://arxiv.org/abs/1904.09770
@@ -19,15 +17,17 @@ at temperature 5e-5.
 from dataclasses import replace
 
 from ..data import Cifar10, Mnist, Toy
-from ..energies import NetworkEnergy, NonLocal
+from ..energies import NetworkEnergy
 from ..kernels import ULA, noise_temperature
 from ..methods.contrastive import Contrastive
 from ..methods.starts import NoiseStart, ReplayStart
-from ..networks.published_energies import anatomy, anatomy_toy, short_run
+from ..networks import NonLocal
+from ..networks.published import anatomy_network, anatomy_toy_network, short_run_network
 from ..settings.optimizers import SGD, Adam
 from ..settings.settings import Output, Settings
 
 __all__ = [
+    "RECIPES",
     "anatomy_convergent",
     "anatomy_nonconvergent",
     "anatomy_toy_convergent",
@@ -66,7 +66,7 @@ def anatomy_nonconvergent() -> Settings:
     return replace(
         anatomy_convergent(),
         data=Cifar10(),
-        energy=NetworkEnergy(anatomy()),
+        energy=NetworkEnergy(anatomy_network()),
         method=Contrastive(
             start=NoiseStart("uniform"),
             kernel=ULA(step_size=1.0, temperature=noise_temperature(1.0, 1e-2)),
@@ -86,7 +86,7 @@ def anatomy_toy_convergent() -> Settings:
     """
     return Settings(
         data=Toy("eight_gaussians"),
-        energy=NetworkEnergy(anatomy_toy()),
+        energy=NetworkEnergy(anatomy_toy_network()),
         method=Contrastive(
             start=ReplayStart(size=10_000),
             kernel=ULA(step_size=1.0, temperature=noise_temperature(1.0, 0.125)),
@@ -128,7 +128,7 @@ def cifar10_short_run() -> Settings:
     """
     return Settings(
         data=Cifar10(),
-        energy=NetworkEnergy(short_run(width=64)),
+        energy=NetworkEnergy(short_run_network(width=64)),
         method=Contrastive(
             start=NoiseStart("uniform"),
             kernel=ULA(step_size=1.0, temperature=noise_temperature(1.0, 0.01)),
@@ -150,6 +150,16 @@ def mnist_short_run() -> Settings:
     return replace(
         cifar10_short_run(),
         data=Mnist(pad=2),
-        energy=NetworkEnergy(short_run(width=32)),
+        energy=NetworkEnergy(short_run_network(width=32)),
         updates=10_000,
     )
+
+
+RECIPES = (
+    mnist_short_run,
+    cifar10_short_run,
+    anatomy_convergent,
+    anatomy_nonconvergent,
+    anatomy_toy_convergent,
+    anatomy_toy_nonconvergent,
+)

@@ -1,39 +1,38 @@
-r"""An energy that learns together with a network that proposes: CoopNets and variational teaching.
+r"""CoopNets and variational teaching: an energy trained together with a generator or a VAE.
 
 | Cooperative training of descriptor and generator networks (Xie, Lu, Gao, Zhu, Wu, 2018)
 | Learning energy-based model with variational auto-encoder as amortized sampler
 | (Xie, Zheng, Li, 2021), https://arxiv.org/abs/2012.14936
 
-The published step δ is ULA with step size δ²/2 here, or Descent where the published code leaves the
+The conditional recipes are given the class of a digit, or the observed pixels of an image. The
+published step δ is ULA with step size δ²/2 here, or Descent where the published code leaves the
 noise out. The published reference s of 0.016 is `energy.reference_scale`.
-
-Models that are given something: the class of a digit, the visible part of a facade.
-
-| Learning energy-based model with variational auto-encoder as amortized sampler
-| (Xie, Zheng, Li, 2021), https://arxiv.org/abs/2012.14936
 """
 
 from dataclasses import replace
 
-from ..bases import (
-    Convolution,
-    ConvolutionalEncoder,
-    ConvolutionalGenerator,
-    TransposedConvolution,
-    Vae,
-)
+from ..bases import Vae
+from ..bases import published as bases
 from ..data import Cifar10, Digits, FashionMnist, Images, Mnist
-from ..energies import Convolutional, Multilayer, NetworkEnergy
+from ..energies import NetworkEnergy
 from ..kernels import ULA, Descent, noise_temperature
 from ..methods.condition import ClassConditional, ObservedPixels
 from ..methods.cooperative import Cooperative
 from ..methods.variational import Variational
-from ..networks import published_bases as bases
-from ..networks import published_energies as published
+from ..networks import (
+    Convolution,
+    Convolutional,
+    ConvolutionalEncoder,
+    ConvolutionalGenerator,
+    Multilayer,
+    TransposedConvolution,
+    published,
+)
 from ..settings.optimizers import Adam, Schedule
 from ..settings.settings import Output, Settings
 
 __all__ = [
+    "RECIPES",
     "conditional_digits",
     "coopnets_digits",
     "coopnets_mnist",
@@ -47,9 +46,9 @@ __all__ = [
 
 
 def vae_teaching_digits() -> Settings:
-    """Digits of 8x8 pixels, proposed by a VAE that learns from their revision.
+    """Digits of 8x8 pixels, with proposals of a VAE that learns from their refinement.
 
-    Reached: classifier-FID 5.1 ± 0.8 of 10,000 samples, 16.2 ± 0.8 of what the VAE proposes
+    Reached: classifier-FID 5.1 ± 0.8 of 10,000 samples, 16.2 ± 0.8 of the VAE's proposals
     (training data have 1.9), by `boltzwalk evaluate` after `boltzwalk train vae_teaching_digits`
     (88 s on one core).
     """
@@ -57,7 +56,7 @@ def vae_teaching_digits() -> Settings:
         data=Digits(),
         energy=NetworkEnergy(Multilayer((256, 256, 256), activation="leaky_relu")),
         method=Variational(
-            vae=bases.digits(), kernel=Descent(0.005), steps=15, walkers=100, base_rate=1e-3
+            vae=bases.digits_vae(), kernel=Descent(0.005), steps=15, walkers=100, base_rate=1e-3
         ),
         optimizer=Adam(1e-3, beta1=0.5),
         schedule=Schedule(anneal=0.3),
@@ -69,16 +68,16 @@ def vae_teaching_digits() -> Settings:
 
 
 def coopnets_digits() -> Settings:
-    """Digits of 8x8 pixels, proposed by a generator that learns from their revision.
+    """Digits of 8x8 pixels, with proposals of a generator that learns from their refinement.
 
-    Reached: classifier-FID 3.7 ± 0.6 of 10,000 samples, 4.1 ± 0.7 of what the generator proposes
+    Reached: classifier-FID 3.7 ± 0.6 of 10,000 samples, 4.1 ± 0.7 of the generator's proposals
     (training data have 1.9), by `boltzwalk evaluate` after `boltzwalk train coopnets_digits` (84 s
     on one core).
     """
     return replace(
         vae_teaching_digits(),
         method=Cooperative(
-            generator=bases.digits().generator(),
+            generator=bases.digits_vae().generator(),
             kernel=Descent(0.005),
             steps=15,
             walkers=100,
@@ -87,25 +86,25 @@ def coopnets_digits() -> Settings:
     )
 
 
-REVISION = ULA(step_size=1.0, temperature=noise_temperature(1.0, 0.01), box=(-1.1, 1.1))
-"""The kernel of `mnist`: with a step of 1 the energy stays small, and follows at a usual rate. With
-the published steps of 1e-6 it must first grow by orders of magnitude, and overshoots."""
+REFINEMENT = ULA(step_size=1.0, temperature=noise_temperature(1.0, 0.01), box=(-1.1, 1.1))
+"""The kernel of `mnist`. With a step of 1 the energy stays small and a usual learning rate works.
+With the published steps of 1e-6 it must first grow by orders of magnitude, and overshoots."""
 
 
 def vae_teaching_mnist() -> Settings:
-    """MNIST, proposed by a VAE that learns from their revision.
+    """MNIST, with proposals of a VAE that learns from their refinement.
 
     Reached: classifier-FID 77, 96, 87 (± 3) of 10,000 samples for seeds 0, 1, 2; 223, 214, 221 of
-    what the VAE proposes, and 269, 265, 266 of the same VAE alone, `method.teacher=data`, after as
+    the VAE's proposals, and 269, 265, 266 of the same VAE alone, `method.teacher=data`, after as
     many updates (training data have 1.0); recall 0.90, all ten classes, by `boltzwalk evaluate`
     after `boltzwalk train vae_teaching_mnist` (818 s on two loaded cores).
     """
     return Settings(
         data=Mnist(),
-        energy=NetworkEnergy(published.short_run(width=16)),
+        energy=NetworkEnergy(published.short_run_network(width=16)),
         method=Variational(
-            vae=bases.mnist_small(),
-            kernel=REVISION,
+            vae=bases.mnist_small_vae(),
+            kernel=REFINEMENT,
             steps=15,
             walkers=64,
             data_noise=0.03,
@@ -122,17 +121,17 @@ def vae_teaching_mnist() -> Settings:
 
 
 def coopnets_mnist() -> Settings:
-    """MNIST, proposed by a generator that learns from their revision.
+    """MNIST, with proposals of a generator that learns from their refinement.
 
-    Reached: classifier-FID 67.0 ± 2.3 of 10,000 samples, 69.6 ± 2.0 of what the generator proposes
+    Reached: classifier-FID 67.0 ± 2.3 of 10,000 samples, 69.6 ± 2.0 of the generator's proposals
     (training data have 1.0), recall 0.88, by `boltzwalk evaluate` after `boltzwalk train
     coopnets_mnist` (984 s on a part of one loaded core, one seed).
     """
     return replace(
         vae_teaching_mnist(),
         method=Cooperative(
-            generator=bases.mnist_small().generator(),
-            kernel=REVISION,
+            generator=bases.mnist_small_vae().generator(),
+            kernel=REFINEMENT,
             steps=15,
             walkers=64,
             data_noise=0.03,
@@ -156,9 +155,9 @@ def vae_teaching_cifar10() -> Settings:
     """
     return Settings(
         data=Cifar10(),
-        energy=NetworkEnergy(published.teaching_cifar(), reference_scale=0.016),
+        energy=NetworkEnergy(published.teaching_cifar_network(), reference_scale=0.016),
         method=Variational(
-            vae=bases.teaching_cifar(),
+            vae=bases.teaching_cifar_vae(),
             kernel=Descent(2e-6),
             steps=15,
             walkers=900,
@@ -174,11 +173,11 @@ def vae_teaching_cifar10() -> Settings:
 
 
 def conditional_digits() -> Settings:
-    """Digits of 8x8 pixels of the class that is asked for, proposed by a VAE that is told it.
+    """Digits of 8x8 pixels of a given class, with proposals of a VAE conditioned on it.
 
-    Reached: 98.5 % of 10,000 samples are of the class that was asked for, as a classifier takes
-    them (97.3 % of held-out digits); classifier-FID 2.80 ± 0.49, 4.43 ± 0.35 of what the VAE
-    proposes (training data have 1.9), by `boltzwalk evaluate` after `boltzwalk train
+    Reached: 98.5 % of 10,000 samples are of the given class, by a classifier that is right for
+    97.3 % of held-out digits; classifier-FID 2.80 ± 0.49, 4.43 ± 0.35 of the proposals of the VAE
+    (training data have 1.9), by `boltzwalk evaluate` after `boltzwalk train
     conditional_digits` (90 s of one core, one seed).
     """
     settings = vae_teaching_digits()
@@ -187,7 +186,7 @@ def conditional_digits() -> Settings:
 
 
 def digits_completion() -> Settings:
-    """Digits of 8x8 pixels, their lower half filled in by a model of just that.
+    """Digits of 8x8 pixels, completion of their lower half by a model of that half alone.
 
     Reached: on 100 held-out digits the masked error of the mean of four completions is 0.219 ±
     0.012, of one 0.315 ± 0.015, of a proposal 0.320 ± 0.013, of the mean of four proposals 0.245 ±
@@ -200,17 +199,17 @@ def digits_completion() -> Settings:
 
 
 def facades_completion() -> Settings:
-    """CMP Facades of 64x64 pixels, their middle filled in: cmp_facades_base_128.npz in the data.
+    """CMP Facades of 64x64 pixels, completion of their middle; needs cmp_facades_base_128.npz.
 
-    The VAE learns from data and the energy from the revision of what it proposes. Taught by the
-    revision itself, as in the other recipes, proposals and completions stay worse than mean filling
-    (0.138 and 0.148 after 1,000 updates of 10 steps, 0.172 and 0.171 after 4,000 at twice the
-    rate); batch normalisation or tanh in the decoder, or no reference, and they run off to one
-    colour.
+    The VAE learns from data and the energy from the refinement of its proposals. A VAE that is
+    taught by the refinement, as in the other recipes, gives proposals and completions worse than
+    mean filling (0.138 and 0.148 after 1,000 updates of 10 steps, 0.172 and 0.171 after 4,000 at
+    twice the rate). With batch normalisation or tanh in the decoder, or without a reference, they
+    diverge to one colour.
 
     Reached: on the 76 held-out facades the masked error of the mean of four completions is 0.124 ±
     0.007, of one 0.139 ± 0.006, of filling in the training mean 0.131 ± 0.009; but of a proposal
-    0.103 ± 0.006, which the energy makes sharper and not nearer, at the end of `boltzwalk train
+    0.103 ± 0.006 (the energy makes it sharper, not nearer), at the end of `boltzwalk train
     facades_completion` (193 s on a part of one loaded core, one seed).
     """
     halvings = ConvolutionalEncoder(tuple(Convolution(width) for width in (16, 32, 64, 64)))
@@ -226,7 +225,7 @@ def facades_completion() -> Settings:
         ),
         method=Variational(
             vae=Vae(halvings, decoder, latent=8),
-            kernel=REVISION,
+            kernel=REFINEMENT,
             steps=5,
             data_noise=0.1,
             teacher="data",
@@ -240,3 +239,16 @@ def facades_completion() -> Settings:
         average=0.99,
         output=Output(save_every=200, picture_every=500),
     )
+
+
+RECIPES = (
+    coopnets_digits,
+    vae_teaching_digits,
+    conditional_digits,
+    digits_completion,
+    coopnets_mnist,
+    vae_teaching_mnist,
+    vae_teaching_fashion_mnist,
+    vae_teaching_cifar10,
+    facades_completion,
+)

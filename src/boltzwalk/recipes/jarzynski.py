@@ -1,40 +1,38 @@
-r"""Two modes in 50 dimensions, whose masses persistent walkers cannot learn and weighted ones can.
+r"""Weighted walkers on two modes in 50 dimensions and on images, and PCD with the same settings.
 
 | Efficient training of energy-based models using Jarzynski equality
 | (Carbone, Hua, Coste, Vanden-Eijnden, 2023), https://arxiv.org/abs/2305.19414
 
-The published experiment: 2,500 + 7,500 rows around -10 and +6 on the first axis, full batches, one
-Langevin step of size 0.1 an update, gradient descent at rate 0.0025 for the means and 0.0125 for
-the log-mass, 8,000 updates. The three methods share everything but the method, the learning rate
-too; as published, contrastive divergence has ten times the rate and new walkers at every fourth
-update.
+Two modes: persistent walkers without weights cannot learn the masses. As published: 2,500 + 7,500
+rows around -10 and +6 on the first axis, full batches, one Langevin step of size 0.1 an update,
+gradient descent at rate 0.0025 for the means and 0.0125 for the log-mass, 8,000 updates. The three
+recipes share everything but the method. Published contrastive divergence has ten times the learning
+rate, and new walkers at every fourth update.
 
-Images by weighted walkers: how much of every digit there is, and the likelihood.
-
-| Efficient training of energy-based models using Jarzynski equality
-| (Carbone, Hua, Coste, Vanden-Eijnden, 2023), https://arxiv.org/abs/2305.19414
-
-The published code moves walkers with a noise that does not belong to its step, clips gradients and
-resets pixels; its weights are then none of the model. Here the temperature is 1, walkers move
-freely, and they start as samples of a Gaussian fitted to the data, so that log Z is known.
+Images: the mass of every class, and the likelihood. The published code moves walkers with a noise
+that does not belong to its step, clips gradients and resets pixels, so its weights do not belong to
+the model. Here the temperature is 1, walkers move freely, and they start as samples of a Gaussian
+fitted to the data, so that log Z is known.
 """
 
 from dataclasses import replace
 
 from ..data import Cifar10, Digits, Mnist, Modes
-from ..energies import Multilayer, NetworkEnergy
+from ..energies import NetworkEnergy
 from ..energies.learnt_mixture import MixtureEnergy
 from ..kernels import MALA, ULA
 from ..methods.contrastive import Contrastive
 from ..methods.jarzynski import ExactStart, Jarzynski
 from ..methods.starts import DataStart, ReplayStart
-from ..networks.published_energies import jarzynski_mnist as published_network
-from ..networks.published_energies import short_run
+from ..networks import Multilayer
+from ..networks.published import jarzynski_mnist_network, short_run_network
 from ..settings.optimizers import SGD, Adam, Schedule
 from ..settings.settings import Output, Settings
 from ..smc.witness import Witness
 
 __all__ = [
+    "COMPANIONS",
+    "RECIPES",
     "jarzynski_cifar10",
     "jarzynski_digits",
     "jarzynski_digits_pcd",
@@ -47,7 +45,7 @@ __all__ = [
 
 
 def jarzynski_mixture() -> Settings:
-    """Two modes of masses 1/4 and 3/4 by weighted walkers; trains the next two recipes beside it.
+    """Two modes of masses 1/4 and 3/4 by weighted walkers; trains PCD and CD too.
 
     Reached: left mass 0.242 (four seeds: 0.241 to 0.248; target 0.250), KL 0.006 ± 0.002, where PCD
     has 0.0000 and 1.92 ± 0.08, CD 0.488 and 5.29 ± 0.15; all three in 455 s on two shared cores
@@ -66,19 +64,16 @@ def jarzynski_mixture() -> Settings:
 
 
 def jarzynski_mixture_pcd() -> Settings:
-    """The same by persistent walkers without weights, which start at the data.
+    """`jarzynski_mixture` by persistent walkers without weights, which start at the data.
 
     Reached: left mass 0.00005 (target 0.25) and falling, KL 1.92 ± 0.08, means right, in 125 s on
     one core, by `boltzwalk train jarzynski_mixture_pcd`.
     """
-    method = Contrastive(
-        start=ReplayStart(size=0, from_data=True), kernel=ULA(step_size=0.1), steps=1
-    )
-    return replace(jarzynski_mixture(), method=method)
+    return _without_weights(jarzynski_mixture(), store=0)
 
 
 def jarzynski_mixture_cd() -> Settings:
-    """The same by contrastive divergence: walkers start at the data at every update.
+    """`jarzynski_mixture` by contrastive divergence: walkers start at the data at every update.
 
     Reached: left mass 0.488 (target 0.25), KL 5.29 ± 0.15, means at -4.0 and 4.7, as one step shows
     a tenth of the gradient, in 176 s on one shared core, by `boltzwalk train jarzynski_mixture_cd`;
@@ -89,7 +84,7 @@ def jarzynski_mixture_cd() -> Settings:
 
 
 def jarzynski_digits() -> Settings:
-    """Digits of 8x8 pixels by weighted walkers, with a likelihood, beside PCD.
+    """Digits of 8x8 pixels by weighted walkers, with a likelihood; trains PCD too.
 
     Reached: test -log p 131.9 ± 1.4 nats, 2.974 ± 0.032 bits per dimension (PCD 131.4 ± 1.5),
     classifier-FID 6.4 (PCD 6.3, training data 1.9 to 2.5), 4.4 % of the mass in the wrong class, in
@@ -120,23 +115,16 @@ def jarzynski_digits() -> Settings:
 
 
 def jarzynski_digits_pcd() -> Settings:
-    """The same by persistent walkers without weights, which start at the data.
+    """`jarzynski_digits` by persistent walkers without weights, which start at the data.
 
     Reached: test -log p 131.4 ± 1.5 nats, 2.962 ± 0.033 bits per dimension, classifier-FID 6.3
     (training data 2.5), in 159 s on one loaded core, by `boltzwalk train jarzynski_digits`.
     """
-    method = Contrastive(
-        start=ReplayStart(size=2048, from_data=True),
-        kernel=ULA(step_size=1e-3),
-        steps=10,
-        walkers=512,
-        data_noise=0.1,
-    )
-    return replace(jarzynski_digits(), method=method)
+    return _without_weights(jarzynski_digits(), store=2048)
 
 
 def jarzynski_mnist() -> Settings:
-    """The digits 2, 3 and 6 of MNIST at 4:2:1 by weighted walkers, beside PCD; published network.
+    """MNIST digits 2, 3 and 6 at 4:2:1 by weighted walkers, published network; trains PCD too.
 
     Reached: 64 % twos, 25 % threes, 11 % sixes (data 57, 29, 14) by a classifier of these three
     classes that is right for 99.4 %, with an effective sample size of 70 %, in 877 s on one loaded
@@ -144,7 +132,7 @@ def jarzynski_mnist() -> Settings:
     """
     return Settings(
         data=Mnist(classes=(2, 3, 6), proportions=(4, 2, 1), dequantise=True),
-        energy=NetworkEnergy(published_network(), reference_fit=0.15, zero_start=True),
+        energy=NetworkEnergy(jarzynski_mnist_network(), reference_fit=0.15, zero_start=True),
         method=Jarzynski(
             start=ExactStart(size=1024),
             kernel=MALA(step_size=2e-3),
@@ -162,20 +150,13 @@ def jarzynski_mnist() -> Settings:
 
 
 def jarzynski_mnist_pcd() -> Settings:
-    """The same by persistent walkers without weights, which start at the data.
+    """`jarzynski_mnist` by persistent walkers without weights, which start at the data.
 
     Reached: 61 % twos, 28 % threes, 11 % sixes, in 777 s on one loaded core, by `boltzwalk train
     jarzynski_mnist threads=1`: modes that walkers can cross, from a start in the right proportions,
     need no weights.
     """
-    method = Contrastive(
-        start=ReplayStart(size=1024, from_data=True),
-        kernel=MALA(step_size=2e-3),
-        steps=10,
-        walkers=128,
-        data_noise=0.15,
-    )
-    return replace(jarzynski_mnist(), method=method)
+    return _without_weights(jarzynski_mnist(), store=1024)
 
 
 def jarzynski_cifar10() -> Settings:
@@ -191,7 +172,7 @@ def jarzynski_cifar10() -> Settings:
     """
     return Settings(
         data=Cifar10(),
-        energy=NetworkEnergy(short_run(width=64), reference_scale=0.5, zero_start=True),
+        energy=NetworkEnergy(short_run_network(width=64), reference_scale=0.5, zero_start=True),
         method=Jarzynski(
             start=ExactStart(size=4096),
             kernel=ULA(step_size=0.01**2 / 2),
@@ -207,3 +188,35 @@ def jarzynski_cifar10() -> Settings:
         batch=512,
         output=Output(log_every=10, save_every=500, picture_every=500),
     )
+
+
+RECIPES = (
+    jarzynski_mixture,
+    jarzynski_mixture_pcd,
+    jarzynski_mixture_cd,
+    jarzynski_digits,
+    jarzynski_digits_pcd,
+    jarzynski_mnist,
+    jarzynski_mnist_pcd,
+    jarzynski_cifar10,
+)
+
+COMPANIONS = {
+    "jarzynski_mixture": ("jarzynski_mixture_pcd", "jarzynski_mixture_cd"),
+    "jarzynski_digits": ("jarzynski_digits_pcd",),
+    "jarzynski_mnist": ("jarzynski_mnist_pcd",),
+}
+
+
+def _without_weights(settings: Settings, store: int) -> Settings:
+    """The same settings with persistent contrastive divergence, whose walkers start at the data."""
+    weighted = settings.method
+    assert isinstance(weighted, Jarzynski)
+    method = Contrastive(
+        start=ReplayStart(size=store, from_data=True),
+        kernel=weighted.kernel,
+        steps=weighted.steps,
+        walkers=weighted.walkers,
+        data_noise=weighted.data_noise,
+    )
+    return replace(settings, method=method)

@@ -1,4 +1,4 @@
-"""Settings by name or path: a recipe, a file of settings, a user's data or code."""
+"""Settings by name or path: a recipe, a settings file, or the data or code of a user."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ..settings.settings import Settings, from_yaml
 from ..settings.tree import from_tree, override, to_tree
 from . import RECIPES
 
-__all__ = ["settings_from", "settings_of"]
+__all__ = ["resolved_settings", "settings_from"]
 
 
 def settings_from(recipe: str, assignments: Sequence[str] = ()) -> Settings:
-    """Returns the settings that a recipe name or a path stands for, with changes.
+    """Returns the settings of a recipe name or a path, with changes.
 
     Arguments:
         recipe: A recipe, the settings.yaml of a run, or a file or folder of data.
@@ -45,12 +45,12 @@ def settings_from(recipe: str, assignments: Sequence[str] = ()) -> Settings:
         base = RECIPES["images" if path.is_dir() or _holds_images(path) else "table"]()
         assignments = [f"data.path={path.absolute()}", *assignments]
     else:
-        raise ValueError(_no_recipe(recipe))
+        raise ValueError(_unknown_recipe(recipe))
     return from_tree(Settings, override(Settings, to_tree(base), assignments))
 
 
 def _outside_data(reference: str) -> Settings:
-    """The starter for data that a user's code loads: by the shape of a row."""
+    """The starter recipe for data that user code loads, by the shape of a row."""
     schema = outside_schema(reference, DATA, "data")
     data = schema()
     starter = RECIPES["images" if len(data.load().event_shape) == 3 else "table"]()
@@ -66,14 +66,14 @@ def _holds_images(path: Path) -> bool:
     return any(array.ndim >= 3 for array in arrays)
 
 
-def _no_recipe(recipe: str) -> str:
+def _unknown_recipe(recipe: str) -> str:
     near = difflib.get_close_matches(recipe, RECIPES, 3)
     hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(RECIPES)}"
     return f"no recipe and no file is called {recipe!r}; {hint}"
 
 
-def settings_of(recipe: str, assignments: Sequence[str]) -> Settings:
-    """Returns the resolved settings that a recipe name or a path stands for, with changes.
+def resolved_settings(recipe: str, assignments: Sequence[str]) -> Settings:
+    """Returns the settings of a recipe name or a path, with changes and without "auto" values.
 
     Arguments:
         recipe: A recipe, the settings.yaml of a run, or a file or folder of data.

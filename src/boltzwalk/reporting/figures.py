@@ -25,11 +25,11 @@ import torch
 from torch import Tensor
 
 from ..data import Dataset
-from ..metrics.neighbours import nearest
+from ..metrics.neighbours import nearest_neighbours
 from ..model import Model
 from ..rng import generator
 from ..training.pictures import image_png
-from ..walkers import evaluate
+from ..walkers import walkers_at
 
 __all__ = ["Curve", "bars", "curves", "film", "heat_map", "histograms", "neighbours", "panel"]
 
@@ -286,7 +286,7 @@ def film(model: Model, from_data: bool) -> tuple[bytes, str] | None:
             return None
         frames = [walkers.x for walkers in model.method.trajectory(model.module, n, looks, rng)]
     else:
-        chains, frames = evaluate(model.module, x), [x]
+        chains, frames = walkers_at(model.module, x), [x]
         for before, after in pairwise(looks):
             chains = model.move(chains, after - before, rng)
             frames.append(chains.x)
@@ -311,7 +311,7 @@ def neighbours(model: Model) -> bytes | None:
     x = x[x.flatten(1).isfinite().all(1)]
     if not len(x):
         return None
-    index = nearest(x.flatten(1).cpu(), data.train.flatten(1).cpu())[1]
+    index = nearest_neighbours(x.flatten(1).cpu(), data.train.flatten(1).cpu())[1]
     beside = data.train[index.to(data.train.device)]
     return image_png(torch.cat([x, beside]), data, len(x))
 

@@ -13,7 +13,7 @@ from ..completion import complete, judge, make_inputs
 from ..completion import held_out as held_out_inputs
 from ..completion.judge import standard_error
 from ..completion.variants import Plan, usual_mask
-from ..diagnostics.findings import latent_use, partition_finding
+from ..diagnostics.findings import latent_findings, partition_findings
 from ..diagnostics.verdict import verdict
 from ..evaluation.modes import has_classes, mode_masses, target_shares
 from ..metrics.classifier import classifier_for, judge_classes
@@ -68,7 +68,9 @@ def summarise(model: Model, folder: Path) -> list[Number]:
     if rows:
         found = verdict(rows, read_trace(folder))
         numbers.append(Number("training", found.label, found.reason))
-        numbers += [Number(*finding) for finding in (*latent_use(rows), *partition_finding(rows))]
+        numbers += [
+            Number(*finding) for finding in (*latent_findings(rows), *partition_findings(rows))
+        ]
         numbers += _weights(rows[-1], model.data.log_volume) + _chain(rows[-1])
     if costs:
         cost = costs[-1]

@@ -65,7 +65,8 @@ def outside_schema(reference: str, role: Open, path: str) -> type:
 
 @functools.cache
 def _schema(target: Callable[..., Any], reference: str, role: Open, path: str) -> type:
-    if isinstance(target, type) and callable(getattr(target, role.member, None)):
+    members = (role.member, "build") if role is METHOD else (role.member,)
+    if isinstance(target, type) and any(callable(getattr(target, m, None)) for m in members):
         if not dataclasses.is_dataclass(target):
             raise ValueError(
                 f"{path}={reference} must be a dataclass, whose fields are its settings, got a "

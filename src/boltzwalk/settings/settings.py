@@ -15,7 +15,7 @@ from ..data.in_memory import InMemory
 from ..energies import NetworkEnergy
 from ..energies.learnt_mixture import MixtureEnergy
 from ..extension import DATA, ENERGY, METHOD
-from ..kernels import refuse_weights
+from ..kernels import require_weighable
 from ..method import Method, with_defaults
 from ..methods.contrastive import Contrastive
 from ..methods.cooperative import Cooperative
@@ -26,6 +26,7 @@ from ..methods.variational import Variational
 from ..smc.witness import Witness
 from .given import GivenEnergy
 from .optimizers import SGD, Adam, Schedule
+from .outside import MissingCodeError
 from .tree import from_tree, to_tree
 
 __all__ = ["Output", "Settings", "carries_weights", "from_yaml", "resolve_auto", "to_yaml"]
@@ -138,7 +139,7 @@ def _check_witness(method: Method[Any]) -> None:
             "a witness moves by the kernel of the method, got a method without one; write "
             "witness.walkers=0"
         )
-    refuse_weights(method.kernel)
+    require_weighable(method.kernel)
     if not method.condition.unconditional:
         raise ValueError(
             f"a witness weighs a model of p(x), got the condition "
@@ -198,5 +199,7 @@ def from_yaml(text: str, source: Path | str = "the text") -> Settings:
         raise ValueError(f"{source} must be YAML: {error}") from error
     try:
         return from_tree(Settings, tree)
+    except MissingCodeError:
+        raise
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error

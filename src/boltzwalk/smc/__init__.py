@@ -1,1 +1,1 @@
-"""How walkers carry weights along a path of energies, and what log Z that gives."""
+"""Weighted walkers along a path of energies: reweighting, annealing, log Z with its interval."""

@@ -1,28 +1,23 @@
-r"""The path of energies between a reference and a target, and how walkers move along it.
+r"""Annealing: weighted walkers along a path of energies, from a known log Z to an unknown one.
 
-.. math:: U_\beta = (1 - \beta) U_0 + \beta U_1 , \qquad \beta \in [0, 1] ,
+The path from :math:`e^{-U_0}` to :math:`e^{-U_1}` is the geometric one,
 
-the geometric path from :math:`e^{-U_0}` to :math:`e^{-U_1}`. At every :math:`\beta` walkers make
-HMC steps that leave :math:`e^{-U_\beta}` invariant.
+.. math:: U_\beta = (1 - \beta) U_0 + \beta U_1 , \qquad \beta \in [0, 1] .
 
-Not guaranteed: a short path. Modes that one end has and the other has not must be found on the way.
-
-Weighted walkers along a path of energies, from one whose log Z is known to one where it is not.
-
-At every stage of the path, :math:`0 = \beta_0 < \dots < \beta_T = 1`,
-walkers are reweighted where they stand, and then moved by steps that leave
-:math:`e^{-U_{\beta_t}}` invariant,
+At every stage :math:`0 = \beta_0 < \dots < \beta_T = 1` walkers are reweighted at their positions,
+and then moved by HMC steps that leave :math:`e^{-U_{\beta_t}}` invariant,
 
 .. math:: \log w \leftarrow \log w + (\beta_t - \beta_{t-1}) \, (U_0(x) - U_1(x)) .
 
 Along a schedule that was fixed beforehand, with exact samples of the reference at the start, the
-mean weight is an unbiased estimate of :math:`Z_1 / Z_0`, however bad the moves are and whether or
-not walkers are resampled on the way. Without resampling this is annealed importance sampling, with
-it a sequential Monte Carlo sampler. Backwards along the same schedule, from samples of the target,
-it is an unbiased estimate of :math:`Z_0 / Z_1`; the two err on opposite sides.
+mean weight is an unbiased estimate of :math:`Z_1 / Z_0`, however poorly the moves mix and whether
+or not walkers are resampled. Without resampling this is annealed importance sampling, with it a
+sequential Monte Carlo sampler. In reverse along the same schedule, from samples of the target, the
+mean weight is an unbiased estimate of :math:`Z_0 / Z_1`; the two err on opposite sides.
 
-Not guaranteed: a small variance. Where the moves do not mix, few walkers carry all the weight, and
-what none of them found does not show.
+Not guaranteed: a small variance. Where the moves do not mix, few walkers carry all the weight. A
+mode that exists at the end only must be discovered along the path, and a mode that no walker visits
+is missing from the estimate.
 """
 
 from __future__ import annotations
@@ -41,23 +36,31 @@ from ..kernels import HMC
 from ..walkers import Walkers, cat, effective_sample_size
 from .resampling import resample_below
 
-__all__ = ["Annealed", "Between", "Ends", "Path", "Schedule", "Stage", "anneal"]
+__all__ = [
+    "AnnealingResult",
+    "AnnealingSchedule",
+    "AnnealingStage",
+    "EnergyPath",
+    "InterpolatedEnergy",
+    "PathEnergies",
+    "anneal",
+]
 
 
-# Walkers and their gradients then stay in the cache of a core: twice as fast in 100 dimensions.
-CACHED = {"cpu": 2**17}
-ELSEWHERE = 2**22
+# Batches this small stay in the cache of a core: twice as fast in 100 dimensions.
+CACHED_ENTRIES = {"cpu": 2**17}
+OTHER_ENTRIES = 2**22
 
 
 @dataclass(frozen=True, eq=False)
-class Stage:
-    r"""One energy of the path and the steps that are made there.
+class AnnealingStage:
+    r"""One energy of the path, and the HMC steps made there.
 
-    A stage makes one HMC step for each of its step sizes, in the coordinates x / scale.
+    There is one HMC step for each step size, in the coordinates x / scale.
 
     Attributes:
         beta: :math:`\beta` in [0, 1].
-        step_sizes: The time :math:`h` of a leapfrog step, for each step; empty for none.
+        step_sizes: The time :math:`h` of a leapfrog step, for each HMC step; empty for none.
         scale: The width of each coordinate, of the shape of an event.
         leapfrog_steps: The number of leapfrog steps of each step.
     """
@@ -73,8 +76,8 @@ class Stage:
         return self.leapfrog_steps * len(self.step_sizes)
 
 
-class Ends(NamedTuple):
-    """The energies of walkers and their gradients, at both ends of the path."""
+class PathEnergies(NamedTuple):
+    """Energies and gradients of walkers at both ends of the path."""
 
     u0: Float[Tensor, " N"]
     g0: Float[Tensor, "N *event"]
@@ -83,26 +86,29 @@ class Ends(NamedTuple):
 
     @property
     def difference(self) -> Float[Tensor, " N"]:
-        """:math:`U_0(x) - U_1(x)` in float64, what log-weights gain for a whole unit of β."""
+        """:math:`U_0(x) - U_1(x)` in float64: the log-weight increment per unit of β."""
         return self.u0.double() - self.u1.double()
 
-    def mixed(self, x: Tensor, log_w: Tensor, beta: float) -> Walkers:
-        r"""Returns the walkers x as evaluated at :math:`\beta`."""
-        return Walkers(x, _mixed(self.u0, self.u1, beta), _mixed(self.g0, self.g1, beta), log_w)
+    def interpolate(self, x: Tensor, log_w: Tensor, beta: float) -> Walkers:
+        r"""Returns walkers at x, with the interpolated energies and gradients of :math:`\beta`."""
+        return Walkers(
+            x, _interpolated(self.u0, self.u1, beta), _interpolated(self.g0, self.g1, beta), log_w
+        )
 
 
 @dataclass(frozen=True, eq=False)
-class Path:
+class EnergyPath:
     r"""The path from one energy to another.
 
     Attributes:
         start: The energy :math:`U_0`.
         end: The energy :math:`U_1`.
-        batch: How many walkers are evaluated at once; as many as suit the device by default.
+        batch: The number of walkers evaluated at once; chosen for the device by default.
 
     Example:
-        >>> path = Path(lambda x: x.square().sum(1) / 2, lambda x: 3 * x.square().sum(1) / 2)
-        >>> path.ends(torch.ones(1, 2)).mixed(torch.ones(1, 2), torch.zeros(1), beta=0.5).energy
+        >>> path = EnergyPath(lambda x: x.square().sum(1) / 2, lambda x: 3 * x.square().sum(1) / 2)
+        >>> x = torch.ones(1, 2)
+        >>> path.energies_at(x).interpolate(x, torch.zeros(1), beta=0.5).energy
         tensor([2.])
     """
 
@@ -110,7 +116,7 @@ class Path:
     end: Energy
     batch: int | None = None
 
-    def ends(self, x: Float[Tensor, "N *event"]) -> Ends:
+    def energies_at(self, x: Float[Tensor, "N *event"]) -> PathEnergies:
         r"""Evaluates both ends at x.
 
         Arguments:
@@ -123,7 +129,7 @@ class Path:
             (*energy_and_grad(self.start, part), *energy_and_grad(self.end, part))
             for part in x.split(self._batch(x))
         ]
-        ends = Ends(*(torch.cat(fields) for fields in zip(*parts, strict=True)))
+        ends = PathEnergies(*(torch.cat(fields) for fields in zip(*parts, strict=True)))
         for name, u in (("reference", ends.u0), ("energy", ends.u1)):
             bad = u.isnan() | (u == -torch.inf)
             if bool(bad.any()):
@@ -136,17 +142,17 @@ class Path:
         return ends
 
     def move(
-        self, walkers: Walkers, stage: Stage, rng: torch.Generator
+        self, walkers: Walkers, stage: AnnealingStage, rng: torch.Generator
     ) -> tuple[Walkers, Float[Tensor, " steps"]]:
         r"""Makes the steps of a stage; returns the walkers and the mean acceptance of every step.
 
         Arguments:
             walkers: The walkers, evaluated at the stage's :math:`\beta`.
-            stage: What is done.
-            rng: The source of the noise.
+            stage: The stage.
+            rng: The random generator.
         """
         scale = stage.scale
-        energy = _Scaled(Between(self.start, self.end, stage.beta), scale)
+        energy = _Scaled(InterpolatedEnergy(self.start, self.end, stage.beta), scale)
         accepted = walkers.energy.new_zeros(len(stage.step_sizes))
         moved, batch = [], self._batch(walkers.x)
         for first in range(0, len(walkers), batch):
@@ -159,14 +165,14 @@ class Path:
         return cat(*moved), accepted / len(walkers)
 
     def _batch(self, x: Tensor) -> int:
-        """How many walkers are evaluated at once."""
+        """The number of walkers evaluated at once."""
         if self.batch is not None:
             return self.batch
-        return max(1, CACHED.get(x.device.type, ELSEWHERE) // max(1, x[:1].numel()))
+        return max(1, CACHED_ENTRIES.get(x.device.type, OTHER_ENTRIES) // max(1, x[:1].numel()))
 
 
 @dataclass(frozen=True, eq=False)
-class Between:
+class InterpolatedEnergy:
     r"""The energy :math:`(1 - \beta) U_0 + \beta U_1`.
 
     Attributes:
@@ -176,7 +182,7 @@ class Between:
 
     Example:
         >>> half = lambda x: x.square().sum(1) / 2
-        >>> Between(half, lambda x: 3 * half(x), beta=0.5)(torch.ones(1, 2)).item()
+        >>> InterpolatedEnergy(half, lambda x: 3 * half(x), beta=0.5)(torch.ones(1, 2)).item()
         2.0
     """
 
@@ -186,14 +192,14 @@ class Between:
 
     def __call__(self, x: Float[Tensor, "N *event"]) -> Float[Tensor, " N"]:
         r"""Returns :math:`U_\beta(x)`, shape (N,)."""
-        return _mixed(self.start(x), self.end(x), self.beta)
+        return _interpolated(self.start(x), self.end(x), self.beta)
 
     def energy_and_grad(
         self, x: Float[Tensor, "N *event"]
     ) -> tuple[Float[Tensor, " N"], Float[Tensor, "N *event"]]:
         r"""Returns :math:`U_\beta(x)`, shape (N,), and its gradient, shape (N, \*event)."""
         (u0, g0), (u1, g1) = energy_and_grad(self.start, x), energy_and_grad(self.end, x)
-        return _mixed(u0, u1, self.beta), _mixed(g0, g1, self.beta)
+        return _interpolated(u0, u1, self.beta), _interpolated(g0, g1, self.beta)
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,18 +219,18 @@ class _Scaled:
         return u, grad * self.scale
 
 
-def _mixed(a: Tensor, b: Tensor, beta: float) -> Tensor:
-    """Between two ends; an infinite end that has no weight does not count."""
+def _interpolated(a: Tensor, b: Tensor, beta: float) -> Tensor:
+    """Interpolates linearly; an infinite end of weight zero is ignored."""
     if beta in (0.0, 1.0):
         return b if beta else a
     return (a * (1 - beta)).add_(b, alpha=beta)
 
 
 @dataclass(frozen=True, eq=False)
-class Schedule:
-    r"""A path that is fixed: what every stage does, from the start to the end.
+class AnnealingSchedule:
+    r"""A fixed sequence of stages, from the start of the path to its end.
 
-    Walkers start as samples of the first stage, which is otherwise not visited.
+    Walkers start as samples of the first stage, at which no steps are made.
 
     Attributes:
         stages: The stages.
@@ -233,7 +239,7 @@ class Schedule:
         ValueError: If there are fewer than two.
     """
 
-    stages: tuple[Stage, ...]
+    stages: tuple[AnnealingStage, ...]
 
     def __post_init__(self) -> None:
         if len(self.stages) < 2:
@@ -247,20 +253,20 @@ class Schedule:
         r"""The :math:`\beta_t`."""
         return tuple(stage.beta for stage in self.stages)
 
-    def reversed(self) -> Schedule:
-        """The same stages in the opposite order."""
-        return Schedule(self.stages[::-1])
+    def reversed(self) -> AnnealingSchedule:
+        """Returns the same stages in the opposite order."""
+        return AnnealingSchedule(self.stages[::-1])
 
 
-class Annealed(NamedTuple):
-    r"""Walkers at the end of a schedule.
+class AnnealingResult(NamedTuple):
+    r"""Weighted walkers at the end of a schedule, and the cost and health of the annealing.
 
     Attributes:
         walkers: The walkers, evaluated under the last energy. The mean weight of a replicate
             estimates the ratio of the last Z to the first.
-        share: The smallest effective sample size of a replicate on the way, as a share of it.
+        share: The smallest effective sample size of a replicate at any stage, as a share of it.
         acceptance: The mean acceptance of every step of every stage.
-        evaluations: How often the energy of a walker was taken, with or without its gradient.
+        evaluations: The number of evaluations of the energy of a walker, with or without gradient.
     """
 
     walkers: Walkers
@@ -270,24 +276,24 @@ class Annealed(NamedTuple):
 
 
 def anneal(
-    path: Path,
+    path: EnergyPath,
     x: Float[Tensor, "N *event"],
-    schedule: Schedule,
+    schedule: AnnealingSchedule,
     rng: torch.Generator,
     replicates: int = 1,
     threshold: float | None = 0.5,
-) -> Annealed:
-    r"""Carries walkers along a fixed schedule and weighs them.
+) -> AnnealingResult:
+    r"""Moves walkers along a fixed schedule and weighs them.
 
     Arguments:
         path: The energies.
         x: Samples of the first energy of the schedule, shape (N, \*event): consecutive replicates
             of equal size.
-        schedule: What every stage does.
-        rng: The source of the noise.
+        schedule: The schedule.
+        rng: The random generator.
         replicates: The number of independent replicates.
-        threshold: The share of a replicate that its effective sample size must reach or be
-            resampled, in (0, 1]; None to never resample.
+        threshold: The share of a replicate below which its effective sample size triggers
+            resampling, in (0, 1]; None to never resample.
 
     Raises:
         FloatingPointError: If an energy is nan or minus infinity at a walker, or every walker of a
@@ -302,8 +308,9 @@ def anneal(
         >>> from boltzwalk.energies.analytic import Gaussian
         >>> rng = torch.Generator().manual_seed(0)
         >>> wide, narrow = Gaussian(1), Gaussian(1, scale=0.5)
-        >>> schedule = Schedule(tuple(Stage(b / 5, (1.0,), torch.ones(1)) for b in range(6)))
-        >>> annealed = anneal(Path(wide, narrow), wide.sample(2000, rng), schedule, rng)
+        >>> stages = (AnnealingStage(b / 5, (1.0,), torch.ones(1)) for b in range(6))
+        >>> schedule = AnnealingSchedule(tuple(stages))
+        >>> annealed = anneal(EnergyPath(wide, narrow), wide.sample(2000, rng), schedule, rng)
         >>> round(annealed.walkers.log_w.exp().mean().item(), 1)
         0.5
     """
@@ -314,21 +321,21 @@ def anneal(
         )
     log_w, share, acceptance = x.new_zeros(len(x), dtype=torch.float64), 1.0, []
     for old, new in zip(schedule.stages, schedule.stages[1:], strict=False):
-        ends = path.ends(x)
+        ends = path.energies_at(x)
         log_w = log_w + (new.beta - old.beta) * ends.difference
         blocks = log_w.reshape(replicates, -1)
-        least = float(effective_sample_size(blocks).min()) / blocks.shape[1]
-        if math.isnan(least):
+        smallest = float(effective_sample_size(blocks).min()) / blocks.shape[1]
+        if math.isnan(smallest):
             raise FloatingPointError(
                 f"every walker of a replicate has an infinite energy at beta = {new.beta:.3g}; "
                 "start from a reference that lies where the energy is finite"
             )
-        share = min(share, least)
-        walkers = ends.mixed(x, log_w, new.beta)
+        share = min(share, smallest)
+        walkers = ends.interpolate(x, log_w, new.beta)
         if threshold is not None:
             walkers, _ = resample_below(walkers, threshold, rng, replicates=replicates)
         walkers, accepted = path.move(walkers, new, rng)
         x, log_w = walkers.x, walkers.log_w
         acceptance.append(accepted)
     evaluations = len(x) * sum(1 + stage.gradients for stage in schedule.stages[1:])
-    return Annealed(walkers, share, tuple(a.tolist() for a in acceptance), evaluations)
+    return AnnealingResult(walkers, share, tuple(a.tolist() for a in acceptance), evaluations)

@@ -1,20 +1,21 @@
 r"""Coordinates in which a density is close to a standard normal one.
 
-A transport is a smooth bijection :math:`x = T(z)`. An energy :math:`U` of x becomes, in z,
+A smooth bijection :math:`x = T(z)` turns an energy :math:`U` of x into one of z,
 
 .. math:: V(z) = U(T(z)) - \log |\det J_T(z)| , \qquad \int e^{-V(z)} dz = \int e^{-U(x)} dx ,
 
-so that log Z is the same number in both. Where T was fitted to samples, :math:`\mathcal N(0, I)`
-in z lies over them: a reference whose log Z is known, and a scale for the steps of a kernel.
+so that log Z is the same for both. If T was fitted to samples, they are close to
+:math:`\mathcal N(0, I)` in z: a reference whose log Z is known, and a scale for the steps of a
+kernel.
 
-The transport fitted here is a Gaussian, :math:`T(z) = m + L z` with the mean m of the samples and
-the Cholesky factor L of their covariance, shrunk towards its diagonal,
+The bijection fitted here is affine, :math:`T(z) = m + L z`, with the mean m of the samples and the
+Cholesky factor L of their covariance S, shrunk towards its diagonal,
 
 .. math:: \Sigma = (1 - a) S + a \operatorname{diag} S , \qquad a = \frac{d}{d + n} ,
 
-or the standard deviations alone where the samples are fewer than 5 a dimension.
+or with the standard deviations alone where there are fewer than 5 samples per dimension.
 
-Not guaranteed: that the Gaussian covers the density. What no sample showed, it does not know of.
+Not guaranteed: that the fitted Gaussian covers the density. It covers only regions with samples.
 """
 
 from __future__ import annotations
@@ -28,17 +29,17 @@ from torch import Tensor
 
 from ..energy import Energy, energy_and_grad
 
-__all__ = ["Affine", "PulledBack", "Transport", "fit_affine"]
+__all__ = ["AffineMap", "Bijection", "PulledBackEnergy", "fit_affine"]
 
-# Beyond, a factor of d² numbers costs more than the energy.
+# In more dimensions a factor of d² numbers costs more than the energy.
 LARGEST_FACTOR = 512
-# A coordinate narrower than CONSTANT of the typical width is thought to be constant, and gets the
-# share NARROWEST of it.
+# A coordinate narrower than the share CONSTANT of the typical width counts as constant, and gets
+# the share NARROWEST of the typical width.
 CONSTANT, NARROWEST = 1e-5, 1e-2
 
 
 @runtime_checkable
-class Transport(Protocol):
+class Bijection(Protocol):
     r"""A bijection :math:`x = T(z)` of z, shape (N, d), to x, shape (N, \*event)."""
 
     def to_x(self, z: Tensor, /) -> tuple[Tensor, Tensor]:
@@ -52,17 +53,17 @@ class Transport(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Affine:
-    r"""The transport :math:`T(z) = m + L z`.
+class AffineMap:
+    r"""The affine bijection :math:`T(z) = m + L z`.
 
     Attributes:
-        location: m, of the shape of an event.
+        location: m, with the shape of an event.
         factor: L, lower triangular with a positive diagonal, shape (d, d); or the diagonal of a
-            diagonal one, shape (d,).
+            diagonal matrix, shape (d,).
 
     Example:
-        >>> double = Affine(torch.ones(2), torch.full((2,), 2.0))
-        >>> double.to_x(torch.ones(1, 2))
+        >>> doubling = AffineMap(torch.ones(2), torch.full((2,), 2.0))
+        >>> doubling.to_x(torch.ones(1, 2))
         (tensor([[3., 3.]]), tensor([1.3863]))
     """
 
@@ -73,8 +74,8 @@ class Affine:
         self, z: Float[Tensor, "N d"]
     ) -> tuple[Float[Tensor, "N *event"], Float[Tensor, " N"]]:
         r"""Returns :math:`m + L z`, shape (N, \*event), and :math:`\log \det L`, shape (N,)."""
-        moved = z * self.factor if self.factor.ndim == 1 else z @ self.factor.t()
-        x = moved.reshape(-1, *self.location.shape) + self.location
+        scaled = z * self.factor if self.factor.ndim == 1 else z @ self.factor.t()
+        x = scaled.reshape(-1, *self.location.shape) + self.location
         return x, self._log_det.expand(len(z))
 
     def to_z(self, x: Float[Tensor, "N *event"]) -> Float[Tensor, "N d"]:
@@ -101,39 +102,40 @@ class Affine:
 
 
 @dataclass(frozen=True, eq=False)
-class PulledBack:
+class PulledBackEnergy:
     r"""The energy :math:`V(z) = U(T(z)) - \log |\det J_T(z)|`.
 
     Attributes:
         energy: The energy :math:`U`.
-        transport: The transport :math:`T`.
+        bijection: The bijection :math:`T`.
 
     Example:
         >>> from boltzwalk.energies.analytic import Gaussian
         >>> wide = Gaussian(dim=1, scale=3.0)
-        >>> PulledBack(wide, Affine(torch.zeros(1), torch.tensor([3.0])))(torch.ones(1, 1))
+        >>> PulledBackEnergy(wide, AffineMap(torch.zeros(1), torch.tensor([3.0])))(torch.ones(1, 1))
         tensor([-0.5986])
     """
 
     energy: Energy
-    transport: Transport
+    bijection: Bijection
 
     def __call__(self, z: Float[Tensor, "N d"]) -> Float[Tensor, " N"]:
         r"""Returns :math:`V(z)`, shape (N,)."""
-        x, log_det = self.transport.to_x(z)
+        x, log_det = self.bijection.to_x(z)
         return self.energy(x) - log_det
 
     def energy_and_grad(
         self, z: Float[Tensor, "N d"]
     ) -> tuple[Float[Tensor, " N"], Float[Tensor, "N d"]]:
         r"""Returns :math:`V(z)`, shape (N,), and :math:`\nabla V(z)`, shape (N, d)."""
-        return self.transport.pull_back(self.energy, z)
+        return self.bijection.pull_back(self.energy, z)
 
 
-def fit_affine(like: Float[Tensor, "N *event"]) -> Affine:
+def fit_affine(like: Float[Tensor, "N *event"]) -> AffineMap:
     r"""Fits a Gaussian to samples: :math:`\mathcal N(0, I)` in z has their mean and covariance.
 
-    A coordinate in which all samples agree gets a hundredth of the typical standard deviation.
+    A coordinate that is constant over the samples gets a hundredth of the typical standard
+    deviation.
 
     Arguments:
         like: The samples, shape (N, \*event), two or more.
@@ -167,7 +169,7 @@ def fit_affine(like: Float[Tensor, "N *event"]) -> Affine:
     location = rows.mean(0).reshape(like.shape[1:])
     deviation = torch.where(deviation > CONSTANT * typical, deviation, NARROWEST * typical)
     if d == 1 or d > LARGEST_FACTOR or n < 5 * d:
-        return Affine(location, deviation)
+        return AffineMap(location, deviation)
     covariance = torch.cov(rows.t()) * (n / (n + d))
     covariance.diagonal().copy_(deviation.square())
-    return Affine(location, torch.linalg.cholesky(covariance))
+    return AffineMap(location, torch.linalg.cholesky(covariance))

@@ -17,9 +17,8 @@ from dataclasses import dataclass, field
 from torch import Generator, Tensor
 
 from ..energy import Energy
-from ..kernels import HMC, adapt_step_size
-from ..kernels import run as run_chain
-from ..walkers import evaluate
+from ..kernels import HMC, adapt_step_size, run_chain
+from ..walkers import walkers_at
 from .intervals import unbounded_rays
 from .log_z import Annealing, LogZ, estimate_log_z
 
@@ -110,7 +109,7 @@ def _long_chains(energy: Energy, x: Tensor, rng: Generator, effort: Effort) -> t
     start = time.monotonic()
     spread = float(x.flatten(1).std(0).square().mean().sqrt())
     first = HMC(0.1 * max(spread, 1e-6) / x[0].numel() ** 0.25)
-    kernel, walkers = adapt_step_size(first, energy, evaluate(energy, x), WARM_UP, rng)
+    kernel, walkers = adapt_step_size(first, energy, walkers_at(energy, x), WARM_UP, rng)
     seconds = (time.monotonic() - start) * effort.steps / WARM_UP
     if seconds > effort.seconds:
         return walkers.x, seconds

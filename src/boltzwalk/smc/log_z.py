@@ -1,87 +1,71 @@
-r"""log Z of any energy, with an interval that one can trust, or the reason why there is none.
+r"""log Z of any energy, with a 95 % interval, or the reason for a refusal.
 
-A pilot population finds a path from a reference with known :math:`\log Z_0` to the energy
-(:mod:`boltzwalk.smc.pilot`). Independent replicates then follow it as it is
+A pilot population determines a path from a reference with known :math:`\log Z_0` to the energy
+(:mod:`boltzwalk.smc.pilot`). Independent replicates then follow the fixed path
 (:mod:`boltzwalk.smc.annealing`): each gives an unbiased estimate of :math:`Z`, and their spread the
-interval (:mod:`boltzwalk.smc.intervals`). With samples of the density the same path is walked
-back, which gives an unbiased estimate of :math:`1 / Z` that errs on the other side.
+interval (:mod:`boltzwalk.smc.intervals`). With samples of the density the same path is followed in
+reverse, which gives an unbiased estimate of :math:`1 / Z` that errs on the other side.
 
-An estimate is refused, with the reason and what to do, where
+An estimate is refused, with the reason and a remedy, where
 
-* Z does not exist, as far as rays and walkers tell (:mod:`boltzwalk.smc.intervals`),
+* rays or walkers show that Z does not exist (:mod:`boltzwalk.smc.intervals`),
 * an energy is nan or minus infinity,
-* the path does not reach its end, or weights collapse on it though they did not for the pilot,
+* the path does not reach its end, or weights collapse along it though they did not for the pilot,
 * the interval is wider than the tolerance,
 * forward and reverse contradict each other.
 
-Not guaranteed: what no walker found. Forward replicates all start from the same reference; a mode
-that lies outside of it, or a region too narrow for their steps, is missing from all of them alike
-and from the interval. Samples for the reverse are the one check that sees it.
+Not guaranteed: regions that no walker visits. Forward replicates all start from the same reference;
+a mode outside of it, or a region too narrow for their steps, is missing from all of them and from
+the interval. The reverse estimate is the one check that detects it.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ..energies.analytic import Gaussian
-from ..energy import Energy, refuse_coupled_layers, require_event_shape
+from ..energy import Energy, ExactEnergy, require_event_shape, require_rowwise_energy
 from ..walkers import log_mean_weight
-from .annealing import Path, Schedule, anneal
-from .coordinates import PulledBack, Transport, fit_affine
+from .annealing import AnnealingSchedule, EnergyPath, anneal
+from .coordinates import Bijection, PulledBackEnergy, fit_affine
 from .intervals import (
     DOUBLINGS,
+    DirectionResult,
     Interval,
-    Walked,
-    distrust,
-    drift,
-    sandwich,
+    combine_directions,
+    escape_reason,
+    refusal_reason,
+    student_t_interval,
     unbounded_rays,
-    widened,
 )
-from .pilot import Explored, Pilot
+from .pilot import Pilot, PilotResult
 
-__all__ = ["Annealing", "LogZ", "Reference", "estimate_log_z"]
+__all__ = ["Annealing", "LogZ", "estimate_log_z"]
 
 RAYS = 32
-"""Rays through samples, and as many through noise and through the pilot's last walkers."""
-
-
-@runtime_checkable
-class Reference(Protocol):
-    r"""An energy :math:`U_0` with exact samples and a known log Z; nothing inherits from it."""
-
-    @property
-    def log_z(self) -> float:
-        r""":math:`\log Z_0`."""
-
-    def __call__(self, x: Tensor, /) -> Tensor:
-        r"""Returns :math:`U_0(x)`, shape (N,), for x of shape (N, \*event)."""
-
-    def sample(self, n: int, rng: torch.Generator, /) -> Tensor:
-        r"""Draws n samples, shape (n, \*event)."""
+"""The number of rays through samples, through noise, and through the pilot's last walkers."""
 
 
 @dataclass(frozen=True)
 class LogZ:
-    r"""log Z with its 95 % interval, or the reason why there is none.
+    r"""log Z with its 95 % interval, or the reason for a refusal.
 
     It prints as ``estimate ± half_width``, or as the reason.
 
     Attributes:
         estimate: :math:`\log \hat Z`; nan where refused.
         half_width: Half of the width of the interval; nan where refused.
-        refusal: Why the number cannot be trusted, and what to do; empty where it can.
-        replicates: What each replicate says, refused or not. For a look at what went wrong.
-        share: The smallest effective sample size of a replicate on the way, as a share of it.
+        refusal: The reason for a refusal and a remedy; empty where the estimate is given.
+        replicates: The estimate of each replicate, also where refused, to diagnose the refusal.
+        share: The smallest effective sample size of a replicate at any stage, as a share of it.
         stages: The number of stages of the path.
-        evaluations: How often the energy of a walker was taken, with or without its gradient.
-        reverse: The estimate and interval of the way back, where there were samples for it.
+        evaluations: The number of evaluations of the energy of a walker, with or without gradient.
+        reverse: The reverse estimate and its interval; None without samples for it.
     """
 
     estimate: float
@@ -111,14 +95,14 @@ class LogZ:
 
 @dataclass(frozen=True)
 class Annealing:
-    """How much is spent on an estimate, and what is good enough.
+    """Settings of an estimate of log Z: its budget and its tolerance.
 
     Arguments:
         walkers: The number of walkers of the pilot and of every replicate, two or more.
         replicates: The number of independent replicates, two or more.
-        pilot: How the path is found; ``Pilot(threshold=None)`` for annealed importance sampling.
-        tolerance: The half-width in nats beyond which an estimate is refused.
-        batch: How many walkers are evaluated at once; as many as suit the device by default.
+        pilot: The pilot; ``Pilot(threshold=None)`` for annealed importance sampling.
+        tolerance: The half-width in nats above which an estimate is refused.
+        batch: The number of walkers evaluated at once; chosen for the device by default.
 
     Raises:
         ValueError: If a number is outside its range.
@@ -135,14 +119,14 @@ class Annealing:
     batch: int | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("walkers", 2), ("replicates", 2)):
-            if getattr(self, name) < least:
+        for name, minimum in (("walkers", 2), ("replicates", 2)):
+            if getattr(self, name) < minimum:
                 raise ValueError(
-                    f"{name} must be >= {least}, got {getattr(self, name)}; "
+                    f"{name} must be >= {minimum}, got {getattr(self, name)}; "
                     f"{getattr(Annealing, name)} is usual"
                 )
         if self.batch is not None and self.batch < 1:
-            raise ValueError(f"batch must be >= 1, got {self.batch}; None suits the device")
+            raise ValueError(f"batch must be >= 1, got {self.batch}; None chooses for the device")
         if not self.tolerance > 0:
             raise ValueError(f"tolerance must be > 0 nats, got {self.tolerance}; 1.0 is usual")
 
@@ -153,28 +137,28 @@ def estimate_log_z(
     rng: torch.Generator,
     settings: Annealing | None = None,
     *,
-    reference: Reference | None = None,
-    transport: Transport | None = None,
+    reference: ExactEnergy | None = None,
+    bijection: Bijection | None = None,
     samples: Float[Tensor, "S ..."] | None = None,
 ) -> LogZ:
-    r"""Estimates :math:`\log Z = \log \int e^{-U(x)} dx`, or says why it cannot.
+    r"""Estimates :math:`\log Z = \log \int e^{-U(x)} dx`, or gives the reason for a refusal.
 
     At a temperature T, pass ``Tempered(energy, T)``.
 
     Arguments:
         energy: The energy :math:`U`.
-        like: Samples that look like the density, shape (M, \*event): data, walkers of a run. The
-            reference is a Gaussian fitted to them. They need not be exact, but should cover it.
-        rng: The source of the noise.
-        settings: How much is spent.
-        reference: An energy with known log Z and exact samples, from which to start instead.
-        transport: Coordinates in which the reference is N(0, I), instead of the fitted Gaussian.
+        like: Approximate samples of the density, shape (M, \*event), such as data or the walkers
+            of a run. They should cover the density. The reference is a Gaussian fitted to them.
+        rng: The random generator.
+        settings: The settings.
+        reference: An energy with known log Z and exact samples, to start from instead.
+        bijection: Coordinates in which the reference is N(0, I), instead of the fitted Gaussian.
         samples: Exact samples of the density, or a long chain of its states in order, shape
-            (S, \*event), for the way back: the check that sees what no forward walker found.
-            Others than `like`: a reference looks too good to those that it was fitted to.
+            (S, \*event), for the reverse estimate, which detects regions that no forward walker
+            visited. They must differ from `like`: the reference was fitted to those.
 
     Raises:
-        ValueError: If there are too few samples, shapes disagree, both a reference and a transport
+        ValueError: If there are too few samples, shapes disagree, both a reference and a bijection
             are given, or the energy has layers that couple walkers.
 
     References:
@@ -191,85 +175,87 @@ def estimate_log_z(
         (True, '')
     """
     settings = Annealing() if settings is None else settings
-    refuse_coupled_layers(energy)
-    if reference is not None and transport is not None:
+    require_rowwise_energy(energy)
+    if reference is not None and bijection is not None:
         raise ValueError(
-            "a path starts from one reference, got a reference and a transport; leave out the "
-            "reference to start from N(0, I) in the coordinates of the transport"
+            "a path starts from one reference, got a reference and a bijection; leave out the "
+            "reference to start from N(0, I) in the coordinates of the bijection"
         )
     if samples is not None:
         require_event_shape(samples, tuple(like.shape[1:]))
         if len(samples) < 2 * settings.replicates:
             raise ValueError(
-                f"the way back needs 2 samples for each of the {settings.replicates} replicates, "
-                f"got {len(samples)}; leave out samples to do without"
+                f"the reverse estimate needs 2 samples for each of the {settings.replicates} "
+                f"replicates, got {len(samples)}; leave out samples to do without it"
             )
-    ways = _ways(energy, like, reference, transport, settings.batch)
+    setup = _make_setup(energy, like, reference, bijection, settings.batch)
     try:
-        return _estimate(ways, samples, settings, rng)
+        return _estimate(setup, samples, settings, rng)
     except FloatingPointError as error:
         return _refused(str(error))
 
 
 @dataclass(frozen=True, eq=False)
-class _Ways:
-    """The path, where it starts, and the coordinates in which it is walked."""
+class _Setup:
+    """The path, its reference, and the coordinates of its walkers."""
 
-    path: Path
-    reference: Reference
-    transport: Transport | None
+    path: EnergyPath
+    reference: ExactEnergy
+    bijection: Bijection | None
     like: Float[Tensor, "M *coordinates"]
 
-    def draw(self, n: int, rng: torch.Generator) -> Float[Tensor, "n *coordinates"]:
-        """Samples of the start."""
+    def sample(self, n: int, rng: torch.Generator) -> Float[Tensor, "n *coordinates"]:
+        """Draws exact samples of the reference."""
         return self.reference.sample(n, rng).to(self.like)
 
-    def inside(self, x: Float[Tensor, "N *event"]) -> Float[Tensor, "N *coordinates"]:
-        """Positions in the coordinates of the path."""
-        return x if self.transport is None else self.transport.to_z(x)
+    def to_coordinates(self, x: Float[Tensor, "N *event"]) -> Float[Tensor, "N *coordinates"]:
+        """Maps positions to the coordinates of the path."""
+        return x if self.bijection is None else self.bijection.to_z(x)
 
 
-def _ways(
+def _make_setup(
     energy: Energy,
     like: Tensor,
-    reference: Reference | None,
-    transport: Transport | None,
+    reference: ExactEnergy | None,
+    bijection: Bijection | None,
     batch: int | None,
-) -> _Ways:
-    """From a reference where it is, or from N(0, I) in coordinates fitted to samples."""
+) -> _Setup:
+    """Starts at the reference, or at N(0, I) in coordinates fitted to samples."""
     if reference is not None:
-        return _Ways(Path(reference, energy, batch), reference, None, like)
-    transport = fit_affine(like) if transport is None else transport
-    z = transport.to_z(like)
+        return _Setup(EnergyPath(reference, energy, batch), reference, None, like)
+    bijection = fit_affine(like) if bijection is None else bijection
+    z = bijection.to_z(like)
     normal = Gaussian(z.shape[1])
-    return _Ways(Path(normal, PulledBack(energy, transport), batch), normal, transport, z)
+    return _Setup(
+        EnergyPath(normal, PulledBackEnergy(energy, bijection), batch), normal, bijection, z
+    )
 
 
 def _estimate(
-    ways: _Ways, samples: Tensor | None, settings: Annealing, rng: torch.Generator
+    setup: _Setup, samples: Tensor | None, settings: Annealing, rng: torch.Generator
 ) -> LogZ:
-    """Looks before, explores, looks after, walks there and, with samples, back."""
-    refusal, evaluations = _before(ways, rng)
+    """Checks that Z exists, runs the pilot, then the replicates in one or both directions."""
+    refusal, evaluations = _refused_by_rays(setup, rng)
     if refusal:
         return _refused(refusal, evaluations=evaluations)
     n, replicates = settings.walkers, settings.replicates
-    explored = settings.pilot.explore(ways.path, ways.draw(n, rng), rng)
-    schedule = explored.schedule
-    refusal, spent = _after(ways, explored, rng)
-    evaluations += explored.evaluations + spent
+    pilot = settings.pilot.find_schedule(setup.path, setup.sample(n, rng), rng)
+    schedule = pilot.schedule
+    refusal, spent = _refused_by_pilot(setup, pilot, rng)
+    evaluations += pilot.evaluations + spent
     if refusal:
         return _refused(refusal, stages=len(schedule.stages) - 1, evaluations=evaluations)
-    forward = _walk(ways, ways.draw(n * replicates, rng), schedule, settings, rng)
+    forward = _anneal_replicates(setup, setup.sample(n * replicates, rng), schedule, settings, rng)
     evaluations += forward.evaluations
     reverse = None
     if samples is not None:
         count = min(len(samples) // replicates, n) * replicates
-        x = ways.inside(_some(samples, count))
-        reverse = _walk(ways, x, schedule.reversed(), settings, rng)
+        x = setup.to_coordinates(_thin(samples, count))
+        reverse = _anneal_replicates(setup, x, schedule.reversed(), settings, rng)
         evaluations += reverse.evaluations
-    back = None if reverse is None else reverse.interval
-    refusal = distrust(forward, reverse, settings.tolerance)
-    estimate, half_width = sandwich(forward.interval, back)
+    reverse_interval = None if reverse is None else reverse.interval
+    refusal = refusal_reason(forward, reverse, settings.tolerance)
+    estimate, half_width = combine_directions(forward.interval, reverse_interval)
     return LogZ(
         estimate=math.nan if refusal else estimate,
         half_width=math.nan if refusal else half_width,
@@ -278,39 +264,39 @@ def _estimate(
         share=forward.share,
         stages=len(schedule.stages) - 1,
         evaluations=evaluations,
-        reverse=back,
+        reverse=reverse_interval,
     )
 
 
-def _before(ways: _Ways, rng: torch.Generator) -> tuple[str, int]:
-    """Why there can be no log Z, from rays through the samples and the reference."""
-    x = torch.cat([_some(ways.like, RAYS), ways.draw(RAYS, rng)])
-    ways.path.ends(x)
-    return unbounded_rays(ways.path.end, x), len(x) * (2 + DOUBLINGS)
+def _refused_by_rays(setup: _Setup, rng: torch.Generator) -> tuple[str, int]:
+    """The reason why Z does not exist, from rays through the samples and the reference."""
+    x = torch.cat([_thin(setup.like, RAYS), setup.sample(RAYS, rng)])
+    setup.path.energies_at(x)
+    return unbounded_rays(setup.path.end, x), len(x) * (2 + DOUBLINGS)
 
 
-def _after(ways: _Ways, explored: Explored, rng: torch.Generator) -> tuple[str, int]:
-    """Why there can be no log Z, from where the pilot's walkers are and go."""
-    x = _some(explored.walkers.x, RAYS)
-    refusal = unbounded_rays(ways.path.end, x)
-    last = explored.schedule.stages[-1]
-    leaving, evaluations = drift(ways.path, explored.walkers, last, rng)
-    return refusal or leaving, evaluations + len(x) * (1 + DOUBLINGS)
+def _refused_by_pilot(setup: _Setup, pilot: PilotResult, rng: torch.Generator) -> tuple[str, int]:
+    """The reason why Z does not exist, from the final walkers of the pilot."""
+    x = _thin(pilot.walkers.x, RAYS)
+    refusal = unbounded_rays(setup.path.end, x)
+    last = pilot.schedule.stages[-1]
+    escape, evaluations = escape_reason(setup.path, pilot.walkers, last, rng)
+    return refusal or escape, evaluations + len(x) * (1 + DOUBLINGS)
 
 
-def _walk(
-    ways: _Ways, x: Tensor, schedule: Schedule, settings: Annealing, rng: torch.Generator
-) -> Walked:
-    """Carries replicates along the schedule, in either direction."""
+def _anneal_replicates(
+    setup: _Setup, x: Tensor, schedule: AnnealingSchedule, settings: Annealing, rng: torch.Generator
+) -> DirectionResult:
+    """Anneals replicates along the schedule, in either direction."""
     threshold = settings.pilot.threshold
-    annealed = anneal(ways.path, x, schedule, rng, settings.replicates, threshold)
+    annealed = anneal(setup.path, x, schedule, rng, settings.replicates, threshold)
     blocks = annealed.walkers.log_w.reshape(settings.replicates, -1)
     sign = 1 if schedule.stages[0].beta == 0 else -1
     ratio = log_mean_weight(blocks)
-    estimate, half_width = widened(ratio)
-    return Walked(
-        Interval(ways.reference.log_z + sign * estimate, half_width),
-        tuple((ways.reference.log_z + sign * ratio).tolist()),
+    estimate, half_width = student_t_interval(ratio)
+    return DirectionResult(
+        Interval(setup.reference.log_z + sign * estimate, half_width),
+        tuple((setup.reference.log_z + sign * ratio).tolist()),
         annealed.share,
         annealed.evaluations,
     )
@@ -320,8 +306,8 @@ def _refused(reason: str, stages: int = 0, evaluations: int = 0) -> LogZ:
     return LogZ(math.nan, math.nan, reason, stages=stages, evaluations=evaluations)
 
 
-def _some(x: Float[Tensor, "N *event"], n: int) -> Float[Tensor, "M *event"]:
-    """At most n rows, evenly spaced and in order."""
+def _thin(x: Float[Tensor, "N *event"], n: int) -> Float[Tensor, "M *event"]:
+    """Picks at most n rows, evenly spaced and in order."""
     if len(x) <= n:
         return x
     return x[torch.linspace(0, len(x) - 1, n, device=x.device).round().long()]

@@ -1,7 +1,7 @@
-r"""A pilot population finds the schedule of an annealing; others then follow it as it is.
+r"""The pilot: a population that determines the schedule of an annealing.
 
-A schedule that adapts to the walkers which it weighs makes their mean weight a biased estimate. So:
-adapt, freeze, then count. The pilot chooses
+A schedule that adapts to the walkers which it weighs biases their mean weight. So a pilot adapts
+the schedule, the schedule is fixed, and other walkers are weighed along it. The pilot chooses
 
 * the next :math:`\beta`, the largest at which the conditional effective sample size of the
   increment :math:`v_i = e^{(\beta' - \beta)(U_0 - U_1)(x_i)}` is still the share c,
@@ -9,12 +9,13 @@ adapt, freeze, then count. The pilot chooses
   .. math:: \frac{\big( \sum_i \bar w_i v_i \big)^2}{\sum_i \bar w_i v_i^2} \ge c \sum_{v_i > 0}
       \bar w_i ,
 
-* the width of every coordinate, the standard deviation of the weighted walkers,
-* the step size, from the acceptance of steps that are tried at every stage. The steps of a stage
-  have that size times the numbers of `multiples`: where a density is narrow in places, as a funnel
-  is, the small ones go where the large ones are refused.
+* the scale of every coordinate, the standard deviation of the weighted walkers,
+* the step size, from the acceptance of trial steps at every stage. The steps of a stage have that
+  size times the numbers of `multiples`: in narrow parts of a density, such as the neck of a funnel,
+  the small steps are accepted where the large ones are rejected.
 
-Not guaranteed: that the pilot has seen all there is. What it missed is missed by the schedule.
+Not guaranteed: that the pilot visits all of the density. The schedule is not adapted to regions
+that it missed.
 """
 
 from __future__ import annotations
@@ -29,42 +30,42 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..walkers import Walkers
-from .annealing import Path, Schedule, Stage
-from .resampling import require_threshold, resample_below
+from .annealing import AnnealingSchedule, AnnealingStage, EnergyPath
+from .resampling import require_ess_threshold, resample_below
 
-__all__ = ["Explored", "Pilot", "next_beta"]
+__all__ = ["Pilot", "PilotResult", "next_beta"]
 
 TRIALS = 5
-"""Steps at most that a stage tries before its step size is taken for good."""
+"""The largest number of trial steps of a stage before its step size is fixed."""
 
 
-class Explored(NamedTuple):
-    """What the pilot found.
+class PilotResult(NamedTuple):
+    """The schedule of a pilot, its walkers and its cost.
 
     Attributes:
         schedule: The schedule.
-        walkers: The pilot's own walkers, at the end of it and evaluated there.
-        evaluations: How often the energy of a walker was taken.
+        walkers: The walkers of the pilot, at the end of the schedule and evaluated there.
+        evaluations: The number of evaluations of the energy of a walker.
     """
 
-    schedule: Schedule
+    schedule: AnnealingSchedule
     walkers: Walkers
     evaluations: int
 
 
 @dataclass(frozen=True)
 class Pilot:
-    r"""How a schedule is found.
+    r"""Settings of the pilot that determines a schedule.
 
     Arguments:
         conditional_ess: The share c, in (0, 1): closer to 1, more stages.
-        threshold: The share of the effective sample size below which walkers are resampled, in
-            (0, 1]; None for never, which is annealed importance sampling.
+        threshold: The share of the walkers below which the effective sample size triggers
+            resampling, in (0, 1]; None for never, which is annealed importance sampling.
         leapfrog_steps: The leapfrog steps of every HMC step.
-        multiples: The step sizes of a stage, as multiples of the one that is accepted with
+        multiples: The step sizes of a stage, as multiples of the one with the acceptance
             `target_acceptance`.
-        target_acceptance: That acceptance, in (0, 1).
-        max_stages: The number of stages at which the pilot gives up.
+        target_acceptance: The target acceptance, in (0, 1).
+        max_stages: The largest number of stages.
 
     Raises:
         ValueError: If a number is outside its range.
@@ -80,7 +81,8 @@ class Pilot:
         >>> rng = torch.Generator().manual_seed(0)
         >>> wide, narrow = Gaussian(2), Gaussian(2, scale=0.1)
         >>> x = wide.sample(500, rng)
-        >>> Pilot(conditional_ess=0.9).explore(Path(wide, narrow), x, rng).schedule.betas
+        >>> result = Pilot(conditional_ess=0.9).find_schedule(EnergyPath(wide, narrow), x, rng)
+        >>> result.schedule.betas
         (0.0, 0.00..., ..., 1.0)
     """
 
@@ -93,7 +95,7 @@ class Pilot:
 
     def __post_init__(self) -> None:
         if self.threshold is not None:
-            require_threshold(self.threshold)
+            require_ess_threshold(self.threshold)
         for name in ("conditional_ess", "target_acceptance"):
             if not 0 < getattr(self, name) < 1:
                 usual = getattr(Pilot, name)
@@ -111,50 +113,51 @@ class Pilot:
                 "multiples=(1.0,) for steps of one size"
             )
 
-    def explore(self, path: Path, x: Float[Tensor, "N *event"], rng: torch.Generator) -> Explored:
-        r"""Carries walkers from one energy to the other and notes the way.
+    def find_schedule(
+        self, path: EnergyPath, x: Float[Tensor, "N *event"], rng: torch.Generator
+    ) -> PilotResult:
+        r"""Moves walkers from one end of the path to the other and returns the schedule.
 
         Arguments:
-            path: The energies.
+            path: The path.
             x: Exact samples of the start, shape (N, \*event).
-            rng: The source of the noise.
+            rng: The random generator.
 
         Raises:
             FloatingPointError: If an energy is nan or minus infinity at a walker, all energies
-                are infinite, or the way has more than `max_stages` stages.
+                are infinite, or the schedule needs more than `max_stages` stages.
         """
         log_w = x.new_zeros(len(x), dtype=torch.float64)
         step_size = 1.0 / max(1, x[0].numel()) ** 0.25
-        stages = [Stage(0.0, (), torch.ones_like(x[0]), self.leapfrog_steps)]
+        stages = [AnnealingStage(0.0, (), torch.ones_like(x[0]), self.leapfrog_steps)]
         evaluations = 0
         while stages[-1].beta < 1:
             if len(stages) > self.max_stages:
                 raise FloatingPointError(
                     f"the path is not at its end after {self.max_stages} stages, but at beta = "
-                    f"{stages[-1].beta:.3g}: the energy is too far from the reference, or without "
-                    "bound from below; give samples that look like the density, or a wider "
-                    "reference"
+                    f"{stages[-1].beta:.3g}: the energy is too far from the reference, or has no "
+                    "lower bound; give samples that look like the density, or a wider reference"
                 )
-            ends = path.ends(x)
+            ends = path.energies_at(x)
             beta = next_beta(log_w, ends.difference, stages[-1].beta, self.conditional_ess)
             log_w = log_w + (beta - stages[-1].beta) * ends.difference
-            scale = _width(x, log_w)
-            walkers = ends.mixed(x, log_w, beta)
+            scale = _scale(x, log_w)
+            walkers = ends.interpolate(x, log_w, beta)
             if self.threshold is not None:
                 walkers, _ = resample_below(walkers, self.threshold, rng)
-            stage = Stage(beta, (step_size,), scale, self.leapfrog_steps)
+            stage = AnnealingStage(beta, (step_size,), scale, self.leapfrog_steps)
             walkers, step_size, trials = self._tune(path, walkers, stage, rng)
             sizes = tuple(step_size * multiple for multiple in self.multiples)
             stages.append(dataclasses.replace(stage, step_sizes=sizes))
             walkers, _ = path.move(walkers, stages[-1], rng)
             x, log_w = walkers.x, walkers.log_w
             evaluations += len(x) * (1 + trials * self.leapfrog_steps + stages[-1].gradients)
-        return Explored(Schedule(tuple(stages)), walkers, evaluations)
+        return PilotResult(AnnealingSchedule(tuple(stages)), walkers, evaluations)
 
     def _tune(
-        self, path: Path, walkers: Walkers, stage: Stage, rng: torch.Generator
+        self, path: EnergyPath, walkers: Walkers, stage: AnnealingStage, rng: torch.Generator
     ) -> tuple[Walkers, float, int]:
-        """Tries steps until they are accepted as they should; their size and how many it took."""
+        """Adapts the step size by trial steps; returns walkers, step size and number of trials."""
         (step_size,) = stage.step_sizes
         trials, excess = 0, math.inf
         while trials < TRIALS and abs(excess) > 0.1:
@@ -169,16 +172,17 @@ class Pilot:
 def next_beta(
     log_w: Float[Tensor, " N"], difference: Float[Tensor, " N"], beta: float, share: float
 ) -> float:
-    r"""Returns the largest :math:`\beta'` up to 1 that keeps a conditional effective sample size.
+    r"""Returns the largest :math:`\beta' \le 1` with a given conditional effective sample size.
 
     Arguments:
         log_w: The log-weights so far, shape (N,).
-        difference: :math:`U_0(x) - U_1(x)`, shape (N,); minus infinity where a walker dies.
-        beta: The present :math:`\beta`.
-        share: The conditional effective sample size c that must be left.
+        difference: :math:`U_0(x) - U_1(x)`, shape (N,); minus infinity where the new
+            weight is zero.
+        beta: The current :math:`\beta`.
+        share: The smallest allowed conditional effective sample size c, as a share.
 
     Raises:
-        FloatingPointError: If every walker dies.
+        FloatingPointError: If every new weight is zero.
 
     Example:
         >>> log_w = torch.zeros(4)
@@ -193,26 +197,26 @@ def next_beta(
             "where the energy is finite"
         )
 
-    def enough(step: float) -> bool:
+    def is_allowed(step: float) -> bool:
         gain = step * difference
         first = torch.logsumexp(log_shares + gain, 0)
         second = torch.logsumexp(log_shares + 2 * gain, 0)
         return bool(2 * first - second >= math.log(share) + alive)
 
     low, high = 0.0, 1 - beta
-    if enough(high):
+    if is_allowed(high):
         return 1.0
     for _ in range(50):
         middle = (low + high) / 2
-        low, high = (middle, high) if enough(middle) else (low, middle)
+        low, high = (middle, high) if is_allowed(middle) else (low, middle)
     return beta + low
 
 
-def _width(x: Float[Tensor, "N *event"], log_w: Float[Tensor, " N"]) -> Float[Tensor, "*event"]:
-    """The standard deviation of every coordinate under the weights, never quite zero."""
+def _scale(x: Float[Tensor, "N *event"], log_w: Float[Tensor, " N"]) -> Float[Tensor, "*event"]:
+    """The weighted standard deviation of every coordinate, bounded away from zero."""
     rows, shares = x.flatten(1), torch.softmax(log_w, 0).to(x)
     deviation = (shares @ (rows - shares @ rows).square()).sqrt()
     typical = float(deviation.square().mean().sqrt())
-    if typical == 0:  # one walker, or one that has all the weight
+    if typical == 0:  # one walker, or all the weight on one
         return torch.ones_like(x[0])
     return deviation.clamp(min=typical * 1e-3).reshape(x.shape[1:])

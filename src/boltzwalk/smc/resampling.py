@@ -1,7 +1,7 @@
-r"""Resampling: heavy walkers are copied, light ones dropped, and log Z is carried through.
+r"""Resampling: walkers are copied or dropped by their weights, with an unchanged log Z.
 
 A scheme draws N ancestors so that walker i has :math:`N \bar w_i` children on average,
-:math:`\bar w = \mathrm{softmax}(\log w)`. The schemes differ in the noise they add:
+:math:`\bar w = \mathrm{softmax}(\log w)`. The schemes differ in the noise that they add:
 
 ===============  ==================================================================
 ``systematic``   one uniform number; :math:`\lfloor N\bar w_i \rfloor` or one more
@@ -14,7 +14,7 @@ A scheme draws N ancestors so that walker i has :math:`N \bar w_i` children on a
 Every survivor gets the mean weight, so that the mean weight, and with it log Z, is unchanged.
 
 Not guaranteed: that modes survive. Each resampling is a random step of the mass of every mode; a
-population that resamples all the time loses them one by one. Weigh long, resample rarely.
+population that is resampled at every step loses its modes one by one. Resample rarely.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ from torch import Tensor
 
 from ..walkers import Walkers, effective_sample_size, log_mean_weight
 
-__all__ = ["Scheme", "ancestors", "require_threshold", "resample", "resample_below"]
+__all__ = ["ResamplingScheme", "ancestors", "require_ess_threshold", "resample", "resample_below"]
 
-Scheme: TypeAlias = Literal["systematic", "stratified", "residual", "multinomial"]
+ResamplingScheme: TypeAlias = Literal["systematic", "stratified", "residual", "multinomial"]
 """The names of the schemes."""
 
 
 def ancestors(
-    log_w: Float[Tensor, " N"], rng: torch.Generator, scheme: Scheme = "systematic"
+    log_w: Float[Tensor, " N"], rng: torch.Generator, scheme: ResamplingScheme = "systematic"
 ) -> Int[Tensor, " N"]:
     r"""Draws the ancestor of each of N walkers, shape (N,), in ascending order.
 
     Arguments:
         log_w: The log-weights, shape (N,).
-        rng: The source of the uniform numbers.
-        scheme: How they are drawn.
+        rng: The random generator.
+        scheme: The resampling scheme.
 
     Raises:
         FloatingPointError: If every weight is zero, or one is nan or infinite.
@@ -58,10 +58,10 @@ def ancestors(
     # In float64: a float32 sum over a million walkers misplaces a hundred of them.
     shares = torch.softmax(log_w.double(), 0)
     if not bool(shares.isfinite().all()):
-        worst = "nan" if bool(log_w.isnan().any()) else f"{float(log_w.max())} at most"
+        largest = "nan" if bool(log_w.isnan().any()) else f"{float(log_w.max())} at most"
         raise FloatingPointError(
-            f"resampling needs a walker of positive finite weight, got log-weights of {worst}: the "
-            "energy has changed more in one update than the walkers could follow; lower the "
+            f"resampling needs a walker of positive finite weight, got log-weights of {largest}: "
+            "the energy has changed more in one update than the walkers could follow; lower the "
             "learning rate or the step size"
         )
     n = len(log_w)
@@ -76,15 +76,17 @@ def ancestors(
     return _at(shares, points)
 
 
-def resample(walkers: Walkers, rng: torch.Generator, scheme: Scheme = "systematic") -> Walkers:
+def resample(
+    walkers: Walkers, rng: torch.Generator, scheme: ResamplingScheme = "systematic"
+) -> Walkers:
     """Returns N walkers of equal weight, each a copy of its ancestor in every field.
 
-    The mean weight is that of before: :func:`~boltzwalk.walkers.log_mean_weight` is unchanged.
+    The mean weight, :func:`~boltzwalk.walkers.log_mean_weight`, is unchanged.
 
     Arguments:
         walkers: The weighted walkers.
-        rng: The source of the uniform numbers.
-        scheme: How the ancestors are drawn.
+        rng: The random generator.
+        scheme: The resampling scheme.
 
     Raises:
         FloatingPointError: If every weight is zero, or one is nan or infinite.
@@ -98,29 +100,29 @@ def resample_below(
     walkers: Walkers,
     threshold: float,
     rng: torch.Generator,
-    scheme: Scheme = "systematic",
+    scheme: ResamplingScheme = "systematic",
     replicates: int = 1,
 ) -> tuple[Walkers, int]:
     """Resamples each replicate whose effective sample size is below its threshold.
 
-    Replicates are consecutive blocks of equal size which share nothing but the energy.
+    Replicates are consecutive blocks of equal size that share only the energy.
 
     Arguments:
         walkers: The walkers of all the replicates.
-        threshold: The share of a replicate that its effective sample size must reach, in (0, 1].
-        rng: The source of the uniform numbers.
-        scheme: How the ancestors are drawn.
+        threshold: The share of a replicate below which it is resampled, in (0, 1].
+        rng: The random generator.
+        scheme: The resampling scheme.
         replicates: The number of replicates.
 
     Returns:
-        The walkers, and how many replicates were resampled.
+        The walkers, and the number of resampled replicates.
 
     Raises:
         FloatingPointError: If every weight of a replicate is zero, or one is nan or infinite.
     """
     blocks = walkers.log_w.reshape(replicates, -1)
     size = blocks.shape[1]
-    low = ~(effective_sample_size(blocks) >= threshold * size)  # nan is low as well
+    low = ~(effective_sample_size(blocks) >= threshold * size)  # nan counts as low
     if not bool(low.any()):
         return walkers, 0
     index = torch.arange(len(walkers), device=blocks.device).reshape(replicates, size)
@@ -132,7 +134,7 @@ def resample_below(
     return dataclasses.replace(walkers[index.flatten()], log_w=log_w.flatten()), len(chosen)
 
 
-def require_threshold(threshold: float) -> None:
+def require_ess_threshold(threshold: float) -> None:
     """Raises unless a threshold of the effective sample size is in (0, 1].
 
     Raises:
@@ -146,21 +148,23 @@ def require_threshold(threshold: float) -> None:
 
 
 def _residual(shares: Float[Tensor, " N"], rng: torch.Generator) -> Int[Tensor, " N"]:
-    """The whole part of every expected number for certain, the rest multinomial."""
+    """The integer part of every expected number for certain, the rest multinomial."""
     n = len(shares)
     expected = n * shares
-    whole = (expected + 1e-9).floor()  # a sum that rounds to 0.999... is one child for certain
-    certain = torch.repeat_interleave(torch.arange(n, device=shares.device), whole.long())
+    integer_part = (
+        expected + 1e-9
+    ).floor()  # a sum that rounds to 0.999... is one child for certain
+    certain = torch.repeat_interleave(torch.arange(n, device=shares.device), integer_part.long())
     rest = n - len(certain)
     if rest == 0:
         return certain
     points = torch.rand(rest, generator=rng, device=shares.device, dtype=torch.float64)
-    left = (expected - whole).clamp(min=0)
-    return torch.cat([certain, _at(left / left.sum(), points)]).sort().values
+    remainder = (expected - integer_part).clamp(min=0)
+    return torch.cat([certain, _at(remainder / remainder.sum(), points)]).sort().values
 
 
 def _at(shares: Float[Tensor, " N"], points: Float[Tensor, " M"]) -> Int[Tensor, " M"]:
-    """The walkers at points of [0, 1) when their shares are laid side by side."""
+    """Inverts the cumulative distribution of the shares at points of [0, 1)."""
     ends = shares.cumsum(0)
-    # Rounded shares may add up to less than 1: a point beyond would be a walker of no weight.
+    # Rounded shares may add up to less than 1: a larger point would select a walker of weight 0.
     return torch.searchsorted(ends / ends[-1], points)

@@ -1,16 +1,16 @@
-r"""A witness: weighted walkers that follow an energy while it learns, and take no part in it.
+r"""The witness: weighted walkers that track log Z while an energy learns, without affecting it.
 
-Whatever trains the energy, walkers that start as exact samples of the first one and follow its
-updates (:mod:`boltzwalk.smc.reweighting`) carry :math:`\log Z` along, and with it the likelihood of
-held-out rows,
+Walkers that start as exact samples of the initial energy and follow its updates
+(:mod:`boltzwalk.smc.reweighting`) track :math:`\log Z`, and with it the likelihood of held-out
+rows, for any training method,
 
 .. math:: -\log p_\theta(x) = U_\theta(x) / T + \log Z_\theta .
 
-They do not steer the parameters, so their mean weight is an unbiased estimate of Z at every update.
-They are kept in independent replicates, whose spread gives the interval.
+They do not influence the parameters, so their mean weight is an unbiased estimate of Z at every
+update. They form independent replicates, whose spread gives the interval.
 
-Not guaranteed: a small interval. An energy that changes faster than the walkers follow wears out
-their weights; more walkers, more steps, or a slower learning rate help.
+Not guaranteed: a small interval. If the energy changes faster than the walkers follow, their
+weights degenerate; more walkers, more steps, or a smaller learning rate help.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ from torch import Tensor
 
 from ..energies.exact import exact_samples
 from ..energy import Energy
-from ..kernels import Kernel, refuse_weights
-from ..walkers import Walkers, cat, effective_sample_size, evaluate, log_mean_weight
-from .intervals import combine
-from .resampling import Scheme, require_threshold, resample_below
-from .reweighting import follow
+from ..kernels import Kernel, require_weighable
+from ..walkers import Walkers, cat, effective_sample_size, log_mean_weight, walkers_at
+from .intervals import combine_replicates
+from .resampling import ResamplingScheme, require_ess_threshold, resample_below
+from .reweighting import move_and_reweight
 
 __all__ = ["Witness"]
 
-AT_ONCE = 1024
-"""Walkers that are evaluated at once at the start."""
+CHUNK = 1024
+"""The number of walkers evaluated at once at the start."""
 
 
 @dataclass(frozen=True)
 class Witness:
-    """Walkers that watch a training run.
+    """Settings of the walkers that track log Z during training.
 
     Arguments:
         walkers: The number of walkers, a multiple of the replicates; 0 for no witness.
         replicates: The number of independent replicates.
-        steps: The number of steps of the method's own kernel after every update.
-        threshold: The share of a replicate that its effective sample size must reach, in (0, 1];
-            below it the replicate is resampled.
-        resampling: The scheme of resampling.
+        steps: The number of steps of the method's kernel after every update.
+        threshold: The share of a replicate below which its effective sample size triggers
+            resampling, in (0, 1].
+        resampling: The resampling scheme.
 
     Raises:
         ValueError: If the walkers do not make replicates of equal size, or the threshold is
@@ -57,9 +57,9 @@ class Witness:
         >>> first = GaussianReference(lambda x: 0 * x.sum(1), scale=1.0)
         >>> rng = torch.Generator().manual_seed(0)
         >>> witness = Witness(walkers=800)
-        >>> seen = witness.init(MALA(0.1), first, torch.zeros(1, 2), rng)
+        >>> walkers = witness.init(MALA(0.1), first, torch.zeros(1, 2), rng)
         >>> narrower = GaussianReference(lambda x: x.square().sum(1) / 8, scale=1.0)
-        >>> seen, info = witness.step(MALA(0.1), narrower, seen, rng)
+        >>> walkers, info = witness.step(MALA(0.1), narrower, walkers, rng)
         >>> round(float(info["witness_log_z"]), 1)  # log(2π / 1.25) = 1.61
         1.6
     """
@@ -68,10 +68,10 @@ class Witness:
     replicates: int = 8
     steps: int = 1
     threshold: float = 0.5
-    resampling: Scheme = "systematic"
+    resampling: ResamplingScheme = "systematic"
 
     def __post_init__(self) -> None:
-        require_threshold(self.threshold)
+        require_ess_threshold(self.threshold)
         if self.replicates < 2:
             raise ValueError(f"replicates must be >= 2, got {self.replicates}; 8 are usual")
         if self.steps < 0:
@@ -89,39 +89,39 @@ class Witness:
         data: Float[Tensor, "M *event"],
         rng: torch.Generator,
     ) -> Walkers:
-        r"""Returns exact samples of the energy before it learns, whose mean weight is Z.
+        r"""Returns exact samples of the initial energy, with Z as their mean weight.
 
         Arguments:
-            kernel: How they will move; says the temperature.
-            energy: The energy.
-            data: Says the event shape, type and device, shape (M, \*event).
-            rng: The source of the noise.
+            kernel: The kernel of the run; only its temperature is used.
+            energy: The initial energy.
+            data: Rows with the event shape, dtype and device of the walkers, shape (M, \*event).
+            rng: The random generator.
 
         Raises:
             ValueError: If log Z of the energy is not known, or the kernel has no weights.
         """
-        refuse_weights(kernel)
+        require_weighable(kernel)
         x, log_z = exact_samples(energy, self.walkers, data, rng, kernel.temperature)
-        parts = x.split(AT_ONCE)
-        return cat(*(evaluate(energy, part, x.new_full((len(part),), log_z)) for part in parts))
+        chunks = x.split(CHUNK)
+        return cat(*(walkers_at(energy, c, x.new_full((len(c),), log_z)) for c in chunks))
 
     def step(
         self, kernel: Kernel, energy: Energy, walkers: Walkers, rng: torch.Generator
     ) -> tuple[Walkers, dict[str, Tensor]]:
-        """Follows an update of the energy; returns the walkers and what they say of log Z.
+        """Follows an update of the energy; returns the walkers and the metrics of log Z.
 
         Arguments:
-            kernel: How they move.
+            kernel: The kernel.
             energy: The energy after the update.
-            walkers: The walkers, evaluated under the energy before it.
-            rng: The source of the noise.
+            walkers: The walkers, evaluated under the energy before the update.
+            rng: The random generator.
 
         Raises:
-            FloatingPointError: If no walker of a replicate has a finite weight any more.
+            FloatingPointError: If no walker of a replicate has a finite weight.
         """
-        walkers = follow(kernel, energy, walkers, self.steps, rng).walkers
+        walkers = move_and_reweight(kernel, energy, walkers, self.steps, rng).walkers
         blocks = walkers.log_w.reshape(self.replicates, -1)
-        interval = combine(log_mean_weight(blocks))
+        interval = combine_replicates(log_mean_weight(blocks))
         info = {
             "witness_log_z": torch.as_tensor(interval.estimate),
             "witness_half_width": torch.as_tensor(interval.half_width),

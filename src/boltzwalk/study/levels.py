@@ -22,7 +22,7 @@ def leaves(settings: Settings) -> dict[str, Any]:
         settings: The settings of a run.
 
     Example:
-        >>> from boltzwalk.recipes import digits
+        >>> from boltzwalk.recipes.starters import digits
         >>> settings = leaves(digits())
         >>> settings["method.kernel.kind"], settings["method.steps"]
         ('ULA', 50)
@@ -40,7 +40,7 @@ def level_of(axis: Axis, settings: Mapping[str, Any]) -> str:
         settings: The settings by dotted path.
 
     Example:
-        >>> from boltzwalk.recipes import digits
+        >>> from boltzwalk.recipes.starters import digits
         >>> from boltzwalk.study.spec import Level
         >>> noise = Axis("noise", (Level("on", ()), Level("off", ("kernel=Descent",))))
         >>> level_of(noise, leaves(digits()))

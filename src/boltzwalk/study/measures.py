@@ -27,11 +27,11 @@ from torch import Tensor
 
 from ..data import Dataset
 from ..evaluation.features import Features, distance_to, features_for
-from ..metrics.neighbours import nearest
+from ..metrics.neighbours import nearest_neighbours
 from ..metrics.quadrature import divergences_in_the_plane
 from ..model import Model
 from ..rng import generator
-from ..walkers import evaluate
+from ..walkers import walkers_at
 from .spec import TrialMeasure
 
 __all__ = ["Judge", "QualityCheck", "judge_for"]
@@ -125,7 +125,7 @@ class Judge:
     def _displacement(self, model: Model) -> float:
         rows = model.data.test_rows()[0][:DISPLACEMENT_WALKERS]
         rng = self._rng(model, "displacement")
-        final = model.move(evaluate(model.module, rows), DISPLACEMENT_STEPS, rng).x
+        final = model.move(walkers_at(model.module, rows), DISPLACEMENT_STEPS, rng).x
         distance = float((final - rows).flatten(1).norm(dim=1).mean())
         return distance if math.isfinite(distance) else math.inf
 
@@ -169,14 +169,16 @@ def _describe(
 ) -> Callable[[Tensor], dict[str, float]]:
     """The measures of every finished trial."""
     training = dataset.train.flatten(1)
-    held_out = float(nearest(reference.flatten(1), training)[0].median())
+    held_out = float(nearest_neighbours(reference.flatten(1), training)[0].median())
 
     def describe(x: Tensor) -> dict[str, float]:
         values = {}
         if features.classes is not None:
             values["class_entropy"] = float(torch.special.entr(features.classes(x).mean(0)).sum())
         if held_out > 0:
-            values["neighbours"] = float(nearest(x.flatten(1), training)[0].median()) / held_out
+            values["neighbours"] = (
+                float(nearest_neighbours(x.flatten(1), training)[0].median()) / held_out
+            )
         return values
 
     return describe

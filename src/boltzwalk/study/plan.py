@@ -156,7 +156,7 @@ def gradients_per_update(settings: Settings) -> int:
         settings: The settings of a run.
 
     Example:
-        >>> from boltzwalk.recipes import digits
+        >>> from boltzwalk.recipes.starters import digits
         >>> gradients_per_update(digits())  # 64 walkers, 50 steps, and the first gradient
         3264
     """
@@ -170,7 +170,7 @@ def settings_digest(settings: Settings) -> str:
         settings: The settings, as they are for any machine.
 
     Example:
-        >>> from boltzwalk.recipes import digits
+        >>> from boltzwalk.recipes.starters import digits
         >>> settings_digest(digits()) == settings_digest(replace(digits(), device="cpu", threads=3))
         True
         >>> settings_digest(digits()) == settings_digest(replace(digits(), seed=1))

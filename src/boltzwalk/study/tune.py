@@ -106,7 +106,7 @@ def search_space(settings: Settings) -> tuple[Axis, ...]:
         settings: The settings that are varied.
 
     Example:
-        >>> from boltzwalk.recipes import digits
+        >>> from boltzwalk.recipes.starters import digits
         >>> [axis.name.split(".")[-1] for axis in search_space(digits())]
         ['learning_rate', 'steps', 'data_noise']
     """

@@ -89,7 +89,7 @@ def uses(settings: Settings, path: str, dataset: Dataset | None = None) -> bool:
         dataset: The data, if already loaded.
 
     Example:
-        >>> from boltzwalk.recipes import toy
+        >>> from boltzwalk.recipes.starters import toy
         >>> settings = dataclasses.replace(toy(), updates=2, threads=1)
         >>> [uses(settings, key) for key in ("method.kernel.step_size", "witness.steps")]
         [True, False]

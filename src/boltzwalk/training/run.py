@@ -24,7 +24,7 @@ from ..checkpoint import (
     unflatten,
 )
 from ..data import Dataset
-from ..energy import refuse_coupled_layers
+from ..energy import require_rowwise_energy
 from ..method import Method, learned_module, with_defaults
 from ..model import Model
 from ..rng import generator
@@ -135,7 +135,7 @@ def start(
     method.check_batch(settings.batch)
     network = energy or _network(settings, method, dataset)
     network = network.to(settings.device, dataset.train.dtype)
-    refuse_coupled_layers(network)
+    require_rowwise_energy(network)
     average = None
     if settings.average:
         average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.average))
@@ -199,7 +199,7 @@ def restore(run: Run, path: Path) -> Run:
         raise ValueError(
             f"{path} was written by a run with other settings ({'; '.join(changed[:4])})"
         )
-    if text["data"] != run.dataset.digest:
+    if not run.dataset.has_digest(text["data"]):
         raise ValueError(
             f"the data are not those that {path} was trained on; put the old file back, or train "
             "the new one under another --name"

@@ -1,6 +1,6 @@
-r"""Targets with known :math:`\log Z`, moments and exact samples: one density a file.
+r"""Analytic targets with known :math:`\log Z`, moments and exact samples, one density a module.
 
-Each is a frozen dataclass that prints as it is written and is itself an energy:
+Each is a frozen dataclass, and itself an energy:
 
 ===================  ==========================================================================
 ``target(x)``        the energies :math:`U(x)` for x of shape (N, dim)
@@ -11,8 +11,8 @@ Each is a frozen dataclass that prints as it is written and is itself an energy:
 ===================  ==========================================================================
 
 Where value and gradient are cheaper together in closed form, ``energy_and_grad(x)`` gives both.
-Shared widths are standard deviations and called ``scale``. The energies are unnormalised on
-purpose: a log Z of zero would hide the estimate that returns nothing.
+Widths are standard deviations and called ``scale``. The energies are unnormalised on purpose: with
+a log Z of zero, an estimator that returns zero would pass.
 """
 
 from .boltzmann_machine import BoltzmannMachine
@@ -21,7 +21,7 @@ from .funnel import Funnel
 from .gaussian import Gaussian
 from .gumbel import GumbelProduct
 from .mixture import GaussianMixture
-from .rings import Rings
+from .rings import GaussianRings
 from .rosenbrock import Rosenbrock
 
 __all__ = [
@@ -30,7 +30,7 @@ __all__ = [
     "Funnel",
     "Gaussian",
     "GaussianMixture",
+    "GaussianRings",
     "GumbelProduct",
-    "Rings",
     "Rosenbrock",
 ]

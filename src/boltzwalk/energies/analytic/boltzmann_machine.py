@@ -2,7 +2,7 @@ r"""The restricted Boltzmann machine with Gaussian visible and binary hidden uni
 
 .. math:: U(x) = \tfrac12 |x - b|^2 - \sum_{j=1}^H \log \big( 1 + e^{c_j + W_j \cdot x} \big) .
 
-Summed out the other way round it is a mixture of :math:`2^H` Gaussians of variance one, one for
+Summed over the hidden states it is a mixture of :math:`2^H` Gaussians of variance one, one for
 each hidden state :math:`h \in \{0, 1\}^H`,
 
 .. math:: e^{-U(x)} = \sum_h e^{c \cdot h} \, e^{- |x - b|^2 / 2 + h \cdot W x} , \qquad
@@ -10,8 +10,8 @@ each hidden state :math:`h \in \{0, 1\}^H`,
         e^{\, c \cdot h + b \cdot W^\top h + |W^\top h|^2 / 2} ,
 
 with the means :math:`b + W^\top h`. Up to :math:`H = 20` the sum over all hidden states is
-feasible, so this is an energy with the shape of a network, many modes that nobody has placed, and
-a known :math:`\log Z`.
+feasible, so this is an energy with the form of a network, many modes at unplanned positions, and a
+known :math:`\log Z`.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from ...energy import require_event_shape
 
 __all__ = ["BoltzmannMachine"]
 
-LARGEST = 20
+MAX_HIDDEN = 20
 CHUNK = 2**16
-"""The hidden states that are held in memory at once."""
+"""The number of hidden states held in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,10 @@ class BoltzmannMachine:
 
     def __post_init__(self) -> None:
         lengths = sorted({len(row) for row in self.weights})
-        if len(lengths) != 1 or lengths[0] == 0 or len(self.weights) > LARGEST:
+        if len(lengths) != 1 or lengths[0] == 0 or len(self.weights) > MAX_HIDDEN:
             raise ValueError(
-                f"weights must be 1 to {LARGEST} rows of equal length, one for each hidden unit, "
-                f"got {len(self.weights)} rows of lengths {lengths}"
+                f"weights must be 1 to {MAX_HIDDEN} rows of equal length, one for each hidden "
+                f"unit, got {len(self.weights)} rows of lengths {lengths}"
             )
         for name, n in (("visible", self.dim), ("hidden", len(self.weights))):
             bias = getattr(self, name)
@@ -89,7 +89,7 @@ class BoltzmannMachine:
             strength: The typical length of a row :math:`W_j`, which is how far apart the modes
                 are, in standard deviations.
             tilt: The standard deviation of the tilt t.
-            seed: Says which machine.
+            seed: The seed of the parameters.
         """
         rng = torch.Generator().manual_seed(seed)
         normal = functools.partial(torch.randn, generator=rng, dtype=torch.float64)
@@ -108,8 +108,8 @@ class BoltzmannMachine:
         r"""Returns :math:`U(x)`, shape (N,)."""
         require_event_shape(x, (self.dim,))
         w, b, c = self._parameters(x.dtype, x.device)
-        on = torch.nn.functional.softplus(torch.addmm(c, x, w.t()))
-        return (x - b).square().sum(1) / 2 - on.sum(1)
+        log_sums = torch.nn.functional.softplus(torch.addmm(c, x, w.t()))
+        return (x - b).square().sum(1) / 2 - log_sums.sum(1)
 
     def energy_and_grad(
         self, x: Float[Tensor, "N dim"]
@@ -123,9 +123,9 @@ class BoltzmannMachine:
 
     def sample(self, n: int, rng: torch.Generator) -> Float[Tensor, "n dim"]:
         """Returns n exact samples, shape (n, dim)."""
-        below = self._log_masses.softmax(0).cumsum(0).to(rng.device)
-        u = torch.rand(n, generator=rng, device=rng.device, dtype=below.dtype) * below[-1]
-        state = torch.searchsorted(below, u).clamp(max=len(below) - 1)
+        cumulative = self._log_masses.softmax(0).cumsum(0).to(rng.device)
+        u = torch.rand(n, generator=rng, device=rng.device, dtype=cumulative.dtype) * cumulative[-1]
+        state = torch.searchsorted(cumulative, u).clamp(max=len(cumulative) - 1)
         z = torch.randn(n, self.dim, generator=rng, device=rng.device)
         w, b, _ = self._parameters(z.dtype, z.device)
         return z + b + self._bits(state).to(z) @ w
@@ -147,7 +147,7 @@ class BoltzmannMachine:
 
     @functools.cached_property
     def _log_masses(self) -> Float[Tensor, " states"]:
-        """What each hidden state adds to Z, in logarithms; float64 on the CPU."""
+        """The logarithm of the contribution of each hidden state to Z; float64 on the CPU."""
         w, b, c = self._parameters(torch.float64, torch.device("cpu"))
         with torch.inference_mode(False):
             parts = []
@@ -180,14 +180,14 @@ class BoltzmannMachine:
     def _parameters(self, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
         """W, b and c in the dtype and on the device of the walkers, made once."""
         key = (dtype, device)
-        if key not in self._made:
+        if key not in self._cache:
             with torch.inference_mode(False):
                 w = torch.tensor(self.weights, dtype=dtype, device=device)
                 b = torch.tensor(self.visible, dtype=dtype, device=device).expand(self.dim)
                 c = torch.tensor(self.hidden, dtype=dtype, device=device).expand(len(w))
-            self._made[key] = (w, b, c)
-        return self._made[key]
+            self._cache[key] = (w, b, c)
+        return self._cache[key]
 
     @functools.cached_property
-    def _made(self) -> dict[tuple[torch.dtype, torch.device], tuple[Tensor, ...]]:
+    def _cache(self) -> dict[tuple[torch.dtype, torch.device], tuple[Tensor, ...]]:
         return {}

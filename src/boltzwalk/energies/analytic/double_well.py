@@ -3,10 +3,10 @@ r"""The double well: two modes behind a barrier, of unequal mass where it is til
 .. math:: U(x) = \sum_i \Big[ b \Big( \frac{x_i^2}{a^2} - 1 \Big)^2 + c \, x_i \Big] .
 
 The wells are near :math:`\pm a`, the barrier between them is b high, and a tilt :math:`c > 0`
-favours the left one by about :math:`e^{2ac}`. One coordinate's :math:`Z` and moments are sums of
-the trapezoidal rule, which for a smooth function that dies off on both sides converges faster than
-any power of the step; samples come from the inverse of the distribution function on the same grid,
-exact to about 1e-9 in probability.
+favours the left one by about :math:`e^{2ac}`. The :math:`Z` and the moments of one coordinate
+are sums of the trapezoidal rule, which for a smooth function that vanishes on both sides converges
+faster than any power of the step. Samples come from the inverse of the distribution function on the
+same grid, exact to about 1e-9 in probability.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ...energy import require_event_shape
 
 __all__ = ["DoubleWell"]
 
-# Beyond energies this far above the least, exp(-U) is below 1e-32 of its peak.
+# Where the energy is this far above its minimum, exp(-U) is below 1e-32 of its peak.
 TAIL = 75.0
 CELLS = 2**16
 
@@ -36,7 +36,7 @@ class DoubleWell:
         dim: The dimension :math:`d`; the density has :math:`2^d` modes.
         barrier: The height b of the barrier between level wells.
         separation: The position a of the wells, at :math:`\pm a`.
-        tilt: The slope c that is added.
+        tilt: The slope c.
 
     Raises:
         ValueError: If ``barrier`` or ``separation`` is not positive.
@@ -80,8 +80,8 @@ class DoubleWell:
     def _table(self) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"], Float[Tensor, ""]]:
         r"""A grid on one axis, its probability at each point, and log Z of one axis; float64.
 
-        Beyond :math:`|x| = a t` the energy exceeds its least by :data:`TAIL` as soon as
-        :math:`b (t^2 - 1)^2 \ge T + 2 |c| a t`: the least is at most :math:`U(\pm a) \le |c| a`.
+        Beyond :math:`|x| = a t` the energy exceeds its minimum by :data:`TAIL` as soon as
+        :math:`b (t^2 - 1)^2 \ge T + 2 |c| a t`: the minimum is at most :math:`U(\pm a) \le |c| a`.
         """
         a, c, t = self.separation, abs(self.tilt), 2.0
         while self.barrier * (t * t - 1) ** 2 < TAIL + 2 * c * a * t:
@@ -97,11 +97,14 @@ class DoubleWell:
         """Returns n samples, shape (n, dim)."""
         x, density, _ = (values.to(rng.device) for values in self._table)
         masses = (density[1:] + density[:-1]) / 2
-        below = torch.cat([masses.new_zeros(1), masses.cumsum(0)])
-        u = torch.rand(n, self.dim, generator=rng, device=rng.device, dtype=x.dtype) * below[-1]
-        cell = (torch.searchsorted(below, u, right=True) - 1).clamp(0, CELLS - 1)
-        inside = (u - below[cell]) / masses[cell]
-        return (x[cell] + inside * (x[1] - x[0])).to(torch.get_default_dtype())
+        cumulative = torch.cat([masses.new_zeros(1), masses.cumsum(0)])
+        u = (
+            torch.rand(n, self.dim, generator=rng, device=rng.device, dtype=x.dtype)
+            * cumulative[-1]
+        )
+        cell = (torch.searchsorted(cumulative, u, right=True) - 1).clamp(0, CELLS - 1)
+        fraction = (u - cumulative[cell]) / masses[cell]
+        return (x[cell] + fraction * (x[1] - x[0])).to(torch.get_default_dtype())
 
     @property
     def log_z(self) -> float:

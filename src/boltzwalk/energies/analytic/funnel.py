@@ -3,7 +3,8 @@ r"""Neal's funnel: a scale that changes by orders of magnitude with the first co
 .. math:: v \sim \mathcal{N}(0, \sigma^2), \quad x_i \mid v \sim \mathcal{N}(0, e^v), \qquad
     U(v, x) = \frac{v^2}{2\sigma^2} + \sum_{i=1}^{d-1} \frac{x_i^2 e^{-v} + v}{2} .
 
-No single step size fits: small ones never leave the mouth, large ones never enter the neck.
+No single step size suits all of it: small steps never leave the mouth, large ones never enter the
+neck.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ class Funnel:
         r"""Returns :math:`U(x)`, shape (N,)."""
         require_event_shape(x, (self.dim,))
         v, rest = x[:, 0], x[:, 1:]
-        spread = rest.square().sum(1) * torch.exp(-v) + (self.dim - 1) * v
-        return (v / self.scale).square() / 2 + spread / 2
+        quadratic = rest.square().sum(1) * torch.exp(-v) + (self.dim - 1) * v
+        return (v / self.scale).square() / 2 + quadratic / 2
 
     def sample(self, n: int, rng: torch.Generator) -> Float[Tensor, "n dim"]:
         """Returns n exact samples, shape (n, dim)."""

@@ -77,15 +77,15 @@ class Gaussian:
     ) -> tuple[Float[Tensor, " dim"], Float[Tensor, " dim"]]:
         """The mean and the scale in the dtype and on the device of the walkers, made once."""
         key = (x.dtype, x.device)
-        if key not in self._made:
+        if key not in self._cache:
             with torch.inference_mode(False):
                 loc = torch.tensor(self._locs, dtype=x.dtype, device=x.device)
                 scale = torch.tensor(self._scales, dtype=x.dtype, device=x.device)
-            self._made[key] = (loc, scale)
-        return self._made[key]
+            self._cache[key] = (loc, scale)
+        return self._cache[key]
 
     @functools.cached_property
-    def _made(self) -> dict[tuple[torch.dtype, torch.device], tuple[Tensor, Tensor]]:
+    def _cache(self) -> dict[tuple[torch.dtype, torch.device], tuple[Tensor, Tensor]]:
         return {}
 
     def sample(self, n: int, rng: torch.Generator) -> Float[Tensor, "n dim"]:

@@ -2,7 +2,7 @@ r"""The product of Gumbel densities: smooth, skewed, every moment in closed form
 
 .. math:: U(x) = \sum_i \big( x_i + e^{-x_i} \big) , \qquad Z = 1 .
 
-A sign error that every symmetric target forgives moves the moments of this one.
+A sign error that no symmetric target detects changes the moments of this one.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from ...energy import require_event_shape
 
 __all__ = ["GaussianMixture"]
 
-# exp(-60) = 9e-27 vanishes beside 1 in float64, and spares exp its slow subnormal results: 5x.
+# exp(-60) = 9e-27 is negligible against 1 in float64; smaller results are subnormal, 5x as slow.
 NEGLIGIBLE = -60.0
 
 
@@ -132,13 +132,13 @@ class GaussianMixture:
     def _constants(self, x: Float[Tensor, "N dim"]) -> _Constants:
         """The constants in the dtype and on the device of the walkers, made once."""
         key = (x.dtype, x.device)
-        if key not in self._made:
+        if key not in self._cache:
             with torch.inference_mode(False):
-                self._made[key] = _constants(*self._parts(), *key)
-        return self._made[key]
+                self._cache[key] = _constants(*self._parts(), *key)
+        return self._cache[key]
 
     @functools.cached_property
-    def _made(self) -> dict[tuple[torch.dtype, torch.device], _Constants]:
+    def _cache(self) -> dict[tuple[torch.dtype, torch.device], _Constants]:
         return {}
 
     def sample(self, n: int, rng: torch.Generator) -> Float[Tensor, "n dim"]:
@@ -178,12 +178,12 @@ class GaussianMixture:
 
 @dataclass(frozen=True)
 class _Constants:
-    r"""What the hot path needs of a mixture.
+    r"""Precomputed tensors for the hot path of a mixture.
 
     Attributes:
         slope: :math:`m_k / \sigma_k^2` in float64.
         curvature: :math:`-1 / 2\sigma_k^2` in float64.
-        offset: What of the log-terms does not depend on x, in float64.
+        offset: The part of the log-terms that does not depend on x, in float64.
         ones: Sums squares over coordinates by a product: three times as fast as a short sum.
         pull: The slope above a row of :math:`1/\sigma_k^2`, in the dtype of the walkers.
     """

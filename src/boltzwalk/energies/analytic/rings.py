@@ -22,11 +22,11 @@ from torch import Tensor
 from ...energy import require_event_shape
 from .mixture import GaussianMixture
 
-__all__ = ["Rings"]
+__all__ = ["GaussianRings"]
 
 
 @dataclass(frozen=True)
-class Rings:
+class GaussianRings:
     r"""Concentric rings in two dimensions.
 
     Attributes:
@@ -43,7 +43,7 @@ class Rings:
 
     Example:
         >>> rng = torch.Generator().manual_seed(0)
-        >>> Rings(radii=(3.0,), scale=0.01).sample(4, rng).norm(dim=1).round().tolist()
+        >>> GaussianRings(radii=(3.0,), scale=0.01).sample(4, rng).norm(dim=1).round().tolist()
         [3.0, 3.0, 3.0, 3.0]
     """
 

@@ -10,13 +10,19 @@ from PIL import Image
 
 from boltzwalk.data import Digits, Modes, Table, Toy
 from boltzwalk.data.dataset import Dataset
-from boltzwalk.data.external import from_grey, read_rows, through, to_grey
+from boltzwalk.data.external import (
+    grey_to_model,
+    load_external_rows,
+    model_to_grey,
+    resize_round_trip,
+)
 from boltzwalk.data.images import image_dataset
-from boltzwalk.data.splits import Part
-from boltzwalk.energies import Multilayer, NetworkEnergy
+from boltzwalk.data.splits import LabelledRows
+from boltzwalk.energies import NetworkEnergy
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import NoiseStart
+from boltzwalk.networks import Multilayer
 from boltzwalk.rng import generator
 from boltzwalk.settings.settings import Settings, resolve
 from boltzwalk.training.pictures import write_samples
@@ -27,9 +33,13 @@ LEVELS = torch.arange(256, dtype=torch.uint8)
 
 def of_greys(grey, levels=256, dequantise=False):
     """Images of these grey levels."""
-    part = Part(grey)
+    part = LabelledRows(grey)
     return image_dataset(
-        (part, part, Part(grey[:0])), levels=levels, dequantise=dequantise, seed=0, source="test"
+        (part, part, LabelledRows(grey[:0])),
+        levels=levels,
+        dequantise=dequantise,
+        seed=0,
+        source="test",
     )
 
 
@@ -46,9 +56,9 @@ def digits():
 def test_grey_levels_go_there_and_back(levels, dequantise):
     data = of_greys(torch.zeros(3, 1, 16, 16, dtype=torch.uint8), levels, dequantise)
     pictures = LEVELS.reshape(1, 1, 16, 16)
-    x = from_grey(pictures, data)
+    x = grey_to_model(pictures, data)
     assert x.dtype == torch.float32
-    assert torch.equal(to_grey(x, data), pictures)
+    assert torch.equal(model_to_grey(x, data), pictures)
     ends = 1 - 1 / levels if dequantise else 1.0
     assert float(x.min()) == pytest.approx(-ends)
     assert float(x.max()) == pytest.approx(ends)
@@ -58,22 +68,22 @@ def test_grey_levels_go_there_and_back(levels, dequantise):
 def test_images_of_256_levels_are_their_own(dequantise):
     grey = LEVELS.reshape(1, 1, 16, 16)
     data = of_greys(grey, 256, dequantise)
-    torch.testing.assert_close(from_grey(grey, data), data.train)
-    assert torch.equal(to_grey(data.train, data), grey)
+    torch.testing.assert_close(grey_to_model(grey, data), data.train)
+    assert torch.equal(model_to_grey(data.train, data), grey)
     # Noise within its cell is rounded away: the mean of a level is itself.
-    assert int((to_grey(data.validation, data).int() - grey.int()).abs().max()) <= 1
+    assert int((model_to_grey(data.validation, data).int() - grey.int()).abs().max()) <= 1
 
 
 def test_the_levels_of_digits_are_spread_over_256(digits):
-    grey = to_grey(digits.train, digits)
+    grey = model_to_grey(digits.train, digits)
     assert sorted(grey.unique().tolist()) == [round(k * 255 / 16) for k in range(17)]
-    back = from_grey(grey, digits)
+    back = grey_to_model(grey, digits)
     assert float((back - digits.train).abs().max()) < 0.5 / 255 * 2 + 1e-6
 
 
 def test_what_is_beyond_the_range_has_the_level_at_its_end(digits):
     x = torch.tensor([-9.0, -1.0, 0.0, 1.0, 9.0]).reshape(5, 1, 1, 1)
-    assert to_grey(x, digits).flatten().tolist() == [0, 0, 128, 255, 255]
+    assert model_to_grey(x, digits).flatten().tolist() == [0, 0, 128, 255, 255]
 
 
 # Sizes.
@@ -82,7 +92,7 @@ def test_what_is_beyond_the_range_has_the_level_at_its_end(digits):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_same_size_is_left_as_it_is(channels):
     grey = torch.randint(256, (4, channels, 8, 8), dtype=torch.uint8)
-    assert through(grey, 8, channels, (channels, 8, 8)) is grey
+    assert resize_round_trip(grey, 8, channels, (channels, 8, 8)) is grey
 
 
 @pytest.mark.parametrize(
@@ -97,28 +107,30 @@ def test_the_same_size_is_left_as_it_is(channels):
 )
 def test_a_picture_of_one_grey_keeps_it_on_every_way(shape, size, channels, event):
     grey = torch.full((2, *shape), 77, dtype=torch.uint8)
-    found = through(grey, size, channels, event)
-    assert found.shape == (2, *event)
-    assert found.dtype == torch.uint8
-    assert bool((found == 77).all())
+    result = resize_round_trip(grey, size, channels, event)
+    assert result.shape == (2, *event)
+    assert result.dtype == torch.uint8
+    assert bool((result == 77).all())
 
 
 def test_colours_are_not_mixed_up_with_places():
     grey = torch.zeros(1, 3, 4, 4, dtype=torch.uint8)
     grey[0, 0, 0, 0] = 200  # red, at the top left
     grey[0, 2, 3, 0] = 100  # blue, at the bottom left
-    found = through(grey, 8, 3, (3, 8, 8))  # larger: each pixel is about four
-    assert found[0, 0].argmax() in (0, 1, 8, 9)
-    assert found[0, 2].argmax() in (48, 49, 56, 57)
-    assert int(found[0, 1].max()) == 0
+    result = resize_round_trip(grey, 8, 3, (3, 8, 8))  # larger: each pixel is about four
+    assert result[0, 0].argmax() in (0, 1, 8, 9)
+    assert result[0, 2].argmax() in (48, 49, 56, 57)
+    assert int(result[0, 1].max()) == 0
 
 
 def test_a_way_by_fewer_pixels_blurs():
     grey = torch.zeros(1, 1, 8, 8, dtype=torch.uint8)
     grey[0, 0, ::2] = 255
-    same = through(grey, 8, 3, (1, 8, 8))
+    same = resize_round_trip(grey, 8, 3, (1, 8, 8))
     assert torch.equal(same, grey)  # by colours and back
-    assert float(through(grey, 4, 1, (1, 8, 8)).float().std()) < 0.5 * float(grey.float().std())
+    assert float(resize_round_trip(grey, 4, 1, (1, 8, 8)).float().std()) < 0.5 * float(
+        grey.float().std()
+    )
 
 
 # Tables.
@@ -136,7 +148,7 @@ def table(tmp_path):
 def test_rows_of_a_table_come_back_to_its_units(table, rng, whitening):
     path, values = table
     data = Table(str(path), whitening=whitening).load()
-    x = read_rows(path, data, rng)
+    x = load_external_rows(path, data, rng)
     torch.testing.assert_close(
         data.to_original(x), torch.from_numpy(values).float(), rtol=1e-4, atol=1e-3
     )
@@ -147,7 +159,7 @@ def test_rows_of_a_table_come_back_to_its_units(table, rng, whitening):
 def test_a_model_of_some_columns_takes_these(table, rng):
     path, values = table
     data = Table(str(path), columns=("c", "a"), whitening="none").load()
-    x = read_rows(path, data, rng)
+    x = load_external_rows(path, data, rng)
     torch.testing.assert_close(x, torch.from_numpy(values[:, [2, 0]]).float())
 
 
@@ -157,26 +169,28 @@ def test_columns_without_names_are_taken_as_they_come(table, tmp_path, rng):
     np.save(tmp_path / "t.npy", values)
     unnamed = Table(str(tmp_path / "t.npy"), whitening="none").load()
     expected = torch.from_numpy(values).float()
-    torch.testing.assert_close(read_rows(path, unnamed, rng), expected)
+    torch.testing.assert_close(load_external_rows(path, unnamed, rng), expected)
     named = Table(str(path), whitening="none").load()
-    torch.testing.assert_close(read_rows(tmp_path / "t.npy", named, rng), expected)
+    torch.testing.assert_close(load_external_rows(tmp_path / "t.npy", named, rng), expected)
     np.savetxt(tmp_path / "bare.csv", values, "%.8f", ",")
     for data in (unnamed, named):
-        torch.testing.assert_close(read_rows(tmp_path / "bare.csv", data, rng), expected)
+        torch.testing.assert_close(load_external_rows(tmp_path / "bare.csv", data, rng), expected)
     np.savetxt(tmp_path / "two.csv", values[:, :2], "%.8f", ",")
     with pytest.raises(ValueError, match="must have 3 columns, those of the data, got 2"):
-        read_rows(tmp_path / "two.csv", unnamed, rng)
+        load_external_rows(tmp_path / "two.csv", unnamed, rng)
     toy = Toy("rings", n=50).load()  # which has no names at all
-    assert read_rows(tmp_path / "two.csv", toy, rng).shape == (80, 2)
+    assert load_external_rows(tmp_path / "two.csv", toy, rng).shape == (80, 2)
 
 
 def test_rows_of_a_dequantised_table_are_spread_over_their_cells(tmp_path, rng):
     whole = np.random.default_rng(0).integers(0, 9, (60, 2)).astype(float)
     np.savetxt(tmp_path / "t.csv", whole, "%g", ",", header="a,b", comments="")
     data = Table(str(tmp_path / "t.csv"), dequantise=True).load()
-    found = data.to_original(read_rows(tmp_path / "t.csv", data, rng)) - torch.from_numpy(whole)
-    assert float(found.abs().max()) <= 0.5 + 1e-4
-    assert float(found.std()) == pytest.approx(12**-0.5, rel=0.2)
+    result = data.to_original(load_external_rows(tmp_path / "t.csv", data, rng)) - torch.from_numpy(
+        whole
+    )
+    assert float(result.abs().max()) <= 0.5 + 1e-4
+    assert float(result.std()) == pytest.approx(12**-0.5, rel=0.2)
 
 
 # Images.
@@ -196,60 +210,62 @@ def test_samples_that_were_written_are_read_as_they_were(tmp_path, rng, suffix):
         path = tmp_path / f"{type(data).__name__}{suffix}"
         write_samples(run, path, 12, seed=5)
         x = draw(run, 12, generator(5, "sample", 0, "cpu")).x
-        torch.testing.assert_close(read_rows(path, run.dataset, rng), x, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(
+            load_external_rows(path, run.dataset, rng), x, rtol=1e-5, atol=1e-5
+        )
 
 
 def test_pictures_are_the_same_in_a_folder_in_an_array_and_as_numbers(tmp_path, digits, rng):
-    grey = to_grey(digits.test[:5], digits)[:, 0].numpy()
+    grey = model_to_grey(digits.test[:5], digits)[:, 0].numpy()
     (tmp_path / "folder").mkdir()
     for i, picture in enumerate(grey):
         Image.fromarray(picture).save(tmp_path / "folder" / f"{i}.png")
     np.save(tmp_path / "grey.npy", grey)
     np.savez(tmp_path / "grey.npz", pictures=grey)
     np.savez(tmp_path / "two.npz", x=np.zeros(3), original=grey)
-    expected = from_grey(torch.from_numpy(grey)[:, None], digits)
+    expected = grey_to_model(torch.from_numpy(grey)[:, None], digits)
     for name in ("folder", "grey.npy", "grey.npz", "two.npz"):
-        assert torch.equal(read_rows(tmp_path / name, digits, rng), expected), name
+        assert torch.equal(load_external_rows(tmp_path / name, digits, rng), expected), name
     np.save(tmp_path / "numbers.npy", digits.to_original(digits.test[:5]).numpy())
-    found = read_rows(tmp_path / "numbers.npy", digits, rng)
-    torch.testing.assert_close(found, digits.test[:5])
-    assert found.dtype == torch.float32
+    result = load_external_rows(tmp_path / "numbers.npy", digits, rng)
+    torch.testing.assert_close(result, digits.test[:5])
+    assert result.dtype == torch.float32
 
 
 def test_pictures_of_another_size_are_scaled_and_those_of_numbers_refused(tmp_path, digits, rng):
     np.save(tmp_path / "large.npy", np.full((2, 20, 30, 3), 255, dtype=np.uint8))
-    found = read_rows(tmp_path / "large.npy", digits, rng)
-    assert found.shape == (2, 1, 8, 8)
-    torch.testing.assert_close(found, torch.ones(2, 1, 8, 8))
+    result = load_external_rows(tmp_path / "large.npy", digits, rng)
+    assert result.shape == (2, 1, 8, 8)
+    torch.testing.assert_close(result, torch.ones(2, 1, 8, 8))
     wide = np.full((16, 48), 255, dtype=np.uint8)
     wide[:, 12:36] = 0  # what is over at both sides is cut off
     (tmp_path / "wide").mkdir()
     Image.fromarray(wide).save(tmp_path / "wide" / "a.png")
     np.save(tmp_path / "wide.npy", wide[None])
     for name in ("wide", "wide.npy"):
-        found = read_rows(tmp_path / name, digits, rng)
-        torch.testing.assert_close(found, -torch.ones(1, 1, 8, 8), atol=0.01, rtol=0)
+        result = load_external_rows(tmp_path / name, digits, rng)
+        torch.testing.assert_close(result, -torch.ones(1, 1, 8, 8), atol=0.01, rtol=0)
     np.save(tmp_path / "numbers.npy", np.zeros((2, 1, 9, 9)))
     with pytest.raises(ValueError, match=r"shape \(N, 1, 8, 8\) in original units, or uint8"):
-        read_rows(tmp_path / "numbers.npy", digits, rng)
+        load_external_rows(tmp_path / "numbers.npy", digits, rng)
 
 
 def test_pictures_that_are_not_square_are_given_as_numbers(tmp_path, rng):
     x = torch.zeros(6, 1, 4, 6)
     data = Dataset(x, x[:2], x[:0])
     np.save(tmp_path / "x.npy", np.ones((3, 1, 4, 6), dtype=np.float32))
-    assert torch.equal(read_rows(tmp_path / "x.npy", data, rng), torch.ones(3, 1, 4, 6))
+    assert torch.equal(load_external_rows(tmp_path / "x.npy", data, rng), torch.ones(3, 1, 4, 6))
     np.save(tmp_path / "grey.npy", np.ones((3, 4, 6), dtype=np.uint8))
     with pytest.raises(ValueError, match="square images only, and the model has 4x6"):
-        read_rows(tmp_path / "grey.npy", data, rng)
+        load_external_rows(tmp_path / "grey.npy", data, rng)
 
 
 def test_images_of_dequantised_data_are_spread_over_their_cells(tmp_path, rng):
     data = Digits(dequantise=True).load()
     np.save(tmp_path / "x.npy", np.full((50, 1, 8, 8), 8.0))
-    found = read_rows(tmp_path / "x.npy", data, rng)
-    assert float(found.abs().max()) <= data.quantum / 2
-    assert float(found.std()) == pytest.approx(float(data.quantum) / 12**0.5, rel=0.05)
+    result = load_external_rows(tmp_path / "x.npy", data, rng)
+    assert float(result.abs().max()) <= data.quantum / 2
+    assert float(result.std()) == pytest.approx(float(data.quantum) / 12**0.5, rel=0.05)
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
@@ -258,26 +274,26 @@ def test_numbers_that_are_not_finite_are_refused_with_their_row(tmp_path, digits
     x[2, 0, 3, 3] = wrong
     np.save(tmp_path / "x.npy", x)
     with pytest.raises(ValueError, match="nan or inf in 1 rows, the first is row 2"):
-        read_rows(tmp_path / "x.npy", digits, rng)
+        load_external_rows(tmp_path / "x.npy", digits, rng)
 
 
 def test_what_is_not_there_or_empty_is_refused(tmp_path, digits, rng):
     with pytest.raises(FileNotFoundError, match="found nothing"):
-        read_rows(tmp_path / "none", digits, rng)
+        load_external_rows(tmp_path / "none", digits, rng)
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="must hold image files"):
-        read_rows(tmp_path / "empty", digits, rng)
+        load_external_rows(tmp_path / "empty", digits, rng)
     (tmp_path / "text.npy").write_text("no array")
-    with pytest.raises(ValueError, match=r"must be a whole \.npy or \.npz file"):
-        read_rows(tmp_path / "text.npy", digits, rng)
+    with pytest.raises(ValueError, match=r"must be a complete \.npy or \.npz file"):
+        load_external_rows(tmp_path / "text.npy", digits, rng)
     np.savez(tmp_path / "two.npz", a=np.zeros(3), b=np.zeros(3))
     with pytest.raises(ValueError, match="which are a, b"):
-        read_rows(tmp_path / "two.npz", digits, rng)
+        load_external_rows(tmp_path / "two.npz", digits, rng)
     (tmp_path / "cut.npz").write_bytes((tmp_path / "two.npz").read_bytes()[:50])
-    with pytest.raises(ValueError, match=r"must be a whole \.npy or \.npz file"):
-        read_rows(tmp_path / "cut.npz", digits, rng)
+    with pytest.raises(ValueError, match=r"must be a complete \.npy or \.npz file"):
+        load_external_rows(tmp_path / "cut.npz", digits, rng)
     with pytest.raises(ValueError, match="a table must be a file, got the folder"):
-        read_rows(tmp_path / "empty", Modes(3, rows=40).load(), rng)
+        load_external_rows(tmp_path / "empty", Modes(3, rows=40).load(), rng)
 
 
 # Noise.

@@ -1,12 +1,12 @@
-"""The one place where batch statistics and dropout are on: a network's own step of learning.
+"""Batch statistics and dropout, active only in a training step of the network itself.
 
-Batch normalisation by the statistics of a batch makes one row depend on the others. Chains that are
-drawn, decoded or moved through such a layer would be coupled, and none would have the distribution
-it is said to have. The networks of this room therefore stay in evaluation mode, where running
-statistics normalise and nothing is dropped, except within :func:`learning`.
+Batch normalisation by the statistics of a batch makes each row depend on the others. Chains that
+are decoded or moved by such a layer would be coupled, and would not have their stated distribution.
+Generators and encoders therefore stay in evaluation mode, where running statistics normalise and
+nothing is dropped, except within :func:`batch_statistics`.
 
-The published codes of cooperative learning do otherwise: theirs normalise by the batch at all
-times, also when they sample, and the encoder for MNIST drops a fifth of its features even at test.
+The published codes of cooperative learning differ: they normalise by the batch at all times, also
+when they sample, and the encoder for MNIST drops a fifth of its features even at test time.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-__all__ = ["Dropout", "learning", "settle"]
+__all__ = ["Dropout", "batch_statistics", "calibrate_batch_norm"]
 
 
 class Dropout(nn.Module):
     r"""Sets features to zero at random and scales the others by :math:`1 / (1 - p)`.
 
-    It does so within :func:`learning` only, with the numbers of the generator given there.
+    Active only within :func:`batch_statistics`, with the random generator given there.
 
     Arguments:
-        p: The probability with which a feature is dropped, in [0, 1).
+        p: The probability of dropping a feature, in [0, 1).
 
     Raises:
-        ValueError: If p is no such probability.
+        ValueError: If p is outside [0, 1).
 
     Example:
         >>> layer, x = Dropout(0.5), torch.ones(1000)
-        >>> with learning(layer, torch.Generator().manual_seed(0)):
+        >>> with batch_statistics(layer, torch.Generator().manual_seed(0)):
         ...     sorted(set(layer(x).tolist()))
         [0.0, 2.0]
         >>> bool((layer(x) == x).all())
@@ -54,7 +54,7 @@ class Dropout(nn.Module):
         self.eval()
 
     def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """Returns the features that are left, of the same shape."""
+        """Returns the features after dropout, of the same shape."""
         if self.rng is None or self.p == 0:
             return x
         uniform = torch.rand(x.shape, generator=self.rng, dtype=x.dtype, device=x.device)
@@ -62,20 +62,20 @@ class Dropout(nn.Module):
 
 
 @contextmanager
-def learning(network: nn.Module, rng: torch.Generator) -> Iterator[None]:
-    """Switches batch statistics and dropout on within the block, for one forward pass.
+def batch_statistics(network: nn.Module, rng: torch.Generator) -> Iterator[None]:
+    """Enables batch statistics and dropout within a ``with`` block, for one forward pass.
 
-    Every pass in the block moves the running statistics, by a tenth of the way. On leaving, also by
-    an error, every layer is as it was.
+    Every pass in the block updates the running statistics with weight 0.1. On exit, also by an
+    error, the mode of every layer is restored.
 
     Arguments:
-        network: The network that learns, or several in one module.
-        rng: The generator of what is dropped, on the device of the network.
+        network: The network that is trained, or several in one module.
+        rng: The random generator of dropout, on the device of the network.
 
     Example:
         >>> layer = nn.BatchNorm1d(1).eval()
         >>> x = torch.tensor([[0.0], [2.0]])
-        >>> with learning(layer, torch.Generator()):
+        >>> with batch_statistics(layer, torch.Generator()):
         ...     inside = layer(x).mean().item()
         >>> round(inside, 4), layer.training, round(layer.running_mean.item(), 4)
         (0.0, False, 0.1)
@@ -96,20 +96,22 @@ def learning(network: nn.Module, rng: torch.Generator) -> Iterator[None]:
 
 
 @torch.no_grad()
-def settle(network: nn.Module, inputs: Float[Tensor, "N ..."], rng: torch.Generator) -> None:
-    """Sets the running statistics to those of one batch, in place.
+def calibrate_batch_norm(
+    network: nn.Module, inputs: Float[Tensor, "N ..."], rng: torch.Generator
+) -> None:
+    """Sets the running statistics of batch normalisation to those of one batch, in place.
 
-    Otherwise a network of small weights that has not learnt yet gives one and the same event for
-    all inputs: its running variances are 1, and the true ones a thousandth of that.
+    Otherwise an untrained network with small weights maps all inputs to nearly the same event: its
+    running variances are 1, and the true ones a thousandth of that.
 
     Arguments:
         network: The network.
         inputs: The batch, two rows or more.
-        rng: The generator of what is dropped.
+        rng: The random generator of dropout.
 
     Example:
         >>> layer = nn.BatchNorm1d(1)
-        >>> settle(layer, torch.tensor([[0.0], [2.0]]), torch.Generator())
+        >>> calibrate_batch_norm(layer, torch.tensor([[0.0], [2.0]]), torch.Generator())
         >>> layer.running_mean.item(), layer.running_var.item()
         (1.0, 2.0)
     """
@@ -118,8 +120,8 @@ def settle(network: nn.Module, inputs: Float[Tensor, "N ..."], rng: torch.Genera
     try:
         for layer in layers:
             layer.reset_running_stats()
-            layer.momentum = None  # an average over all batches, of which there is one
-        with learning(network, rng):
+            layer.momentum = None  # the average over all batches: here one
+        with batch_statistics(network, rng):
             network(inputs)
     finally:
         for layer, momentum in zip(layers, before, strict=True):

@@ -1,13 +1,13 @@
 import pytest
 import torch
 
-from boltzwalk.data.images import from_grey, image_dataset
-from boltzwalk.data.splits import Part
+from boltzwalk.data.images import image_dataset, scale_grey_levels
+from boltzwalk.data.splits import LabelledRows
 
 
 def every_level(levels, dequantise):
     grey = torch.arange(levels, dtype=torch.uint8).reshape(-1, 1, 1, 1)
-    part = Part(grey.repeat(1, 1, 20, 20))
+    part = LabelledRows(grey.repeat(1, 1, 20, 20))
     return image_dataset(
         (part, part, part), levels=levels, dequantise=dequantise, seed=0, source="test"
     )
@@ -45,8 +45,8 @@ def test_original_units_are_grey_levels(dequantise):
 
 def test_grey_levels_stay_as_they_were():
     grey = torch.tensor([3, 7], dtype=torch.uint8)
-    from_grey(grey, 256, True)
+    scale_grey_levels(grey, 256, True)
     assert grey.tolist() == [3, 7]
     already = torch.tensor([3.0, 7.0])
-    from_grey(already, 256, True)
+    scale_grey_levels(already, 256, True)
     assert already.tolist() == [3.0, 7.0]

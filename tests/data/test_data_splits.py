@@ -3,7 +3,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from boltzwalk.data.splits import Part, check_share, check_split, hold_out, split, split_sizes
+from boltzwalk.data.splits import (
+    LabelledRows,
+    check_share,
+    check_split,
+    hold_out,
+    split_rows,
+    split_sizes,
+)
 
 sizes = st.tuples(st.integers(1, 50), st.integers(0, 50), st.integers(0, 50))
 
@@ -11,13 +18,13 @@ sizes = st.tuples(st.integers(1, 50), st.integers(0, 50), st.integers(0, 50))
 @settings(deadline=None)
 @given(n=st.integers(200, 600), relative=sizes, seed=st.integers(0, 2**32))
 def test_split_is_disjoint_complete_ordered_and_deterministic(n, relative, seed):
-    part = Part(torch.arange(n), torch.arange(n) * 2)
-    parts = split(part, relative, seed)
+    part = LabelledRows(torch.arange(n), torch.arange(n) * 2)
+    parts = split_rows(part, relative, seed)
     rows = torch.cat([p.x for p in parts])
     assert rows.sort().values.tolist() == list(range(n))
     assert all((p.x.diff() > 0).all() for p in parts)
     assert all(torch.equal(p.labels, 2 * p.x) for p in parts)
-    again = split(part, relative, seed)
+    again = split_rows(part, relative, seed)
     assert all(torch.equal(p.x, q.x) for p, q in zip(parts, again, strict=True))
 
 
@@ -36,19 +43,22 @@ def test_sizes_known_answers():
 
 def test_the_split_of_a_seed_stays_the_same_for_ever():
     # A model that was saved must not find its test rows among the training rows of a later version.
-    _, validation, test = split(Part(torch.arange(20)), (0.8, 0.1, 0.1), seed=0)
+    _, validation, test = split_rows(LabelledRows(torch.arange(20)), (0.8, 0.1, 0.1), seed=0)
     assert (validation.x.tolist(), test.x.tolist()) == ([8, 15], [0, 1])
 
 
 def test_another_seed_is_another_split():
-    tests = {tuple(split(Part(torch.arange(50)), (4, 0, 1), s)[2].x.tolist()) for s in range(5)}
+    tests = {
+        tuple(split_rows(LabelledRows(torch.arange(50)), (4, 0, 1), s)[2].x.tolist())
+        for s in range(5)
+    }
     assert len(tests) == 5
 
 
 def test_hold_out_takes_the_share():
-    train, validation = hold_out(Part(torch.arange(60)), 0.1, seed=0)
+    train, validation = hold_out(LabelledRows(torch.arange(60)), 0.1, seed=0)
     assert (len(train.x), len(validation.x)) == (54, 6)
-    assert len(hold_out(Part(torch.arange(60)), 0, seed=0)[1].x) == 0
+    assert len(hold_out(LabelledRows(torch.arange(60)), 0, seed=0)[1].x) == 0
 
 
 @pytest.mark.parametrize(

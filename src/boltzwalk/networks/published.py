@@ -1,8 +1,8 @@
-"""The convolutional energies of the literature, as settings, with their parameter counts.
+"""Published energy networks, as settings, with their parameter counts.
 
-Each function returns a :class:`.Convolutional` that builds the published network for the published
-image size, and a network of the same table for other sizes. TensorFlow pads an odd total one pixel
-more at the end; here padding is symmetric.
+Each function returns the :class:`.Convolutional` or :class:`.Multilayer` settings of a published
+network, which build it for the published size of images, and a network of the same layers for other
+sizes. TensorFlow pads an odd total one pixel more at the end; here padding is symmetric.
 """
 
 from __future__ import annotations
@@ -11,21 +11,20 @@ from .convolutional import Convolutional
 from .dense import Multilayer
 
 __all__ = [
-    "anatomy",
-    "anatomy_toy",
-    "cooperative_cifar",
-    "cooperative_mnist",
-    "cooperative_scenes",
-    "jarzynski_mnist",
-    "short_run",
-    "small_images",
-    "spectral_gan",
-    "teaching_cifar",
-    "teaching_mnist",
+    "anatomy_network",
+    "anatomy_toy_network",
+    "cooperative_cifar_network",
+    "cooperative_mnist_network",
+    "cooperative_scenes_network",
+    "jarzynski_mnist_network",
+    "short_run_network",
+    "spectral_gan_network",
+    "teaching_cifar_network",
+    "teaching_mnist_network",
 ]
 
 
-def short_run(width: int = 64) -> Convolutional:
+def short_run_network(width: int = 64) -> Convolutional:
     """The network of non-convergent short-run learning: 2,763,393 parameters for 3 x 32 x 32.
 
     References:
@@ -35,7 +34,7 @@ def short_run(width: int = 64) -> Convolutional:
     return Convolutional(width=width)
 
 
-def anatomy(width: int = 32) -> Convolutional:
+def anatomy_network(width: int = 32) -> Convolutional:
     """The plain network of the anatomy paper: 693,569 parameters for 3 x 32 x 32.
 
     References:
@@ -45,7 +44,7 @@ def anatomy(width: int = 32) -> Convolutional:
     return Convolutional(width=width, leak=0.05)
 
 
-def anatomy_toy() -> Multilayer:
+def anatomy_toy_network() -> Multilayer:
     """The network of the anatomy paper for the plane: 10,593 parameters.
 
     The paper's convolutions of kernel 1 are dense layers, and are three times as fast as such.
@@ -57,7 +56,7 @@ def anatomy_toy() -> Multilayer:
     return Multilayer(widths=(32, 64, 64, 64), activation="leaky_relu", leak=0.05)
 
 
-def teaching_cifar(width: int = 64) -> Convolutional:
+def teaching_cifar_network(width: int = 64) -> Convolutional:
     """The energy of variational MCMC teaching for 3 x 32 x 32: 1,710,465 parameters.
 
     References:
@@ -68,7 +67,7 @@ def teaching_cifar(width: int = 64) -> Convolutional:
     return Convolutional(width=width, layers=layers, initial=0.005)
 
 
-def teaching_mnist(width: int = 64) -> Convolutional:
+def teaching_mnist_network(width: int = 64) -> Convolutional:
     """The energy of variational MCMC teaching for 1 x 28 x 28: 1,625,188 parameters.
 
     References:
@@ -79,7 +78,7 @@ def teaching_mnist(width: int = 64) -> Convolutional:
     return Convolutional(width=width, layers=layers, outputs=100, initial=0.005)
 
 
-def cooperative_mnist(width: int = 64) -> Convolutional:
+def cooperative_mnist_network(width: int = 64) -> Convolutional:
     """The descriptor of CoopNets for 1 x 28 x 28: 1,066,532 parameters.
 
     References:
@@ -89,7 +88,7 @@ def cooperative_mnist(width: int = 64) -> Convolutional:
     return Convolutional(width=width, layers=layers, outputs=100)
 
 
-def cooperative_cifar(width: int = 64) -> Convolutional:
+def cooperative_cifar_network(width: int = 64) -> Convolutional:
     """The descriptor of CoopNets for 3 x 32 x 32, after a PyTorch port: 2,012,388 parameters.
 
     References:
@@ -99,7 +98,7 @@ def cooperative_cifar(width: int = 64) -> Convolutional:
     return Convolutional(width=width, layers=layers, outputs=100, leak=0.01)
 
 
-def cooperative_scenes(width: int = 64) -> Convolutional:
+def cooperative_scenes_network(width: int = 64) -> Convolutional:
     """The descriptor of CoopNets for scenes of 3 x 64 x 64: 6,927,588 parameters.
 
     References:
@@ -109,7 +108,7 @@ def cooperative_scenes(width: int = 64) -> Convolutional:
     return Convolutional(width=width, layers=layers, outputs=100)
 
 
-def jarzynski_mnist(width: int = 16) -> Convolutional:
+def jarzynski_mnist_network(width: int = 16) -> Convolutional:
     """The network of Jarzynski-corrected learning for 1 x 28 x 28: 76,993 parameters.
 
     References:
@@ -120,7 +119,7 @@ def jarzynski_mnist(width: int = 16) -> Convolutional:
     return Convolutional(width=width, layers=layers, hidden=(64,), activation="silu")
 
 
-def spectral_gan(width: int = 64) -> Convolutional:
+def spectral_gan_network(width: int = 64) -> Convolutional:
     """The normalised discriminator of generalised EBMs for 3 x 32 x 32: 5,860,865 parameters.
 
     All layers but the head are spectrally normalised.
@@ -138,13 +137,3 @@ def spectral_gan(width: int = 64) -> Convolutional:
         normalise=True,
         initial="xavier",
     )
-
-
-def small_images(width: int = 32) -> Convolutional:
-    """A network of our own for 1 x 28 x 28 on two CPU cores: 109,281 parameters.
-
-    It halves the image from the first layer on, where most of the cost of the others is, and is
-    smooth.
-    """
-    layers = ((1, 4, 2, 1), (2, 4, 2, 1), (4, 3, 2, 1))
-    return Convolutional(width=width, layers=layers, activation="silu")

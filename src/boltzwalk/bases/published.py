@@ -1,33 +1,33 @@
-"""The generators and autoencoders of the literature, as settings, and small ones of our own.
+"""Published generators and autoencoders, and small ones for tests and starts, as settings.
 
-Each function returns a :class:`.Generator` or a :class:`.Vae` for the size of events it names.
-Parameter counts are for 100 latent variables unless said otherwise. Batch normalisation learns a
+Each function returns a :class:`.Generator` or a :class:`.Vae` for the stated size of events.
+Parameter counts are for 100 latent variables unless stated otherwise. Batch normalisation learns a
 scale here; TensorFlow's did not, and the next layer can undo it.
 """
 
 from __future__ import annotations
 
-from ..bases.generator import Generator, Vae
-from .convolutional import Convolution, ConvolutionalEncoder, ConvolutionalGenerator
-from .convolutional import TransposedConvolution as Layer
-from .dense import DenseEncoder, DenseGenerator
-from .residual import ResidualGenerator
+from ..networks.convolutional import Convolution, ConvolutionalEncoder, ConvolutionalGenerator
+from ..networks.convolutional import TransposedConvolution as Layer
+from ..networks.dense import DenseEncoder, DenseGenerator
+from ..networks.residual import ResidualGenerator
+from .generator import Generator, Vae
 
 __all__ = [
-    "cooperative_cifar",
-    "cooperative_mnist",
-    "cooperative_scenes",
-    "digits",
-    "mnist_small",
-    "spectral_gan",
-    "spectral_gan_residual",
-    "table",
-    "teaching_cifar",
-    "teaching_mnist",
+    "cooperative_cifar_generator",
+    "cooperative_mnist_generator",
+    "cooperative_scenes_generator",
+    "digits_vae",
+    "mnist_small_vae",
+    "spectral_gan_generator",
+    "spectral_gan_residual_generator",
+    "table_vae",
+    "teaching_cifar_vae",
+    "teaching_mnist_vae",
 ]
 
 
-def teaching_cifar(latent: int = 100) -> Vae:
+def teaching_cifar_vae(latent: int = 100) -> Vae:
     """The autoencoder of variational MCMC teaching for 3 x 32 x 32.
 
     The encoder has 4,393,800 parameters, the decoder 1,104,963. The paper has 200 latent variables,
@@ -53,7 +53,7 @@ def teaching_cifar(latent: int = 100) -> Vae:
     return Vae(encoder, decoder, latent)
 
 
-def teaching_mnist(latent: int = 100) -> Vae:
+def teaching_mnist_vae(latent: int = 100) -> Vae:
     """The autoencoder of variational MCMC teaching for 1 x 28 x 28.
 
     The encoder has 759,688 parameters, the decoder 780,161.
@@ -77,7 +77,7 @@ def teaching_mnist(latent: int = 100) -> Vae:
     return Vae(encoder, decoder, latent)
 
 
-def cooperative_mnist(latent: int = 100) -> Generator:
+def cooperative_mnist_generator(latent: int = 100) -> Generator:
     """The generator of CoopNets for 1 x 28 x 28: 3,445,377 parameters.
 
     References:
@@ -88,7 +88,7 @@ def cooperative_mnist(latent: int = 100) -> Generator:
     return Generator(network, latent)
 
 
-def cooperative_cifar(latent: int = 100) -> Generator:
+def cooperative_cifar_generator(latent: int = 100) -> Generator:
     """The generator of CoopNets for 3 x 32 x 32, after a PyTorch port: 1,439,747 parameters.
 
     References:
@@ -105,7 +105,7 @@ def cooperative_cifar(latent: int = 100) -> Generator:
     return Generator(network, latent)
 
 
-def cooperative_scenes(latent: int = 100) -> Generator:
+def cooperative_scenes_generator(latent: int = 100) -> Generator:
     """The generator of CoopNets for scenes of 3 x 64 x 64: 5,127,683 parameters.
 
     References:
@@ -121,7 +121,7 @@ def cooperative_scenes(latent: int = 100) -> Generator:
     return Generator(network, latent)
 
 
-def spectral_gan(latent: int = 100) -> Generator:
+def spectral_gan_generator(latent: int = 100) -> Generator:
     """The ConvNet generator of generalized EBMs for 3 x 32 x 32: 3,584,003 parameters.
 
     References:
@@ -134,7 +134,7 @@ def spectral_gan(latent: int = 100) -> Generator:
     return Generator(network, latent)
 
 
-def spectral_gan_residual(latent: int = 100) -> Generator:
+def spectral_gan_residual_generator(latent: int = 100) -> Generator:
     """The ResNet generator of generalized EBMs for 3 x 32 x 32: 1,097,603 parameters.
 
     References:
@@ -143,13 +143,13 @@ def spectral_gan_residual(latent: int = 100) -> Generator:
     return Generator(ResidualGenerator(), latent)
 
 
-def digits(latent: int = 16) -> Vae:
-    """An autoencoder of our own for 1 x 8 x 8: 28,960 parameters to encode, 27,456 to decode."""
+def digits_vae(latent: int = 16) -> Vae:
+    """A small autoencoder for 1 x 8 x 8: 28,960 parameters to encode, 27,456 to decode."""
     return Vae(DenseEncoder((128, 128)), DenseGenerator((128, 128)), latent)
 
 
-def mnist_small(latent: int = 32) -> Vae:
-    """An autoencoder of our own for 1 x 28 x 28 on two CPU cores, with 32 latent variables.
+def mnist_small_vae(latent: int = 32) -> Vae:
+    """A small autoencoder for 1 x 28 x 28 on two CPU cores, with 32 latent variables.
 
     The encoder has 135,904 parameters, the decoder 136,993.
     """
@@ -158,7 +158,7 @@ def mnist_small(latent: int = 32) -> Vae:
     return Vae(ConvolutionalEncoder(convolutions), decoder, latent)
 
 
-def table(latent: int = 8) -> Vae:
-    """An autoencoder of our own for tables, smooth, with a linear output."""
+def table_vae(latent: int = 8) -> Vae:
+    """A small autoencoder for tables, smooth, with a linear output."""
     encoder = DenseEncoder((128, 128), activation="silu")
     return Vae(encoder, DenseGenerator((128, 128), activation="silu", output="none"), latent)

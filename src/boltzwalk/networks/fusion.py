@@ -1,8 +1,8 @@
-"""Networks as they are used when nothing learns: the same functions, faster.
+"""Fusion of a network for inference: the same function, evaluated faster.
 
-Batch normalisation in evaluation mode is a scale and a shift, and is put into the weights of the
-layer before it; a spectrally normalised weight is computed once; images are channels last from the
-dense layer on that makes them. No parameter asks for a gradient.
+Batch normalisation in evaluation mode is a scale and a shift, and is merged into the weights of the
+layer before it; a spectrally normalised weight is computed once; images are channels-last from the
+dense layer that makes them. No parameter requires a gradient.
 """
 
 from __future__ import annotations
@@ -15,40 +15,40 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-__all__ = ["frozen"]
+__all__ = ["fuse_for_inference"]
 
-Network = TypeVar("Network", bound=nn.Module)
+Module = TypeVar("Module", bound=nn.Module)
 
 
 @torch.no_grad()
-def frozen(network: Network) -> Network:
-    """Returns a copy that cannot learn, equal up to rounding.
+def fuse_for_inference(network: Module) -> Module:
+    """Returns a faster copy without trainable parameters, equal up to rounding.
 
     Arguments:
         network: A network in evaluation mode.
 
     Example:
         >>> network = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)).eval()
-        >>> fast, x = frozen(network), torch.randn(5, 2)
+        >>> fast, x = fuse_for_inference(network), torch.randn(5, 2)
         >>> len(fast), torch.allclose(fast(x), network(x), atol=1e-6)
         (1, True)
     """
-    fast = copy.deepcopy(network)
-    for layer in list(fast.modules()):
+    copied = copy.deepcopy(network)
+    for layer in list(copied.modules()):
         if parametrize.is_parametrized(layer, "weight"):
             _unparametrise(layer)
-    for layer in list(fast.modules()):
+    for layer in list(copied.modules()):
         if isinstance(layer, nn.Sequential):
-            _last(layer)
-            _fuse(layer)
-    for layer in fast.modules():
+            _make_channels_last(layer)
+            _fuse_batch_norm(layer)
+    for layer in copied.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return fast.requires_grad_(False)
+    return copied.requires_grad_(False)
 
 
 class _ChannelsLast(nn.Module):
-    """Makes rows whose features are ordered (height, width, channels) images."""
+    """Reshapes rows with features ordered (height, width, channels) to images."""
 
     def __init__(self, shape: tuple[int, int, int]) -> None:
         super().__init__()
@@ -59,10 +59,10 @@ class _ChannelsLast(nn.Module):
         return x.reshape(len(x), height, width, channels).permute(0, 3, 1, 2)
 
 
-def _last(layers: nn.Sequential) -> None:
-    """Orders the features of a dense layer that makes images as these lie in memory, in place.
+def _make_channels_last(layers: nn.Sequential) -> None:
+    """Reorders the features of a dense layer that makes images to channels-last, in place.
 
-    A normalisation of the images after it becomes one of the features, each with its channel's.
+    A batch normalisation of the images is merged too, as one of the features.
     """
     if len(layers) < 2:
         return
@@ -84,16 +84,16 @@ def _last(layers: nn.Sequential) -> None:
         return
     flat = nn.BatchNorm1d(len(order), eps=norm.eps, affine=norm.affine).eval()
     for name, value in norm.state_dict().items():
-        if value.ndim:  # but not the count of batches
+        if value.ndim:  # all but the count of batches
             getattr(flat, name).data = value.repeat(height * width)
     layers[0] = fuse_linear_bn_eval(dense, flat)
     del layers[2]
 
 
 def _unparametrise(layer: nn.Module) -> None:
-    """Makes the weight that is computed at every call a plain one, in place.
+    """Replaces a parametrised weight by its current value, in place.
 
-    PyTorch's own removal takes the weight away from the class, which a copy shares.
+    PyTorch's removal deletes the weight from the class, which the copy shares with the original.
     """
     weight = layer.weight.detach().clone()  # type: ignore[operator]
     layer.__class__ = parametrize.type_before_parametrizations(layer)
@@ -101,11 +101,11 @@ def _unparametrise(layer: nn.Module) -> None:
     layer.weight = nn.Parameter(weight)
 
 
-def _fuse(layers: nn.Sequential) -> None:
-    """Puts every normalisation into the layer right before it, in place."""
-    place = 1
-    while place < len(layers):
-        before, norm = layers[place - 1], layers[place]
+def _fuse_batch_norm(layers: nn.Sequential) -> None:
+    """Merges every batch normalisation into the layer before it, in place."""
+    index = 1
+    while index < len(layers):
+        before, norm = layers[index - 1], layers[index]
         fused: nn.Module | None = None
         if isinstance(norm, nn.BatchNorm2d) and isinstance(before, nn.Conv2d | nn.ConvTranspose2d):
             transposed = isinstance(before, nn.ConvTranspose2d)
@@ -113,7 +113,7 @@ def _fuse(layers: nn.Sequential) -> None:
         elif isinstance(norm, nn.BatchNorm1d) and isinstance(before, nn.Linear):
             fused = fuse_linear_bn_eval(before, norm)
         if fused is None:
-            place += 1
+            index += 1
         else:
-            layers[place - 1] = fused
-            del layers[place]
+            layers[index - 1] = fused
+            del layers[index]

@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from boltzwalk.data.masks import box, boxes_only, random_boxes
+from boltzwalk.data.masks import are_random_boxes, box_mask, random_boxes
 
 
 @pytest.mark.parametrize("event", [(1, 8, 8), (3, 16, 9), (1, 2, 3)])
 def test_boxes_have_a_quarter_to_a_half_of_every_side(event):
     inside = random_boxes(4000, event, torch.Generator().manual_seed(0))
     assert inside.shape == (4000, *event)
-    assert boxes_only(inside)
+    assert are_random_boxes(inside)
     for axis, side in ((2, event[1]), (3, event[2])):
         along = inside[:, 0].any(4 - axis + 0 if axis == 3 else 2)
         tall = along.sum(1)
@@ -29,14 +29,14 @@ def test_boxes_have_a_quarter_to_a_half_of_every_side(event):
 
 def test_other_masks_are_no_such_boxes():
     event = (2, 8, 8)
-    assert boxes_only(box("center", event)[None])
+    assert are_random_boxes(box_mask("center", event)[None])
     for text in ("lower", "left", "0,0,1,4", "0,0,4,5"):
-        assert not boxes_only(box(text, event)[None])
-    two = box("0,0,2,2", event) | box("4,4,2,2", event)
-    assert not boxes_only(two[None])
-    uneven = box("center", event)
+        assert not are_random_boxes(box_mask(text, event)[None])
+    two = box_mask("0,0,2,2", event) | box_mask("4,4,2,2", event)
+    assert not are_random_boxes(two[None])
+    uneven = box_mask("center", event)
     uneven[1, 3, 3] = False
-    assert not boxes_only(uneven[None])
-    assert not boxes_only(torch.zeros(1, *event, dtype=torch.bool))
-    mixed = torch.stack([box("center", event), box("lower", event)])
-    assert not boxes_only(mixed)
+    assert not are_random_boxes(uneven[None])
+    assert not are_random_boxes(torch.zeros(1, *event, dtype=torch.bool))
+    mixed = torch.stack([box_mask("center", event), box_mask("lower", event)])
+    assert not are_random_boxes(mixed)

@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from boltzwalk.cli import app
-from boltzwalk.diagnostics.findings import latent_use
+from boltzwalk.diagnostics.findings import latent_findings
 
 
 def rows(*active):
@@ -21,14 +21,14 @@ def rows(*active):
     ],
 )
 def test_the_last_quarter_counts(active, text):
-    (found,) = latent_use(rows(*active))
-    assert (found.name, found.text) == ("latent variables", text)
-    assert ("Lower method.gamma" in found.meaning) == ("collapsed" in text)
+    (result,) = latent_findings(rows(*active))
+    assert (result.name, result.text) == ("latent variables", text)
+    assert ("Lower method.gamma" in result.meaning) == ("collapsed" in text)
 
 
 def test_runs_without_codes_say_nothing():
-    assert latent_use([]) == []
-    assert latent_use([{"update": 10.0, "energy_gap": 0.0}]) == []
+    assert latent_findings([]) == []
+    assert latent_findings([{"update": 10.0, "energy_gap": 0.0}]) == []
 
 
 def test_a_run_that_collapses_says_so(tmp_path):
