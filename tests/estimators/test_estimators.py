@@ -2,8 +2,6 @@
 
 import json
 import pickle
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -98,7 +96,7 @@ def test_the_likelihood_of_held_out_rows_is_that_of_the_truth(density):
 
 def test_a_density_of_two_modes_integrates_to_one_and_is_learnt():
     rows = mixture(1000, 0)
-    density = EnergyDensity(hidden=(32, 32), updates=200, random_state=0).fit(rows)
+    density = EnergyDensity(hidden=(32, 32), random_state=0).fit(rows)
     axis = np.linspace(-8, 8, 321)
     grid = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
     integral = np.exp(density.score_samples(grid)).sum() * (axis[1] - axis[0]) ** 2
@@ -196,20 +194,20 @@ def with_gaps(rows, seed):
 def test_imputed_values_are_samples_given_the_others():
     r"""Of columns of correlation ρ a sample errs by 2 (1 - ρ²), the mean by 1, in variances.
 
-    The mean of 20 samples errs by (1 - ρ²) (1 + 1/20).
+    The mean of 10 samples errs by (1 - ρ²) (1 + 1/10).
     """
-    rows = gaussian(1500, 0)
+    rows = gaussian(1000, 0)
     gaps = with_gaps(rows, 1)
     hidden = np.isnan(gaps)
     imputer = EnergyImputer(**SHORT, random_state=0).fit(gaps)
-    for draws, expected in ((1, 2 * 0.19), (20, 1.05 * 0.19)):
+    for draws, expected in ((1, 2 * 0.19), (10, 1.1 * 0.19)):
         filled = imputer.set_params(draws=draws).transform(gaps)
         np.testing.assert_array_equal(filled[~hidden], rows[~hidden])
         errors = ((filled - rows) / [3.0, 0.2])[hidden] ** 2
         assert errors.mean() < 0.5  # the mean of the column would err by 1
         assert abs(errors.mean() - expected) < 5 * errors.std() / np.sqrt(len(errors))
-    constant = imputer.set_params(draws=1).transform(gaps)
-    assert np.corrcoef(constant.T)[0, 1] == pytest.approx(0.9, abs=0.03)
+    filled = imputer.set_params(draws=1).transform(gaps)
+    assert np.corrcoef(filled.T)[0, 1] == pytest.approx(0.9, abs=0.03)
 
 
 def test_imputing_is_deterministic_and_keeps_the_type():
@@ -280,19 +278,17 @@ def test_saved_loaded_pickled_and_refitted_estimators_agree(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_loading_runs_no_pickle(kind, tmp_path):
+def test_loading_runs_no_pickle(kind, tmp_path, monkeypatch):
     folder = kind(**TINY, random_state=0).fit(gaussian(50, 0)).save(tmp_path / "saved")
-    script = (
-        "import pickle, sys\n"
-        "def refuse(*args, **kwargs): raise SystemExit('pickle')\n"
-        "from boltzwalk import estimators\n"
-        "import torch\n"
-        "pickle.load = pickle.loads = pickle.Unpickler = torch.load = refuse\n"
-        f"estimators.{kind.__name__}.load(sys.argv[1])\n"
-    )
-    subprocess.run([sys.executable, "-c", script, str(folder)], check=True)
     names = {path.suffix for path in folder.rglob("*") if path.is_file()}
     assert names == {".json", ".jsonl", ".yaml", ".safetensors"}
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("pickle")
+
+    for module, name in ((pickle, "load"), (pickle, "loads"), (torch, "load"), (np, "load")):
+        monkeypatch.setattr(module, name, refuse)
+    assert kind.load(folder).n_features_in_ == 2
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):

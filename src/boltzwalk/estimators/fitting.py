@@ -32,13 +32,14 @@ from torch import Tensor, nn
 from .. import api
 from ..checkpoint import write_atomically
 from ..data.dataset import Dataset
-from ..data.splits import Part, split
-from ..energies import Multilayer, NetworkEnergy
+from ..data.splits import LabelledRows, split_rows
+from ..energies import NetworkEnergy
 from ..kernels import MALA
 from ..method import with_defaults
 from ..methods.contrastive import Contrastive
 from ..methods.starts import NoiseStart, ReplayStart
 from ..model import CHUNK, Model
+from ..networks import Multilayer
 from ..settings.optimizers import Adam, Schedule
 from ..settings.settings import Output
 
@@ -62,8 +63,16 @@ STORE = 1000
 NAME = "estimator.json"
 """The file that makes a run folder that of an estimator."""
 
-FILES = ("settings.yaml", "environment.yaml", "data.safetensors", "log.jsonl", "trace.jsonl")
-FILES += ("cost.jsonl", "code.yaml", "checkpoints/*.safetensors")
+FILES = (
+    "settings.yaml",
+    "environment.yaml",
+    "code.yaml",
+    "data.safetensors",
+    "log.jsonl",
+    "trace.jsonl",
+    "cost.jsonl",
+    "checkpoints/*.safetensors",
+)
 """The files of a run folder that an estimator keeps."""
 
 SETTINGS = ("energy", "method")
@@ -140,13 +149,14 @@ def _dataset(estimator: Any, x: np.ndarray, seed: int, held_out: int) -> Dataset
     """The whitened rows; only training rows determine the units."""
     y = torch.from_numpy(np.array(x, dtype=np.float64))
     relative = (float(len(y) - held_out), float(held_out), 0.0)
-    train, validation, test = split(Part(y), relative, seed)
+    train, validation, test = split_rows(LabelledRows(y), relative, seed)
     shift, scale = whitening_of(train.x)
     columns = tuple(map(str, getattr(estimator, "feature_names_in_", ())))
+    one = torch.zeros(1, y.shape[1], dtype=torch.float32)
     units = Dataset(
-        torch.zeros(1, y.shape[1]),
-        torch.zeros(0, y.shape[1]),
-        torch.zeros(0, y.shape[1]),
+        one,
+        one[:0],
+        one[:0],
         columns=columns,
         shift=shift,
         scale=scale,
@@ -174,7 +184,7 @@ def _energy(estimator: Any) -> Any:  # noqa: ANN401
 
 def _require_double(energy: nn.Module, columns: int) -> None:
     """Raises where a module takes rows in single precision, but not in double."""
-    rows = torch.zeros(2, columns)
+    rows = torch.zeros(2, columns, dtype=torch.float32)
     try:
         with torch.no_grad():
             copy.deepcopy(energy).eval()(rows)

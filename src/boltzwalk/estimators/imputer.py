@@ -26,7 +26,7 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, v
 from torch import nn
 
 from ..completion.inputs import make_inputs
-from ..completion.variants import Plan, complete
+from ..completion.variants import Plan, Variant, complete
 from ..model import Model
 from ..rng import generator
 from .fitting import (
@@ -250,7 +250,7 @@ def _completed(
 ) -> np.ndarray:
     """The mean of samples of each row given its known values, in the units of the data."""
     inputs = make_inputs(model.data, torch.from_numpy(rows.astype(np.float64)), None, None)
-    variant = "latent" if model.method.latent else "conditional"
+    variant: Variant = "latent" if model.method.latent else "conditional"
     plan = Plan(variant=variant, n=draws, steps=steps)
     return _original(model, complete(model, inputs, plan, rng).x)
 

@@ -31,7 +31,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
-from ..metrics.anomaly import threshold
+from ..metrics.anomaly import conformal_threshold
 from .fitting import (
     estimator_state,
     fit_model,
@@ -154,7 +154,7 @@ class EnergyOutlierDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
                 stacklevel=3,
             )
             return -math.inf
-        return -threshold(torch.from_numpy(-scores), self.contamination)
+        return -conformal_threshold(torch.from_numpy(-scores), self.contamination)
 
     def _scores(self, rows: np.ndarray) -> np.ndarray:
         """The scores of rows that were checked."""
