@@ -38,8 +38,8 @@ demo: setup
 	$(BIN)/boltzwalk train digits --name demo
 
 check: setup
-	$(BIN)/ruff format --check src tests benchmarks
-	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks examples studies
+	$(BIN)/ruff check src tests benchmarks examples studies
 	$(BIN)/mypy
 
 test: check
@@ -69,8 +69,8 @@ $(VENV)/.stamp-bench: $(VENV)/.stamp
 	@touch $@
 
 format: setup
-	$(BIN)/ruff format src tests benchmarks
-	$(BIN)/ruff check --fix src tests benchmarks
+	$(BIN)/ruff format src tests benchmarks examples studies
+	$(BIN)/ruff check --fix src tests benchmarks examples studies
 
 clean:
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache

@@ -53,17 +53,17 @@ class RandomWalk:
     scale: float = 0.3
     temperature: float = 1.0
 
-    gradients = 1  # evaluate_walkers computes the gradient of the new position as well
+    gradients = 1  # walkers_at computes the gradient of the new position as well
     drift = float("nan")
     invariant = True
     weighable = True
 
-    def step(self, energy, walkers, rng):  # noqa: ANN001, ANN201, D102
+    def step(self, energy, walkers, rng):  # noqa: ANN001, ANN201
         from boltzwalk.kernel import accept
-        from boltzwalk.walkers import evaluate
+        from boltzwalk.walkers import walkers_at
 
         noise = torch.randn(walkers.x.shape, generator=rng)
-        proposal = evaluate(energy, walkers.x + self.scale * noise, walkers.log_w)
+        proposal = walkers_at(energy, walkers.x + self.scale * noise, walkers.log_w)
         log_ratio = (walkers.energy - proposal.energy) / self.temperature
         return accept(walkers, proposal, log_ratio, rng)
 

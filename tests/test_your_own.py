@@ -26,10 +26,23 @@ def few(text):
     return re.sub(r"updates=\d+", "updates=20", text)
 
 
+COMMANDS = """
+import sys
+from typer.testing import CliRunner
+from boltzwalk.cli import app
+for line in open("commands.txt"):
+    done = CliRunner().invoke(app, line.split()[1:])
+    if done.exit_code:
+        sys.exit(line + done.output)
+"""
+"""Runs the commands of a file in one process: each start of Python takes seconds."""
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A folder with the files of the page, after its scripts and commands."""
     folder = tmp_path_factory.mktemp("user")
+    commands = []
     for kind, text in BLOCKS:
         if kind == "python":
             name = re.match(r"# (\w+\.py)\n", text).group(1)
@@ -37,8 +50,9 @@ def folder(tmp_path_factory):
             if name in ("train.py", "use.py"):
                 run([name], folder)
         else:
-            for line in text.strip().splitlines():
-                run(["-m", "boltzwalk", *few(line).split()[1:]], folder)
+            commands.append(few(text))
+    (folder / "commands.txt").write_text("".join(commands))
+    run(["-c", COMMANDS], folder)
     return folder
 
 
@@ -65,29 +79,36 @@ def test_a_file_that_changed_is_noticed(folder):
     assert "has changed since the run was trained" in text
 
 
+KILLED = """
+import sys
+import boltzwalk as bw
+import boltzwalk.training.execute as execute
+sys.path.insert(0, sys.argv[1])
+import train_my_network
+save, train = execute.save, bw.train
+
+
+def save_or_die(run, path):
+    save(run, path)
+    if run.update == 10 and sys.argv[2] == "kill":
+        sys.exit(9)
+
+
+execute.save = save_or_die
+bw.train = lambda *a, **k: train(*a, **k, output=bw.settings.Output(save_every=10))
+bw.evaluate = bw.report = lambda *a, **k: None
+for folder in sys.argv[3:]:
+    train_my_network.main(folder, 20)
+"""
+"""The example, which dies after its checkpoint at update 10 where it is told to."""
+
+
 def test_the_example_goes_on_where_it_was_killed(tmp_path):
-    script = str(EXAMPLES / "train_my_network.py")
-    stop = (
-        "import sys, boltzwalk.training.execute as e\n"
-        "sys.path.insert(0, sys.argv[1])\n"
-        "save = e.save\n"
-        "def kill(run, path):\n"
-        "    save(run, path)\n"
-        "    if run.update == 10: raise SystemExit(9)\n"
-        "e.save = kill\n"
-        "import train_my_network as t, boltzwalk as bw\n"
-        "train = bw.train\n"
-        "bw.train = lambda *a, **k: train(*a, **k, output=bw.settings.Output(save_every=10))\n"
-        "t.main('killed', 20)\n"
-    )
-    (tmp_path / "stop.py").write_text(stop)
-    run(["stop.py", str(EXAMPLES)], tmp_path, expected=9)
-    (tmp_path / "again.py").write_text(stop.replace("raise SystemExit(9)", "pass"))
-    run(["again.py", str(EXAMPLES)], tmp_path)
-    (tmp_path / "full.py").write_text(
-        stop.replace("raise SystemExit(9)", "pass").replace("'killed'", "'full'")
-    )
-    run(["full.py", str(EXAMPLES)], tmp_path)
+    (tmp_path / "killed.py").write_text(KILLED)
+    run(["killed.py", str(EXAMPLES), "kill", "killed"], tmp_path, expected=9)
+    assert [p.name for p in (tmp_path / "killed" / "checkpoints").iterdir()] == [
+        "update_00000010.safetensors"
+    ]
+    run(["killed.py", str(EXAMPLES), "live", "killed", "full"], tmp_path)
     name = "checkpoints/update_00000020.safetensors"
     assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "full" / name).read_bytes()
-    assert script

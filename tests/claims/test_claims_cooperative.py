@@ -12,7 +12,7 @@ import torch
 from digits_pilot import digits, quality
 
 from boltzwalk.bases import active_dimensions, default_gamma
-from boltzwalk.completion import Plan, complete, judge, make_inputs
+from boltzwalk.completion import CompletionPlan, complete_rows, judge, make_inputs
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import NoiseStart
 from boltzwalk.recipes import RECIPES
@@ -75,7 +75,9 @@ def completion_error(found: Taught) -> tuple[float, float]:
     rows = {
         one.name: float(one.error.mean())
         for one in judge(
-            found.run, inputs, complete(found.run, inputs, Plan(n=4), generator(3, "complete"))
+            found.run,
+            inputs,
+            complete_rows(found.run, inputs, CompletionPlan(n=4), generator(3, "complete")),
         )
     }
     return rows["mean of 4"], rows["training mean"]

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from boltzwalk.bases.flow import Flow
 from boltzwalk.cli import app
 from boltzwalk.data import Table
-from boltzwalk.evaluation.partition import partition
+from boltzwalk.evaluation.partition import model_partition
 from boltzwalk.methods.objectives import log_partition
 from boltzwalk.recipes import RECIPES
 from boltzwalk.rng import generator
@@ -137,7 +137,7 @@ def test_c_is_too_small_where_base_and_data_lie_far_apart(tmp_path):
     rng = generator(0, "claim")
     for done in updates(run):
         if done.update % 250 == 0:
-            seen = partition(run, rng)
+            seen = model_partition(run, rng)
             print(done.update, nll(run), seen)
     assert seen.effective / seen.samples < 0.01
     assert seen.learnt < seen.exact

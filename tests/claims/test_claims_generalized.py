@@ -13,7 +13,7 @@ import torch
 from boltzwalk.data import Toy
 from boltzwalk.evaluation.features import features_for
 from boltzwalk.kernels import MALA, ULA, KineticLangevin, NormalProposals, Transport
-from boltzwalk.methods.latents import StepDecay, latent_energy, moved
+from boltzwalk.methods.latents import StepDecay, latent_chain, latent_energy
 from boltzwalk.methods.objectives import donsker_varadhan
 from boltzwalk.metrics.frechet import frechet_distance
 from boltzwalk.networks.fusion import fuse_for_inference
@@ -47,8 +47,8 @@ def learnt(recipe, seed, **changes):
     method = replace(settings.method, **changes)
     run = trained(replace(settings, method=method, seed=seed))
     features = features_for(run.dataset)
-    reference = features.of(run.dataset.held_out()[0])
-    return run, features, lambda x: frechet_distance(features.of(x), reference)
+    reference = features.extract(run.dataset.held_out()[0])
+    return run, features, lambda x: frechet_distance(features.extract(x), reference)
 
 
 def chains(run, kernel, beta, looks, decay=None, n=CHAINS):
@@ -60,7 +60,7 @@ def chains(run, kernel, beta, looks, decay=None, n=CHAINS):
     )
     z = base.latents(n, rng)
     u = latent_energy(base, energy, kernel, beta, rng)
-    return [base.decode(w.x) for w in moved(kernel, decay or StepDecay(), u, z, looks, rng)]
+    return [base.decode(w.x) for w in latent_chain(kernel, decay or StepDecay(), u, z, looks, rng)]
 
 
 def on_curve(x, density, points=4001):

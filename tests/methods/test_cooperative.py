@@ -259,14 +259,18 @@ def test_a_generator_that_cannot_be_is_refused():
 # Loss of the 20th update, sums of the energy's and of the generator's parameters, float64; change
 # only with a reason.
 GOLDEN = {
-    0: (5.342839237413564, -1.5108923221149935, 16.255022642464393),
-    2: (6.1729643119901985, -1.296366232156057, 16.345280888495402),
+    0: (5.292597716207, 0.159933130229, 14.71073992221),
+    2: (6.44894960938, 0.1435305714705, 14.34673948455),
 }
 
 
 @pytest.mark.parametrize("latent_steps", GOLDEN)
 def test_golden(latent_steps):
-    """Twenty updates of small networks: any change of the numbers must be meant."""
+    """Twenty updates of small networks: any change of the numbers must be meant.
+
+    SGD, because Adam divides a gradient that is zero but for rounding (that of a constant added to
+    the energy) by its size. Kernels of other processors change the numbers by 1e-13 at most.
+    """
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(2, 16), nn.SiLU(), nn.Linear(16, 1), nn.Flatten(0))
     rng = seeded()
@@ -276,7 +280,7 @@ def test_golden(latent_steps):
     method = replace(settings, walkers=50, data_noise=0.1, base_rate=1e-2).build(
         (2,), 0, Batch(data)
     )
-    optimizer = torch.optim.Adam(
+    optimizer = torch.optim.SGD(
         [{"params": list(net.parameters())}, *method.parameter_groups()], 1e-2
     )
     for _ in range(20):

@@ -340,26 +340,25 @@ def test_samples_have_the_inverse_temperature_of_the_settings():
 # The last loss, c, sums of the energy's and of the base's parameters, float64; change only with a
 # reason.
 GOLDEN = {
-    "kale": (-0.024094405795314147, -0.008154847480821363, -2.24671491006975, 7.8388222163342505),
-    "donsker_varadhan": (
-        -0.02369500727487782,
-        -0.013869933471171993,
-        -2.0225060112134803,
-        7.742711268965916,
-    ),
-    "logistic": (1.3764653985078965, 0.0, -2.1085315215348013, 7.772496472748359),
-    "hinge": (1.975132785873844, 0.0, -1.9990960933550328, 7.7216185081671265),
+    "kale": (0.01316581639692, 0.005694400196827, 0.02478465357286, 8.642023647255),
+    "donsker_varadhan": (0.01277472969674, 0.006187885873634, 0.01453084147152, 8.642099171297),
+    "logistic": (1.393589487166, 0.0, 0.02814210701399, 8.638297123314),
+    "hinge": (2.012738702929, 0.0, 0.01439122598147, 8.642086209103),
 }
 
 
 @pytest.mark.parametrize("objective", GOLDEN)
 def test_golden(objective):
-    """Twenty updates of small networks: any change of the numbers must be meant."""
+    """Twenty updates of small networks: any change of the numbers must be meant.
+
+    SGD, because Adam divides a gradient that is zero but for rounding (that of a constant added to
+    the energy) by its size. Kernels of other processors change the numbers by 1e-13 at most.
+    """
     data, energy, rng = drawn(64, 3), network(), seeded()
     settings = Generalized(SMALL, objective, energy_steps=2, first_energy_steps=4)
     settings = replace(settings, gradient_penalty=0.5, base_rate=1e-2, log_partition_rate=1e-2)
     method = settings.build((3,), 0, Batch(data))
-    optimizer = torch.optim.Adam(
+    optimizer = torch.optim.SGD(
         [{"params": list(energy.parameters())}, *method.parameter_groups()], 1e-2
     )
     state = method.init(energy, Batch(data), rng)

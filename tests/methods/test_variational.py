@@ -299,14 +299,18 @@ def test_an_autoencoder_that_cannot_be_is_refused():
 # Loss of the 20th update, sums of the energy's and of the autoencoder's parameters, float64; change
 # only with a reason.
 GOLDEN = {
-    0.0: (0.5079759764584765, -1.563684654942696, 13.082584010170915),
-    0.5: (0.9417637450582732, -1.4842336029534589, 13.058993679663992),
+    0.0: (1.03190921029, 0.09379935096575, 15.29441650945),
+    0.5: (1.155917122444, 0.09393853828359, 15.02739048353),
 }
 
 
 @pytest.mark.parametrize("gamma", GOLDEN)
 def test_golden(gamma):
-    """Twenty updates of small networks: any change of the numbers must be meant."""
+    """Twenty updates of small networks: any change of the numbers must be meant.
+
+    SGD, because Adam divides a gradient that is zero but for rounding (that of a constant added to
+    the energy) by its size. Kernels of other processors change the numbers by 1e-13 at most.
+    """
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(2, 16), nn.SiLU(), nn.Linear(16, 1), nn.Flatten(0))
     rng = seeded()
@@ -314,7 +318,7 @@ def test_golden(gamma):
     vae = Vae(DenseEncoder((16,), dropout=0.1), DenseGenerator((16,)), 3)
     settings = Variational(vae, ULA(0.05), 5, 50, data_noise=0.1, gamma=gamma, base_rate=1e-2)
     method = settings.build((2,), 0, Batch(data))
-    optimizer = torch.optim.Adam(
+    optimizer = torch.optim.SGD(
         [{"params": list(net.parameters())}, *method.parameter_groups()], 1e-2
     )
     for _ in range(20):

@@ -10,12 +10,17 @@ from typer.testing import CliRunner
 
 from boltzwalk.bases import Vae
 from boltzwalk.cli import app
-from boltzwalk.completion import Plan, complete, held_out, judge, make_inputs
+from boltzwalk.completion import (
+    CompletionPlan,
+    complete_rows,
+    held_out_examples,
+    judge,
+    make_inputs,
+)
 from boltzwalk.data import Digits, Modes, Toy
 from boltzwalk.energies import NetworkEnergy
-from boltzwalk.evaluation.evaluate import PARTS, evaluate
-from boltzwalk.evaluation.evaluate import Plan as Judging
-from boltzwalk.evaluation.samples import draw_many
+from boltzwalk.evaluation.evaluate import SECTIONS, EvaluationPlan, evaluate_sections
+from boltzwalk.evaluation.samples import draw_samples
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.condition import ClassConditional, NoCondition, ObservedPixels
 from boltzwalk.methods.variational import Variational
@@ -104,7 +109,7 @@ def test_data_without_classes_are_refused():
 def test_labels_keep_their_meaning_where_some_classes_were_chosen():
     run = start(replace(SMALL, data=Digits(classes=(2, 3, 6))))
     assert run.method.settings.condition == ClassConditional(7)
-    drawn = draw_many(run, 200, generator(0, "test"))
+    drawn = draw_samples(run.model(), 200, generator(0, "test"))
     assert sorted(drawn.labels.unique().tolist()) == [2, 3, 6]
     assert "of classes in the proportions of the data" in drawn.protocol
 
@@ -132,7 +137,7 @@ def test_energies_are_those_of_the_condition(name):
 
 
 def inputs_of(run, mask, n=5):
-    return make_inputs(run.dataset, held_out(run.dataset, n)[0], mask, None)
+    return make_inputs(run.dataset, held_out_examples(run.dataset, n)[0], mask, None)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +146,7 @@ def inputs_of(run, mask, n=5):
 def test_completion_is_that_of_the_conditional_energy(name, mask, rng):
     run = start(small(name))
     inputs = inputs_of(run, mask)
-    found = complete(run, inputs, Plan(n=3), rng)
+    found = complete_rows(run.model(), inputs, CompletionPlan(n=3), rng)
     assert found.x.shape == found.proposed.shape == (5, 3, 1, 8, 8)
     seen = ~inputs.hidden[:, None].expand_as(found.x)
     for x in (found.x, found.proposed):
@@ -153,7 +158,7 @@ def test_completion_is_that_of_the_conditional_energy(name, mask, rng):
     base = run.method.base.conditioned_on(c.repeat_interleave(3, 0))
     first = base.decode(base.latents(15, torch.Generator().manual_seed(0)))
     torch.testing.assert_close(found.proposed.flatten(0, 1), first)
-    names = [one.name for one in judge(run, inputs, found)]
+    names = [one.name for one in judge(run.model(), inputs, found)]
     assert names == [
         "a completion",
         "mean of 3",
@@ -167,25 +172,25 @@ def test_completion_is_that_of_the_conditional_energy(name, mask, rng):
 def test_what_it_was_not_trained_for_is_refused(rng):
     run = start(small("lower"))
     with pytest.raises(ValueError, match=r"trained to fill in the mask lower.*--mask lower"):
-        complete(run, inputs_of(run, "upper"), Plan(), rng)
+        complete_rows(run.model(), inputs_of(run, "upper"), CompletionPlan(), rng)
     with pytest.raises(ValueError, match="completes by itself, got --variant encode"):
-        complete(run, inputs_of(run, "lower"), Plan(variant="encode"), rng)
+        complete_rows(run.model(), inputs_of(run, "lower"), CompletionPlan(variant="encode"), rng)
     boxes = start(small("boxes"))
     with pytest.raises(ValueError, match="one box a picture, of a quarter to a half"):
-        complete(boxes, inputs_of(boxes, "lower"), Plan(), rng)
+        complete_rows(boxes, inputs_of(boxes, "lower"), CompletionPlan(), rng)
     classes = start(small("classes"))
     with pytest.raises(ValueError, match="got one that is given the class"):
-        complete(classes, inputs_of(classes, "lower"), Plan(), rng)
+        complete_rows(classes, inputs_of(classes, "lower"), CompletionPlan(), rng)
 
 
 @EACH
 def test_what_says_something_is_judged_and_the_rest_is_refused(tmp_path, name):
     finish(replace(small(name), updates=2), tmp_path)
     run = open_run(tmp_path)
-    found = dict(evaluate(run, tmp_path, Judging(samples=300)))
-    assert list(found) == list(PARTS)
+    found = dict(evaluate_sections(run.judged_on(run.dataset), tmp_path, EvaluationPlan(samples=300)))
+    assert list(found) == list(SECTIONS)
     refused = {part for part in found if any(m.refusal for m in found[part].measures)}
-    expected = set(PARTS) - {"training"}
+    expected = set(SECTIONS) - {"training"}
     if name == "classes":
         expected -= {"quality", "base", "modes"}
         first = found["modes"].measures[0]

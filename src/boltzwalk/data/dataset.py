@@ -1,4 +1,4 @@
-r"""What a loaded data set is: three splits as tensors, and how they relate to the original units.
+r"""A loaded data set: three splits as tensors, and the map to their original units.
 
 A density over real numbers does not fit values that lie on a grid: it can be made infinite there.
 Uniform dequantisation spreads each value over its own cell,
@@ -240,7 +240,7 @@ class Dataset:
         Raises:
             ValueError: If there are fewer than n training rows.
         """
-        return self.dequantised(self.train[self._drawn(n, rng)], rng)
+        return self.dequantised(self.train[self._random_rows(n, rng)], rng)
 
     def labelled_batch(self, n: int, rng: torch.Generator) -> Batch:
         r"""Draws the rows that `batch` draws, with their classes.
@@ -253,7 +253,7 @@ class Dataset:
             ValueError: If there are fewer than n training rows, or they have no classes.
         """
         x, labels = self.labelled()
-        rows = self._drawn(n, rng)
+        rows = self._random_rows(n, rng)
         assert labels is not None
         return Batch(self.dequantised(x[rows], rng), labels[rows])
 
@@ -333,7 +333,7 @@ class Dataset:
         return affine.to_original(x, self.shift.to(x), self.scale.to(x))
 
     def from_original(self, y: Float[Tensor, "n *event"]) -> Float[Tensor, "n *event"]:
-        r"""Maps original units to model units: what new rows need before a model sees them.
+        r"""Maps original units to model units, as a model needs new rows.
 
         Arguments:
             y: Rows in original units, shape (n, \*event).
@@ -363,7 +363,7 @@ class Dataset:
             scale=self.scale.to(device),
         )
 
-    def _drawn(self, n: int, rng: torch.Generator) -> Int[Tensor, " n"]:
+    def _random_rows(self, n: int, rng: torch.Generator) -> Int[Tensor, " n"]:
         """The numbers of n different training rows."""
         if not 1 <= n <= len(self.train):
             raise ValueError(
