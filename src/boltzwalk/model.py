@@ -1,4 +1,4 @@
-r"""A model: what a finished run is, as a value.
+r"""A model: the result of a run, as a value.
 
 .. math:: p(x) = e^{-U(x) / T} / Z
 

@@ -169,8 +169,8 @@ def test_the_frontier_falls_and_its_points_have_every_seed():
 
 
 def test_what_failed_once_is_not_recommended_and_the_command_makes_the_trial():
-    from boltzwalk.cli.arguments import assigned
-    from boltzwalk.recipes.lookup import settings_of
+    from boltzwalk.cli.arguments import parse_assignments
+    from boltzwalk.recipes.lookup import resolved_settings
 
     study = tiny(TINY, "limit=1000", "learning_rate=1e-5")
     outcomes = made_up(
@@ -188,7 +188,7 @@ def test_what_failed_once_is_not_recommended_and_the_command_makes_the_trial():
     assert [word for word in words if word.startswith("learning_rate=")] == [
         f"learning_rate={best.outcome.levels['learning_rate']}"
     ]
-    made = settings_of(words[2], assigned(words[3:]))
+    made = resolved_settings(words[2], parse_assignments(words[3:]))
     trial = best.outcome.trial.settings
     assert (made.method, made.optimizer, made.energy) == (
         trial.method,

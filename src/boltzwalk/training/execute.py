@@ -90,6 +90,7 @@ def execute(
         run_folder.remove_temporaries(folder)
         for name in run_folder.ROWS:
             run_folder.truncate_rows(folder / name, now.update)
+        events = events and settings.output.events
         with _tensorboard(folder, now.update) if events else nullcontext() as writer:
             (folder / run_folder.FAILURE).unlink(missing_ok=True)
             yield from _named(_trained(now, folder, writer, stop), folder)
@@ -117,7 +118,8 @@ def _trained(
             for key, value in row.items() if events else ():
                 events.add_scalar(key, value, done.update)
         stopping = stop is not None and stop.asked
-        if last or (output.picture_every and done.update % output.picture_every == 0):
+        due = last or (output.picture_every and done.update % output.picture_every == 0)
+        if output.pictures and due:
             draw_picture(now.model(folder), folder)
         if last or stopping or done.update % output.save_every == 0:
             trace.write(done.update)
@@ -131,7 +133,7 @@ def _trained(
 
 
 def _traced(done: Iterator[Update[Any]], trace: Recorder, update: int) -> Iterator[Update[Any]]:
-    """Records every update; what led to one that went wrong is written as well."""
+    """Records every update; the trace is also written where one fails."""
     try:
         for one in done:
             trace.add(one.info)
@@ -203,7 +205,7 @@ def draw_picture(model: Model, folder: Path) -> None:
 
 
 class _Clock:
-    """What a run has cost so far, over all the times it was resumed."""
+    """The cost of a run so far, over all the times it was resumed."""
 
     def __init__(self, folder: Path) -> None:
         rows = run_folder.read_rows(folder / "cost.jsonl")
