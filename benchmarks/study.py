@@ -19,14 +19,14 @@ from pathlib import Path
 import torch
 from machine import describe
 
-from boltzwalk.settings.settings import resolve
+from boltzwalk.settings.settings import resolve_auto
 from boltzwalk.study.measures import judge_for
 from boltzwalk.study.plan import Trial, gradients_per_update, planned_trials
 from boltzwalk.study.spec import study_from_yaml
 from boltzwalk.study.trial import TrialContext, run_trial
 from boltzwalk.training.execute import updates
-from boltzwalk.training.process import StopRequest
 from boltzwalk.training.run import start
+from boltzwalk.training.signals import StopRequest
 
 STUDY = Path(__file__).parents[1] / "studies/thesis/thesis_digits.yaml"
 ROUNDS, SHARE = 3, 10
@@ -34,7 +34,7 @@ ROUNDS, SHARE = 3, 10
 
 def plain(trial: Trial, context: TrialContext) -> float:
     """The processor time of the updates alone."""
-    run = start(resolve(trial.settings), context.dataset)
+    run = start(resolve_auto(trial.settings), context.dataset)
     began = time.process_time()
     for _ in updates(run):
         pass

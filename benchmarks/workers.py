@@ -1,7 +1,7 @@
 """Worker processes: one implementation each, asked one at a time.
 
-A worker reads questions from stdin and answers on stdout, one JSON object a line. What it has built
-and compiled stays, so that a question costs its measurement and no more.
+A worker reads questions from stdin and answers on stdout, one JSON object a line. It keeps its
+built and compiled code, so that a question costs its measurement only.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ONE_THREAD = {
 
 
 class Worker:
-    """A process that runs one implementation when asked."""
+    """A process that runs one implementation on request."""
 
     def __init__(self, script: Path, implementation: str) -> None:
         self.process = subprocess.Popen(
@@ -41,7 +41,7 @@ class Worker:
         )
 
     def ask(self, case: str, algorithm: str, training_steps: int, seconds: float) -> float | str:
-        """Measures once; returns chain-steps per CPU second, or why there are none."""
+        """Measures once; returns chain-steps per CPU second, or the reason for none."""
         question = {
             "case": case,
             "algorithm": algorithm,
@@ -56,20 +56,20 @@ class Worker:
         return answer
 
     def stop(self) -> None:
-        """Ends the process, which stops where its questions do."""
+        """Ends the process by closing its input."""
         if self.process.stdin:
             self.process.stdin.close()
         self.process.wait()
 
 
 def serve(implementation: str) -> None:
-    """Answers questions until there are no more: the body of a worker process."""
+    """Answers all questions: the body of a worker process."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever a library prints must not look like an answer
+    os.dup2(2, 1)  # keep the output of libraries out of the answers
     jobs: dict[tuple[str, str], Job] = {}
     for line in sys.stdin:
         answer = _answer(implementation, jobs, **json.loads(line))
-        _say(answers, answer)
+        _write_line(answers, answer)
 
 
 def _answer(
@@ -80,7 +80,7 @@ def _answer(
     training_steps: int,
     seconds: float,
 ) -> float | str:
-    """Measures a job, which is built and warmed up when it is first asked for."""
+    """Measures a job, which is built and warmed up at its first request."""
     key = case, algorithm
     if key not in jobs:
         try:
@@ -94,7 +94,7 @@ def _answer(
 
 
 def _rate(job: Job, seconds: float) -> float:
-    """Repeats the job for about so long, at least once; returns gradients per CPU second."""
+    """Repeats the job for about these seconds, at least once; returns gradients per CPU second."""
     began, done = time.process_time(), 0
     while True:
         job.run()
@@ -104,6 +104,6 @@ def _rate(job: Job, seconds: float) -> float:
             return done * job.gradients / spent
 
 
-def _say(answers: TextIO, answer: float | str) -> None:
-    """Writes one line at once."""
+def _write_line(answers: TextIO, answer: float | str) -> None:
+    """Writes and flushes one line."""
     print(json.dumps(answer), file=answers, flush=True)

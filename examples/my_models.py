@@ -53,7 +53,7 @@ class RandomWalk:
     scale: float = 0.3
     temperature: float = 1.0
 
-    gradients = 1  # evaluate_walkers computes the gradient of the new position as well
+    gradients = 1  # walkers_at computes the gradient of the new position as well
     drift = float("nan")
     invariant = True
     weighable = True

@@ -1,6 +1,5 @@
 import hashlib
 import socket
-import time
 from pathlib import Path
 
 import pytest
@@ -83,15 +82,14 @@ def test_a_download_that_takes_too_long_is_given_up_and_leaves_nothing(
     assert everything_below(tmp_path / "root") == []
 
 
+@pytest.mark.timeout(60)  # for ever, were it not given up
 def test_a_silent_server_is_given_up(tmp_path, monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr(files, "TIMEOUT_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/set.gz"
-        start = time.monotonic()
         with pytest.raises(FileNotFoundError, match="timed out"):
             download_if_missing(str(tmp_path), "SET", RemoteFile("set.gz", (url,), DIGEST))
-    assert time.monotonic() - start < 5
 
 
 def test_without_network_the_error_says_what_to_put_where(tmp_path, no_network):

@@ -14,10 +14,10 @@ from boltzwalk.kernels import HMC, MALA, ULA, KineticLangevin, NormalProposals, 
 from boltzwalk.methods.latents import (
     StepDecay,
     importance_resampled,
+    latent_chain,
     latent_energy,
     latent_walkers,
-    moved,
-    shortened,
+    scale_step,
 )
 from boltzwalk.networks import DenseGenerator
 from boltzwalk.walkers import effective_sample_size
@@ -69,7 +69,7 @@ def test_latent_chains_sample_the_model(kernel, steps, beta):
     base, rng = Curve(), torch.Generator().manual_seed(0)
     u = latent_energy(base, tilt, kernel, beta, rng)
     n = 2000 if steps > 1000 else 10_000
-    (walkers,) = moved(kernel, StepDecay(), u, base.latents(n, rng), [steps], rng)
+    (walkers,) = latent_chain(kernel, StepDecay(), u, base.latents(n, rng), [steps], rng)
     found = latent_walkers(base, tilt, walkers)
     assert_samples(found.x, beta)
     torch.testing.assert_close(found.energy, tilt(found.x))
@@ -119,7 +119,9 @@ def test_the_step_falls(rng):
     base, own = Curve(), torch.Generator().manual_seed(3)
     u = LatentEnergy(base, tilt)
     z = base.latents(9, rng)
-    (found,) = moved(ULA(0.1), StepDecay(10.0, 2), u, z, [5], torch.Generator().manual_seed(3))
+    (found,) = latent_chain(
+        ULA(0.1), StepDecay(10.0, 2), u, z, [5], torch.Generator().manual_seed(3)
+    )
     for size in (0.1, 0.1, 0.01, 0.01, 0.001):
         slope = energy_and_grad(u, z)[1]
         z = z - size * slope + math.sqrt(2 * size) * torch.randn(z.shape, generator=own)
@@ -131,7 +133,7 @@ def test_looking_changes_nothing(kernel, rng):
     """The velocity of kinetic chains is carried across looks and falls of the step."""
     u, z, decay = LatentEnergy(Curve(), tilt), torch.randn(9, 1, generator=rng), StepDecay(3.0, 4)
     once, often = (
-        list(moved(kernel, decay, u, z, looks, torch.Generator().manual_seed(3)))
+        list(latent_chain(kernel, decay, u, z, looks, torch.Generator().manual_seed(3)))
         for looks in ([10], [0, 1, 4, 7, 10])
     )
     assert torch.equal(once[0].x, often[-1].x)
@@ -140,10 +142,10 @@ def test_looking_changes_nothing(kernel, rng):
 
 
 def test_the_time_of_a_kinetic_step_is_a_root():
-    assert shortened(KineticLangevin(0.02, 100.0), 0.1).step_size == pytest.approx(2 * 1e-5**0.5)
-    assert shortened(HMC(0.2, 3), 0.01).step_size == pytest.approx(0.02)
-    assert shortened(ULA(1e-4), 0.1).step_size == pytest.approx(1e-5)
-    assert shortened(NormalProposals(), 0.1) == NormalProposals()
+    assert scale_step(KineticLangevin(0.02, 100.0), 0.1).step_size == pytest.approx(2 * 1e-5**0.5)
+    assert scale_step(HMC(0.2, 3), 0.01).step_size == pytest.approx(0.02)
+    assert scale_step(ULA(1e-4), 0.1).step_size == pytest.approx(1e-5)
+    assert scale_step(NormalProposals(), 0.1) == NormalProposals()
     for wrong in ({"factor": 0.5}, {"every": 0}):
         with pytest.raises(ValueError, match="factor and every must be >= 1"):
             StepDecay(**wrong)

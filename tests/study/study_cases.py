@@ -11,7 +11,7 @@ from boltzwalk.study.plan import gradients_per_update, planned_trials, settings_
 from boltzwalk.study.spec import all_axes, study_from_yaml
 from boltzwalk.study.storage import Rung, TrialResult, read_results, results_folder
 from boltzwalk.study.workers import WorkerJob, run_study
-from boltzwalk.training.process import StopRequest
+from boltzwalk.training.signals import StopRequest
 
 STUDIES = Path(__file__).parents[2] / "studies"
 sys.path.insert(0, str(STUDIES))  # for the modules of the analysis in `thesis`

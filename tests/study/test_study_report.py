@@ -256,7 +256,7 @@ def test_an_analysis_is_given_again_and_a_change_is_noted(own_study, monkeypatch
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (None, "must be a Python file, got no file"),
+        (None, "must be a Python file (analysis.py), got no file"),
         ("x = 1", "must define analyse"),
         ("def analyse(study, outcomes): return {}", "must return an Analysis"),
         (OWN.replace('"seeds"', '"trials"'), "must have a plain name other than"),
@@ -330,10 +330,8 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path):
         words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "BOLTZWALK_DATA": ""}, start_new_session=True,
     )  # fmt: skip
-    deadline = time.monotonic() + 200
     while not list(tmp_path.glob("studies/mine/trials/*/log.jsonl")):
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
         time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=200)

@@ -195,7 +195,7 @@ def test_the_smallest_stable_noise_is_that_from_which_on_nothing_fails():
     bad = {0.03, 0.1}
     outcomes = made_up(study, lambda s: 10.0, lambda s: "nan" if s[NOISE] in bad else "finished")
     smallest = smallest_stable_noise(outcomes)
-    assert smallest[1e-4, 50] == 0.15  # 0.05 held, but 0.1 did not
+    assert smallest[1e-4, 50] == 0.15  # 0.05 is stable, but 0.1 did not
     outcomes = made_up(study, lambda s: 10.0, lambda s: "nan" if s[NOISE] == 0.15 else "finished")
     assert smallest_stable_noise(outcomes)[1e-3, 5] == math.inf
 
@@ -208,7 +208,7 @@ def pilot_label(s):
 
 
 def pilot_quality(s):
-    """What pilots of the literature's set-ups had, with a spread between seeds."""
+    """The quality of pilots of the published set-ups, with a spread between seeds."""
     base = {5: 35.0, 10: 27.5, 20: 30.0, 25: 21.4, 50: 22.0}[s[STEPS]]
     return base * (1 + 0.02 * s["seed"])
 

@@ -7,18 +7,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from boltzwalk.training.sampling import draw
 from study_cases import SMALL, TINY, content, run, tiny
 
 from boltzwalk.data import Digits
 from boltzwalk.diagnostics.verdict import Verdict
 from boltzwalk.evaluation.features import features_for
-from boltzwalk.evaluation.quality import held_out_rows
 from boltzwalk.metrics.frechet import frechet_distance
 from boltzwalk.rng import generator
 from boltzwalk.study import trial as trials
+from boltzwalk.study.effects import survival_curve
 from boltzwalk.study.measures import judge_for
 from boltzwalk.study.plan import gradients_per_update, planned_trials
+from boltzwalk.study.recommend import frontier, recommended_points
+from boltzwalk.study.report import write_study_report
 from boltzwalk.study.storage import (
     FAILED_LABELS,
     Rung,
@@ -30,8 +31,8 @@ from boltzwalk.study.storage import (
 )
 from boltzwalk.study.trial import TrialContext, add_rung, run_trial
 from boltzwalk.training.folder import read_rows, read_settings
-from boltzwalk.training.process import StopRequest
-from boltzwalk.training.run import open_run
+from boltzwalk.training.run import open_model
+from boltzwalk.training.signals import StopRequest
 
 PLANTED = f"""
 recipe: digits
@@ -96,15 +97,15 @@ def test_a_result_is_an_ordinary_run_with_its_quality_on_the_way(tmp_path, data)
         sum(r["travel"] for r in read_rows(place / "log.jsonl")[-13:]) / 13, rel=1e-4
     )
     # The quality by other means: the same samples, through the pieces of `evaluate`.
-    finished = open_run(place)
-    x = draw(finished, 100, generator(0, "study quality", 40)).x
+    finished = open_model(place)
+    x = finished.draw(100, generator(0, "study quality", 40)).x
     features = features_for(data)
-    reference = features.of(held_out_rows(data)[0])
-    assert result.quality == pytest.approx(frechet_distance(features.of(x), reference))
+    reference = features.extract(data.held_out()[0])
+    assert result.quality == pytest.approx(frechet_distance(features.extract(x), reference))
     shares = features.classes(x).mean(0)
     entropy = float(-(shares * shares.log()).sum())
     assert result.measures["class_entropy"] == pytest.approx(entropy, rel=1e-4)
-    held_out = held_out_rows(data)[0]
+    held_out = data.held_out()[0]
     far, usual = (torch.cdist(a.flatten(1), data.train.flatten(1)).amin(1) for a in (x, held_out))
     assert result.measures["neighbours"] == pytest.approx(
         float(far.median() / usual.median()), rel=1e-3
@@ -192,7 +193,7 @@ def test_a_trial_is_compared_at_the_same_share_and_never_at_its_end(tmp_path, da
     add_rung(place, Rung(1.0, 40, 1, 1e-9))  # the best there can be, but not half way
     add_rung(place, Rung(0.1, 4, 1, 1e-9))
     options = {"halving": 3.0, "rivals": [place]}
-    result = run_trial(trial, tmp_path / "own", context(data, **options), None, StopRequest())
+    result = run_trial(trial, tmp_path / "a", context(data, **options), None, StopRequest())
     assert result.label == "finished"
     assert [rung.share for rung in result.rungs] == [0.5, 1.0]
 
@@ -266,3 +267,22 @@ def test_only_so_many_trials_are_begun_and_the_rest_later(tmp_path):
     first = content(tmp_path)
     assert len(run(tiny(), tmp_path)) == 8
     assert {name: content(tmp_path)[name] for name in first} == first
+
+
+def test_a_study_of_a_method_without_energy_gradients(tmp_path):
+    """Its cost is counted in updates."""
+    text = """
+    recipe: toy
+    settings: [method=MaximumLikelihood, energy=FlowEnergy, updates=20, batch=32]
+    seeds: [0]
+    samples: 50
+    blocks: {a: {axes: {learning_rate: [1e-4, 1e-3]}}}
+    """
+    results = run(tiny(text), tmp_path)
+    assert [(r.label, r.gradients, r.budget) for r in results] == [("finished", 0, 0)] * 2
+    report = write_study_report(tmp_path)
+    assert report.path.is_file()
+    points = frontier(report.study, report.outcomes)
+    assert [point.updates for point in points] == sorted({point.updates for point in points})
+    assert recommended_points(report.study, report.outcomes)[-1] == points[-1]
+    assert survival_curve(report.outcomes).times.tolist() == [0, 20]

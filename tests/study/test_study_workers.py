@@ -20,13 +20,13 @@ from boltzwalk.study.storage import (
     results_folder,
 )
 from boltzwalk.study.workers import WorkerJob, run_study, run_worker
-from boltzwalk.training.process import StopRequest
+from boltzwalk.training.signals import StopRequest
 
 PROGRAM = """
 import sys
 from pathlib import Path
 from boltzwalk.study.workers import WorkerJob, run_worker
-from boltzwalk.training.process import StopRequest
+from boltzwalk.training.signals import StopRequest
 folder = Path(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
@@ -73,10 +73,8 @@ def test_the_trial_of_a_killed_worker_is_taken_up_from_its_checkpoint(tmp_path):
     prepare_folder(tmp_path / "s", study)
     first = worker(tmp_path / "s")
     go(first)
-    deadline = time.monotonic() + 200
     while not list((tmp_path / "s" / "trials").glob("*/checkpoints/update_*")):
         assert first.poll() is None
-        assert time.monotonic() < deadline
         time.sleep(0.01)
     first.send_signal(signal.SIGKILL)
     first.communicate()
@@ -105,7 +103,7 @@ def test_a_study_survives_the_killing_of_its_workers(tmp_path):
         "from boltzwalk.study.storage import open_study\n"
         "from boltzwalk.study.workers import run_study\n"
         "from boltzwalk.study.workers import WorkerJob\n"
-        "from boltzwalk.training.process import StopRequest\n"
+        "from boltzwalk.training.signals import StopRequest\n"
         "if __name__ == '__main__':\n"
         "    folder = Path(sys.argv[1])\n"
         "    run_study(open_study(folder), WorkerJob(folder), 2, StopRequest())\n"
@@ -119,9 +117,9 @@ def test_a_study_survives_the_killing_of_its_workers(tmp_path):
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
-    deadline, victim = time.monotonic() + 200, None
+    victim = None
     while victim is None:
-        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()
         for path in folder.glob("claims/*.1"):
             victim = json.loads(path.read_text())["process"]
         time.sleep(0.05)

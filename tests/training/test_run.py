@@ -1,18 +1,16 @@
 """A run in its folder: resumed exactly, never lost, never mixed up with another."""
 
 import json
+import multiprocessing
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from boltzwalk.training.sampling import draw
 
 from boltzwalk.checkpoint import load_checkpoint, save_checkpoint
 from boltzwalk.data import Digits, Table, Toy
@@ -24,15 +22,15 @@ from boltzwalk.methods.starts import NoiseStart, ReplayStart
 from boltzwalk.networks import Convolutional, Multilayer
 from boltzwalk.rng import generator
 from boltzwalk.settings.optimizers import SGD, Adam, Schedule
-from boltzwalk.settings.settings import Output, Settings, resolve, to_yaml
+from boltzwalk.settings.settings import Output, Settings, resolve_auto
 from boltzwalk.smc.witness import Witness
 from boltzwalk.training import folder as run_folder
 from boltzwalk.training.execute import execute
 from boltzwalk.training.folder import read_trace
-from boltzwalk.training.process import StopRequest
 from boltzwalk.training.run import open_run
+from boltzwalk.training.signals import StopRequest
 
-SMALL = resolve(
+SMALL = resolve_auto(
     Settings(
         data=Toy("eight_gaussians", n=1000),
         energy=NetworkEnergy(Multilayer((16, 16)), spectral_norm=True),
@@ -85,10 +83,9 @@ def test_a_run_leaves_what_it_promises(tmp_path):
     assert cost["gradients"] == 40 * 32 * 4
 
 
-@pytest.mark.parametrize("stop_at", [1, 6, 7, 8, 39])
-@pytest.mark.parametrize(
-    "change",
-    [
+@pytest.fixture(
+    scope="module",
+    params=[
         {},
         {"optimizer": SGD(1e-2, momentum=0.9)},
         {"method": Contrastive(NoiseStart(), ULA(0.1), steps=3), "average": 0.0},
@@ -98,44 +95,44 @@ def test_a_run_leaves_what_it_promises(tmp_path):
     ],
     ids=["adam", "sgd", "noise", "weighted", "weighted, mini-batches", "watched"],
 )
-def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, stop_at, change):
-    settings = replace(SMALL, **change)
-    finish(settings, tmp_path / "whole")
+def uninterrupted(request, tmp_path_factory):
+    """The settings of a run, and what it leaves that was never stopped."""
+    torch.set_default_dtype(torch.float32)
+    settings, folder = replace(SMALL, **request.param), tmp_path_factory.mktemp("uninterrupted")
+    finish(settings, folder)
+    return settings, contents(folder)
+
+
+@pytest.mark.parametrize("stop_at", [1, 6, 7, 8, 39])
+def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, stop_at, uninterrupted):
+    settings, expected = uninterrupted
     stop = StopRequest()
-    for done in execute(settings, tmp_path / "parts", stop):
+    for done in execute(settings, tmp_path, stop):
         stop.asked = done.update + 1 >= stop_at
     assert 0 < done.update <= max(2, stop_at)
-    finish(settings, tmp_path / "parts")
-    assert contents(tmp_path / "whole") == contents(tmp_path / "parts")
+    finish(settings, tmp_path)
+    assert contents(tmp_path) == expected
 
 
-def test_killed_ten_times_it_ends_the_same(tmp_path):
+def test_killed_five_times_it_ends_the_same(tmp_path):
     """A real process, SIGKILL at random moments."""
-    settings = replace(SMALL, updates=1500, output=replace(SMALL.output, save_every=20))
+    settings = replace(SMALL, updates=300, output=replace(SMALL.output, save_every=10))
     finish(settings, tmp_path / "whole")
-    path = tmp_path / "settings.yaml"
-    path.write_text(to_yaml(settings))
-    program = (
-        "import sys; from pathlib import Path\n"
-        "from boltzwalk.training.execute import execute\n"
-        "from boltzwalk.settings.settings import from_yaml\n"
-        "settings, folder = from_yaml(Path(sys.argv[1]).read_text()), Path(sys.argv[2])\n"
-        "for done in execute(settings, folder): pass"
-    )
-    chance, killed = random.Random(0), 0
-    while killed < 10:
-        process = subprocess.Popen([sys.executable, "-c", program, path, tmp_path / "parts"])
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["pytest", "boltzwalk.training.execute"])  # imported once
+    chance = random.Random(0)
+    for _ in range(5):
         before = run_folder.checkpoints(tmp_path / "parts")
-        deadline = time.monotonic() + 60
+        process = processes.Process(target=finish, args=(settings, tmp_path / "parts"))
+        process.start()
         # Wait until it has saved something new, then a random moment, so that every life counts.
         while run_folder.checkpoints(tmp_path / "parts")[:1] == before[:1]:
-            assert process.poll() is None, "the run ended before it could be killed ten times"
-            assert time.monotonic() < deadline
+            assert process.is_alive(), "the run ended before it could be killed five times"
             time.sleep(0.002)
-        time.sleep(chance.uniform(0, 0.1))
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
-        killed += 1
+        time.sleep(chance.uniform(0, 0.01))
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
     finish(settings, tmp_path / "parts")
     assert contents(tmp_path / "whole") == contents(tmp_path / "parts")
 
@@ -223,10 +220,10 @@ def test_samples_come_from_the_average_and_repeat(tmp_path):
     finish(SMALL, tmp_path)
     opened = open_run(tmp_path)
     assert opened.update == 40
-    a = draw(opened, 50, generator(1, "sample"))
-    b = draw(opened, 50, generator(1, "sample"))
+    a = opened.model().draw(50, generator(1, "sample"))
+    b = opened.model().draw(50, generator(1, "sample"))
     assert torch.equal(a.x, b.x)
-    assert opened.model is opened.average.module
+    assert opened.model().module is opened.average.module
     torch.testing.assert_close(a.energy, opened.model(a.x).detach())
 
 
@@ -362,7 +359,7 @@ def test_held_out_rows_are_judged_in_the_log(tmp_path):
     row, run = run_folder.read_rows(tmp_path / "a" / "log.jsonl")[-1], open_run(tmp_path / "a")
     rows = run.dataset.validation
     with torch.no_grad():
-        model, energy = run.model(rows).mean(), run.energy(rows).mean()
+        model, energy = run.model().module(rows).mean(), run.energy(rows).mean()
     assert model != energy
     assert row["energy_validation"] == pytest.approx(float(energy))
     expected = float(energy) + row["log_z"]

@@ -16,7 +16,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..energies.conditional import clamp_observed, concat_condition, concat_condition_shape
-from ..networks.dense import DenseEncoder
 from ..networks.layers import seeded_weights
 from ..networks.network import Decoder, Encoder, keep_eval_mode, reparametrise, standard_normal
 from .generator import EncoderSettings, Generator, Vae
@@ -147,13 +146,13 @@ def build_conditional(
         >>> base.latent, base.decoder.latent, base.encoder.event_shape
         (4, 14, (74,))
     """
-    generator = settings.generator() if isinstance(settings, Vae) else settings
+    generator = settings.generator()
     with_summary = replace(generator, latent=generator.latent + features)
     decoder = with_summary.build(event_shape, rng_seed, data)
     encoder, summarise, flat = None, None, True
     with seeded_weights(rng_seed + 1):
-        if isinstance(settings, Vae):
-            flat = isinstance(settings.encoder, DenseEncoder)
+        if settings.encoder is not None:
+            flat = settings.encoder.flat
             shape = concat_condition_shape(event_shape, c_shape, flat)
             encoder = settings.encoder.build(shape, settings.latent)
         if summary is not None:

@@ -13,6 +13,7 @@ judged exactly, as :math:`-\log p_\psi(x) = U_\psi(x) + a(\psi)`, and the method
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -80,6 +81,8 @@ class FlowEnergy:
     """
 
     flow: Flow = field(default_factory=Flow)
+
+    exact_likelihood: ClassVar[bool] = True
 
     def build(
         self, event_shape: tuple[int, ...], rng_seed: int, data: Tensor | None = None

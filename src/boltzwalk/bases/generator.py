@@ -8,7 +8,7 @@ Both build a module with ``latents(n, rng)`` and ``decode(z)``.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import torch
 from torch import Tensor
@@ -53,8 +53,14 @@ class Generator:
     network: GeneratorSettings = field(default_factory=DenseGenerator)
     latent: int = 100
 
+    encoder: ClassVar[None] = None
+
     def __post_init__(self) -> None:
         require_latent(self.latent)
+
+    def generator(self) -> Generator:
+        """Returns itself: there is no encoder."""
+        return self
 
     def build(
         self, event_shape: tuple[int, ...], rng_seed: int, data: Tensor | None = None

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..study.analysis import LoadedAnalysis
     from ..study.spec import Study
     from ..study.tune import TuningResult
+    from ..study.workers import WorkerJob
 
 __all__ = ["studies", "study", "tune"]
 
@@ -27,7 +28,7 @@ Studies = Annotated[
 ]
 Workers = Annotated[int, typer.Option(min=1, help="Processes, one for each core.")]
 
-SHIPPED = "shipped studies are in the folder studies/ of the source repository"
+STUDIES_HINT = "shipped studies are in the folder studies/ of the source repository"
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
@@ -75,21 +76,27 @@ def study(
         if spec == "report":
             _report(_report_folder(overrides or []), out, _load(analysis))
             return
-        import time
-
-        from ..study.tune import parse_duration
-        from ..study.workers import WorkerJob, run_study
-
-        specified, folder, neighbour = _specified(
-            spec, parse_assignments(overrides or []), into, name
-        )
+        words = parse_assignments(overrides or [])
+        specified, folder, neighbour = _specified(spec, words, into, name)
         loaded = _load(analysis or neighbour)
-        deadline = time.time() + parse_duration(budget) if budget else 0.0
-        job = WorkerJob(folder, max_trials, storage, deadline)
+        job = _job(folder, max_trials, storage, budget)
+        from ..study.workers import run_study
+
         run_study(specified, job, workers, stop, quiet, loaded.record if loaded else None)
         if stop.asked:
             _stopped()
         _report(folder, out, loaded)
+
+
+def _job(folder: Path, max_trials: int, storage: str, budget: str) -> WorkerJob:
+    """The job of the workers of a study, with the time at which they stop."""
+    import time
+
+    from ..study.tune import parse_duration
+    from ..study.workers import WorkerJob
+
+    deadline = time.time() + parse_duration(budget) if budget else 0.0
+    return WorkerJob(folder, max_trials, storage, deadline)
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
@@ -139,7 +146,7 @@ def studies(
 
         paths = _study_files(folder)
         if not paths:
-            raise ValueError(f"{folder} must hold studies as .yaml files, got none; {SHIPPED}")
+            raise ValueError(f"{folder} must hold studies as .yaml files, got none; {STUDIES_HINT}")
         table = Table(box=None, pad_edge=False, show_header=True, header_style="bold")
         table.add_column("study", style="cyan", no_wrap=True)
         table.add_column("question and results")
@@ -177,7 +184,7 @@ def _specified(
         return specified, into / (name or path.stem), analysis
     known = {file.stem: str(file) for file in _study_files(Path("studies"))}
     near = [known[stem] for stem in difflib.get_close_matches(path.stem, known, 3)]
-    hint = f"did you mean {' or '.join(near)}?" if near else SHIPPED
+    hint = f"did you mean {' or '.join(near)}?" if near else STUDIES_HINT
     raise ValueError(f"a study must be a .yaml file or a study folder, got {spec!r}; {hint}")
 
 

@@ -1,4 +1,4 @@
-r"""What a loaded data set is: three splits as tensors, and how they relate to the original units.
+r"""A loaded data set: three splits as tensors, and the map to their original units.
 
 A density over real numbers does not fit values that lie on a grid: it can be made infinite there.
 Uniform dequantisation spreads each value over its own cell,
@@ -203,13 +203,14 @@ class Dataset:
 
     def has_digest(self, digest: str) -> bool:
         """Returns whether these are the data of a digest, also of one of version 0.1.0."""
-        return digest == self.digest or (self.full is None and digest == _bits(self))
+        bits = _bits(self) if self.full is None else self.full.bits
+        return digest in (self.digest, bits)
 
     @property
     def complete(self) -> bool:
         """Whether all rows are here: the data themselves, or a sample that left none out."""
         sizes = (len(self.train), len(self.validation), len(self.test))
-        return self.full is None or self.full[1:] == sizes
+        return self.full is None or self.full[1:4] == sizes
 
     def sample(self) -> Dataset:
         """Returns a sample of the rows, for a run folder: equal to the data where they are few.
@@ -225,7 +226,8 @@ class Dataset:
             index = kept_rows(rows, labels)
             splits[name] = rows[index]
             splits[f"{name}_labels"] = None if labels is None else labels[index]
-        full = FullData(self.digest, len(self.train), len(self.validation), len(self.test))
+        sizes = (len(self.train), len(self.validation), len(self.test))
+        full = FullData(self.digest, *sizes, _bits(self) if self.identity else "")
         return dataclasses.replace(self, full=full, **splits)  # type: ignore[arg-type]
 
     def batch(self, n: int, rng: torch.Generator) -> Float[Tensor, "n *event"]:
@@ -238,7 +240,7 @@ class Dataset:
         Raises:
             ValueError: If there are fewer than n training rows.
         """
-        return self.dequantised(self.train[self._drawn(n, rng)], rng)
+        return self.dequantised(self.train[self._random_rows(n, rng)], rng)
 
     def labelled_batch(self, n: int, rng: torch.Generator) -> Batch:
         r"""Draws the rows that `batch` draws, with their classes.
@@ -251,7 +253,7 @@ class Dataset:
             ValueError: If there are fewer than n training rows, or they have no classes.
         """
         x, labels = self.labelled()
-        rows = self._drawn(n, rng)
+        rows = self._random_rows(n, rng)
         assert labels is not None
         return Batch(self.dequantised(x[rows], rng), labels[rows])
 
@@ -264,7 +266,7 @@ class Dataset:
         if self.train_labels is None:
             raise ValueError(
                 f"the data must have classes, got {self.source or 'rows'} without labels; take a "
-                "labelled set such as data=Digits, or write condition=Unconditional"
+                "labelled set such as data=Digits, or write condition=NoCondition"
             )
         return Batch(self.train, self.train_labels)
 
@@ -331,7 +333,7 @@ class Dataset:
         return affine.to_original(x, self.shift.to(x), self.scale.to(x))
 
     def from_original(self, y: Float[Tensor, "n *event"]) -> Float[Tensor, "n *event"]:
-        r"""Maps original units to model units: what new rows need before a model sees them.
+        r"""Maps original units to model units, as a model needs new rows.
 
         Arguments:
             y: Rows in original units, shape (n, \*event).
@@ -361,7 +363,7 @@ class Dataset:
             scale=self.scale.to(device),
         )
 
-    def _drawn(self, n: int, rng: torch.Generator) -> Int[Tensor, " n"]:
+    def _random_rows(self, n: int, rng: torch.Generator) -> Int[Tensor, " n"]:
         """The numbers of n different training rows."""
         if not 1 <= n <= len(self.train):
             raise ValueError(

@@ -72,7 +72,7 @@ def summarise_window(rows: Sequence[Row], trace: Trace, window: int) -> LogWindo
         gap=gap,
         gradient=gradient,
         gaps=-_stages(trace.energy_gap, values // 4),
-        before=max(-median(x) for x in np.array_split(_early(trace.energy_gap), 4)),
+        before=_largest_before(trace.energy_gap, values // 4),
         slopes=_stages(trace.gradient_mean, values // 4),
         initial=float(trace.gradient_mean[0]) if update else math.nan,
         drift=row.get("travel", math.nan) / row["gradient_mean"],
@@ -98,8 +98,11 @@ def trace_or_log(rows: Sequence[Row], trace: Trace) -> tuple[Trace, int, int]:
     return Trace(*columns), update, max(1, update // len(rows))
 
 
-def _early(x: np.ndarray) -> np.ndarray:
-    return x[: len(x) // 2]
+def _largest_before(x: np.ndarray, most: int) -> float:
+    """The largest median of -x at the end of a quarter of the first half of a run."""
+    half = len(x) // 2
+    n = max(1, min(most, half // 4))
+    return max(-median(x[: half * quarter // 4][-n:]) for quarter in range(1, 5))
 
 
 def _stages(x: np.ndarray, limit: int) -> np.ndarray:

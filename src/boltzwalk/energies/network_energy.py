@@ -16,6 +16,7 @@ from ..networks.non_local import NonLocal
 from ..networks.residual import Residual
 from ..networks.spectral import add_spectral_norm
 from .composed import FittedReference, GaussianReference
+from .conditional import ConditionalEnergy, concat_condition_shape
 
 __all__ = ["NetworkEnergy", "NetworkSettings"]
 
@@ -86,6 +87,28 @@ class NetworkEnergy:
         if self.reference_scale is not None:
             return GaussianReference(network, self.reference_scale)
         return network
+
+    def build_conditional(
+        self, event_shape: tuple[int, ...], c_shape: tuple[int, ...], rng_seed: int
+    ) -> ConditionalEnergy:
+        r"""Returns the energy :math:`U(x \mid c)` of events joined with their conditions.
+
+        Arguments:
+            event_shape: The shape of one event.
+            c_shape: The shape of one condition.
+            rng_seed: The seed of the initial parameters.
+
+        Raises:
+            ValueError: If a reference is fitted to the data, which have no conditions.
+        """
+        if self.reference_fit is not None:
+            raise ValueError(
+                "the reference of a model with a condition cannot be fitted to the data; write "
+                "reference_fit=null"
+            )
+        flat = self.network.flat
+        shape = concat_condition_shape(event_shape, c_shape, flat)
+        return ConditionalEnergy(self.build(shape, rng_seed), flat)
 
 
 def _set_to_zero(head: nn.Linear) -> None:

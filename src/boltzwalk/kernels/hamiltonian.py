@@ -64,6 +64,8 @@ class HMC:
     weighable: ClassVar[bool] = True
     target_acceptance: ClassVar[float] = 0.8
 
+    step_is_time: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         require_positive("HMC", "step_size", self.step_size, "HMC(step_size=0.1)")
         require_positive("HMC", "temperature", self.temperature, "temperature=1.0")

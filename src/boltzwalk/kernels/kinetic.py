@@ -79,6 +79,8 @@ class KineticLangevin:
     invariant: ClassVar[bool] = False
     weighable: ClassVar[bool] = False
 
+    step_is_time: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         for name, instead in (
             ("step_size", "step_size=0.1"),

@@ -56,6 +56,7 @@ class Transport:
     sphere: bool = True
 
     temperature: ClassVar[float] = 0.0
+    has_prior: ClassVar[bool] = False
     gradients: ClassVar[int] = 1
     invariant: ClassVar[bool] = False
     weighable: ClassVar[bool] = False

@@ -22,9 +22,6 @@ from ..condition import NoCondition
 from ..data.dataset import Dataset
 from ..data.masks import BOX_NAMES, are_random_boxes, box_mask, random_boxes
 from ..data.rows import Batch
-from ..energies import NetworkEnergy
-from ..energies.conditional import ConditionalEnergy, concat_condition_shape
-from ..networks import Multilayer
 from ..networks.convolutional import Convolution, ConvolutionalEncoder
 
 __all__ = ["ClassConditional", "ConditionSettings", "ObservedPixels"]
@@ -188,7 +185,7 @@ class ObservedPixels:
     """A model of the hidden pixels of an image, given the observed ones.
 
     Arguments:
-        mask: What is hidden: lower, upper, left, right, center, a box top,left,height,width in
+        mask: The hidden pixels: lower, upper, left, right, center, a box top,left,height,width in
             pixels, or boxes: a random one for every picture of every update, with a quarter to a
             half of its height and width.
         summary: The network that sums up the visible part for the decoder.
@@ -250,7 +247,7 @@ class ObservedPixels:
     def hidden(
         self, n: int, event_shape: tuple[int, ...], rng: torch.Generator
     ) -> Bool[Tensor, "n *event"]:
-        r"""Returns what is hidden of n pictures, shape (n, \*event).
+        r"""Returns the hidden pixels of n images, shape (n, \*event).
 
         Arguments:
             n: The number of pictures.
@@ -273,10 +270,10 @@ class ObservedPixels:
         return "center" if self.mask == "boxes" else self.mask
 
     def fits(self, hidden: Bool[Tensor, "N *event"]) -> bool:
-        r"""Returns whether rows hide what the model was trained to fill in.
+        r"""Returns whether rows hide the pixels that the model was trained to complete.
 
         Arguments:
-            hidden: What they hide, shape (N, \*event).
+            hidden: Their hidden pixels, shape (N, \*event).
         """
         if self.mask == "boxes":
             return are_random_boxes(hidden)
@@ -390,14 +387,13 @@ def _conditional_energy(
     event_shape: tuple[int, ...],
     c_shape: tuple[int, ...],
     seed: int,
-) -> ConditionalEnergy:
+) -> nn.Module:
     """The network energy of events joined with their conditions."""
-    if not isinstance(settings, NetworkEnergy) or settings.reference_fit is not None:
+    build = getattr(settings, "build_conditional", None)
+    if build is None:
         raise ValueError(
-            f"the energy of a model with {name} must be a network, whose inputs can take the "
-            f"condition, got {type(settings).__name__}, or a reference that is fitted to the data; "
-            "write energy=NetworkEnergy and reference_fit=null"
+            f"the energy of a model with {name} must take the condition as an input, got "
+            f"{type(settings).__name__}; write energy=NetworkEnergy"
         )
-    flat = isinstance(settings.network, Multilayer)
-    shape = concat_condition_shape(event_shape, c_shape, flat)
-    return ConditionalEnergy(settings.build(shape, seed), flat)
+    network: nn.Module = build(event_shape, c_shape, seed)
+    return network

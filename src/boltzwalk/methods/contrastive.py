@@ -104,7 +104,7 @@ class Contrastive:
         state: Replay | None,
         rng: torch.Generator,
     ) -> tuple[Float[Tensor, ""], Replay | None, dict[str, Tensor]]:
-        r"""Returns the loss, whose gradient is the update, the next state and what to log.
+        r"""Returns the loss, whose gradient is the update, the next state and metrics to log.
 
         Arguments:
             energy: The energy that learns.

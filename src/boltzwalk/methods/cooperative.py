@@ -129,7 +129,7 @@ class Cooperative:
         z: Float[Tensor, "n d"],
         rng: torch.Generator,
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        r"""Returns the loss of the generator, G1 and G2, and what to log of it.
+        r"""Returns the loss of the generator, G1 and G2, and its metrics.
 
         Arguments:
             base: The generator, given the conditions of the walkers where there are any.

@@ -39,14 +39,14 @@ from ..bases.latent import ShiftedEnergy
 from ..data.rows import Batch
 from ..energy import Energy
 from ..extension import BASE
-from ..kernels import ULA, Transport
+from ..kernels import ULA
 from ..method import require_fields
 from ..networks import batch_statistics
 from ..networks.fusion import fuse_for_inference
 from ..networks.network import without_gradient
 from ..walkers import Walkers, cat
 from . import objectives
-from .latents import LatentKernel, StepDecay, latent_energy, latent_walkers, moved
+from .latents import LatentKernel, StepDecay, latent_chain, latent_energy, latent_walkers
 from .objectives import Objective
 from .proposal_training import chunk_sizes
 
@@ -129,7 +129,7 @@ class Generalized:
                 f"the critic of a GAN is relative to its generator, got relative=False with "
                 f"objective={self.objective}; write relative=true"
             )
-        if self.kernel.temperature != 1 and not isinstance(self.kernel, Transport):
+        if self.kernel.temperature != 1 and getattr(self.kernel, "has_prior", True):
             raise ValueError(
                 f"latent kernels must have temperature 1, got {self.kernel.temperature}, which "
                 "would temper the prior as well; write inverse_temperature for the energy alone"
@@ -232,11 +232,7 @@ class GeneralizedMethod(nn.Module):
         return AlternationState(zero, zero.clone())
 
     def relative_energy(self, energy: Energy) -> Energy:
-        """Returns the energy E relative to the base, of the network of the settings.
-
-        Arguments:
-            energy: The network.
-        """
+        """Returns the energy E relative to the base, of the network of the settings."""
         settings = self.settings
         e = energy if settings.relative else ShiftedEnergy(energy, self.base, 1)
         if settings.floor is None:
@@ -261,7 +257,7 @@ class GeneralizedMethod(nn.Module):
         state: AlternationState,
         rng: torch.Generator,
     ) -> tuple[Float[Tensor, ""], AlternationState, dict[str, Tensor]]:
-        r"""Returns the loss of the energy or of the base, the next state and what to log.
+        r"""Returns the loss of the energy or of the base, the next state and metrics to log.
 
         Arguments:
             energy: The network of the settings.
@@ -385,7 +381,7 @@ class GeneralizedMethod(nn.Module):
         )
         z = base.latents(n, rng)  # as the base alone draws them, to be compared
         u = latent_energy(base, relative, settings.kernel, settings.inverse_temperature, rng)
-        for walkers in moved(settings.kernel, settings.decay, u, z, steps, rng):
+        for walkers in latent_chain(settings.kernel, settings.decay, u, z, steps, rng):
             yield latent_walkers(base, relative, walkers)
 
     def log_z(self, energy: nn.Module) -> float | None:

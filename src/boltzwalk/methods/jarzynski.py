@@ -227,7 +227,7 @@ class Jarzynski:
         state: Weighted,
         rng: torch.Generator,
     ) -> tuple[Float[Tensor, ""], Weighted, dict[str, Tensor]]:
-        r"""Returns the loss, whose gradient is the update, the next state and what to log.
+        r"""Returns the loss, whose gradient is the update, the next state and metrics to log.
 
         Arguments:
             energy: The energy that learns.

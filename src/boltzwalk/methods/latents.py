@@ -38,10 +38,10 @@ __all__ = [
     "LatentKernel",
     "StepDecay",
     "importance_resampled",
+    "latent_chain",
     "latent_energy",
     "latent_walkers",
-    "moved",
-    "shortened",
+    "scale_step",
 ]
 
 DRAWS = 500
@@ -77,7 +77,7 @@ class StepDecay:
             )
 
 
-def shortened(kernel: Kernel, factor: float) -> Kernel:
+def scale_step(kernel: Kernel, factor: float) -> Kernel:
     r"""Returns the kernel with its squared length of a step, :math:`\lambda`, times a factor.
 
     The time of HMC and of kinetic Langevin is :math:`\propto \sqrt\lambda`; proposals from the
@@ -88,13 +88,13 @@ def shortened(kernel: Kernel, factor: float) -> Kernel:
         factor: The factor.
 
     Example:
-        >>> shortened(KineticLangevin(0.02, friction=100.0), 0.01).step_size
+        >>> scale_step(KineticLangevin(0.02, friction=100.0), 0.01).step_size
         0.002
     """
     size = getattr(kernel, "step_size", None)
     if size is None:
         return kernel
-    times = math.sqrt(factor) if isinstance(kernel, HMC | KineticLangevin) else factor
+    times = math.sqrt(factor) if getattr(kernel, "step_is_time", False) else factor
     return dataclasses.replace(kernel, step_size=size * times)
 
 
@@ -105,7 +105,7 @@ def latent_energy(
     inverse_temperature: float,
     rng: torch.Generator,
 ) -> LatentEnergy:
-    r"""Returns what a kernel moves latent variables under.
+    r"""Returns the energy of latent variables that a kernel moves under.
 
     That is :math:`\frac12 |z|^2 + \beta E(g(z))`; for Transport :math:`E(g(z))` over the steepest
     slope of 500 draws, as was published, without a prior and whatever :math:`\beta` is.
@@ -117,7 +117,7 @@ def latent_energy(
         inverse_temperature: The factor :math:`\beta`.
         rng: The source of the draws.
     """
-    if not isinstance(kernel, Transport):
+    if getattr(kernel, "has_prior", True):
         return LatentEnergy(base, energy, inverse_temperature)
     bare = LatentEnergy(base, energy, prior=False)
     slopes = walkers_at(bare, base.latents(DRAWS, rng)).grad.norm(dim=1)
@@ -125,35 +125,35 @@ def latent_energy(
     return LatentEnergy(base, energy, 1 / max(steepest, 1e-30), prior=False)
 
 
-def moved(
+def latent_chain(
     kernel: LatentKernel,
     decay: StepDecay,
     energy: LatentEnergy,
     z: Float[Tensor, "N d"],
-    looks: Sequence[int],
+    steps: Sequence[int],
     rng: torch.Generator,
 ) -> Iterator[Walkers]:
     """Moves latent variables and yields the walkers after each of so many steps.
 
-    The numbers do not depend on when the walkers are looked at.
+    The walkers do not depend on the numbers of steps at which they are yielded.
 
     Arguments:
         kernel: How they move.
         decay: How its step falls.
         energy: The energy of latent variables.
         z: Where they start, shape (N, d).
-        looks: The numbers of steps, increasing; 0 are the walkers at their start.
+        steps: The numbers of steps, increasing; 0 yields the walkers at their start.
         rng: The source of the noise.
     """
     walkers = walkers_at(energy, z)
-    for begun, look in pairwise([0, *looks]):
-        done = begun
-        while done < look:
+    for first, last in pairwise([0, *steps]):
+        done = first
+        while done < last:
             block = done // decay.every
-            steps = min(look, (block + 1) * decay.every) - done
-            now = shortened(kernel, decay.factor**-block)
-            walkers, _ = run_chain(now, energy, walkers, steps, rng, diagnose=False)
-            done += steps
+            n = min(last, (block + 1) * decay.every) - done
+            scaled = scale_step(kernel, decay.factor**-block)
+            walkers, _ = run_chain(scaled, energy, walkers, n, rng, diagnose=False)
+            done += n
         yield walkers
 
 

@@ -94,7 +94,7 @@ def energy_loss(
     base: Float[Tensor, " M"],
     c: Float[Tensor, ""],
 ) -> Float[Tensor, ""]:
-    """Returns what the energy minimises; c gets no gradient from it.
+    """Returns the loss of the energy; c gets no gradient from it.
 
     Arguments:
         objective: Which.
@@ -114,7 +114,7 @@ def energy_loss(
 def base_loss(
     objective: Objective, base: Float[Tensor, " M"], reweight: bool = True
 ) -> Float[Tensor, ""]:
-    r"""Returns what the base minimises: :math:`-\hat A`, or what a generator of a GAN does.
+    r"""Returns the loss of the base: :math:`-\hat A`, or that of the generator of a GAN.
 
     Its gradient is :math:`\sum_m w_m \nabla E(y_m)` with :math:`w = \mathrm{softmax}(-E)`: that of
     a GAN, weighted towards samples of low energy. The learnt c is not used.

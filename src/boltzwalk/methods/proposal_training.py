@@ -99,7 +99,7 @@ class CooperativeSettings(Protocol):
         z: Tensor,
         rng: torch.Generator,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Returns the loss of the base on rows x, which it proposed from z, and what to log."""
+        """Returns the loss of the base on rows x, which it proposed from z, and metrics to log."""
 
 
 class CooperativeStep(nn.Module):
@@ -286,7 +286,7 @@ def energy_gap(
     kernel: Kernel,
     steps: int,
 ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-    """Returns the loss of the energy, with its graph, and what to log of the chains.
+    """Returns the loss of the energy, with its graph, and metrics of the chains.
 
     Arguments:
         u_data: The energies of the data, with their graph.

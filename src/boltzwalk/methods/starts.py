@@ -1,4 +1,4 @@
-r"""Where the negative walkers start, which is what tells the contrastive methods apart.
+r"""Starts of the walkers: they distinguish the contrastive methods.
 
 ======================  =============================================================
 :class:`DataStart`      contrastive divergence (Hinton, 2002)

@@ -1,4 +1,4 @@
-r"""Variational MCMC teaching: an energy, and a VAE that learns to propose what the energy revises.
+r"""Variational MCMC teaching: an energy that refines the proposals of a VAE, which learns from it.
 
 One update, with n walkers:
 
@@ -127,7 +127,7 @@ class Variational:
         z: Float[Tensor, "m d"],
         rng: torch.Generator,
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        r"""Returns the loss of the VAE, and what to log of it.
+        r"""Returns the loss of the VAE, and its metrics.
 
         Arguments:
             base: The VAE, given the conditions of the rows where there are any.

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from torch import nn
 
@@ -78,6 +78,8 @@ class Convolutional:
     leak: float = 0.2
     normalise: bool = False
     initial: WeightInit = "default"
+
+    flat: ClassVar[bool] = False
 
     def build(self, event_shape: tuple[int, ...]) -> Network:
         """Returns the network for images of a shape.
@@ -190,6 +192,8 @@ class ConvolutionalEncoder:
     dropout: float = 0.0
     initial: WeightInit = 0.02
     initial_dense: WeightInit = "xavier"
+
+    flat: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         Dropout(self.dropout)  # checks the probability

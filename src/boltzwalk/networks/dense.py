@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 from torch import nn
 
@@ -43,6 +43,8 @@ class Multilayer:
     activation: Activation = "silu"
     leak: float = 0.2
     residual: bool = False
+
+    flat: ClassVar[bool] = True
 
     def build(self, event_shape: tuple[int, ...]) -> Network:
         r"""Returns the network for events of a shape.
@@ -157,6 +159,8 @@ class DenseEncoder:
     leak: float = 0.2
     dropout: float = 0.0
     initial: WeightInit = "default"
+
+    flat: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         require_widths("widths", self.widths)

@@ -11,6 +11,7 @@ resolution, and :math:`W` zero at the start, so that the block starts as the ide
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -49,6 +50,8 @@ class NonLocal:
     hidden: int = 256
     activation: Activation = "leaky_relu"
     leak: float = 0.05
+
+    flat: ClassVar[bool] = False
 
     def build(self, event_shape: tuple[int, ...]) -> Network:
         """Returns the network for images of a shape.

@@ -8,6 +8,7 @@ bounds the slope of the energy.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import nn
 
@@ -50,6 +51,8 @@ class Residual:
     leak: float = 0.2
     normalise: bool = True
     initial: WeightInit = "xavier"
+
+    flat: ClassVar[bool] = False
 
     def build(self, event_shape: tuple[int, ...]) -> Network:
         """Returns the network for images of a shape.

@@ -1,4 +1,4 @@
-"""Everything that determines a run, as one value: what a recipe returns and a run folder holds."""
+"""The settings of a run, as one value: recipes return it, and a run folder holds it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frozen dataclasses as trees of plain values: what YAML holds and dotted overrides change.
+"""Frozen dataclasses as trees of plain values, for YAML and dotted overrides.
 
 A settings value is nested frozen dataclasses. As a tree it is nested dictionaries; where a field
 may be one of several dataclasses, the key `kind` names which; where it is open, the kind may be a
@@ -99,7 +99,7 @@ def from_tree(schema: type[T], tree: Any, path: str = "") -> T:  # noqa: ANN401
 def override(schema: type, tree: Tree, assignments: Sequence[str]) -> Tree:
     """Returns the tree with settings replaced by "dotted.key=value" assignments.
 
-    A key may be shortened to any ending that names one setting only: `kernel.step_size` stands for
+    A key may be scale_step to any ending that names one setting only: `kernel.step_size` stands for
     `method.kernel.step_size`; those of the witness are written in full. Assigning the name of a
     class changes the kind of a block; settings of the old kind that the new one has as well are
     kept, the others take their defaults. Kinds are assigned before settings, outer before inner, so
@@ -180,19 +180,19 @@ def _with_kinds(
     names, left = _kinds(schema), list(pairs)
     while True:
         # Anew each time: a new kind brings blocks with kinds of their own.
-        known, found = dict(_paths(schema, tree)), []
+        known, assigned = dict(_paths(schema, tree)), []
         for pair in left:
             kind = RENAMED_KINDS.get(pair[1], pair[1])
             paths = _matches(pair[0], list(known)) if kind in names or ":" in kind else []
             if len(paths) == 1 and _takes_kind(known[paths[0]], kind):
-                found.append((paths[0].split("."), pair))
-        if not found:
+                assigned.append((paths[0].split("."), pair))
+        if not assigned:
             # Blocks first still: a misspelt kind is to be named before the settings it has.
             is_block = {path: bool(_choices(known[path])) for path in known}
             left.sort(key=lambda p: not any(is_block[m] for m in _matches(p[0], list(known))))
             return tree, left
-        keys = min((keys for keys, _ in found), key=len)
-        same = [pair for path, pair in found if path == keys]
+        keys = min((keys for keys, _ in assigned), key=len)
+        same = [pair for path, pair in assigned if path == keys]
         tree = _assign(tree, keys, known[".".join(keys)], same[-1][1])
         left = [pair for pair in left if pair not in same]
 
@@ -243,21 +243,23 @@ def _paths(schema: Any, tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         cls, body = _chosen(schema, tree, path)
         hints = _hints(cls)
         for field in dataclasses.fields(cls):
-            value = body.get(field.name, _default(field))
+            value = body.get(field.name, _default(field, hints[field.name]))
             yield from _paths(hints[field.name], value, _join(path, field.name))
 
 
-def _default(field: dataclasses.Field[Any]) -> Any:  # noqa: ANN401
-    """The default of a field as a tree; None where there is none."""
+def _default(field: dataclasses.Field[Any], schema: Any) -> Any:  # noqa: ANN401
+    """The default of a field of a declared type as a tree; None where there is none."""
     if field.default_factory is not dataclasses.MISSING:
         value = field.default_factory()
-        plain = to_tree(value)
-        return {"kind": _kind(value), **plain} if dataclasses.is_dataclass(value) else plain
+        plain, choices = to_tree(value), _choices(schema)
+        return (
+            {"kind": _kind(value, choices), **plain} if dataclasses.is_dataclass(value) else plain
+        )
     return None if field.default is dataclasses.MISSING else field.default
 
 
 def _resolve(key: str, known: list[str]) -> str:
-    """The one known path that a possibly shortened key names."""
+    """The one known path that a possibly scale_step key names."""
     matches = _matches(key, known)
     if len(matches) > 1:
         raise ValueError(f"{key!r} names several settings: {', '.join(matches)}; write one in full")
@@ -269,7 +271,7 @@ def _resolve(key: str, known: list[str]) -> str:
 
 
 def _matches(key: str, known: list[str]) -> list[str]:
-    """The known paths that a possibly shortened key may name."""
+    """The known paths that a possibly scale_step key may name."""
     if key in known:
         return [key]
     return [p for p in known if p.endswith("." + key) and p.split(".")[0] not in IN_FULL]
@@ -308,7 +310,7 @@ def _assign(tree: Tree, keys: list[str], schema: Any, value: str) -> Tree:  # no
         ):
             body[field.name] = old[field.name]
         elif not _is_required(field):
-            body[field.name] = _default(field)
+            body[field.name] = _default(field, hints[field.name])
     return {**tree, head: body}
 
 

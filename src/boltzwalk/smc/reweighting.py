@@ -36,7 +36,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..energy import Energy, attached_energy_and_grad, energy_and_grad
-from ..kernels import ULA, Kernel, require_weighable
+from ..kernels import Kernel, require_weighable
 from ..kernels.langevin import langevin_log_ratio, langevin_proposal
 from ..walkers import Walkers, walkers_at
 
@@ -123,8 +123,8 @@ def move_and_reweight(
     acceptance = torch.zeros_like(walkers.energy)
     for _ in range(steps):
         moved, info = kernel.step(energy, walkers, rng)
-        if isinstance(kernel, ULA):
-            increment = langevin_log_ratio(walkers, moved, kernel.step_size, kernel.temperature)
+        if not kernel.invariant:
+            increment = _langevin_increment(kernel, walkers, moved)
             moved = dataclasses.replace(moved, log_w=walkers.log_w + increment)
         walkers, acceptance = moved, acceptance + info.acceptance
     return ReweightedWalkers(walkers, acceptance.mean() / max(steps, 1))
@@ -155,16 +155,17 @@ def move_and_reweight_attached(
         ValueError: If the kernel is not weighable, such as ULA with a clip or a box.
     """
     require_weighable(kernel)
-    if not isinstance(kernel, ULA):
+    if kernel.invariant:
         result = move_and_reweight(kernel, energy, walkers, steps, rng)
         return result, energy(result.walkers.x)
     old = walkers
     if steps > 1 or update_first:
         old = move_and_reweight(kernel, energy, walkers, steps - 1, rng, update_first).walkers
-    x = langevin_proposal(old, kernel.step_size, kernel.temperature, rng)
+    step_size = _step_size(kernel)
+    x = langevin_proposal(old, step_size, kernel.temperature, rng)
     u, grad = attached_energy_and_grad(energy, x)
     new = Walkers(x, u.detach(), grad, old.log_w)
-    increment = langevin_log_ratio(old, new, kernel.step_size, kernel.temperature)
+    increment = _langevin_increment(kernel, old, new)
     new = dataclasses.replace(new, log_w=old.log_w + increment)
     return ReweightedWalkers(new, torch.ones_like(u[0].detach())), u
 
@@ -190,11 +191,22 @@ def weight_noise_floor(
         walkers: The walkers at which the curvature is measured; at most 256 of them are used.
         rng: The random generator.
     """
-    if not isinstance(kernel, ULA):
+    if kernel.invariant:
         return torch.zeros((), dtype=walkers.x.dtype, device=walkers.x.device)
     probes = walkers[torch.randperm(len(walkers), generator=rng, device=rng.device)[:PROBES]]
     noise = torch.randn(probes.x.shape, generator=rng, device=rng.device, dtype=probes.x.dtype)
-    width = (2 * kernel.step_size * kernel.temperature) ** 0.5
+    step_size = _step_size(kernel)
+    width = (2 * step_size * kernel.temperature) ** 0.5
     _, grad = energy_and_grad(energy, probes.x + width * noise)
     change = (grad - probes.grad).flatten(1).square().sum(1).mean()
-    return change * kernel.step_size / (8 * kernel.temperature)
+    return change * step_size / (8 * kernel.temperature)
+
+
+def _step_size(kernel: Kernel) -> float:
+    """The step of a weighable kernel that is not invariant: overdamped Langevin, as in `ULA`."""
+    return float(getattr(kernel, "step_size"))  # noqa: B009
+
+
+def _langevin_increment(kernel: Kernel, old: Walkers, new: Walkers) -> Float[Tensor, " N"]:
+    """The log-ratio of the reversed move to the move."""
+    return langevin_log_ratio(old, new, _step_size(kernel), kernel.temperature)

@@ -71,10 +71,10 @@ def load_analysis(path: Path) -> LoadedAnalysis:
         path: The file.
 
     Raises:
-        ValueError: If there is no such file, or it has no function `analyse`.
+        ValueError: If there is no such file, it has no plain name, or no function `analyse`.
     """
-    if path.suffix != ".py" or not path.is_file():
-        raise ValueError(f"the analysis must be a Python file, got no file {path}")
+    if path.suffix != ".py" or not path.stem.isidentifier() or not path.is_file():
+        raise ValueError(f"the analysis must be a Python file (analysis.py), got no file {path}")
     path = path.resolve()
     name = f"boltzwalk_analysis_{hashlib.sha256(str(path.parent).encode()).hexdigest()[:8]}"
     for key in [key for key in sys.modules if key.partition(".")[0] == name]:

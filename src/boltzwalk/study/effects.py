@@ -335,7 +335,7 @@ def _effect(level: tuple[str, ...], inside: Sequence[Outcome]) -> Effect:
 
 
 def _grids(outcomes: Sequence[Outcome], axes: Sequence[Axis]) -> list[np.ndarray] | None:
-    """The responses of each seed over the whole grid; None where one is missing."""
+    """The responses of each seed over the complete grid; None where one is missing."""
     values = log_quality(outcomes)
     names = [[level.name for level in axis.levels] for axis in axes]
     if not axes or not all(names):

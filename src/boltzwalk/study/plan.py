@@ -16,11 +16,10 @@ from typing import Any, TypeAlias
 
 import torch
 
-from ..method import with_defaults
 from ..recipes.lookup import settings_from
 from ..rng import generator
 from ..settings.settings import Output, Settings
-from ..settings.tree import to_tree
+from ..settings.tree import RENAMED_KINDS, to_tree
 from .spec import BASELINE, Axis, Block, Level, Study, TrialMeasure
 
 __all__ = [
@@ -45,6 +44,12 @@ LOG_ROWS = 50
 """Rows of the log of a trial; a verdict is taken at each."""
 
 CHECKPOINTS = 4
+
+FIRST_KINDS = {new: old for old, new in RENAMED_KINDS.items()}
+"""The kinds of version 0.1.0 by their present names."""
+
+ONLY_KINDS = {"vae": "Vae", "generator": "Generator"}
+"""Blocks of settings that had a single kind in version 0.1.0, which was not written."""
 
 
 @dataclass(frozen=True)
@@ -160,11 +165,14 @@ def gradients_per_update(settings: Settings) -> int:
         >>> gradients_per_update(digits())  # 64 walkers, 50 steps, and the first gradient
         3264
     """
-    return with_defaults(settings.method).gradients(settings.batch)
+    count = getattr(settings.method, "gradients", None)  # a method that needs none may lack it
+    return int(count(settings.batch)) if count else 0
 
 
 def settings_digest(settings: Settings) -> str:
     """Returns the name of a trial: 12 hexadecimal digits of the SHA-256 of its settings.
+
+    It is taken of the tree of version 0.1.0, so that results of that version still count.
 
     Arguments:
         settings: The settings, as they are for any machine.
@@ -177,7 +185,7 @@ def settings_digest(settings: Settings) -> str:
         False
     """
     tree = {k: v for k, v in to_tree(settings).items() if k not in MACHINE_SETTINGS}
-    return hashlib.sha256(_canonical(tree).encode()).hexdigest()[:12]
+    return hashlib.sha256(_canonical(_first_names(tree)).encode()).hexdigest()[:12]
 
 
 def sample_levels(axes: Sequence[Axis], seed: int, name: str, number: int) -> list[Level]:
@@ -260,6 +268,19 @@ def _points(block: Block) -> Iterator[Sequence[Level]]:
 
 def _within(axis: Axis, value: float) -> float:
     return round(value) if axis.integer else float(f"{value:.4g}")
+
+
+def _first_names(tree: Any) -> Any:  # noqa: ANN401
+    """A tree of settings as version 0.1.0 wrote it."""
+    if isinstance(tree, list):
+        return [_first_names(item) for item in tree]
+    if not isinstance(tree, dict):
+        return FIRST_KINDS.get(tree, tree) if isinstance(tree, str) else tree
+    first = {key: _first_names(value) for key, value in tree.items()}
+    for key, kind in ONLY_KINDS.items():
+        if isinstance(first.get(key), dict) and first[key].get("kind") == kind:
+            del first[key]["kind"]
+    return first
 
 
 def _canonical(tree: Any) -> str:  # noqa: ANN401

@@ -80,7 +80,7 @@ RENAMED_LEVELS = {"as it is": BASELINE.name}
 
 
 class AnalysisRecord(NamedTuple):
-    """Where the analysis of a study lies: nothing is run from it."""
+    """The path and the digest of the analysis of a study."""
 
     path: str
     sha256: str
@@ -183,7 +183,7 @@ def prepare_folder(folder: Path, study: Study, analysis: AnalysisRecord | None =
     Arguments:
         folder: The folder.
         study: The study.
-        analysis: Where its own analysis lies.
+        analysis: The path and digest of its own analysis.
 
     Raises:
         ValueError: If it holds another study, or other files.
@@ -206,7 +206,7 @@ def prepare_folder(folder: Path, study: Study, analysis: AnalysisRecord | None =
 
 
 def read_analysis_record(folder: Path) -> AnalysisRecord | None:
-    """Returns where the analysis of a study lies; None where it has none.
+    """Returns the path and digest of the analysis of a study; None where it has none.
 
     Arguments:
         folder: The folder of the study.

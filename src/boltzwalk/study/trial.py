@@ -50,6 +50,18 @@ LOG_MEANS = ("travel", "distance", "gradient_mean", "energy_gap", "acceptance", 
 
 RUNG_FILE = "quality.jsonl"
 
+TRIAL_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""Errors of one trial, also in the code of a user."""
+
 
 @dataclass(frozen=True)
 class TrialContext:
@@ -118,7 +130,7 @@ def run_trial(
         ending = _Ending("nan", diagnosis.reason)
     except OSError:
         raise
-    except Exception as error:  # any other error is the trial's: the study goes on without it
+    except TRIAL_ERRORS as error:  # they are the trial's: the study goes on without it
         ending = _Ending("crashed", f"{type(error).__name__}: {error}")
         write_atomically(folder.with_suffix(".traceback.txt"), traceback.format_exc().encode())
     return monitor.result(trial, ending or _Ending("finished"))

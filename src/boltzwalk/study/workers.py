@@ -110,7 +110,7 @@ def run_study(
         workers: The number of processes on this machine; 1 works in this process.
         stop: A request to stop.
         quiet: Whether to print nothing.
-        analysis: Where the study's own analysis lies, to be noted in its folder.
+        analysis: The path and digest of the study's own analysis, for its folder.
 
     Raises:
         ValueError: If the study is invalid, or the folder holds another.

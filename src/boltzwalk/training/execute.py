@@ -133,7 +133,7 @@ def _trained(
 
 
 def _traced(done: Iterator[Update[Any]], trace: Recorder, update: int) -> Iterator[Update[Any]]:
-    """Records every update; what led to one that went wrong is written as well."""
+    """Records every update; the trace is also written where one fails."""
     try:
         for one in done:
             trace.add(one.info)
@@ -205,7 +205,7 @@ def draw_picture(model: Model, folder: Path) -> None:
 
 
 class _Clock:
-    """What a run has cost so far, over all the times it was resumed."""
+    """The cost of a run so far, over all the times it was resumed."""
 
     def __init__(self, folder: Path) -> None:
         rows = run_folder.read_rows(folder / "cost.jsonl")

@@ -37,6 +37,7 @@ import torch
 import yaml
 from torch import Tensor
 
+from .. import __version__
 from ..checkpoint import write_atomically
 from ..settings.settings import Settings, carries_weights, from_yaml, to_yaml
 from ..settings.tree import differences, to_tree
@@ -60,6 +61,7 @@ __all__ = [
     "read_settings",
     "read_trace",
     "remove_temporaries",
+    "require_changeable",
     "truncate_rows",
 ]
 
@@ -124,25 +126,38 @@ def prepare(folder: Path, settings: Settings) -> None:
 
 
 def change(folder: Path, settings: Settings) -> None:
-    """Replaces the settings of a run and notes what was changed in changes.jsonl.
+    """Replaces the settings of a run and notes the changes in changes.jsonl.
 
     Raises:
         ValueError: If the change is one of the data, the network or the start of the walkers.
     """
     before = read_settings(folder)
+    require_changeable(before, settings)
     changed = differences(to_tree(before), to_tree(settings))
+    if changed:
+        saved = checkpoints(folder)
+        update = int(saved[0].stem.split("_")[1]) if saved else 0
+        append_row(folder / "changes.jsonl", {"update": update, "changed": changed})
+        write_atomically(folder / "settings.yaml", to_yaml(settings).encode())
+
+
+def require_changeable(before: Settings, after: Settings) -> None:
+    """Raises where a run cannot go on with other settings.
+
+    Arguments:
+        before: The settings of the run.
+        after: The settings to go on with.
+
+    Raises:
+        ValueError: If the change is one of the data, the network or the start of the walkers.
+    """
     dropped = f"witness.walkers: {before.witness.walkers}, now 0"  # it may leave, but not come in
     fixed = FIXED + WEIGHTED if carries_weights(before) else FIXED
-    for line in changed:
+    for line in differences(to_tree(before), to_tree(after)):
         if line.startswith(fixed) and not line.startswith(MOVABLE) and line != dropped:
             raise ValueError(
                 f"a run cannot go on with another {line.split(':')[0]} ({line}); train a new one"
             )
-    if changed:
-        found = checkpoints(folder)
-        update = int(found[0].stem.split("_")[1]) if found else 0
-        append_row(folder / "changes.jsonl", {"update": update, "changed": changed})
-        write_atomically(folder / "settings.yaml", to_yaml(settings).encode())
 
 
 def _fixed(settings: Settings) -> dict[str, Any]:
@@ -168,6 +183,16 @@ def read_settings(folder: Path) -> Settings:
     return from_yaml(path.read_text(), path)
 
 
+def version_of(folder: Path) -> str:
+    """Returns the version of boltzwalk that wrote a run folder; "" where it is not known."""
+    path = folder / "environment.yaml"
+    try:
+        environment = yaml.safe_load(path.read_text()) if path.is_file() else None
+        return str(environment["versions"]["boltzwalk"] or "") if environment else ""
+    except (KeyError, TypeError, yaml.YAMLError):
+        return ""
+
+
 def folder_of(path: Path) -> Path:
     """Returns the run folder of a path: a run folder, or one of its checkpoints."""
     return path.parent.parent if path.is_file() else path
@@ -180,8 +205,8 @@ def checkpoint_path(folder: Path, update: int) -> Path:
 
 def checkpoints(folder: Path) -> list[Path]:
     """Returns the checkpoints that are there, the newest first."""
-    found = (folder / "checkpoints").glob("update_*.safetensors")
-    return sorted((p for p in found if re.fullmatch(r"update_\d{8,}", p.stem)), reverse=True)
+    files = (folder / "checkpoints").glob("update_*.safetensors")
+    return sorted((p for p in files if re.fullmatch(r"update_\d{8,}", p.stem)), reverse=True)
 
 
 def best_checkpoint(folder: Path) -> Path | None:
@@ -190,10 +215,10 @@ def best_checkpoint(folder: Path) -> Path | None:
     Arguments:
         folder: The run folder.
     """
-    found = {path: int(path.stem.split("_")[1]) for path in checkpoints(folder)}
+    updates = {path: int(path.stem.split("_")[1]) for path in checkpoints(folder)}
     values = {row["update"]: row[NLL] for row in read_rows(folder / "log.jsonl") if NLL in row}
-    known = [path for path, update in found.items() if update in values]
-    return min(known, key=lambda path: values[found[path]], default=None)
+    known = [path for path, update in updates.items() if update in values]
+    return min(known, key=lambda path: values[updates[path]], default=None)
 
 
 def prune(folder: Path, keep: int, spared: Path | None = None) -> None:
@@ -217,9 +242,9 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     """
     if not path.exists():
         return []
-    whole, _, _ = path.read_text().rpartition("\n")
+    complete, _, _ = path.read_text().rpartition("\n")
     rows = []
-    for number, line in enumerate(whole.splitlines(), 1):
+    for number, line in enumerate(complete.splitlines(), 1):
         try:
             rows.append(json.loads(line))
         except json.JSONDecodeError as error:
@@ -238,9 +263,9 @@ def flush_rows(folder: Path) -> None:
 
 
 def remove_temporaries(folder: Path) -> None:
-    """Deletes what a killed process was writing; for the process that holds the folder."""
-    for place in (folder, folder / "checkpoints", folder / "samples"):
-        for path in place.glob(".*.[0-9]*"):
+    """Deletes the temporary files of a killed process; for the process that holds the folder."""
+    for directory in (folder, folder / "checkpoints", folder / "samples"):
+        for path in directory.glob(".*.[0-9]*"):
             path.unlink()
 
 
@@ -252,13 +277,13 @@ def truncate_rows(path: Path, update: int) -> None:
 
 
 def _environment() -> dict[str, Any]:
-    packages = ("boltzwalk", "torch", "numpy", "safetensors", "scikit-learn", "pydantic")
+    packages = ("torch", "numpy", "safetensors", "scikit-learn", "pydantic")
     return {
         "command": " ".join(sys.argv),
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "versions": {name: _version(name) for name in packages},
+        "versions": {"boltzwalk": __version__} | {name: _version(name) for name in packages},
     }
 
 
@@ -273,7 +298,7 @@ NAMES = ("energy_gap", "gradient_mean")
 
 
 class Trace(NamedTuple):
-    """What a run has been through, one value an update."""
+    """The trace of a run, one value an update."""
 
     energy_gap: np.ndarray  # d: the mean energy of data minus that of walkers, shape (T,)
     gradient_mean: np.ndarray  # v: the mean size of the energy gradient along the chains, (T,)
@@ -288,19 +313,19 @@ class Recorder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.kept: list[Tensor] = []
+        self.pending: list[Tensor] = []
 
     def add(self, info: Mapping[str, Tensor]) -> None:
-        """Keeps what an update says of itself; NaN where its method does not say it."""
+        """Collects the values of an update; NaN where its method does not log them."""
         missing = torch.full_like(info["loss"], torch.nan)
-        self.kept.append(torch.stack([info.get(name, missing).float() for name in NAMES]))
+        self.pending.append(torch.stack([info.get(name, missing).float() for name in NAMES]))
 
     def write(self, update: int) -> None:
-        """Appends what was kept since the last time, up to this update, as one line."""
-        if self.kept:
-            columns = torch.stack(self.kept).T.cpu().tolist()
+        """Appends the values since the last time, up to this update, as one line."""
+        if self.pending:
+            columns = torch.stack(self.pending).T.cpu().tolist()
             append_row(self.path, {"update": update, **dict(zip(NAMES, columns, strict=True))})
-            self.kept = []
+            self.pending = []
 
 
 def read_trace(folder: Path) -> Trace:

@@ -94,9 +94,8 @@ def train_loop(
         # 1. Data, walkers, loss.
         data = batch(generator(seed, "data", update, device))
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-            loss, state, info = method.step(
-                energy, data, state, generator(seed, "method", update, device)
-            )
+            rng = generator(seed, "method", update, device)
+            loss, state, info = method.step(energy, data, state, rng)
 
         # 2. Gradient.
         optimizer.zero_grad(set_to_none=True)
@@ -107,18 +106,12 @@ def train_loop(
             raise FloatingPointError(_cause(update + 1, loss, gradient_norm, info))
 
         # 3. Update.
-        before = [parameter.detach().clone() for parameter in parameters]
         _set_rates(optimizer, factor(update, updates))
-        optimizer.step()
+        info = {"loss": loss, **info, "gradient_norm": gradient_norm}
+        info |= _optimizer_step(optimizer, parameters)
         power_iteration(energy)
         if average is not None:
             average.update_parameters(energy)
-
-        moved = [p.detach() - old for p, old in zip(parameters, before, strict=True)]
-        info = {"loss": loss, **info, "gradient_norm": gradient_norm}
-        info["parameter_norm"] = nn.utils.get_total_norm([p.detach() for p in parameters])
-        info["update_norm"] = nn.utils.get_total_norm(moved)
-        info["learning_rate"] = torch.as_tensor(optimizer.param_groups[0]["lr"])
 
         # 4. Witness.
         if watch is not None and witness is not None:
@@ -127,6 +120,20 @@ def train_loop(
                 witness, metrics = watch(model, witness, generator(seed, "witness", update, device))
             info |= metrics
         yield Update(update + 1, state, info, witness)
+
+
+def _optimizer_step(
+    optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]
+) -> dict[str, Tensor]:
+    """Makes a step and returns the norms of the parameters and of their change, and the rate."""
+    before = [parameter.detach().clone() for parameter in parameters]
+    optimizer.step()
+    change = [p.detach() - old for p, old in zip(parameters, before, strict=True)]
+    return {
+        "parameter_norm": nn.utils.get_total_norm([p.detach() for p in parameters]),
+        "update_norm": nn.utils.get_total_norm(change),
+        "learning_rate": torch.as_tensor(optimizer.param_groups[0]["lr"]),
+    }
 
 
 def _set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:

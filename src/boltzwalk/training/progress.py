@@ -1,4 +1,4 @@
-"""What a user sees of a run while it trains; light, so that it is there before PyTorch is."""
+"""The progress line of a run; imported before PyTorch, so it imports little."""
 
 from __future__ import annotations
 
