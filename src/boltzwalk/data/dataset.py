@@ -149,6 +149,8 @@ class Dataset:
             >>> Dataset.of(torch.randn(100, 2))
             Dataset(train=80, validation=10, test=10, event_shape=(2,))
         """
+        if whitening not in ("none", "standard"):
+            raise ValueError(f"whitening must be 'none' or 'standard', got {whitening!r}")
         rows = read_source(source, labels)
         check_split(split)
         parts = split_rows(LabelledRows(rows.x, rows.labels), split, seed)

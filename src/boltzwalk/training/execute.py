@@ -23,6 +23,8 @@ from torch import nn
 from ..checkpoint import write_atomically
 from ..data import Dataset
 from ..data.rows import Batch
+from ..energy import check_energy
+from ..method import can_sample
 from ..model import Model
 from ..rng import generator
 from ..settings.settings import Settings
@@ -76,6 +78,9 @@ def execute(
     """
     rows = dataset or training_data(settings, folder).to(settings.device)
     fresh = start(settings, rows, energy)
+    is_outside = type(settings.energy).__module__.partition(".")[0] != "boltzwalk"
+    if is_outside and fresh.method.condition.unconditional:
+        check_energy(fresh.energy, rows.train[:4])
     run_folder.prepare(folder, settings)
     with only_process(folder):
         saved = run_folder.checkpoints(folder)
@@ -117,7 +122,8 @@ def _trained(
             for key, value in row.items() if events else ():
                 events.add_scalar(key, value, done.update)
         stopping = stop is not None and stop.asked
-        if last or (output.picture_every and done.update % output.picture_every == 0):
+        due = last or (output.picture_every and done.update % output.picture_every == 0)
+        if due and can_sample(now.method):
             draw_picture(now.model(folder), folder)
         if last or stopping or done.update % output.save_every == 0:
             trace.write(done.update)

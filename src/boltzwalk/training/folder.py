@@ -37,6 +37,7 @@ import torch
 import yaml
 from torch import Tensor
 
+from .. import __version__
 from ..checkpoint import write_atomically
 from ..settings.settings import Settings, carries_weights, from_yaml, to_yaml
 from ..settings.tree import differences, to_tree
@@ -60,6 +61,7 @@ __all__ = [
     "read_settings",
     "read_trace",
     "remove_temporaries",
+    "require_known_version",
     "truncate_rows",
 ]
 
@@ -112,13 +114,16 @@ def prepare(folder: Path, settings: Settings) -> None:
         if changed:
             raise ValueError(
                 f"{folder} holds a run with other settings ({'; '.join(changed[:4])}); take "
-                "another folder with --name, or go on with the changes by `boltzwalk resume "
-                f"{folder} key=value`"
+                "another folder with --name (out= in Python), or go on with the changes by "
+                f"`boltzwalk resume {folder} key=value`"
             )
     elif folder.is_dir() and not path.exists():
         others = [p.name for p in folder.iterdir() if not p.name.startswith(".")]
         if set(others) - {"environment.yaml"}:
-            raise ValueError(f"{folder} must be empty or hold a run, found {others[0]}; use --name")
+            raise ValueError(
+                f"{folder} must be empty or hold a run, found {others[0]}; take "
+                "another with --name (out= in Python)"
+            )
     write_atomically(path, to_yaml(settings).encode())
     write_atomically(folder / "environment.yaml", yaml.safe_dump(_environment()).encode())
 
@@ -158,14 +163,41 @@ def read_settings(folder: Path) -> Settings:
 
     Raises:
         FileNotFoundError: If the folder holds no run.
+        ValueError: If it is of a newer version, or its settings cannot be read.
     """
     path = folder / "settings.yaml"
     if not path.is_file():
         raise FileNotFoundError(
             f"a run folder must hold settings.yaml, found none in {folder}; "
-            "runs are made by `boltzwalk train`"
+            "runs are made by `boltzwalk train`, or boltzwalk.train with out="
         )
+    require_known_version(folder)
     return from_yaml(path.read_text(), path)
+
+
+def require_known_version(folder: Path) -> None:
+    """Raises where a run folder was written by a newer version; a patch release is as old.
+
+    Arguments:
+        folder: The run folder.
+
+    Raises:
+        ValueError: If its version is newer than this one.
+    """
+    path = folder / "environment.yaml"
+    environment = yaml.safe_load(path.read_text()) if path.is_file() else None
+    versions = environment.get("versions") if isinstance(environment, dict) else None
+    written = str((versions or {}).get("boltzwalk") or "0")
+    if _release(written) > _release(__version__):
+        raise ValueError(
+            f"{folder} was written by boltzwalk {written}, this is {__version__}; upgrade with "
+            "`pip install --upgrade boltzwalk`"
+        )
+
+
+def _release(text: str) -> tuple[int, ...]:
+    """The first two numbers of a version."""
+    return tuple(int(number) for number in re.findall(r"\d+", text)[:2])
 
 
 def folder_of(path: Path) -> Path:
@@ -252,13 +284,13 @@ def truncate_rows(path: Path, update: int) -> None:
 
 
 def _environment() -> dict[str, Any]:
-    packages = ("boltzwalk", "torch", "numpy", "safetensors", "scikit-learn", "pydantic")
+    packages = ("torch", "numpy", "safetensors", "scikit-learn", "pydantic")
     return {
         "command": " ".join(sys.argv),
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "versions": {name: _version(name) for name in packages},
+        "versions": {name: _version(name) for name in packages} | {"boltzwalk": __version__},
     }
 
 

@@ -24,7 +24,7 @@ from ..checkpoint import (
     unflatten,
 )
 from ..data import Dataset
-from ..energy import require_rowwise_energy
+from ..energy import check_energy, require_rowwise_energy
 from ..method import Method, learned_module, with_defaults
 from ..model import Model
 from ..rng import generator
@@ -147,6 +147,7 @@ def start(
         groups += method.parameter_groups()
     rng = generator(settings.seed, "init", 0, settings.device)
     state = method.init(network, rows, rng)
+    flatten(state, "state")  # a checkpoint must be able to hold it
     witness = None
     if settings.witness.walkers:
         assert method.kernel is not None
@@ -225,17 +226,17 @@ def restore_newest(fresh: Run, candidates: list[Path]) -> Run:
     Raises:
         ValueError: If none is whole.
     """
-    problem = ValueError("there is no checkpoint")
+    problem: ValueError | None = None
     for path in candidates:
         try:
             restored = restore(fresh, path)
         except ValueError as error:
-            problem = error
+            problem = problem or error
             continue
         if path != candidates[0]:
             warnings.warn(f"{candidates[0]} is damaged, went back to {path}", stacklevel=2)
         return restored
-    raise problem
+    raise problem or ValueError("there is no checkpoint")
 
 
 def open_run(
@@ -266,7 +267,10 @@ def open_run(
         here = resolve_auto(replace(settings, device=device or settings.device))
         if dataset is None:
             dataset = training_data(here, run_folder.folder_of(path)).to(here.device)
-        return restore_newest(start(here, dataset, energy), candidates)
+        run = restore_newest(start(here, dataset, energy), candidates)
+    if energy is not None and run.method.condition.unconditional:
+        check_energy(run.energy, dataset.train[:4])
+    return run
 
 
 def open_model(path: Path, device: str | None = None, energy: nn.Module | None = None) -> Model:
@@ -297,6 +301,7 @@ def _saved(path: Path) -> tuple[Settings, list[Path]]:
     with code_needed(path):
         if path.is_file():
             _, text = load_checkpoint(path)
+            run_folder.require_known_version(run_folder.folder_of(path))
             return from_yaml(text.get("settings", ""), path), [path]
         settings, candidates = run_folder.read_settings(path), run_folder.checkpoints(path)
     best = run_folder.best_checkpoint(path) if settings.output.best else None
