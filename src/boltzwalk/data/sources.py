@@ -147,7 +147,7 @@ def _items(dataset: Any) -> tuple[Tensor, object]:  # noqa: ANN401
             f"{f'{parts} parts' if parts else 'a dictionary'}; wrap the dataset to return these"
         )
     pairs = parts == 2
-    rows = [torch.as_tensor(np.array(item[0] if parts else item)) for item in items]
+    rows = [_row(item[0] if parts else item) for item in items]
     shapes = {tuple(row.shape) for row in rows}
     if len(shapes) > 1:
         raise ValueError(
@@ -156,6 +156,19 @@ def _items(dataset: Any) -> tuple[Tensor, object]:  # noqa: ANN401
         )
     x = torch.stack(rows) if rows else torch.zeros(0)
     return x, [item[1] for item in items] if pairs else None
+
+
+def _row(item: Any) -> Tensor:  # noqa: ANN401
+    """One row of numbers, which may be a picture of Pillow."""
+    if torch.is_tensor(item):
+        return _real(item.detach().cpu())
+    array = np.array(item)
+    if array.dtype.kind not in "biuf":
+        raise ValueError(
+            f"every item of the data must be numbers, got {type(item).__name__} of type "
+            f"{array.dtype}; convert it to a tensor"
+        )
+    return torch.from_numpy(array)
 
 
 def _labels(labels: object, n: int) -> tuple[Tensor | None, tuple[str, ...], str]:
