@@ -19,8 +19,8 @@ import torch
 from boltzwalk.data import Dataset, Digits, Mnist
 from boltzwalk.evaluation.features import Features, features_for
 from boltzwalk.evaluation.modes import modes
-from boltzwalk.evaluation.quality import MEASURES, sides
-from boltzwalk.evaluation.samples import Drawn
+from boltzwalk.evaluation.quality import MEASURES, make_comparison
+from boltzwalk.evaluation.samples import SampleSet
 
 SETS = {"digits": Digits, "mnist": Mnist}
 
@@ -44,9 +44,9 @@ def judged(
 ) -> dict[str, str]:
     """Every number of one kind of samples; adds the time of each to `seconds`."""
     rng = torch.Generator().manual_seed(1)
-    drawn = Drawn(x, None, "", "", len(x))
+    drawn = SampleSet(x, None, "", "", len(x))
     began = time.perf_counter()
-    both = sides(data, drawn, features, rng)
+    both = make_comparison(data, drawn, features, rng)
     seconds["features"] = time.perf_counter() - began
     found: dict[str, str] = {}
     for name, make in MEASURES.items():

@@ -13,16 +13,13 @@ from torch import Tensor, nn
 
 from . import references
 from .completion.inputs import make_inputs
-from .completion.variants import Plan as CompletionPlan
-from .completion.variants import complete as complete_rows
+from .completion.variants import CompletionPlan, complete_rows
 from .data.dataset import Dataset
 from .data.in_memory import InMemory
 from .energy import check_energy
-from .evaluation.cache import lines
-from .evaluation.evaluate import PARTS
-from .evaluation.evaluate import Plan as EvaluationPlan
-from .evaluation.evaluate import evaluate as evaluate_parts
-from .evaluation.measure import Part
+from .evaluation.cache import format_lines
+from .evaluation.evaluate import SECTIONS, EvaluationPlan, evaluate_sections
+from .evaluation.measure import EvaluationSection
 from .method import with_defaults
 from .methods.contrastive import Contrastive
 from .model import Model
@@ -124,7 +121,7 @@ def train(
                 device=device,
                 threads=threads,
                 seed=seed,
-                output=output or (Output() if out else Output(picture_every=0)),
+                output=output or Output(pictures=out is not None, events=out is not None),
             )
         ),
     )
@@ -271,14 +268,14 @@ class Evaluation:
         sections: The sections.
     """
 
-    sections: dict[str, Part]
+    sections: dict[str, EvaluationSection]
 
-    def __getitem__(self, name: str) -> Part:
+    def __getitem__(self, name: str) -> EvaluationSection:
         return self.sections[name]
 
     def __str__(self) -> str:
         texts = (
-            f"{name.replace('_', ' ')}\n" + "\n".join(f"  {line}" for line in lines(part))
+            f"{name.replace('_', ' ')}\n" + "\n".join(f"  {line}" for line in format_lines(part))
             for name, part in self.sections.items()
         )
         return "\n\n".join(texts)
@@ -288,7 +285,7 @@ def evaluate(
     model: Model,
     data: Any = None,  # noqa: ANN401
     *,
-    parts: Sequence[str] = PARTS,
+    sections: Sequence[str] = SECTIONS,
     samples: int = 10_000,
     seed: int = 0,
 ) -> Evaluation:
@@ -297,7 +294,7 @@ def evaluate(
     Arguments:
         model: The model.
         data: Its data, as `train` took them; None judges against the rows of its folder.
-        parts: The sections.
+        sections: The sections.
         samples: The number of samples.
         seed: The seed of all noise.
 
@@ -307,11 +304,11 @@ def evaluate(
     rows = model.data if data is None else _dataset(data)[0]
     if rows.digest != model.data.digest:
         raise ValueError("data must be those that the model was trained on, got others")
-    plan = EvaluationPlan(samples=samples, parts=tuple(parts), seed=seed)
+    plan = EvaluationPlan(samples=samples, sections=tuple(sections), seed=seed)
     judged = replace(model, data=rows.to(model.device))
     with tempfile.TemporaryDirectory() as scratch:
         folder = model.folder or Path(scratch)
-        return Evaluation(dict(evaluate_parts(judged, folder, plan)))
+        return Evaluation(dict(evaluate_sections(judged, folder, plan)))
 
 
 def report(model: Model, out: str | Path | None = None) -> Path:

@@ -127,11 +127,11 @@ def unflatten(template: T, tensors: Mapping[str, Tensor], prefix: str) -> T:
     if template is None:
         return template
     if torch.is_tensor(template):
-        found = tensors.get(prefix)
-        if found is None or found.shape != template.shape:
-            shape = "none" if found is None else tuple(found.shape)
+        tensor = tensors.get(prefix)
+        if tensor is None or tensor.shape != template.shape:
+            shape = "none" if tensor is None else tuple(tensor.shape)
             raise ValueError(f"{prefix} must have shape {tuple(template.shape)}, got {shape}")
-        return found.to(template.device)  # type: ignore[return-value]
+        return tensor.to(template.device)  # type: ignore[return-value]
     parts = {
         key: unflatten(part, tensors, f"{prefix}.{key}") for key, part in _parts(template).items()
     }

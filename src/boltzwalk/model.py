@@ -12,7 +12,6 @@ Everything else speaks model units, in which walkers move.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,9 +89,9 @@ class Model:
             f"event_shape={self.data.event_shape}, folder={str(self.folder)!r})"
         )
 
-    @functools.cached_property
+    @property
     def digest(self) -> str:
-        """The digest of everything that samples and numbers depend on."""
+        """The digest of everything that samples and numbers depend on, as it is now."""
         return self.make_digest()
 
     # In the units of the data.

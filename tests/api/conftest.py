@@ -198,9 +198,9 @@ def as_a_user():
     """Trains in float32, and without the type checks of tests, which refuse a user's classes."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
-    jaxtyping.config.update("jaxtyping_disable", True)  # noqa: FBT003
+    jaxtyping.config.update("jaxtyping_disable", True)
     yield
-    jaxtyping.config.update("jaxtyping_disable", False)  # noqa: FBT003
+    jaxtyping.config.update("jaxtyping_disable", False)
     torch.set_default_dtype(before)
 
 

@@ -10,7 +10,6 @@ import pytest
 
 import boltzwalk as bw
 
-
 HAS_ESTIMATORS = importlib.util.find_spec("boltzwalk.estimators") is not None
 ROOMS = ["estimators"] if HAS_ESTIMATORS else []
 

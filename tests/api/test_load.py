@@ -82,7 +82,7 @@ def test_a_damaged_checkpoint_falls_back_with_a_warning(run):
     assert model.update == 2
     for update in (1, 2):
         damage(checkpoint(run, update))
-    with pytest.raises(ValueError, match="update_00000003.*it is damaged"):
+    with pytest.raises(ValueError, match=r"update_00000003.*it is damaged"):
         bw.load(run.folder)
 
 
@@ -98,7 +98,7 @@ def test_a_newer_version_is_named(run, version, command):
     rewrite(
         run.folder / "environment.yaml", lambda tree: tree["versions"].update(boltzwalk=version)
     )
-    words = f"was written by boltzwalk {version}, this is {bw.__version__}; upgrade"
+    words = f"must be of boltzwalk {bw.__version__} or older, got {version}; update boltzwalk"
     with pytest.raises(ValueError, match=words):
         bw.load(run.folder)
     with pytest.raises(ValueError, match=words):
@@ -107,11 +107,10 @@ def test_a_newer_version_is_named(run, version, command):
         assert words in command(name, run.folder, code=2).replace("\n", " ")
 
 
-def test_this_version_is_written_and_its_patches_load(run):
+def test_this_version_is_written_and_a_newer_one_loads_where_it_can(run):
     versions = yaml.safe_load((run.folder / "environment.yaml").read_text())["versions"]
     assert versions["boltzwalk"] == bw.__version__
-    patch = ".".join([*bw.__version__.split(".")[:2], "999"])
-    rewrite(run.folder / "environment.yaml", lambda tree: tree["versions"].update(boltzwalk=patch))
+    rewrite(run.folder / "environment.yaml", lambda tree: tree["versions"].update(boltzwalk="9.0"))
     assert bw.load(run.folder).update == 3
 
 
@@ -146,12 +145,12 @@ def test_the_module_or_an_import_opens_it(own, rows, toys_file):
 
 def test_another_module_is_refused(own, toys_file):
     toys = import_file(toys_file)
-    with pytest.raises(ValueError, match="00003.safetensors does not hold this network"):
+    with pytest.raises(ValueError, match=r"00003.safetensors does not hold this network"):
         bw.load(own.folder, energy=toys.Net(width=9))
     with pytest.raises(ValueError, match=r"Column is no energy: .* got \(4, 1\)"):
         bw.load(own.folder, energy=toys.Column())
     with pytest.raises(
-        ValueError, match="energy must be a torch.nn.Module, got Net; write energy="
+        ValueError, match=r"energy must be a torch.nn.Module, got Net; write energy="
     ):
         bw.load(own.folder, energy=toys.Net)
 
@@ -219,7 +218,7 @@ def test_a_settings_file_calls_no_function_of_its_choice(run, names, tmp_path, r
     block = {"kind": reference, **arguments.get(reference, {})}
     rewrite(run.folder / "settings.yaml", lambda tree: tree.update({role: block}))
     with pytest.raises(
-        ValueError, match="a function of a file of yours|must be a method|not import"
+        ValueError, match=r"a function of a file of yours|must be a method|not import"
     ):
         bw.load(run.folder)
     assert not mark.exists()

@@ -7,7 +7,7 @@ import boltzwalk as bw
 import boltzwalk.training.execute as execute
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Ends a run as a kill does."""
 
 
@@ -20,7 +20,7 @@ def kill_at(monkeypatch):
         def save_and_die(run, path):
             save(run, path)
             if run.update == update:
-                raise Killed
+                raise KilledError
 
         monkeypatch.setattr(execute, "save", save_and_die if update else save)
 
@@ -54,7 +54,7 @@ def test_two_parts_end_with_the_bytes_of_one(
         return train(energy, rows, method, out=tmp_path / folder, **options)
 
     kill_at(4)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         run("parts")
     kill_at(None)
     model, full = run("parts"), run("full")

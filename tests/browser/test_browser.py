@@ -13,16 +13,16 @@ import torch
 
 from boltzwalk.data import Digits
 from boltzwalk.energies import NetworkEnergy
-from boltzwalk.evaluation.evaluate import Plan, evaluate
+from boltzwalk.evaluation.evaluate import EvaluationPlan, evaluate_sections
 from boltzwalk.evaluation.long_run import LongRun
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.networks import Multilayer
 from boltzwalk.reporting.compare import write_comparison
 from boltzwalk.reporting.page import write_report
-from boltzwalk.settings.settings import Output, Settings, resolve
+from boltzwalk.settings.settings import Output, Settings, resolve_auto
 from boltzwalk.training.execute import execute
-from boltzwalk.training.run import open_run
+from boltzwalk.training.run import open_model
 
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("default")]
 
@@ -44,12 +44,12 @@ def pages(tmp_path_factory):
             threads=1,
             output=Output(log_every=5, picture_every=0),
         )
-        for _ in execute(resolve(settings), folder / name):
+        for _ in execute(resolve_auto(settings), folder / name):
             pass
-        plan = Plan(samples=500, parts=PARTS, long_run=LongRun(seconds=2, steps=200))
-        run = open_run(folder / name)
-        list(evaluate(run, folder / name, plan))
-        write_report(run, folder / name)
+        plan = EvaluationPlan(samples=500, sections=PARTS, long_run=LongRun(seconds=2, steps=200))
+        model = open_model(folder / name)
+        list(evaluate_sections(model, folder / name, plan))
+        write_report(model, folder / name)
     runs = [folder / "few", folder / "a<b&more"]
     return {
         "run": folder / "few" / "report.html",

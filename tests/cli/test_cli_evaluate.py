@@ -18,7 +18,7 @@ from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import ReplayStart
 from boltzwalk.networks import Multilayer
-from boltzwalk.settings.settings import Output, Settings, resolve
+from boltzwalk.settings.settings import Output, Settings, resolve_auto
 from boltzwalk.training.execute import execute
 
 LITTLE = ["-n", "40", "--chain-steps", "2", "--walkers", "32", "--replicates", "2", "--steps", "3"]
@@ -48,7 +48,7 @@ def trained(tmp_path_factory):
         device="cpu",
         output=Output(log_every=2, save_every=3, picture_every=0),
     )
-    for _ in execute(resolve(settings), place / "runs" / "my"):
+    for _ in execute(resolve_auto(settings), place / "runs" / "my"):
         pass
     return place / "runs" / "my", place / "my.csv"
 
@@ -100,7 +100,7 @@ def test_evaluate_says_and_writes_what_it_found_and_computes_nothing_twice(run):
 
 
 def test_some_parts_and_a_checkpoint_of_an_earlier_update(run):
-    said = boltzwalk("evaluate", run, *LITTLE, "--parts", "modes, goodness", "-q").stdout
+    said = boltzwalk("evaluate", run, *LITTLE, "--sections", "modes, goodness", "-q").stdout
     assert "goodness" in said
     assert "quality" not in said
     assert sorted(p.stem for p in (run / "evaluation").iterdir()) == ["goodness", "modes"]
@@ -113,21 +113,21 @@ def test_some_parts_and_a_checkpoint_of_an_earlier_update(run):
     assert not (run / "report.html").exists()
 
     earlier = run / "checkpoints" / "update_00000003.safetensors"
-    boltzwalk("evaluate", earlier, *LITTLE, "--parts", "goodness", "-q")
+    boltzwalk("evaluate", earlier, *LITTLE, "--sections", "goodness", "-q")
     assert json.loads((run / "evaluation.json").read_text())["protocol"]["update"] == 3
     # Of the newest it is no longer there.
-    boltzwalk("evaluate", run, *LITTLE, "--parts", "goodness", "-q")
+    boltzwalk("evaluate", run, *LITTLE, "--sections", "goodness", "-q")
     assert json.loads((run / "evaluation.json").read_text())["protocol"]["update"] == 6
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["evaluate", "RUN", "--parts", "qualty"], "error: parts must be some of training, qual"),
-        (["evaluate", "RUN", "--parts", ""], "error: parts must be some of"),
+        (["evaluate", "RUN", "--sections", "qualty"], "error: sections must be some of training, "),
+        (["evaluate", "RUN", "--sections", ""], "error: sections must be some of"),
         (["evaluate", "nowhere"], "error: a run folder must hold settings.yaml, found none in no"),
-        (["evaluate", "RUN", "--parts", "anomalies", "--ood", "no.csv"], "rows at no.csv, found n"),
-        (["evaluate", "RUN", "--parts", "quality", "--inception", "w.pth"], "needs images"),
+        (["evaluate", "RUN", "--sections", "anomalies", "--ood", "no.csv"], "rows at no.csv, foun"),
+        (["evaluate", "RUN", "--sections", "quality", "--inception", "w.pth"], "needs images"),
         (["evaluate", "RUN", "--seconds", "0"], "error: seconds must be > 0"),
         (["evaluate", "RUN", "--replicates", "500"], "samples four for each of the 500 replicat"),
         (["score", "nowhere", "DATA"], "error: a run folder must hold settings.yaml"),
@@ -170,7 +170,7 @@ def test_a_log_that_is_cut_off_in_the_middle_of_a_line_is_read_up_to_it(run):
     for name in ("log.jsonl", "trace.jsonl", "cost.jsonl"):
         text = (run / name).read_text()
         (run / name).write_text(text[: len(text) - 9])
-    done = boltzwalk("evaluate", run, "--parts", "training", "-q")
+    done = boltzwalk("evaluate", run, "--sections", "training", "-q")
     assert "verdict" in done.stdout
     boltzwalk("report", run)
     assert (run / "report.html").stat().st_size > 10_000
@@ -179,7 +179,7 @@ def test_a_log_that_is_cut_off_in_the_middle_of_a_line_is_read_up_to_it(run):
 def test_a_line_in_the_middle_that_is_damaged_is_named(run):
     lines = (run / "log.jsonl").read_text().splitlines()
     (run / "log.jsonl").write_text("\n".join([lines[0], '{"update": 4, "lo', lines[2], ""]))
-    done = boltzwalk("evaluate", run, "--parts", "training", "-q", code=2)
+    done = boltzwalk("evaluate", run, "--sections", "training", "-q", code=2)
     assert "log.jsonl, line 2, must be JSON" in done.stderr
 
 
@@ -196,7 +196,7 @@ def test_scores_go_to_stdout_or_a_file_and_are_the_same(run, trained, tmp_path):
     assert {row["log_density"] for row in rows} == {""}
     flagged = sum(int(row["anomaly"]) for row in rows)
     assert printed.stderr.startswith(f"{flagged} of 400 rows are flagged, where 5% of ordinary")
-    assert f"boltzwalk evaluate {run} --parts likelihood" in printed.stderr
+    assert f"boltzwalk evaluate {run} --sections likelihood" in printed.stderr
     assert boltzwalk("score", run, data, "--out", "-").stdout == printed.stdout
     assert boltzwalk("score", run, "-", given=data.read_text()).stdout == printed.stdout
 
@@ -225,7 +225,7 @@ def test_two_runs_on_one_page(trained, run):
     other = run.with_name("a<b")
     shutil.copytree(trained[0], other)
     for folder in (run, other):
-        boltzwalk("evaluate", folder, "-q", *LITTLE, "--parts", "goodness")
+        boltzwalk("evaluate", folder, "-q", *LITTLE, "--sections", "goodness")
     done = boltzwalk("report", run, other)
     path = run.parent / "comparison.html"
     assert done.stdout == f"report   {path}\n"

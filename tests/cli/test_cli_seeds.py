@@ -10,7 +10,7 @@ from sklearn.datasets import load_wine
 from typer.testing import CliRunner
 
 from boltzwalk import cli
-from boltzwalk.training.run import open_run
+from boltzwalk.training.run import open_model
 
 METHODS = ("", "_dv", "_cd", "_ml")
 SMALL = [
@@ -41,9 +41,9 @@ def table(said):
     return {line.split()[0]: line for line in lines if line.strip()}
 
 
-def nll(run):
-    x = run.dataset.test
-    return float(-run.model.flow.log_density(x).detach().double().mean())
+def nll(model):
+    x = model.data.test
+    return float(-model.module.flow.log_density(x).detach().double().mean())
 
 
 def test_every_method_is_trained_with_every_seed(tmp_path, boltzwalk):
@@ -55,13 +55,13 @@ def test_every_method_is_trained_with_every_seed(tmp_path, boltzwalk):
     rows = table(said)
     assert list(rows) == names
     for name in names:
-        runs = [open_run(tmp_path / "runs" / f"{name}_seed{seed}") for seed in (5, 6)]
-        assert [run.settings.seed for run in runs] == [5, 6]
-        values = [nll(run) for run in runs]
+        runs = [open_model(tmp_path / "runs" / f"{name}_seed{seed}") for seed in (5, 6)]
+        assert [model.settings.seed for model in runs] == [5, 6]
+        values = [nll(model) for model in runs]
         assert values[0] != values[1]
         assert f" {mean(values):.2f} ± {stdev(values):.2f} " in rows[name]
-        assert ", ".join(str(run.update) for run in runs) in rows[name]
-        exact = [run.model.log_z for run in runs]
+        assert ", ".join(str(model.update) for model in runs) in rows[name]
+        exact = [model.module.log_z for model in runs]
         assert f" {mean(exact):.3f} ± {stdev(exact):.3f} " in rows[name]
     assert "%" in rows["gebm_red_wine"]
     assert "%" not in rows["gebm_red_wine_ml"]  # which has no base

@@ -9,11 +9,18 @@ import torch
 from PIL import Image
 from test_completion_runs import METHODS, SMALL, command, digits, float64, ready  # noqa: F401
 
-from boltzwalk.completion import ShortRun, codes_of, infer_noise, interpolate, reconstruct, revised
+from boltzwalk.completion import (
+    ShortRun,
+    infer_noise,
+    interpolate,
+    make_codes,
+    reconstruct,
+    refine_rows,
+)
 from boltzwalk.data import Digits
 from boltzwalk.energies import NetworkEnergy
 from boltzwalk.kernels import HMC, MALA, ULA, Descent, run_chain
-from boltzwalk.methods.condition import Classes
+from boltzwalk.methods.condition import ClassConditional
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import NoiseStart, ReplayStart
 from boltzwalk.networks import Multilayer
@@ -92,7 +99,7 @@ def test_chains_that_are_no_map_are_refused():
 
 def test_a_vae_goes_on_the_arc_between_its_codes(digits):  # noqa: F811
     trained = digits["vae"]
-    codes, x = codes_of(trained), trained.dataset.test[:4]
+    codes, x = make_codes(trained), trained.data.test[:4]
     made = reconstruct(codes, x, seeded())
     base = trained.method.base
     with torch.no_grad():
@@ -110,14 +117,14 @@ def test_a_vae_goes_on_the_arc_between_its_codes(digits):  # noqa: F811
     with pytest.raises(ValueError, match="n >= 2 rows, got 1"):
         interpolate(codes, x[:1], x[1:2], 1, seeded())
     assert codes.network
-    moved = revised(trained, made, 2, seeded())
+    moved = refine_rows(trained, made, 2, seeded())
     assert moved.shape == made.shape
     assert not torch.equal(moved, made)
 
 
 def test_a_generator_is_inverted_by_its_posterior(digits):  # noqa: F811
     trained = digits["generator"]
-    codes, base = codes_of(trained), trained.method.base
+    codes, base = make_codes(trained), trained.method.base
     with torch.no_grad():
         x = base.decode(base.latents(8, seeded()))
     made = reconstruct(codes, x, seeded(1))
@@ -129,19 +136,23 @@ def test_a_generator_is_inverted_by_its_posterior(digits):  # noqa: F811
 
 def test_short_run_codes_are_noise(digits):  # noqa: F811
     trained = digits["short_run"]
-    codes = codes_of(trained, steps=2, seed=3)
+    codes = make_codes(trained, steps=2, seed=3)
     assert not codes.network
-    chain = ShortRun(trained.model, trained.settings.method.kernel, 2, seed=3)
-    z = NoiseStart().noise(trained.dataset.test, 3, seeded())
+    chain = ShortRun(trained.module, trained.settings.method.kernel, 2, seed=3)
+    z = NoiseStart().noise(trained.data.test, 3, seeded())
     torch.testing.assert_close(codes.decode(z), chain(z))
     assert "chains of 2 steps" in codes.name
-    assert "chains of 3 steps" in codes_of(trained).name
+    assert "chains of 3 steps" in make_codes(trained).name
     kept = ready(Digits(), Contrastive(ReplayStart(size=50), ULA(0.1), steps=2))
-    with pytest.raises(ValueError, match=r"codes must have a run with a generator.*got neither"):
-        codes_of(kept)
-    told = ready(Digits(), replace(METHODS["vae"], condition=Classes()))
-    with pytest.raises(ValueError, match=r"given nothing.*got one that is told of each row"):
-        codes_of(told)
+    with pytest.raises(
+        ValueError, match=r"codes must have a model of p\(x\) with a generator.*got neither"
+    ):
+        make_codes(kept)
+    told = ready(Digits(), replace(METHODS["vae"], condition=ClassConditional()))
+    with pytest.raises(
+        ValueError, match=r"codes must have a model of p\(x\).*got one with a condition"
+    ):
+        make_codes(told)
 
 
 def test_the_commands(tmp_path, monkeypatch):
@@ -161,7 +172,7 @@ def test_the_commands(tmp_path, monkeypatch):
     said = command(
         "interpolate", "runs/vae_teaching_digits", "rows.npy", "-n", "5", "--out", "x.npz"
     )
-    assert "2 ways of 5 rows" in said
+    assert "2 pairs of 5 rows" in said
     with np.load("x.npz") as file:
         assert file["revised"].shape == (10, 1, 8, 8)
     truth[0, 0, 0, 0] = np.nan

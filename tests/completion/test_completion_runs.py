@@ -12,19 +12,18 @@ from typer.testing import CliRunner
 from boltzwalk.bases import Generator, Vae, default_gamma
 from boltzwalk.cli import app
 from boltzwalk.completion import (
-    Plan,
-    complete,
+    CompletionPlan,
+    complete_rows,
+    encoder_completion,
     free_part,
-    held_out,
+    held_out_examples,
     infer_latents,
     judge,
     make_inputs,
     one_shot,
-    own_completion,
     read_partial,
     visible_posterior,
 )
-from boltzwalk.completion.latent import pixel_deviation
 from boltzwalk.data import Digits, Table
 from boltzwalk.energies import NetworkEnergy
 from boltzwalk.energy import energy_and_grad
@@ -34,7 +33,7 @@ from boltzwalk.methods.cooperative import Cooperative
 from boltzwalk.methods.starts import NoiseStart, ReplayStart
 from boltzwalk.methods.variational import Variational
 from boltzwalk.networks import DenseEncoder, DenseGenerator, Multilayer
-from boltzwalk.settings.settings import Settings, resolve
+from boltzwalk.settings.settings import Settings, resolve_auto
 from boltzwalk.training.run import start
 
 NETWORK = NetworkEnergy(Multilayer((16,)))
@@ -48,7 +47,8 @@ WAYS = ("conditional", "encode", "kernel", "latent")
 
 def ready(data, method):
     settings = Settings(data, NETWORK, method, batch=16, threads=1, device="cpu")
-    return start(resolve(settings))
+    run = start(resolve_auto(settings))
+    return run.judged_on(run.dataset)
 
 
 @pytest.fixture(autouse=True)
@@ -70,8 +70,8 @@ def table(tmp_path):
     return ready(Table(str(tmp_path / "t.csv"), whitening="pca"), METHODS["short_run"])
 
 
-def rows(run, mask="lower", n=5):
-    return make_inputs(run.dataset, held_out(run.dataset, n)[0], mask, None)
+def rows(model, mask="lower", n=5):
+    return make_inputs(model.data, held_out_examples(model.data, n)[0], mask, None)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -79,17 +79,17 @@ def rows(run, mask="lower", n=5):
 def test_every_variant_leaves_visible_pixels_as_they_are_or_says_what_it_lacks(
     digits, method, variant, rng
 ):
-    run, plan = digits[method], Plan(variant, n=2, latent_steps=2)
-    inputs = rows(run)
+    model, plan = digits[method], CompletionPlan(variant, n=2, latent_steps=2)
+    inputs = rows(model)
     if (method, variant) in [
         ("short_run", "encode"),
         ("short_run", "latent"),
         ("generator", "encode"),
     ]:
         with pytest.raises(ValueError, match=f"the variant {variant} must have.*conditional"):
-            complete(run, inputs, plan, rng)
+            complete_rows(model, inputs, plan, rng)
         return
-    found = complete(run, inputs, plan, rng)
+    found = complete_rows(model, inputs, plan, rng)
     assert found.x.shape == (5, 2, 1, 8, 8)
     seen = ~inputs.hidden[:, None].expand_as(found.x)
     given = inputs.x[:, None].expand_as(found.x)
@@ -98,28 +98,26 @@ def test_every_variant_leaves_visible_pixels_as_they_are_or_says_what_it_lacks(
     whole = inputs.original[:, None].expand_as(found.original)
     assert torch.equal(found.original[seen], whole[seen])
     torch.testing.assert_close(found.original[~seen], (found.x[~seen].double() + 1) * 8)
-    torch.testing.assert_close(found.energy[:, 1], run.model(found.x[:, 1]))
+    torch.testing.assert_close(found.energy[:, 1], model.module(found.x[:, 1]))
 
 
 def test_starts_and_steps(digits, rng):
-    run = digits["short_run"]
-    inputs = rows(run)
-    still = replace(
-        run, settings=replace(run.settings, method=Contrastive(NoiseStart(), ULA(1e-12), steps=1))
-    )
-    mean = complete(still, inputs, Plan(n=1, start="mean"), rng).x[:, 0]
+    model = digits["short_run"]
+    inputs = rows(model)
+    still = ready(Digits(), Contrastive(NoiseStart(), ULA(1e-12), steps=1))
+    mean = complete_rows(still, inputs, CompletionPlan(n=1, start="mean"), rng).x[:, 0]
     torch.testing.assert_close(mean, inputs.x, atol=1e-4, rtol=0)
-    noise = complete(still, inputs, Plan(n=1), rng).x[:, 0][inputs.hidden]
+    noise = complete_rows(still, inputs, CompletionPlan(n=1), rng).x[:, 0][inputs.hidden]
     assert noise.min() < -0.9
     assert noise.max() > 0.9
-    with pytest.raises(ValueError, match="start base must have a run with a generator"):
-        complete(run, inputs, Plan(start="base"), rng)
+    with pytest.raises(ValueError, match="start base must have a model with a generator"):
+        complete_rows(model, inputs, CompletionPlan(start="base"), rng)
     from boltzwalk.completion.variants import steps_of
 
-    assert steps_of(run, Plan()) == 3
-    assert steps_of(run, Plan(steps=7)) == 7
+    assert steps_of(model, CompletionPlan()) == 3
+    assert steps_of(model, CompletionPlan(steps=7)) == 7
     long = ready(Digits(), Contrastive(ReplayStart(100), MALA(0.1), steps=2))
-    assert steps_of(long, Plan()) == 1000
+    assert steps_of(long, CompletionPlan()) == 1000
 
 
 class Steep(torch.nn.Module):
@@ -128,23 +126,23 @@ class Steep(torch.nn.Module):
 
 
 def test_a_chain_that_overflows_is_refused(digits, rng):
-    steep = replace(digits["short_run"], energy=Steep())
+    steep = replace(digits["short_run"], module=Steep())
     with pytest.raises(ValueError, match="completions must be finite, 100% are not"):
-        complete(steep, rows(steep), Plan(steps=50), rng)
+        complete_rows(steep, rows(steep), CompletionPlan(steps=50), rng)
 
 
 def test_a_plan_that_makes_no_sense_is_refused():
     with pytest.raises(ValueError, match="variant must be one of conditional, encode"):
-        Plan("inpaint")
+        CompletionPlan("inpaint")
     with pytest.raises(ValueError, match="start must be auto, noise"):
-        Plan(start="zero")
+        CompletionPlan(start="zero")
     with pytest.raises(ValueError, match="n must be >= 1"):
-        Plan(n=0)
+        CompletionPlan(n=0)
 
 
 def test_the_latent_likelihood_is_a_sum_over_visible_pixels_of_each_row_alone(digits, rng):
-    run = digits["vae"]
-    base, inputs = run.method.base, rows(run)
+    model = digits["vae"]
+    base, inputs = model.method.base, rows(model)
     z = base.latents(5, rng)
     free = free_part(inputs.x, inputs.hidden)
     u, grad = energy_and_grad(visible_posterior(base, inputs.x, free, 0.5), z)
@@ -156,16 +154,16 @@ def test_the_latent_likelihood_is_a_sum_over_visible_pixels_of_each_row_alone(di
 
 
 def test_the_deviation_of_a_pixel_is_that_of_the_training(digits):
-    data = digits["vae"].dataset.train
-    assert pixel_deviation(digits["vae"]) == pytest.approx((default_gamma(data) / 2) ** 0.5)
-    assert pixel_deviation(digits["generator"]) == 0.3
+    data = digits["vae"].data.train
+    assert digits["vae"].method.decoder_std == pytest.approx((default_gamma(data) / 2) ** 0.5)
+    assert digits["generator"].method.decoder_std == 0.3
     other = ready(Digits(), replace(METHODS["generator"], sigma=0.7))
-    assert pixel_deviation(other) == 0.7
+    assert other.method.decoder_std == 0.7
 
 
 def test_codes_are_found_from_the_visible_half(digits, rng):
-    run = digits["vae"]
-    base = run.method.base
+    model = digits["vae"]
+    base = model.method.base
     with torch.no_grad():
         x = 3 * base.decode(2 * base.latents(50, rng))
     hidden = torch.zeros_like(x, dtype=torch.bool)
@@ -177,51 +175,51 @@ def test_codes_are_found_from_the_visible_half(digits, rng):
 
 
 def test_what_the_vae_says_itself(digits, rng):
-    run = digits["vae"]
-    base, inputs = run.method.base, rows(run)
-    own = own_completion(run, inputs)
+    model = digits["vae"]
+    base, inputs = model.method.base, rows(model)
+    own = encoder_completion(model, inputs)
     masked = torch.where(inputs.hidden, 0.0, inputs.x)
     with torch.no_grad():
         decoded = base.decode(base.encode(masked)[0])
     torch.testing.assert_close(own, torch.where(inputs.hidden, decoded, inputs.x))
     torch.testing.assert_close(own, one_shot(base, masked, free_part(inputs.x, inputs.hidden)))
-    assert own_completion(digits["generator"], inputs) is None
+    assert encoder_completion(digits["generator"], inputs) is None
 
 
 def test_the_judgement_beside_mean_filling(digits, rng):
-    run = digits["vae"]
-    inputs = rows(run)
+    model = digits["vae"]
+    inputs = rows(model)
     exact = inputs.truth[:, None].repeat(1, 3, 1, 1, 1)
     exact[:, 1:][inputs.hidden[:, None].expand(-1, 2, -1, -1, -1)] += 0.3
-    found = complete(run, inputs, Plan(n=3), rng)._replace(x=exact)
-    judged = {one.name: one for one in judge(run, inputs, found)}
+    found = complete_rows(model, inputs, CompletionPlan(n=3), rng)._replace(x=exact)
+    judged = {one.name: one for one in judge(model, inputs, found)}
     names = ["a completion", "mean of 3", "best of 3", "training mean", "the VAE in one shot"]
     assert list(judged) == names
     torch.testing.assert_close(judged["best of 3"].error, torch.zeros(5))
     assert judged["best of 3"].ssim == pytest.approx(1)
     torch.testing.assert_close(judged["a completion"].error, torch.full((5,), 0.06))
     torch.testing.assert_close(judged["mean of 3"].error, torch.full((5,), 0.04))
-    mean = run.dataset.train.mean(0)[:, 4:]
+    mean = model.data.train.mean(0)[:, 4:]
     expected = (inputs.truth[:, :, 4:] - mean).square().flatten(1).mean(1)
     torch.testing.assert_close(judged["training mean"].error, expected)
 
 
 def test_whitened_rows_keep_their_visible_values_and_hidden_ones_differ(table, rng):
-    y = held_out(table.dataset, 6)[0]
+    y = held_out_examples(table.data, 6)[0]
     hidden = torch.tensor([[0, 1, 0], [1, 0, 0], [0, 1, 1]] * 2).bool()
     y[hidden] = torch.nan
-    inputs = make_inputs(table.dataset, y, None, None)
+    inputs = make_inputs(table.data, y, None, None)
     assert inputs.truth is None
-    found = complete(table, inputs, Plan(n=4), rng)
+    found = complete_rows(table, inputs, CompletionPlan(n=4), rng)
     assert torch.equal(found.original[:, 0][~hidden], y[~hidden])
-    back = table.dataset.to_original(found.x.flatten(0, 1)).double().unflatten(0, (6, 4))
+    back = table.data.to_original(found.x.flatten(0, 1)).double().unflatten(0, (6, 4))
     seen = ~hidden[:, None].expand(6, 4, 3)
     torch.testing.assert_close(back[seen], found.original[seen], rtol=1e-4, atol=1e-3)
     assert found.original.std(1)[hidden].min() > 1e-4
 
 
 def test_rows_that_cannot_be_completed_are_refused(digits, table, tmp_path):
-    data = digits["vae"].dataset
+    data = digits["vae"].data
     cases = {
         "size": (np.zeros((2, 9, 9), np.uint8), r"rows of shape \(1, 8, 8\).*got \(1, 9, 9\)"),
         "range": (np.full((2, 8, 8), 99.0), "values from 0 to 16.*got 99"),
@@ -238,19 +236,19 @@ def test_rows_that_cannot_be_completed_are_refused(digits, table, tmp_path):
         read_partial(tmp_path / "none.npy", data)
     (tmp_path / "bad.csv").write_text("a,b,c\n1,x,2\n")
     with pytest.raises(ValueError, match=r"column 'b'.*got 'x' in line 2"):
-        read_partial(tmp_path / "bad.csv", table.dataset)
+        read_partial(tmp_path / "bad.csv", table.data)
     whole = torch.zeros(2, 3).double()
     with pytest.raises(ValueError, match="hides nothing; write --mask lower"):
-        make_inputs(table.dataset, whole, None, None)
+        make_inputs(table.data, whole, None, None)
     gone = torch.tensor([[0.0, torch.nan, 0], [torch.nan] * 3])
     with pytest.raises(ValueError, match="row 1 with everything hidden"):
-        make_inputs(table.dataset, gone, None, None)
-    with pytest.raises(ValueError, match="the truth must be 2 whole rows"):
-        make_inputs(table.dataset, whole, "a", whole[:1])
+        make_inputs(table.data, gone, None, None)
+    with pytest.raises(ValueError, match="the truth must be 2 full rows"):
+        make_inputs(table.data, whole, "a", whole[:1])
 
 
 def test_pictures_of_every_kind_are_read(digits, tmp_path):
-    data = digits["vae"].dataset
+    data = digits["vae"].data
     grey = np.random.default_rng(0).integers(0, 256, (3, 8, 8), dtype=np.uint8)
     (tmp_path / "folder").mkdir()
     for i, picture in enumerate(grey):

@@ -12,11 +12,12 @@ from torch import nn
 from boltzwalk.data import Modes
 from boltzwalk.energies import NetworkEnergy
 from boltzwalk.evaluation import long_run
-from boltzwalk.evaluation.long_run import LongRun, label, looks, run_long
+from boltzwalk.evaluation.long_run import LongRun, checkpoint_steps, label_chains, run_long
 from boltzwalk.kernels import MALA, ULA, AdamDescent, KineticLangevin
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import NoiseStart
 from boltzwalk.metrics.frechet import frechet_distance
+from boltzwalk.networks import Multilayer
 from boltzwalk.settings.settings import Settings, resolve_auto
 from boltzwalk.training.run import start
 
@@ -57,12 +58,13 @@ def known(energy=None, kernel=SHORT, n=500):
         device="cpu",
     )
     run = start(resolve_auto(settings))
-    return replace(run, energy=Known() if energy is None else energy)
+    run = replace(run, energy=Known() if energy is None else energy)
+    return run.judged_on(run.dataset)
 
 
-def far(run):
+def far(model):
     """A distance to held-out rows."""
-    return lambda x: frechet_distance(x, run.dataset.test)
+    return lambda x: frechet_distance(x, model.data.test)
 
 
 @pytest.fixture
@@ -75,11 +77,11 @@ def clock(monkeypatch):
 
 
 def test_looks_end_at_the_last_step():
-    assert list(looks(100)) == [100]
-    assert list(looks(1)) == [1]
-    assert list(looks(101)) == [100, 101]
-    assert list(looks(5000)) == [100, 200, 500, 1000, 2000, 5000]
-    assert len(list(looks(100_000))) == 10
+    assert list(checkpoint_steps(100)) == [100]
+    assert list(checkpoint_steps(1)) == [1]
+    assert list(checkpoint_steps(101)) == [100, 101]
+    assert list(checkpoint_steps(5000)) == [100, 200, 500, 1000, 2000, 5000]
+    assert len(list(checkpoint_steps(100_000))) == 10
 
 
 @pytest.mark.parametrize("wrong", [{"seconds": 0.0}, {"steps": 0}, {"chains": 3}])
@@ -122,7 +124,12 @@ SETTLED = [(5000, 1.0, 3.0), (10_000, 1.0, 3.0)]
         (past(*SETTLED), 1000, "convergent", "settled"),
         (past(*SETTLED), 1001, "undecided", "10,010 steps are needed"),
         (past((5000, 1.5, 3.0), (10_000, 1.5, 3.0)), 50, "convergent", "settled"),
-        (growing(0.98, 1.13, 1.3, 1.5), 50, "undecided", "from look to look: 0.98, 1.13, 1.3, 1.5"),
+        (
+            growing(0.98, 1.13, 1.3, 1.5),
+            50,
+            "undecided",
+            "from checkpoint to checkpoint: 0.98, 1.13, 1.3, 1.5",
+        ),
         (growing(1.0, 1.13, 1.3, 1.5), 50, "convergent", "settled"),
         (growing(0.98, 1.13, 1.31, 1.5), 50, "convergent", "settled"),
         (growing(9.0, 1.13, 1.3, 1.5), 50, "convergent", "settled"),
@@ -135,21 +142,21 @@ SETTLED = [(5000, 1.0, 3.0), (10_000, 1.0, 3.0)]
     ],
 )
 def test_the_rule(seen, training, expected, because):
-    found = label(seen, training)
+    found = label_chains(seen, training)
     assert found.label == expected
     assert because in found.reason
 
 
 @pytest.mark.parametrize("worse", [2.0, 2.01])
 def test_the_distance_is_held_against_that_of_the_samples(worse):
-    found = label(past(*[(s, 7 * worse, u) for s, _, u in SETTLED], base=7.0), 50)
+    found = label_chains(past(*[(s, 7 * worse, u) for s, _, u in SETTLED], base=7.0), 50)
     assert (found.label == "short-run only") == (worse > 2)
 
 
 def test_an_exact_model_converges(tmp_path):
-    run = known(kernel=ULA(0.1))
+    model = known(kernel=ULA(0.1))
     effort = LongRun(seconds=1e9, steps=10_000, chains=200)
-    found = run_long(run, far(run), tmp_path / "chains.safetensors", effort)
+    found = run_long(model, far(model), tmp_path / "chains.safetensors", effort)
     assert found["label"] == "convergent", found["reason"]
     last = found["rows"][-2:]
     assert [row["start"] for row in last] == ["data", "noise"]
@@ -163,31 +170,31 @@ def test_an_exact_model_converges(tmp_path):
 
 
 def test_chains_that_explode_are_short_run_only(tmp_path):
-    run = known(Known("unbounded"), ULA(0.01))
+    model = known(Known("unbounded"), ULA(0.01))
     effort = LongRun(seconds=1e9, steps=1000, chains=10)
-    found = run_long(run, far(run), tmp_path / "chains.safetensors", effort)
+    found = run_long(model, far(model), tmp_path / "chains.safetensors", effort)
     assert found["label"] == "short-run only"
     assert "infinity within 100 steps" in found["reason"]
     assert len(found["rows"]) == 2  # they are not run on
     assert math.isnan(found["r_hat"])
     assert not (tmp_path / "chains.safetensors").exists()
-    again = run_long(run, far(run), tmp_path / "chains.safetensors", effort)
+    again = run_long(model, far(model), tmp_path / "chains.safetensors", effort)
     assert numbers(again) == numbers(found)
 
 
 def test_the_base_is_what_perfect_samples_may_have(tmp_path):
-    run, path, effort = known(n=40), tmp_path / "chains.safetensors", LongRun(steps=1, chains=20)
+    model, path, effort = known(n=40), tmp_path / "chains.safetensors", LongRun(steps=1, chains=20)
     distances = iter([2.0, *range(10), 0.5, 0.5])
-    assert run_long(run, lambda x: float(next(distances)), path, effort)["base"] == 9
+    assert run_long(model, lambda x: float(next(distances)), path, effort)["base"] == 9
     distances = iter([20.0, *range(10), 0.5, 0.5])
-    assert run_long(run, lambda x: float(next(distances)), path, effort, seed=1)["base"] == 20
+    assert run_long(model, lambda x: float(next(distances)), path, effort, seed=1)["base"] == 20
 
 
 def test_chains_that_stand_still_have_no_r_hat(tmp_path):
     """Their energies are one number; nothing can be compared."""
-    run = known(Known("flat"))
+    model = known(Known("flat"))
     effort = LongRun(seconds=1e9, steps=100, chains=10)
-    found = run_long(run, far(run), tmp_path / "chains.safetensors", effort)
+    found = run_long(model, far(model), tmp_path / "chains.safetensors", effort)
     assert math.isnan(found["r_hat"])
     assert math.isnan(found["ess"])
     assert found["rows"][0]["energy_spread"] == 0
@@ -202,84 +209,82 @@ def numbers(found):
     "kernel", [ULA(0.3), MALA(0.3), KineticLangevin(0.3, friction=1.0), AdamDescent(0.01)], ids=repr
 )
 def test_a_budget_stops_it_and_more_goes_on_with_the_same_numbers(tmp_path, clock, kernel):
-    run = known(clock, kernel)
+    model = known(clock, kernel)
     cost = kernel.gradients
     said = []
     whole = LongRun(seconds=1e9, steps=1000, chains=10, report=said.append)
-    expected = run_long(run, far(run), tmp_path / "whole.safetensors", whole)
+    expected = run_long(model, far(model), tmp_path / "whole.safetensors", whole)
     assert [row["steps"] for row in expected["rows"][::2]] == [100, 200, 500, 1000]
     assert said[-1] == "long chains: 1,000 of 1,000 steps"
 
     path = tmp_path / "parts.safetensors"
-    first = run_long(run, far(run), path, replace(whole, seconds=250.0 * cost))
+    first = run_long(model, far(model), path, replace(whole, seconds=250.0 * cost))
     assert [row["steps"] for row in first["rows"][::2]] == [100, 200]
-    again = run_long(run, far(run), path, replace(whole, seconds=250.0 * cost))
+    again = run_long(model, far(model), path, replace(whole, seconds=250.0 * cost))
     assert numbers(again) == numbers(first)  # 300 more steps would take longer
-    second = run_long(run, far(run), path, replace(whole, seconds=400.0 * cost))
+    second = run_long(model, far(model), path, replace(whole, seconds=400.0 * cost))
     assert [row["steps"] for row in second["rows"][::2]] == [100, 200, 500]
-    assert numbers(run_long(run, far(run), path, whole)) == numbers(expected)
+    assert numbers(run_long(model, far(model), path, whole)) == numbers(expected)
 
     before = clock.rows
-    assert numbers(run_long(run, far(run), path, whole)) == numbers(expected)
+    assert numbers(run_long(model, far(model), path, whole)) == numbers(expected)
     assert clock.rows == before  # nothing is left to do
 
 
 @pytest.mark.parametrize("steps", [3, 37, 137, 200])
 def test_the_gradients_that_are_evaluated_are_those_of_the_chains(tmp_path, clock, steps):
-    run = known(clock)
+    model = known(clock)
     effort = LongRun(seconds=1e9, steps=steps, chains=10)
-    run_long(run, far(run), tmp_path / "chains.safetensors", effort)
+    run_long(model, far(model), tmp_path / "chains.safetensors", effort)
     drawn = 10 * (1 + STEPS)  # those to compare with: at their start, and one a step of ULA
-    assert clock.rows == drawn + 2 * 10 * (len(list(looks(steps))) + steps)
+    assert clock.rows == drawn + 2 * 10 * (len(list(checkpoint_steps(steps))) + steps)
 
 
 def test_the_noise_between_two_looks_is_not_that_before(tmp_path):
     """Where the energy is flat a chain moves by its noise alone, and 100 steps by N(0, 2 h 100)."""
-    run, chosen = known(Known("flat"), ULA(0.02)), []
+    model, chosen = known(Known("flat"), ULA(0.02)), []
     effort = LongRun(seconds=1e9, steps=200, chains=250)
     path = tmp_path / "chains.safetensors"
-    run_long(run, lambda x: chosen.append(x) or 1.0, path, effort)
+    run_long(model, lambda x: chosen.append(x) or 1.0, path, effort)
     first, _, second, _ = chosen[-4:]  # of chains from data and from noise, at either look
-    moved = torch.stack([first - run.dataset.test[::2], second - first]).reshape(2, 500)
+    moved = torch.stack([first - model.data.test[::2], second - first]).reshape(2, 500)
     assert moved.std(1).tolist() == pytest.approx([2, 2], abs=0.3)
     assert abs(float(torch.corrcoef(moved)[0, 1])) < 0.2
 
 
 @pytest.mark.parametrize("change", ["model", "settings", "seed", "chains", "cut short", "no file"])
 def test_other_chains_start_anew(tmp_path, change):
-    run, path, seed = known(n=40), tmp_path / "chains.safetensors", 0
+    model, path, seed = known(n=40), tmp_path / "chains.safetensors", 0
     effort = LongRun(seconds=1e9, steps=100, chains=10)
-    run_long(run, far(run), path, effort)
+    run_long(model, far(model), path, effort)
     other = replace(effort, chains=12) if change == "chains" else effort
     if change == "model":
-        run.energy.mean += 1
+        model.module.mean += 1
     elif change == "settings":
-        run = replace(
-            run, settings=replace(run.settings, method=known(kernel=ULA(0.2)).settings.method)
-        )
+        model = known(kernel=ULA(0.2), n=40)
     elif change == "seed":
         seed = 1
     elif change == "cut short":
         path.write_bytes(path.read_bytes()[:-7])
     elif change == "no file":
         path.write_bytes(b"")
-    before = run.energy.rows
-    found = run_long(run, far(run), path, other, seed)
-    assert run.energy.rows - before == other.chains * (1 + STEPS) + 2 * other.chains * 101
-    fresh = run_long(run, far(run), tmp_path / "fresh.safetensors", other, seed)
+    before = model.module.rows
+    found = run_long(model, far(model), path, other, seed)
+    assert model.module.rows - before == other.chains * (1 + STEPS) + 2 * other.chains * 101
+    fresh = run_long(model, far(model), tmp_path / "fresh.safetensors", other, seed)
     assert numbers(found) == numbers(fresh)
 
 
 def test_the_chains_start_at_held_out_rows_and_at_noise(tmp_path):
     """A kernel that hardly moves leaves them where they started."""
-    run = known(kernel=ULA(1e-9))
+    model = known(kernel=ULA(1e-9))
     chosen = []
     effort = LongRun(seconds=1e9, steps=1, chains=50)
-    run_long(run, lambda x: chosen.append(x) or 1.0, tmp_path / "chains.safetensors", effort)
+    run_long(model, lambda x: chosen.append(x) or 1.0, tmp_path / "chains.safetensors", effort)
     *_, train, data, noise = chosen
-    test = run.dataset.test
+    test = model.data.test
     torch.testing.assert_close(data, test[::10], atol=1e-3, rtol=0)  # spread over all 500
     assert len(train) == 50
-    low, high = run.dataset.train.amin(0), run.dataset.train.amax(0)
+    low, high = model.data.train.amin(0), model.data.train.amax(0)
     assert bool(((noise > low - 1e-3) & (noise < high + 1e-3)).all())
     assert float(noise.std()) > 1.5  # a uniform one over about [-3, 3]

@@ -17,7 +17,7 @@ def test_samples_are_of_the_class_that_was_asked_for(tmp_path, monkeypatch):
     """At three times the rates of the recipe, seeds 0 to 3 gave 0.81 to 0.93."""
     monkeypatch.chdir(tmp_path)
     command("train", "conditional_digits", *FAST, "threads=1", "--quiet")
-    command("evaluate", "runs/conditional_digits", "-n", "1000", "--parts", "modes", "--quiet")
+    command("evaluate", "runs/conditional_digits", "-n", "1000", "--sections", "modes", "--quiet")
     with open("runs/conditional_digits/evaluation.json") as file:
         measures = {m["name"]: m for m in json.load(file)["modes"]["measures"]}
     assert measures["class as asked"]["value"] > SHARE

@@ -9,10 +9,10 @@ from sklearn.datasets import load_wine
 from typer.testing import CliRunner
 
 from boltzwalk.cli import app
-from boltzwalk.evaluation.partition import partition
+from boltzwalk.evaluation.partition import model_partition
 from boltzwalk.rng import generator
 from boltzwalk.training.folder import checkpoints
-from boltzwalk.training.run import open_run
+from boltzwalk.training.run import open_model
 
 WINES = [
     "data=Table", "data.path=wine.npy", "data.whitening=pca", "data.split=[0.7, 0.15, 0.15]",
@@ -25,13 +25,13 @@ def trained(recipe, folder):
     words = ["train", recipe, *WINES, "--seeds", "1", "--alone", "-q"]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
-    return open_run(folder), open_run(checkpoints(folder)[0])
+    return open_model(folder), open_model(checkpoints(folder)[0])
 
 
 @torch.no_grad()
-def nll(run):
-    x = torch.cat([run.dataset.validation, run.dataset.test])
-    return float((run.model(x).double() + run.model.log_z).mean())
+def nll(model):
+    x = torch.cat([model.data.validation, model.data.test])
+    return float((model.module(x).double() + model.module.log_z).mean())
 
 
 def test_kale_finds_log_z_and_does_not_overfit_as_maximum_likelihood_does(tmp_path, monkeypatch):
@@ -41,16 +41,21 @@ def test_kale_finds_log_z_and_does_not_overfit_as_maximum_likelihood_does(tmp_pa
     best, last = trained("gebm_red_wine", tmp_path / "runs" / "gebm_red_wine")
     assert last.update == 200
     assert best.update < 200
-    x = torch.cat([best.dataset.validation, best.dataset.test])
+    x = torch.cat([best.data.validation, best.data.test])
     normal = float(x.double().square().sum(1).mean() / 2) + 13 / 2 * math.log(2 * math.pi)
     assert nll(best) < normal + 0.2
-    found = partition(best, generator(0, "test"))
+    found = model_partition(best, generator(0, "test"))
     assert abs(found.estimate - found.exact) < 5 / 1.96 * found.half_width
-    assert abs(float(last.method.log_partition.detach()) - last.model.log_z) < 0.2
+    assert abs(float(last.method.log_partition.detach()) - last.module.log_z) < 0.2
     known_best, known_last = trained("gebm_red_wine_ml", tmp_path / "runs" / "gebm_red_wine_ml")
     rises = nll(known_last) - nll(known_best), nll(last) - nll(best)
     print(
-        rises, found, float(last.method.log_partition.detach()), last.model.log_z, nll(best), normal
+        rises,
+        found,
+        float(last.method.log_partition.detach()),
+        last.module.log_z,
+        nll(best),
+        normal,
     )
     assert nll(known_last) - nll(known_best) > 10 * (nll(last) - nll(best))
     assert nll(known_best) == pytest.approx(nll(best), abs=1.0)

@@ -16,14 +16,13 @@ from boltzwalk.data.images import image_dataset, resize_image
 from boltzwalk.data.splits import LabelledRows
 from boltzwalk.energies import NetworkEnergy
 from boltzwalk.evaluation import anomalies as judged
-from boltzwalk.evaluation.anomalies import KNOWN, anomalies, scores
-from boltzwalk.evaluation.quality import held_out_rows
-from boltzwalk.evaluation.samples import Drawn
+from boltzwalk.evaluation.anomalies import NAMED_SETS, anomalies, energies_and_norms
+from boltzwalk.evaluation.samples import SampleSet
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import NoiseStart
 from boltzwalk.networks import Multilayer
-from boltzwalk.settings.settings import Settings, resolve
+from boltzwalk.settings.settings import Settings, resolve_auto
 from boltzwalk.training.run import start
 
 
@@ -44,13 +43,14 @@ class Known(nn.Module):
 def ready(data, kind=None):
     method = Contrastive(NoiseStart(), ULA(0.1), steps=2)
     network = NetworkEnergy(Multilayer((16,)))
-    run = start(resolve(Settings(data, network, method, batch=16, threads=1, device="cpu")))
-    return run if kind is None else replace(run, energy=Known(kind))
+    run = start(resolve_auto(Settings(data, network, method, batch=16, threads=1, device="cpu")))
+    model = run.judged_on(run.dataset)
+    return model if kind is None else replace(model, module=Known(kind))
 
 
-def told(run, sets, rng):
-    drawn = Drawn(run.dataset.train[:30], None, "", "", 30)
-    part = anomalies(run, drawn, sets, rng)
+def told(model, sets, rng):
+    drawn = SampleSet(model.data.train[:30], None, "", "", 30)
+    part = anomalies(model, drawn, sets, rng)
     return {measure.name: measure for measure in part.measures}, part.details["energies"]
 
 
@@ -58,21 +58,21 @@ NORMAL = Modes(3, (0.0,), (1.0,), rows=200)
 
 
 def test_scores_are_energy_and_gradient_norm(rng):
-    run = ready(NORMAL, "normal")
+    model = ready(NORMAL, "normal")
     x = torch.randn(2500, 3, generator=rng)  # more than are taken at once
-    energy, gradient = scores(run, x)
+    energy, gradient = energies_and_norms(model, x)
     torch.testing.assert_close(energy, x.double().square().sum(1) / 2, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(gradient, x.double().norm(dim=1), rtol=1e-5, atol=1e-5)
 
 
 def test_planted_rows_are_told_and_held_out_rows_are_not(tmp_path, rng):
-    run = ready(NORMAL, "normal")
-    rows, _ = held_out_rows(run.dataset)
+    model = ready(NORMAL, "normal")
+    rows, _ = model.data.held_out()
     np.save(tmp_path / "far.npy", rows.numpy() + 50)
     np.save(tmp_path / "same.npy", rows.numpy())
     np.save(tmp_path / "near.npy", rows.numpy() / 1e3)
     sets = [str(tmp_path / name) for name in ("far.npy", "same.npy", "near.npy")]
-    found, energies = told(run, sets, rng)
+    found, energies = told(model, sets, rng)
     for by in ("energy", "gradient"):
         assert found[f"AUROC far.npy, {by}"].value == 1
         assert found[f"AUROC same.npy, {by}"].value == 0.5
@@ -97,20 +97,20 @@ def test_planted_rows_are_told_and_held_out_rows_are_not(tmp_path, rng):
 
 
 def test_the_energies_of_weighted_samples_are_those_of_their_weights(rng):
-    run = ready(NORMAL, "normal")
-    x = run.dataset.train[:30]
+    model = ready(NORMAL, "normal")
+    x = model.data.train[:30]
     log_w = torch.full((30,), -torch.inf)
     log_w[4] = 0.0
-    part = anomalies(run, Drawn(x, log_w, "", "", 30), [], rng)
+    part = anomalies(model, SampleSet(x, log_w, "", "", 30), [], rng)
     expected = float(x[4].square().sum() / 2)
     assert part.details["energies"]["samples"] == [pytest.approx(expected, rel=1e-5)] * 30
-    none = anomalies(run, Drawn(x[:0], None, "", "all", 30), [], rng)
+    none = anomalies(model, SampleSet(x[:0], None, "", "all", 30), [], rng)
     assert none.details["energies"]["samples"] == []
 
 
 def test_a_single_grey_has_no_contrast(rng):
-    run = ready(Digits(), "contrast")
-    found, energies = told(run, [], rng)
+    model = ready(Digits(), "contrast")
+    found, energies = told(model, [], rng)
     assert found["AUROC single grey, energy"].value == 1
     assert max(map(abs, energies["single grey"])) < 1e-6
     assert list(found) == [
@@ -119,7 +119,7 @@ def test_a_single_grey_has_no_contrast(rng):
 
 
 def other_set(monkeypatch, make):
-    monkeypatch.setitem(KNOWN, "other", lambda: SimpleNamespace(load=make))
+    monkeypatch.setitem(NAMED_SETS, "other", lambda: SimpleNamespace(load=make))
 
 
 def enlarged(data, side):
@@ -135,25 +135,25 @@ def enlarged(data, side):
 
 def test_held_out_images_at_another_size_are_not_told_apart(monkeypatch, rng):
     """The blur of the scaling is on both sides, to the bit."""
-    run = ready(Digits())
-    bigger = enlarged(run.dataset, 16)
+    model = ready(Digits())
+    bigger = enlarged(model.data, 16)
     other_set(monkeypatch, lambda: bigger)
-    found, energies = told(run, ["other"], rng)
+    found, energies = told(model, ["other"], rng)
     for by in ("energy", "gradient"):
         assert found[f"AUROC other, {by}"].value == 0.5
     assert sorted(energies["other"]) != sorted(energies["held-out data"])  # which are not blurred
 
 
 def test_a_set_of_the_same_size_is_not_scaled(monkeypatch, rng):
-    run = ready(Digits())
-    data = run.dataset
+    model = ready(Digits())
+    data = model.data
     rows = torch.cat([data.validation, data.test])
     same = Dataset(rows, rows, rows[:0], shift=data.shift, scale=data.scale)
     other_set(monkeypatch, lambda: same)
     calls = []
-    honest = judged.through
-    monkeypatch.setattr(judged, "through", lambda *a: calls.append(a[1:]) or honest(*a))
-    found, energies = told(run, ["other"], rng)
+    honest = judged.resize_round_trip
+    monkeypatch.setattr(judged, "resize_round_trip", lambda *a: calls.append(a[1:]) or honest(*a))
+    found, energies = told(model, ["other"], rng)
     assert calls == [(8, 1, (1, 8, 8))] * 2  # both sides
     assert found["AUROC other, energy"].value == 0.5
     # Digits have 17 grey levels; to 256 and back they move by less than a quarter of a level.
@@ -162,25 +162,25 @@ def test_a_set_of_the_same_size_is_not_scaled(monkeypatch, rng):
 
 
 def test_dequantised_rows_are_spread_again_on_both_sides(monkeypatch, rng):
-    run = ready(Digits(dequantise=True))
-    bigger = enlarged(run.dataset, 12)
+    model = ready(Digits(dequantise=True))
+    bigger = enlarged(model.data, 12)
     other_set(monkeypatch, lambda: bigger)
-    pairs = judged._known(run.dataset, held_out_rows(run.dataset)[0], "other", rng)
+    pairs = judged._named_set(model.data, model.data.held_out()[0], "other", rng)
     inside, outside = pairs
     assert not torch.equal(inside, outside)  # their noise is not the same
-    half = run.dataset.quantum / 2
+    half = model.data.quantum / 2
     assert float((inside - outside).abs().max()) <= 2 * half + 1e-5
     assert float((inside - outside).abs().max()) > half
 
 
 def test_files_of_images_are_read(tmp_path, rng):
-    run = ready(Digits(), "contrast")
+    model = ready(Digits(), "contrast")
     pictures = np.full((5, 8, 8), 77, dtype=np.uint8)
     np.save(tmp_path / "flat.npy", pictures)
     (tmp_path / "folder").mkdir()
     Image.fromarray(pictures[0]).save(tmp_path / "folder" / "a.png")
     Image.fromarray(pictures[0]).save(tmp_path / "folder" / "b.png")
-    found, _ = told(run, [str(tmp_path / "flat.npy"), str(tmp_path / "folder")], rng)
+    found, _ = told(model, [str(tmp_path / "flat.npy"), str(tmp_path / "folder")], rng)
     assert found["AUROC flat.npy, energy"].value == 1
     assert found["AUROC folder, energy"].value == 1
 
@@ -198,8 +198,8 @@ def test_what_is_unknown_is_said_with_what_is_known(tmp_path, rng):
 
 
 def test_energies_that_are_not_finite_are_refused(tmp_path, rng):
-    run = ready(NORMAL, "hole")
+    model = ready(NORMAL, "hole")
     np.save(tmp_path / "far.npy", np.full((5, 3), 9.0))
-    found, _ = told(run, [str(tmp_path / "far.npy")], rng)
+    found, _ = told(model, [str(tmp_path / "far.npy")], rng)
     assert "not finite" in found["AUROC far.npy, energy"].refusal
     assert found["AUROC noise, energy"].refusal == ""

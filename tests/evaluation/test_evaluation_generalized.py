@@ -6,30 +6,30 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from boltzwalk.methods.alternation import Turns
-from boltzwalk.training.sampling import own_energy
 from torch import nn
 
 from boltzwalk.bases import Generator
 from boltzwalk.bases.flow import Flow
 from boltzwalk.bases.flow_energy import FlowEnergy
-from boltzwalk.completion import Plan, complete, make_inputs
+from boltzwalk.completion import CompletionPlan, complete_rows, make_inputs
 from boltzwalk.data import Digits, Toy
 from boltzwalk.energies import NetworkEnergy
 from boltzwalk.evaluation import evaluate as judging
-from boltzwalk.evaluation.likelihood import Effort, as_part, likelihood
+from boltzwalk.evaluation.likelihood import held_out_likelihood, likelihood_section
 from boltzwalk.evaluation.long_run import LongRun
 from boltzwalk.evaluation.score import score_rows
 from boltzwalk.kernels import MALA, Transport
-from boltzwalk.methods.generalized import Generalized
+from boltzwalk.method import with_defaults
+from boltzwalk.methods.generalized import Generalized, GeneralizedMethod
 from boltzwalk.networks import DenseGenerator, Multilayer
-from boltzwalk.reporting.figures import film
+from boltzwalk.reporting.figures import chain_pictures
 from boltzwalk.reporting.summary import summarise
 from boltzwalk.settings.optimizers import Adam
-from boltzwalk.settings.settings import Output, Settings, resolve
+from boltzwalk.settings.settings import Output, Settings, resolve_auto
+from boltzwalk.smc.from_samples import Effort
 from boltzwalk.smc.log_z import Annealing
-from boltzwalk.training.execute import execute, held_out
-from boltzwalk.training.run import open_run, start
+from boltzwalk.training.execute import execute, validation_metrics
+from boltzwalk.training.run import open_model, start
 
 METHOD = Generalized(
     Generator(DenseGenerator((12,)), 3),
@@ -39,7 +39,7 @@ METHOD = Generalized(
     sample_steps=4,
     kernel=MALA(0.05),
 )
-SMALL = resolve(
+SMALL = resolve_auto(
     Settings(
         data=Digits(),
         energy=NetworkEnergy(Multilayer((16,)), spectral_norm=True),
@@ -86,9 +86,9 @@ def finished(tmp_path_factory):
 
 
 def test_every_part_is_found_or_refused_with_a_reason(finished):
-    run = open_run(finished)
-    plan = judging.Plan(samples=200, long_run=LongRun(seconds=2, chains=8))
-    parts = dict(judging.evaluate(run, finished, plan))
+    model = open_model(finished)
+    plan = judging.EvaluationPlan(samples=200, long_run=LongRun(seconds=2, chains=8))
+    parts = dict(judging.evaluate_sections(model, finished, plan))
     assert {m.name for m in parts["base"].measures} >= {"classifier-FID, proposals"}
     for name in ("likelihood", "goodness", "long_run"):
         refusals = [m.refusal for m in parts[name].measures if m.refusal]
@@ -99,40 +99,40 @@ def test_every_part_is_found_or_refused_with_a_reason(finished):
 
 
 def test_the_summary_says_whose_energy_it_is(finished):
-    numbers = {n.name: n for n in summarise(open_run(finished), finished)}
+    numbers = {n.name: n for n in summarise(open_model(finished), finished)}
     assert numbers["energy"].meaning.endswith("relative to the base")
     assert "log-partition" in numbers
     assert "temperature" not in numbers
 
 
 def test_scores_are_relative_and_have_no_density(finished):
-    run = open_run(finished)
-    found = score_rows(run, finished, run.dataset.test[:20], 0.1)
+    model = open_model(finished)
+    found = score_rows(model, finished, model.data.test[:20], 0.1)
     assert "energy, relative to the base, above" in found.protocol
     assert np.isnan(found.log_density).all()
-    np.testing.assert_allclose(found.energy, run.model(run.dataset.test[:20]).detach(), rtol=1e-5)
+    np.testing.assert_allclose(found.energy, model.module(model.data.test[:20]).detach(), rtol=1e-5)
 
 
 def test_completion_is_by_latent_variables(finished):
-    run = open_run(finished)
-    inputs = make_inputs(run.dataset, run.dataset.test[:3], "lower", None)
-    plan = Plan("latent", n=2, latent_steps=20)
-    found = complete(run, inputs, plan, torch.Generator().manual_seed(0))
+    model = open_model(finished)
+    inputs = make_inputs(model.data, model.data.test[:3], "lower", None)
+    plan = CompletionPlan("latent", n=2, latent_steps=20)
+    found = complete_rows(model, inputs, plan, torch.Generator().manual_seed(0))
     shown = ~inputs.hidden
     for i in range(2):
         torch.testing.assert_close(found.x[:, i][shown], inputs.x[shown])
     assert found.x.shape == (3, 2, 1, 8, 8)
     for variant in ("conditional", "kernel", "encode"):
         with pytest.raises(ValueError, match="write --variant latent"):
-            complete(run, inputs, Plan(variant), torch.Generator())
+            complete_rows(model, inputs, CompletionPlan(variant), torch.Generator())
 
 
 def test_the_film_is_of_latent_chains(finished):
-    run = open_run(finished)
-    png, said = film(run, from_data=False)
+    model = open_model(finished)
+    png, said = chain_pictures(model, from_data=False)
     assert png[:4] == b"\x89PNG"
     assert "4 in training" in said
-    assert film(run, from_data=True) is None
+    assert chain_pictures(model, from_data=True) is None
 
 
 @pytest.mark.parametrize("relative", [True, False])
@@ -143,18 +143,19 @@ def test_a_base_with_a_density_gives_a_likelihood(relative):
     )
     settings = replace(SMALL, data=Toy("damped_sine", n=2000), energy=energy)
     base, run = Affine(), start(settings)
-    run = replace(run, method=Turns(replace(METHOD, relative=relative), base))
+    method = GeneralizedMethod(replace(METHOD, relative=relative), base)
+    model = replace(run, method=with_defaults(method)).judged_on(run.dataset)
     effort = Effort(samples=200, steps=20, annealing=Annealing(replicates=8))
-    found = likelihood(run, torch.Generator().manual_seed(0), effort)
-    x = run.dataset.test
+    found = held_out_likelihood(model, torch.Generator().manual_seed(0), effort)
+    x = model.data.test
     if relative:
         log_p = base.log_density(x)
     else:
         log_p = -(x / 0.9).square().sum(1) / 2 - math.log(2 * math.pi * 0.81)
     assert found.log_z.refusal == ""
-    truth = -float(log_p.detach().mean()) + run.dataset.log_volume
+    truth = -float(log_p.detach().mean()) + model.data.log_volume
     assert abs(found.nll - truth) < max(0.05, 3 * found.log_z.half_width)
-    constant = (own_energy(run)(x) + log_p).detach()  # U = -log p - log Z
+    constant = (model.density_energy()(x) + log_p).detach()  # U = -log p - log Z
     torch.testing.assert_close(constant, constant[:1].expand(len(x)))
 
 
@@ -165,12 +166,13 @@ def test_the_likelihood_is_of_the_model_however_samples_are_drawn(kernel):
     energy = FlowEnergy(Flow(transforms=1, widths=(8,)))
     settings = replace(SMALL, data=Toy("damped_sine", n=2000), energy=energy)
     run = start(replace(settings, method=replace(method, inverse_temperature=10.0)))
-    found = likelihood(run, torch.Generator().manual_seed(0))
-    x = run.dataset.test
-    truth = -float(run.model.flow.log_density(x).detach().mean()) + run.dataset.log_volume
+    model = run.judged_on(run.dataset)
+    found = held_out_likelihood(model, torch.Generator().manual_seed(0))
+    x = model.data.test
+    truth = -float(model.module.flow.log_density(x).detach().mean()) + model.data.log_volume
     assert found.nll == pytest.approx(truth, rel=1e-5)
-    (first, *_) = as_part(found).measures
+    (first, *_) = likelihood_section(found).measures
     assert "samples are drawn with beta = 10" in first.protocol
-    assert held_out(run, {})["nll_validation"] == pytest.approx(
-        -float(run.energy.flow.log_density(run.dataset.validation).detach().mean()), rel=1e-5
+    assert validation_metrics(run, {})["nll_validation"] == pytest.approx(
+        -float(model.module.flow.log_density(model.data.validation).detach().mean()), rel=1e-5
     )

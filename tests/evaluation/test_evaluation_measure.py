@@ -5,8 +5,8 @@ import math
 
 import pytest
 
-from boltzwalk.evaluation.cache import lines, recall, remembered, write_evaluation
-from boltzwalk.evaluation.measure import Measure, Part, from_json, refused, to_json
+from boltzwalk.evaluation.cache import format_lines, load_or_compute, read_section, write_evaluation
+from boltzwalk.evaluation.measure import EvaluationSection, Measure, from_json, to_json, unavailable
 
 INF, NAN = math.inf, math.nan
 
@@ -38,13 +38,13 @@ def test_a_number_is_held_against_the_floor_and_a_refusal_says_why():
     assert Measure("m", 1.0, protocol="of 5").meaning == "of 5"
     assert Measure("m", 1.0, floor=0.12345).meaning == "training data have 0.123"
     assert Measure("m", 1.0, floor=0.0, protocol="of 5").meaning == "training data have 0; of 5"
-    no = refused("m", "too few")
+    no = unavailable("m", "too few")
     assert (no.text, no.meaning) == ("refused", "too few")
     assert math.isnan(no.value)
 
 
-PART = Part(
-    [Measure("a", 1.5, 1.0, 2.0, "nats", "lower", 0.25, "of 5"), refused("b", "too few")],
+PART = EvaluationSection(
+    [Measure("a", 1.5, 1.0, 2.0, "nats", "lower", 0.25, "of 5"), unavailable("b", "too few")],
     {"rows": [{"steps": 100, "distance": NAN}], "classes": {}, "of": ("x", 1)},
     "healthy",
     "it holds",
@@ -97,8 +97,8 @@ def same(a, b):
 
 def test_what_is_there_is_read_and_the_same_as_what_was_computed(tmp_path):
     path, make = tmp_path / "evaluation" / "quality.json", Maker()
-    first = remembered(path, KEY, make)
-    second = remembered(path, dict(reversed(KEY.items())), make)
+    first = load_or_compute(path, KEY, make)
+    second = load_or_compute(path, dict(reversed(KEY.items())), make)
     assert make.asked == 1
     assert first.details == second.details  # null where there was nan, lists for tuples
     assert same(first, PART)
@@ -111,11 +111,11 @@ def test_what_is_there_is_read_and_the_same_as_what_was_computed(tmp_path):
 )
 def test_another_key_is_computed_anew_and_the_first_is_forgotten(tmp_path, other):
     path, make = tmp_path / "quality.json", Maker()
-    remembered(path, KEY, make)
-    remembered(path, other, make)
+    load_or_compute(path, KEY, make)
+    load_or_compute(path, other, make)
     assert make.asked == 2
-    assert recall(path, KEY) is None or other.items() > KEY.items()
-    assert recall(path, other) is not None
+    assert read_section(path, KEY) is None or other.items() > KEY.items()
+    assert read_section(path, other) is not None
 
 
 @pytest.mark.parametrize(
@@ -140,30 +140,30 @@ def test_another_key_is_computed_anew_and_the_first_is_forgotten(tmp_path, other
 def test_a_damaged_file_is_written_anew(tmp_path, damaged):
     path, make = tmp_path / "quality.json", Maker()
     path.write_bytes(damaged)
-    assert recall(path, KEY) is None
-    assert same(remembered(path, KEY, make), PART)
+    assert read_section(path, KEY) is None
+    assert same(load_or_compute(path, KEY, make), PART)
     assert make.asked == 1
-    assert same(recall(path, KEY), PART)
+    assert same(read_section(path, KEY), PART)
 
 
 def test_a_file_that_was_cut_short_anywhere_is_not_believed(tmp_path):
     path = tmp_path / "quality.json"
-    remembered(path, KEY, Maker())
+    load_or_compute(path, KEY, Maker())
     whole = path.read_bytes()
     for length in range(0, len(whole) - 2, 7):
         path.write_bytes(whole[:length])
-        assert recall(path, KEY) is None, length
+        assert read_section(path, KEY) is None, length
 
 
 def test_a_part_of_the_key_is_enough_to_recall(tmp_path):
     path = tmp_path / "quality.json"
-    assert recall(path, {}) is None
-    remembered(path, KEY, Maker())
-    assert recall(path, {"run": "abc"}) is not None
-    assert recall(path, {"run": "abc", "version": 1}) is None
+    assert read_section(path, {}) is None
+    load_or_compute(path, KEY, Maker())
+    assert read_section(path, {"run": "abc"}) is not None
+    assert read_section(path, {"run": "abc", "version": 1}) is None
     path.unlink()
     path.mkdir()
-    assert recall(path, KEY) is None
+    assert read_section(path, KEY) is None
 
 
 def test_lines_and_the_file_of_numbers_say_the_same(tmp_path):
@@ -173,7 +173,7 @@ def test_lines_and_the_file_of_numbers_say_the_same(tmp_path):
             "findings": [["gap", "3.1", "it swings"]],
         }
     )
-    said = lines(part)
+    said = format_lines(part)
     assert [line.split("  ")[0] for line in said] == [
         "a",
         "b",

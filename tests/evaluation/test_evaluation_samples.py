@@ -14,15 +14,15 @@ from boltzwalk.energies.learnt_mixture import LearntMixture, MixtureEnergy
 from boltzwalk.evaluation.features import distance_to, features_for
 from boltzwalk.evaluation.goodness import goodness
 from boltzwalk.evaluation.modes import modes
-from boltzwalk.evaluation.quality import _frechet, held_out_rows, quality, sides
-from boltzwalk.evaluation.samples import Drawn, draw_many, finite_part
+from boltzwalk.evaluation.quality import _frechet, make_comparison, quality
+from boltzwalk.evaluation.samples import SampleSet, draw_samples, keep_finite
 from boltzwalk.kernels import ULA, Descent
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.jarzynski import ExactStart, Jarzynski, Weighted
 from boltzwalk.methods.starts import NoiseStart, ReplayStart
 from boltzwalk.networks import Multilayer
 from boltzwalk.rng import generator
-from boltzwalk.settings.settings import Settings, resolve
+from boltzwalk.settings.settings import Settings, resolve_auto
 from boltzwalk.training.run import start
 from boltzwalk.walkers import walkers_at
 
@@ -65,8 +65,9 @@ def ready(data, method, energy=None):
     """A run that was not trained, with an energy in the place of its own."""
     own = MixtureEnergy() if isinstance(method, Jarzynski) else NETWORK
     settings = Settings(data=data, energy=own, method=method, batch=16, threads=1, device="cpu")
-    run = start(resolve(settings))
-    return run if energy is None else replace(run, energy=energy)
+    run = start(resolve_auto(settings))
+    model = run.judged_on(run.dataset)
+    return model if energy is None else replace(model, module=energy)
 
 
 def from_noise(kernel=None):
@@ -75,7 +76,7 @@ def from_noise(kernel=None):
 
 def equal(x):
     """Samples that count the same."""
-    return Drawn(x, None, "drawn", "", len(x))
+    return SampleSet(x, None, "drawn", "", len(x))
 
 
 def by_name(part):
@@ -86,59 +87,59 @@ def by_name(part):
 
 
 def test_a_chain_from_noise_draws_as_many_as_are_wanted():
-    run = ready(NORMAL, from_noise(), Normal())
-    found = draw_many(run, 120, generator(0, "test"))
+    model = ready(NORMAL, from_noise(), Normal())
+    found = draw_samples(model, 120, generator(0, "test"))
     assert found.x.shape == (120, 2)
-    assert run.energy.rows == 120 * (1 + STEPS)
-    assert (found.log_w, found.wrong, found.asked) == (None, "", 120)
+    assert model.module.rows == 120 * (1 + STEPS)
+    assert (found.log_w, found.not_finite, found.requested) == (None, "", 120)
     assert found.protocol == "120 samples, 5 steps each"
 
 
 def test_few_walkers_are_visited_again_after_the_steps_of_training():
     method = Contrastive(ReplayStart(size=50), ULA(1e-12), steps=STEPS)
-    run = ready(NORMAL, method, Normal())
-    found = draw_many(run, 120, generator(0, "test"))
+    model = ready(NORMAL, method, Normal())
+    found = draw_samples(model, 120, generator(0, "test"))
     assert found.x.shape == (120, 2)
     assert found.protocol == "120 samples: 50 walkers, 3 times, 5 steps apart"
-    assert run.energy.rows == 50 * (1 + STEPS) + 2 * 50 * STEPS
+    assert model.module.rows == 50 * (1 + STEPS) + 2 * 50 * STEPS
     torch.testing.assert_close(found.x[50:100], found.x[:50], atol=1e-3, rtol=0)  # they hardly move
     torch.testing.assert_close(found.x[100:], found.x[:20], atol=1e-3, rtol=0)
-    ordered = run.state.x[run.state.x[:, 0].argsort()]  # each of the store, once a visit
+    ordered = model.state.x[model.state.x[:, 0].argsort()]  # each of the store, once a visit
     mine = found.x[:50][found.x[:50, 0].argsort()]
     torch.testing.assert_close(mine, ordered, atol=1e-3, rtol=0)
-    assert len(draw_many(run, 50, generator(0, "test")).x) == 50
+    assert len(draw_samples(model, 50, generator(0, "test")).x) == 50
 
 
 def test_samples_that_are_not_finite_are_counted_and_named():
-    run = ready(NORMAL, from_noise(ULA(1e-6)), Normal(wall=0.0))
-    found = draw_many(run, 200, generator(0, "test"))
-    assert found.asked == 200
+    model = ready(NORMAL, from_noise(ULA(1e-6)), Normal(wall=0.0))
+    found = draw_samples(model, 200, generator(0, "test"))
+    assert found.requested == 200
     assert 60 < len(found.x) < 140  # half of a normal
     assert bool(found.x.isfinite().all())
     assert bool((found.x[:, 0] > -0.1).all())
-    assert f"{200 - len(found.x)} of 200 rows with nan or inf" in found.wrong
-    part = quality(run.dataset, found, features_for(run.dataset), generator(0, "test"))
+    assert f"{200 - len(found.x)} of 200 rows with nan or inf" in found.not_finite
+    part = quality(model.data, found, features_for(model.data), generator(0, "test"))
     assert part.measures[0].name == "not finite"
     assert part.measures[0].value == pytest.approx(1 - len(found.x) / 200)
-    assert part.measures[0].meaning == found.wrong
+    assert part.measures[0].meaning == found.not_finite
 
 
 def weighted(x, log_w, steps=STEPS):
     """A run whose walkers are these, under a standard normal."""
-    run = ready(NORMAL, Jarzynski(ExactStart(len(x)), ULA(0.1), steps=steps))
-    run = replace(run, energy=LearntMixture(torch.zeros(1, x.shape[1])))
-    walkers = walkers_at(run.energy, x, log_w)
-    return replace(run, state=Weighted(walkers, torch.zeros((), dtype=torch.int64)))
+    model = ready(NORMAL, Jarzynski(ExactStart(len(x)), ULA(0.1), steps=steps))
+    model = replace(model, module=LearntMixture(torch.zeros(1, x.shape[1])))
+    walkers = walkers_at(model.module, x, log_w)
+    return replace(model, state=Weighted(walkers, torch.zeros((), dtype=torch.int64)))
 
 
 def test_weighted_walkers_are_all_taken_with_their_weights(rng):
     x = torch.randn(40, 2, generator=rng)
     log_w = torch.tensor([0.0, 0.0] + [-torch.inf] * 38)
-    found = draw_many(weighted(x, log_w), 7, rng)
+    found = draw_samples(weighted(x, log_w), 7, rng)
     assert torch.equal(found.x, x)
     assert torch.equal(found.log_w, log_w)
     assert found.protocol == "40 weighted walkers, 2 in effect"
-    assert found.share.tolist() == [0.5, 0.5] + [0.0] * 38
+    assert found.weights.tolist() == [0.5, 0.5] + [0.0] * 38
     rows = found.rows(1000, rng)
     assert len(rows) == 40
     of_first = (rows == x[0]).all(1)
@@ -146,7 +147,7 @@ def test_weighted_walkers_are_all_taken_with_their_weights(rng):
     assert bool((of_first | (rows == x[1]).all(1)).all())
     assert not torch.equal(of_first, torch.arange(40) < 20)  # in random order
     assert len(found.rows(5, rng)) == 5
-    assert equal(x).share is None
+    assert equal(x).weights is None
     once = equal(x).rows(1000, rng)
     assert torch.equal(once[once[:, 0].argsort()], x[x[:, 0].argsort()])
 
@@ -155,10 +156,10 @@ def test_weights_stay_with_their_walkers_where_others_are_lost(rng):
     x = torch.randn(6, 2, generator=rng)
     x[2, 1] = torch.nan
     log_w = torch.arange(6.0)
-    found = finite_part(x, log_w, "test")
+    found = keep_finite(x, log_w, "test")
     assert found.log_w.tolist() == [0, 1, 3, 4, 5]
     assert torch.equal(found.x, x[[0, 1, 3, 4, 5]])
-    assert found.wrong == "1 of 6 rows with nan or inf (rows 2)"
+    assert found.not_finite == "1 of 6 rows with nan or inf (rows 2)"
 
 
 # Features.
@@ -167,7 +168,7 @@ def test_weights_stay_with_their_walkers_where_others_are_lost(rng):
 def test_rows_of_a_table_are_compared_as_they_are(rng):
     found = features_for(NORMAL.load())
     x = torch.randn(5, 2, generator=rng)
-    assert torch.equal(found.of(x), x)
+    assert torch.equal(found.extract(x), x)
     assert (found.name, found.probabilities, found.classes) == ("Fréchet distance", None, None)
 
 
@@ -182,24 +183,24 @@ def test_principal_components_keep_distances_in_the_space_of_the_data(rng):
     data = images(300, 10, rng)
     found = features_for(data)
     assert "64 principal components" in found.protocol
-    assert found.of(data.train[:7]).shape == (7, 64)
-    x, features = data.train[:50].flatten(1).double(), found.of(data.train[:50]).double()
+    assert found.extract(data.train[:7]).shape == (7, 64)
+    x, features = data.train[:50].flatten(1).double(), found.extract(data.train[:50]).double()
     torch.testing.assert_close(
         torch.cdist(features, features), torch.cdist(x, x), atol=1e-2, rtol=1e-3
     )
-    assert float(found.of(data.train).mean(0).abs().max()) < 1e-3
+    assert float(found.extract(data.train).mean(0).abs().max()) < 1e-3
     # Few rows span few axes.
-    assert features_for(images(20, 10, rng)).of(data.train[:7]).shape == (7, 20)
+    assert features_for(images(20, 10, rng)).extract(data.train[:7]).shape == (7, 20)
     # Small images are left as they are.
     small = images(30, 10, rng, side=8)
-    assert torch.equal(features_for(small).of(small.train), small.train.flatten(1))
+    assert torch.equal(features_for(small).extract(small.train), small.train.flatten(1))
 
 
 def test_labelled_images_have_the_features_of_a_classifier():
     data = Digits().load()
     found = features_for(data)
     assert found.name == "classifier-FID"
-    assert len(found.of(data.test)) == len(data.test)
+    assert len(found.extract(data.test)) == len(data.test)
     p = found.classes(data.test)
     assert p.shape == (len(data.test), 10)
     assert float((p.argmax(1) == data.test_labels).float().mean()) > 0.9
@@ -324,7 +325,7 @@ def test_the_interval_of_a_distance_is_one_of_95_percent(rng):
     """Ten from the data, |shift|^2 moves by twice the shift times the error of the mean."""
     x, y = torch.randn(400, 1, generator=rng), torch.randn(4000, 1, generator=rng)
     data = Dataset(y, y, y[:0])
-    both = sides(data, equal(x + 10), features_for(data), rng)
+    both = make_comparison(data, equal(x + 10), features_for(data), rng)
     (found,) = _frechet(both, rng)
     assert found.value == pytest.approx(100, abs=5)
     half = 1.96 * 2 * 10 / math.sqrt(400)
@@ -359,7 +360,7 @@ def test_weighted_samples_are_judged_by_their_weights(three):
     data, best, noise, _ = three
     x = torch.cat([data.noise(400, generator(0, "noise")), data.train])
     log_w = torch.cat([torch.full((400,), -torch.inf), torch.zeros(400)])
-    both = Drawn(x, log_w, "weighted", "", 800)
+    both = SampleSet(x, log_w, "weighted", "", 800)
     found = by_name(quality(data, both, features_for(data), generator(0, "test")))
     assert found["Fréchet distance"].value == pytest.approx(
         best["Fréchet distance"].value, abs=2e-3
@@ -369,15 +370,15 @@ def test_weighted_samples_are_judged_by_their_weights(three):
 
 def test_held_out_rows_are_spread_over_all_that_there_are():
     data = THREE.load()
-    rows, name = held_out_rows(data, 8)
+    rows, name = data.held_out(8)
     assert name == "8 held-out rows"
     assert torch.equal(rows, torch.cat([data.validation, data.test])[::100])
-    rows, name = held_out_rows(data)
+    rows, name = data.held_out()
     assert (len(rows), name) == (800, "800 held-out rows")
     none = replace(
         data, validation=data.test[:0], test=data.test[:1], validation_labels=None, test_labels=None
     )
-    rows, name = held_out_rows(none)
+    rows, name = none.held_out()
     assert torch.equal(rows, data.train)
     assert name == "400 training rows, as none were held out"
 
@@ -387,13 +388,13 @@ def test_held_out_rows_are_spread_over_all_that_there_are():
 
 def test_the_masses_of_a_learnt_mixture_are_exact():
     """Means at the centres of the data, with masses of our own."""
-    run = ready(THREE, Jarzynski(ExactStart(50), ULA(0.1)))
+    model = ready(THREE, Jarzynski(ExactStart(50), ULA(0.1)))
     energy = LearntMixture(torch.tensor([[c, 0, 0, 0] for c in (-8.0, 0.0, 8.0, 8.5)]))
     masses = torch.tensor([0.5, 0.2, 0.1, 0.2])
     with torch.no_grad():
         energy.zeta.copy_(masses[0].log() - masses[1:].log())
-    run = replace(run, energy=energy)
-    found = modes(run, draw_many(run, 50, generator(0, "test")), features_for(run.dataset))
+    model = replace(model, module=energy)
+    found = modes(model, draw_samples(model, 50, generator(0, "test")), features_for(model.data))
     table = found.details["classes"]
     assert list(table) == ["mode -8", "mode 0", "mode 8"]
     for row, share, wanted in zip(table.values(), (0.5, 0.2, 0.3), (0.25, 0.25, 0.5), strict=True):
@@ -405,13 +406,13 @@ def test_the_masses_of_a_learnt_mixture_are_exact():
 
 
 def test_a_mode_that_is_missing_is_seen():
-    run = ready(THREE, from_noise())
-    data = run.dataset
+    model = ready(THREE, from_noise())
+    data = model.data
     features = features_for(data)
-    all_of_them = by_name(modes(run, equal(data.train), features))
+    all_of_them = by_name(modes(model, equal(data.train), features))
     assert all_of_them["classes off"].value == pytest.approx(0, abs=1e-9)
     assert all_of_them["mode coverage"].value == 1
-    part = modes(run, equal(data.train[data.train_labels != 0]), features)
+    part = modes(model, equal(data.train[data.train_labels != 0]), features)
     found, table = by_name(part), part.details["classes"]
     assert found["classes off"].value == pytest.approx(0.25, abs=1e-6)  # 1/3, 2/3 for 1/4, 1/2
     assert found["mode coverage"].value == pytest.approx(2 / 3)
@@ -424,24 +425,24 @@ def test_a_mode_that_is_missing_is_seen():
 @pytest.mark.parametrize(("percent", "covered"), [(1, 2), (2, 2), (3, 3)])
 def test_a_mode_with_less_than_a_tenth_of_its_mass_is_not_covered(percent, covered):
     """The first of three should have a quarter."""
-    run = ready(THREE, from_noise())
-    data = run.dataset
+    model = ready(THREE, from_noise())
+    data = model.data
     rare, others = (data.train[rows] for rows in (data.train_labels == 0, data.train_labels != 0))
     x = torch.cat([rare[:percent], others[: 100 - percent]])
-    found = by_name(modes(run, equal(x), features_for(data)))
+    found = by_name(modes(model, equal(x), features_for(data)))
     assert found["mode coverage"].value == pytest.approx(covered / 3)
     assert found["mode coverage"].protocol.startswith(f"{covered} of 3 classes")
 
 
 def test_the_clarity_of_classes_is_weighted():
     """A row that may be of two classes has three quarters of the weight, a clear one the rest."""
-    run = ready(THREE, from_noise())
+    model = ready(THREE, from_noise())
     p = torch.tensor([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]])
-    features = features_for(run.dataset)._replace(classes=lambda x: p)
+    features = features_for(model.data)._replace(classes=lambda x: p)
     for weights, nats in (([0.75, 0.25], 0.75), ([0.25, 0.75], 0.25), (None, 0.5)):
         log_w = None if weights is None else torch.tensor(weights).log()
-        drawn = Drawn(run.dataset.train[:2], log_w, "weighted", "", 2)
-        found = by_name(modes(run, drawn, features))
+        drawn = SampleSet(model.data.train[:2], log_w, "weighted", "", 2)
+        found = by_name(modes(model, drawn, features))
         entropy = nats * math.log(2)
         assert found["class entropy"].value == pytest.approx(entropy, rel=1e-6)
         together = torch.tensor([1 - nats / 2, nats / 2]).double()
@@ -451,20 +452,20 @@ def test_the_clarity_of_classes_is_weighted():
 
 def test_weights_count_in_the_shares():
     """Without weights the samples have no class off, by their weights one class is all."""
-    run = ready(THREE, from_noise())
-    data = run.dataset
+    model = ready(THREE, from_noise())
+    data = model.data
     log_w = torch.where(data.train_labels == 1, 0.0, -torch.inf)
-    drawn = Drawn(data.train, log_w, "weighted", "", 400)
-    found = modes(run, drawn, features_for(data))
+    drawn = SampleSet(data.train, log_w, "weighted", "", 400)
+    found = modes(model, drawn, features_for(data))
     assert [row["share"] for row in found.details["classes"].values()] == [0, 1, 0]
     assert by_name(found)["classes off"].value == pytest.approx(0.75)
 
 
 def test_classes_of_images_are_those_of_a_classifier():
-    run = ready(Digits(), from_noise())
-    data, features = run.dataset, features_for(run.dataset)
+    model = ready(Digits(), from_noise())
+    data, features = model.data, features_for(model.data)
     x, labels = data.test, data.test_labels
-    part = modes(run, equal(x[labels < 5]), features)
+    part = modes(model, equal(x[labels < 5]), features)
     found, table = by_name(part), part.details["classes"]
     true = labels[labels < 5].bincount(minlength=10) / int((labels < 5).sum())
     for name, row in table.items():
@@ -473,16 +474,16 @@ def test_classes_of_images_are_those_of_a_classifier():
     assert 4 < found["class score"].value < 5.2  # five clear classes
     assert 0 <= found["class entropy"].value < 0.3
     log_w = torch.where(labels == 3, 0.0, -torch.inf)
-    alone = modes(run, Drawn(x, log_w, "weighted", "", len(x)), features)
+    alone = modes(model, SampleSet(x, log_w, "weighted", "", len(x)), features)
     assert by_name(alone)["class score"].value < 1.5  # one class
     assert alone.details["classes"]["3"]["share"] > 0.9
 
 
 def test_classes_that_were_chosen_have_their_names_in_any_order():
-    run = ready(Digits(classes=(7, 2), proportions=(3, 1)), from_noise())
-    data, features = run.dataset, features_for(run.dataset)
+    model = ready(Digits(classes=(7, 2), proportions=(3, 1)), from_noise())
+    data, features = model.data, features_for(model.data)
     for label in (2, 7):
-        part = modes(run, equal(data.test[data.test_labels == label]), features)
+        part = modes(model, equal(data.test[data.test_labels == label]), features)
         table = part.details["classes"]
         assert sorted(table) == ["2", "7"]
         assert table[str(label)]["share"] > 0.9
@@ -490,10 +491,10 @@ def test_classes_that_were_chosen_have_their_names_in_any_order():
 
 
 def test_without_labels_there_are_no_classes():
-    run = ready(Toy("eight_gaussians", n=200), from_noise())
-    assert modes(run, equal(run.dataset.train), features_for(run.dataset)) == ([], {}, "", "")
-    run = ready(THREE, from_noise())
-    assert modes(run, equal(run.dataset.train[:0]), features_for(run.dataset)).measures == []
+    model = ready(Toy("eight_gaussians", n=200), from_noise())
+    assert modes(model, equal(model.data.train), features_for(model.data)) == ([], {}, "", "")
+    model = ready(THREE, from_noise())
+    assert modes(model, equal(model.data.train[:0]), features_for(model.data)).measures == []
 
 
 # Goodness of fit.
@@ -504,15 +505,18 @@ def p_value(measure):
 
 
 def test_exact_samples_fit_and_others_do_not(rng):
-    run = ready(NORMAL, from_noise(), Normal())
+    model = ready(NORMAL, from_noise(), Normal())
     x = torch.randn(300, 2, generator=rng)
-    fits = by_name(goodness(run, equal(x), generator(0, "test")))
+    fits = by_name(goodness(model, equal(x), generator(0, "test")))
     assert p_value(fits["Stein discrepancy, samples"]) > 0.05
     assert p_value(fits["Stein discrepancy, data"]) > 0.05  # the data are a normal
-    other = by_name(goodness(run, equal(x + 0.5), generator(0, "test")))
+    other = by_name(goodness(model, equal(x + 0.5), generator(0, "test")))
     assert p_value(other["Stein discrepancy, samples"]) < 0.01
     assert other["Stein discrepancy, samples"].value > fits["Stein discrepancy, samples"].value
-    assert "KL(data, model)" not in fits  # of rows whose density is not given in the plane
+    assert fits["KL(data, model)"].value == pytest.approx(0, abs=1e-4)  # the energy is exact
+    assert "KL(data, model)" not in by_name(
+        goodness(ready(THREE, from_noise()), equal(torch.randn(50, 4, generator=rng)), rng)
+    )
 
 
 def test_the_temperature_is_that_of_training(rng):
@@ -520,8 +524,8 @@ def test_the_temperature_is_that_of_training(rng):
     x = 0.5 * torch.randn(300, 2, generator=rng)
     found = {}
     for temperature in (0.25, 1.0):
-        run = ready(NORMAL, from_noise(ULA(0.3, temperature)), Normal())
-        part = goodness(run, equal(x), generator(0, "test"))
+        model = ready(NORMAL, from_noise(ULA(0.3, temperature)), Normal())
+        part = goodness(model, equal(x), generator(0, "test"))
         found[temperature] = p_value(by_name(part)["Stein discrepancy, samples"])
     assert found[0.25] > 0.05
     assert found[1.0] < 0.01
@@ -531,11 +535,11 @@ def test_weighted_walkers_are_judged_by_their_weights(rng):
     """Walkers of another density, weighted for this one."""
     x = 0.7 + 1.3 * torch.randn(1000, 2, generator=rng)
     log_w = ((x - 0.7) / 1.3).square().sum(1) / 2 - x.square().sum(1) / 2
-    run = weighted(x, log_w)
-    drawn = draw_many(run, 1000, rng)
-    found = by_name(goodness(run, drawn, generator(0, "test")))
+    model = weighted(x, log_w)
+    drawn = draw_samples(model, 1000, rng)
+    found = by_name(goodness(model, drawn, generator(0, "test")))
     assert p_value(found["Stein discrepancy, samples"]) > 0.01
-    found = by_name(goodness(run, equal(x), generator(0, "test")))
+    found = by_name(goodness(model, equal(x), generator(0, "test")))
     assert p_value(found["Stein discrepancy, samples"]) < 0.002
 
 
@@ -543,44 +547,44 @@ def test_copies_of_few_walkers_are_moved_apart(rng):
     """A tenth of the walkers have all of the weight; their copies alone would not fit."""
     log_w = torch.full((400,), -torch.inf)
     log_w[:40] = 0.0
-    run = weighted(torch.randn(400, 2, generator=rng), log_w, steps=60)
-    drawn = draw_many(run, 400, rng)
-    found = by_name(goodness(run, drawn, generator(0, "test")))
+    model = weighted(torch.randn(400, 2, generator=rng), log_w, steps=60)
+    drawn = draw_samples(model, 400, rng)
+    found = by_name(goodness(model, drawn, generator(0, "test")))
     assert p_value(found["Stein discrepancy, samples"]) > 0.01
-    copies = by_name(goodness(run, equal(drawn.rows(400, rng)), generator(0, "test")))
+    copies = by_name(goodness(model, equal(drawn.rows(400, rng)), generator(0, "test")))
     assert p_value(copies["Stein discrepancy, samples"]) < 0.01
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
 def test_an_energy_that_is_the_density_diverges_by_nothing(temperature):
     toy = Toy("eight_gaussians", n=200)
-    run = ready(toy, from_noise(ULA(0.3, temperature)), Density(toy.density(), temperature))
-    found = by_name(goodness(run, equal(run.dataset.train), generator(0, "test")))
+    model = ready(toy, from_noise(ULA(0.3, temperature)), Density(toy.density(), temperature))
+    found = by_name(goodness(model, equal(model.data.train), generator(0, "test")))
     assert found["KL(data, model)"].value == pytest.approx(0, abs=1e-5)
     assert found["total variation"].value == pytest.approx(0, abs=1e-5)
-    wrong = replace(run, energy=Density(toy.density(), 2 * temperature))
-    found = by_name(goodness(wrong, equal(run.dataset.train), generator(0, "test")))
+    wrong = replace(model, module=Density(toy.density(), 2 * temperature))
+    found = by_name(goodness(wrong, equal(model.data.train), generator(0, "test")))
     assert found["KL(data, model)"].value > 0.05
 
 
 @pytest.mark.parametrize("beyond", [math.nan, -math.inf])
 def test_a_density_that_is_singular_far_from_the_data_is_refused_in_the_plane(beyond):
     """The wall stands between the data and the edge of the grid."""
-    run = ready(Toy("eight_gaussians", n=200), from_noise())
-    x = run.dataset.train
-    run = replace(run, energy=Normal(1.5 * float(x[:, 0].min()), beyond))
-    found = by_name(goodness(run, equal(x), generator(0, "test")))
+    model = ready(Toy("eight_gaussians", n=200), from_noise())
+    x = model.data.train
+    model = replace(model, module=Normal(1.5 * float(x[:, 0].min()), beyond))
+    found = by_name(goodness(model, equal(x), generator(0, "test")))
     assert found["Stein discrepancy, samples"].refusal == ""
     assert "singularity on the grid" in found["KL(data, model)"].refusal
     assert "total variation" not in found
 
 
 def test_what_has_no_density_or_no_gradient_is_refused(rng):
-    run = ready(NORMAL, Contrastive(ReplayStart(size=50), Descent(0.01), steps=2), Normal())
-    (only,) = goodness(run, equal(run.dataset.train), rng).measures
+    model = ready(NORMAL, Contrastive(ReplayStart(size=50), Descent(0.01), steps=2), Normal())
+    (only,) = goodness(model, equal(model.data.train), rng).measures
     assert "noiseless descent" in only.refusal
-    run = ready(NORMAL, from_noise(), Normal(wall=0.0))
-    samples, _ = goodness(run, equal(run.dataset.train), rng).measures
+    model = ready(NORMAL, from_noise(), Normal(wall=0.0))
+    samples, *_ = goodness(model, equal(model.data.train), rng).measures
     assert "finite" in samples.refusal
-    one, _ = goodness(run, equal(run.dataset.train[:1]), rng).measures
+    one, *_ = goodness(model, equal(model.data.train[:1]), rng).measures
     assert "2 rows or more" in one.refusal

@@ -13,19 +13,18 @@ from torch import nn
 from boltzwalk.data import Digits, Modes, Table
 from boltzwalk.energies import NetworkEnergy
 from boltzwalk.energies.learnt_mixture import MixtureEnergy
-from boltzwalk.evaluation.cache import remembered
-from boltzwalk.evaluation.evaluate import VERSION, Plan, evaluate
-from boltzwalk.evaluation.likelihood import Likelihood, as_part
-from boltzwalk.evaluation.quality import held_out_rows
-from boltzwalk.evaluation.score import Scores, read_for, score_rows, write_scores
+from boltzwalk.evaluation.cache import load_or_compute
+from boltzwalk.evaluation.evaluate import VERSION, EvaluationPlan, evaluate_sections
+from boltzwalk.evaluation.likelihood import Likelihood, likelihood_section
+from boltzwalk.evaluation.score import Scores, read_input, score_rows, write_scores
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.jarzynski import ExactStart, Jarzynski
 from boltzwalk.methods.starts import NoiseStart
 from boltzwalk.networks import Multilayer
-from boltzwalk.settings.settings import Settings, resolve
+from boltzwalk.settings.settings import Settings, resolve_auto
 from boltzwalk.smc.log_z import LogZ
-from boltzwalk.training.run import content, start
+from boltzwalk.training.run import start
 
 
 class Normal(nn.Module):
@@ -36,8 +35,9 @@ class Normal(nn.Module):
 def ready(data, method=None, energy=None, own=None):
     method = method or Contrastive(NoiseStart(), ULA(0.1), steps=2)
     own = own or NetworkEnergy(Multilayer((16,)))
-    run = start(resolve(Settings(data, own, method, batch=16, threads=1, device="cpu")))
-    return run if energy is None else replace(run, energy=energy)
+    run = start(resolve_auto(Settings(data, own, method, batch=16, threads=1, device="cpu")))
+    run = run if energy is None else replace(run, energy=energy)
+    return run.judged_on(run.dataset)
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def read(text):
 
 @pytest.mark.parametrize("false_alarm", [0.05, 0.01, 0.3])
 def test_of_ordinary_rows_no_more_are_flagged_than_was_said(normal, tmp_path, rng, false_alarm):
-    rows, _ = held_out_rows(normal.dataset)
+    rows, _ = normal.data.held_out()
     found = score_rows(normal, tmp_path, rows, false_alarm)
     assert found.anomaly.sum() == int(1001 * false_alarm) - 1  # one is the limit itself
     fresh = torch.randn(20_000, 2, generator=rng)
@@ -94,7 +94,7 @@ def test_a_row_whose_energy_overflows_is_named(normal, tmp_path):
 def test_without_a_likelihood_there_is_no_log_density(normal, tmp_path):
     found = score_rows(normal, tmp_path, torch.zeros(3, 2), 0.05)
     assert np.isnan(found.log_density).all()
-    assert f"run `boltzwalk evaluate {tmp_path} --parts likelihood` first" in found.protocol
+    assert f"run `boltzwalk evaluate {tmp_path} --sections likelihood` first" in found.protocol
     assert [row["log_density"] for row in read(write_scores(found, ".csv").decode())] == [""] * 3
 
 
@@ -108,35 +108,37 @@ def grid(low, high, n):
 def test_the_log_density_is_one_in_the_units_of_the_data(mixture, tmp_path, rng):
     """It integrates to one over a grid in original units."""
     folder = tmp_path / "run"
-    dict(evaluate(mixture, folder, Plan(parts=("likelihood",))))
+    dict(evaluate_sections(mixture, folder, EvaluationPlan(sections=("likelihood",))))
     points, cell = grid((-4, -200), (10, 200), 200)
     np.save(tmp_path / "grid.npy", points)
-    found = score_rows(mixture, folder, read_for(mixture, str(tmp_path / "grid.npy"), rng), 0.1)
+    found = score_rows(mixture, folder, read_input(mixture, str(tmp_path / "grid.npy"), rng), 0.1)
     assert "no log-density" not in found.protocol
     assert np.exp(found.log_density).sum() * cell == pytest.approx(1, abs=1e-3)
     # Of another model it would be wrong.
     with torch.no_grad():
-        mixture.energy.zeta += 1
+        mixture.module.zeta += 1
     found = score_rows(mixture, folder, torch.zeros(1, 2), 0.1)
     assert np.isnan(found.log_density).all()
 
 
-def known_likelihood(run, folder, log_z):
+def known_likelihood(model, folder, log_z):
     """Leaves a likelihood in the folder, as an evaluation of this run would."""
     found = Likelihood("test", 10, 2, 1.0, 0.1, log_z, 1.0, False)
-    key = {"run": content(run), "version": VERSION, "seed": 0}
-    remembered(folder / "evaluation" / "likelihood.json", key, lambda: as_part(found))
+    key = {"run": model.digest, "version": VERSION, "seed": 0}
+    load_or_compute(
+        folder / "evaluation" / "likelihood.json", key, lambda: likelihood_section(found)
+    )
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.25])
 def test_the_log_density_has_the_temperature(tmp_path, rng, temperature):
     """Of U = |x|^2 / 2 it is that of a normal of variance T."""
     method = Contrastive(NoiseStart(), ULA(0.1, temperature), steps=2)
-    run = ready(Modes(2, (0.0,), (1.0,), rows=100), method, Normal())
-    known_likelihood(run, tmp_path, LogZ(math.log(2 * math.pi * temperature), 0.0, ""))
+    model = ready(Modes(2, (0.0,), (1.0,), rows=100), method, Normal())
+    known_likelihood(model, tmp_path, LogZ(math.log(2 * math.pi * temperature), 0.0, ""))
     x = torch.randn(50, 2, generator=rng)
     expected = torch.distributions.Normal(0.0, math.sqrt(temperature)).log_prob(x.double()).sum(1)
-    found = score_rows(run, tmp_path, x, 0.1)
+    found = score_rows(model, tmp_path, x, 0.1)
     np.testing.assert_allclose(found.log_density, expected.numpy(), rtol=1e-5, atol=1e-5)
 
 
@@ -174,8 +176,8 @@ def test_no_rows_give_no_scores(normal, tmp_path):
 VALUES = np.array([[3.0, -50.0], [3.5, -20.25], [1.25, -70.0]])
 
 
-def scored(run, source, rng):
-    return score_rows(run, source, read_for(run, str(source), rng), 0.1)
+def scored(model, source, rng):
+    return score_rows(model, source, read_input(model, str(source), rng), 0.1)
 
 
 @pytest.mark.parametrize("kind", ["csv", "no header", "other order", "extra", ".tsv", ".npy", "-"])
@@ -202,8 +204,8 @@ def test_rows_are_the_same_in_whichever_way_they_are_given(
         path.write_text("\n".join(["height,weight", *lines]))
     if kind == "-":
         monkeypatch.setattr("sys.stdin", io.StringIO(path.read_text()))
-    x = read_for(mixture, "-" if kind == "-" else str(path), rng)
-    expected = mixture.dataset.from_original(torch.from_numpy(VALUES)).float()
+    x = read_input(mixture, "-" if kind == "-" else str(path), rng)
+    expected = mixture.data.from_original(torch.from_numpy(VALUES)).float()
     torch.testing.assert_close(x, expected)
     assert x.dtype == torch.float32
 
@@ -213,11 +215,11 @@ def test_rows_with_nan_are_refused_with_their_row(mixture, tmp_path, rng, monkey
     values[4, 1] = np.nan
     np.save(tmp_path / "rows.npy", values)
     with pytest.raises(ValueError, match="nan or inf in 1 rows, the first is row 4"):
-        read_for(mixture, str(tmp_path / "rows.npy"), rng)
+        read_input(mixture, str(tmp_path / "rows.npy"), rng)
     for field in ("nan", "", "?", "inf"):
         monkeypatch.setattr("sys.stdin", io.StringIO(f"height,weight\n1,2\n3,{field}\n"))
         with pytest.raises(ValueError, match=r"'weight' of standard input must .* in line 3"):
-            read_for(mixture, "-", rng)
+            read_input(mixture, "-", rng)
 
 
 @pytest.mark.parametrize(
@@ -233,25 +235,28 @@ def test_rows_with_nan_are_refused_with_their_row(mixture, tmp_path, rng, monkey
 def test_other_tables_are_refused(mixture, rng, monkeypatch, text, problem):
     monkeypatch.setattr("sys.stdin", io.StringIO(text))
     with pytest.raises(ValueError, match=problem):
-        read_for(mixture, "-", rng)
+        read_input(mixture, "-", rng)
 
 
 @pytest.mark.parametrize("shape", [(3,), (3, 3), (3, 2, 1)])
 def test_arrays_of_another_shape_are_refused(mixture, tmp_path, rng, shape):
     np.save(tmp_path / "rows.npy", np.zeros(shape))
     with pytest.raises(ValueError, match=r"numbers of shape \(N, 2\), the columns of the data"):
-        read_for(mixture, str(tmp_path / "rows.npy"), rng)
+        read_input(mixture, str(tmp_path / "rows.npy"), rng)
     with pytest.raises(FileNotFoundError, match="found nothing"):
-        read_for(mixture, str(tmp_path / "none.npy"), rng)
+        read_input(mixture, str(tmp_path / "none.npy"), rng)
 
 
 def test_images_are_scored(tmp_path, rng):
-    run = ready(Digits())
-    data = run.dataset
+    model = ready(Digits())
+    data = model.data
     original = data.to_original(data.test).numpy()
     np.save(tmp_path / "x.npy", original)
-    found = scored(run, tmp_path / "x.npy", rng)
+    found = scored(model, tmp_path / "x.npy", rng)
     torch.testing.assert_close(
-        torch.from_numpy(found.energy).float(), run.model(data.test).detach(), rtol=1e-4, atol=1e-4
+        torch.from_numpy(found.energy).float(),
+        model.module(data.test).detach(),
+        rtol=1e-4,
+        atol=1e-4,
     )
     assert isinstance(found, Scores)

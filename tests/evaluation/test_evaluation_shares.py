@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from boltzwalk.training.sampling import weighted_walkers
 
 from boltzwalk.data import Digits, Modes, Toy
 from boltzwalk.energies import NetworkEnergy
@@ -18,8 +17,8 @@ from boltzwalk.methods.starts import DataStart
 from boltzwalk.metrics.classifier import classifier_for, fit_classifier
 from boltzwalk.networks import Multilayer
 from boltzwalk.reporting.summary import summarise
-from boltzwalk.reporting.tables import _likelihood, table_beside
-from boltzwalk.settings.settings import Output, Settings, resolve
+from boltzwalk.reporting.tables import _likelihood, comparison_table
+from boltzwalk.settings.settings import Output, Settings, resolve_auto
 from boltzwalk.training.execute import execute
 from boltzwalk.training.run import start
 
@@ -29,7 +28,7 @@ def float32(float64):
     torch.set_default_dtype(torch.float32)
 
 
-MIXTURE = resolve(
+MIXTURE = resolve_auto(
     Settings(
         data=Modes(dim=2, rows=400),
         energy=MixtureEnergy(),
@@ -49,14 +48,20 @@ WEIGHTED = replace(
 )
 
 
+def judged(settings):
+    """A model of new parameters, with all rows of its data."""
+    run = start(settings)
+    return run.judged_on(run.dataset)
+
+
 def mixture(settings, means, level):
     """A run whose model has these means on the first axis, and modes of masses 1 : exp(-level)."""
-    run = start(settings)
+    model = judged(settings)
     with torch.no_grad():
-        run.energy.means.zero_()
-        run.energy.means[:, 0] = torch.tensor(means)
-        run.energy.zeta.fill_(level / math.sqrt(run.energy.log_mass_rate))
-    return run
+        model.module.means.zero_()
+        model.module.means[:, 0] = torch.tensor(means)
+        model.module.zeta.fill_(level / math.sqrt(model.module.log_mass_rate))
+    return model
 
 
 def test_the_shares_of_the_data_have_their_names():
@@ -105,10 +110,10 @@ def test_a_classifier_needs_two_rows_that_it_was_not_fitted_on(held_out, enough)
 
 def test_masses_are_known_at_temperature_one_only():
     hot = replace(MIXTURE, method=replace(MIXTURE.method, kernel=ULA(0.1, temperature=2.0)))
-    assert mode_masses(start(hot)) is None
-    assert mode_masses(start(replace(MIXTURE, data=Toy(n=1000), batch=10))) is None
+    assert mode_masses(judged(hot)) is None
+    assert mode_masses(judged(replace(MIXTURE, data=Toy(n=1000), batch=10))) is None
     network = NetworkEnergy(Multilayer((8,)))
-    assert mode_masses(start(replace(MIXTURE, energy=network))) is None
+    assert mode_masses(judged(replace(MIXTURE, energy=network))) is None
 
 
 def test_the_summary_of_a_mixture_has_its_masses(tmp_path):
@@ -118,42 +123,42 @@ def test_the_summary_of_a_mixture_has_its_masses(tmp_path):
     assert "mode -10 / mode 6, exact; the data have 0.2500 / 0.7500" in found.meaning
 
 
-def weigh(run, log_w):
-    walkers = replace(run.state.walkers, log_w=log_w)
-    return replace(run, state=replace(run.state, walkers=walkers))
+def weigh(model, log_w):
+    walkers = replace(model.state.walkers, log_w=log_w)
+    return replace(model, state=replace(model.state, walkers=walkers))
 
 
 def test_class_shares_are_weighted():
     """All the weight on one walker gives its class all the share."""
-    run = start(WEIGHTED)
-    classifier = fit_classifier(run.dataset, updates=200)
-    guess = classifier.probabilities(run.state.walkers.x).argmax(1)
-    counted = class_shares(run, classifier)
+    model = judged(WEIGHTED)
+    classifier = fit_classifier(model.data, updates=200)
+    guess = classifier.probabilities(model.state.walkers.x).argmax(1)
+    counted = class_shares(model, classifier)
     expected = (guess.bincount(minlength=3) / 40).tolist()
     assert counted == pytest.approx(dict(zip("236", expected, strict=True)))
     log_w = torch.full((40,), -torch.inf)
     log_w[7] = 3.0
-    assert class_shares(weigh(run, log_w), classifier) == pytest.approx(
+    assert class_shares(weigh(model, log_w), classifier) == pytest.approx(
         {name: float(i == guess[7]) for i, name in enumerate("236")}
     )
 
 
 def test_weights_are_those_for_the_model_of_now():
     """The walkers saw the energy before the last update, and are asked about the one after it."""
-    run = start(WEIGHTED)
-    before = weighted_walkers(run)
-    torch.testing.assert_close(before.log_w, run.state.walkers.log_w)
+    model = judged(WEIGHTED)
+    before = model.weighted_walkers()
+    torch.testing.assert_close(before.log_w, model.state.walkers.log_w)
     with torch.no_grad():
-        run.energy.energy.head.bias += 2.0
-    torch.testing.assert_close(weighted_walkers(run).log_w, before.log_w - 2.0)
-    assert weighted_walkers(start(MIXTURE)) is None
+        model.module.energy.head.bias += 2.0
+    torch.testing.assert_close(model.weighted_walkers().log_w, before.log_w - 2.0)
+    assert judged(MIXTURE).weighted_walkers() is None
 
 
 def test_the_summary_of_weighted_walkers_has_class_shares(tmp_path):
-    run = start(WEIGHTED)
-    numbers = {number.name: number for number in summarise(run, tmp_path)}
-    found = class_shares(run, classifier_for(run.dataset))
-    target = target_shares(run.dataset)
+    model = judged(WEIGHTED)
+    numbers = {number.name: number for number in summarise(model, tmp_path)}
+    found = class_shares(model, classifier_for(model.data))
+    target = target_shares(model.data)
     off = sum(abs(found[name] - target[name]) for name in "236") / 2
     assert numbers["class shares"].text == f"{off:.1%}"
     ours, theirs = (" ".join(f"{k}:{v:.0%}" for k, v in s.items()) for s in (found, target))
@@ -162,16 +167,16 @@ def test_the_summary_of_weighted_walkers_has_class_shares(tmp_path):
     )
     assert numbers["class shares"].meaning == meaning
     unweighted = replace(WEIGHTED, method=Contrastive(kernel=ULA(1.0, 5e-5), steps=2))
-    assert "class shares" not in {n.name for n in summarise(start(unweighted), tmp_path)}
+    assert "class shares" not in {n.name for n in summarise(judged(unweighted), tmp_path)}
 
 
 def test_walkers_that_are_not_finite_have_no_shares():
-    run = start(WEIGHTED)
-    classifier = fit_classifier(run.dataset, updates=50)
-    x = run.state.walkers.x.clone()
+    model = judged(WEIGHTED)
+    classifier = fit_classifier(model.data, updates=50)
+    x = model.state.walkers.x.clone()
     x[3] = torch.nan
-    broken = replace(run.state, walkers=replace(run.state.walkers, x=x))
-    assert class_shares(replace(run, state=broken), classifier) is None
+    broken = replace(model.state, walkers=replace(model.state.walkers, x=x))
+    assert class_shares(replace(model, state=broken), classifier) is None
 
 
 def test_the_table_of_a_mixture(tmp_path):
@@ -179,7 +184,7 @@ def test_the_table_of_a_mixture(tmp_path):
     for name, seed in (("a", 0), ("long_name", 1)):
         for _ in execute(replace(MIXTURE, seed=seed), tmp_path / name):
             pass
-    lines = table_beside([tmp_path / "a", tmp_path / "long_name"]).splitlines()
+    lines = comparison_table([tmp_path / "a", tmp_path / "long_name"]).splitlines()
     assert [line.split()[0] for line in lines] == ["mode", "data", "a", "long_name"]
     settings = MIXTURE.data
     density, x = settings.density(), settings.load().test.double()
@@ -199,13 +204,13 @@ def test_the_table_of_a_mixture(tmp_path):
 
 
 def test_cross_entropy_and_divergence_against_another_mixture(tmp_path):
-    run = mixture(replace(MIXTURE, data=Modes(dim=2, rows=4000)), [-9.0, 5.0], -math.log(4))
-    nll, divergence = _likelihood(run)
+    model = mixture(replace(MIXTURE, data=Modes(dim=2, rows=4000)), [-9.0, 5.0], -math.log(4))
+    nll, divergence = _likelihood(model)
     masses = torch.distributions.Categorical(torch.tensor([0.2, 0.8], dtype=torch.float64))
     centres = torch.tensor([[-9.0, 0.0], [5.0, 0.0]], dtype=torch.float64)
     modes = torch.distributions.MultivariateNormal(centres, torch.eye(2, dtype=torch.float64))
-    model = torch.distributions.MixtureSameFamily(masses, modes)
-    nats = -model.log_prob(run.dataset.test.double())
+    known = torch.distributions.MixtureSameFamily(masses, modes)
+    nats = -known.log_prob(model.data.test.double())
     assert nll == f"{nats.mean():.2f} ± {1.96 * nats.std() / 4000**0.5:.2f}"
     # The modes are far apart: half the squared distance of the means, and that of the masses.
     exact = 0.5 + 0.25 * math.log(0.25 / 0.2) + 0.75 * math.log(0.75 / 0.8)
@@ -218,7 +223,7 @@ def test_the_table_of_images(tmp_path):
     for name, settings in (("weighted", WEIGHTED), ("unweighted", unweighted)):
         for _ in execute(settings, tmp_path / name):
             pass
-    lines = table_beside([tmp_path / "weighted", tmp_path / "unweighted"]).splitlines()
+    lines = comparison_table([tmp_path / "weighted", tmp_path / "unweighted"]).splitlines()
     assert lines[0].split()[:3] == ["2", "3", "6"]
     for line in lines[1:]:
         shares = [float(word) for word in line.split()[1:4]]

@@ -14,17 +14,17 @@ from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.networks import Multilayer
 from boltzwalk.reporting.page import write_report
 from boltzwalk.reporting.summary import summarise
-from boltzwalk.settings.settings import Output, Settings, resolve
+from boltzwalk.settings.settings import Output, Settings, resolve_auto
 from boltzwalk.training.execute import execute
 from boltzwalk.training.folder import read_rows
 from boltzwalk.training.pictures import image_grid
-from boltzwalk.training.run import open_run
+from boltzwalk.training.run import open_model
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     torch.set_default_dtype(torch.float32)
-    settings = resolve(
+    settings = resolve_auto(
         Settings(
             data=Digits(),
             energy=NetworkEnergy(Multilayer((16,))),
@@ -50,7 +50,7 @@ class Tags(HTMLParser):
 
 
 def test_the_page_needs_no_network_and_escapes(folder):
-    opened = open_run(folder)
+    opened = open_model(folder)
     path = write_report(opened, folder, summarise(opened, folder))
     text = path.read_text()
     tags = Tags()
@@ -66,7 +66,7 @@ def test_the_page_needs_no_network_and_escapes(folder):
 
 
 def test_the_numbers_are_those_of_the_run(folder):
-    numbers = {number.name: number for number in summarise(open_run(folder), folder)}
+    numbers = {number.name: number for number in summarise(open_model(folder), folder)}
     last = read_rows(folder / "log.jsonl")[-1]
     assert numbers["travel"].text == f"{last['travel']:.3g} of {last['distance']:.3g}"
     assert numbers["temperature"].text == "5e-05"
@@ -75,10 +75,10 @@ def test_the_numbers_are_those_of_the_run(folder):
 
 
 def test_points_in_the_plane_have_no_classes(tmp_path, folder):
-    settings = replace(open_run(folder).settings, data=Toy("rings", n=200), updates=5)
+    settings = replace(open_model(folder).settings, data=Toy("rings", n=200), updates=5)
     for _ in execute(settings, tmp_path / "toy"):
         pass
-    names = {number.name for number in summarise(open_run(tmp_path / "toy"), tmp_path / "toy")}
+    names = {number.name for number in summarise(open_model(tmp_path / "toy"), tmp_path / "toy")}
     assert "class entropy" not in names
     assert "travel" in names
 

@@ -10,17 +10,17 @@ import torch
 
 from boltzwalk.data import Modes
 from boltzwalk.energies import NetworkEnergy
-from boltzwalk.evaluation.cache import remembered
+from boltzwalk.evaluation.cache import load_or_compute
 from boltzwalk.evaluation.evaluate import VERSION
-from boltzwalk.evaluation.measure import Measure, Part, refused
+from boltzwalk.evaluation.measure import EvaluationSection, Measure, unavailable
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.networks import Multilayer
 from boltzwalk.reporting import compare
 from boltzwalk.reporting.compare import _best, write_comparison
-from boltzwalk.settings.settings import Output, Settings, resolve
+from boltzwalk.settings.settings import Output, Settings, resolve_auto
 from boltzwalk.training.execute import execute
-from boltzwalk.training.run import content, open_run
+from boltzwalk.training.run import open_model
 
 NAN = math.nan
 
@@ -39,9 +39,9 @@ def trained(tmp_path_factory):
         output=Output(log_every=1, picture_every=0),
     )
     folder = tmp_path_factory.mktemp("runs") / "one"
-    for _ in execute(resolve(settings), folder):
+    for _ in execute(resolve_auto(settings), folder):
         pass
-    return folder, content(open_run(folder))
+    return folder, open_model(folder).digest
 
 
 class Rows(HTMLParser):
@@ -76,7 +76,7 @@ def compared(trained, place, runs):
         shutil.copytree(folder, folders[-1])
         for part, found in parts.items():
             path = folders[-1] / "evaluation" / f"{part}.json"
-            remembered(path, {"run": digest, "version": VERSION}, lambda found=found: found)
+            load_or_compute(path, {"run": digest, "version": VERSION}, lambda found=found: found)
     page = write_comparison(folders, place / "there" / "x.html")
     assert page == place / "there" / "x.html"
     parser = Rows()
@@ -86,7 +86,7 @@ def compared(trained, place, runs):
 
 
 def measured(*measures, label=""):
-    return {"quality": Part(list(measures), {}, label, "")}
+    return {"quality": EvaluationSection(list(measures), {}, label, "")}
 
 
 def exact(name, value, better):
@@ -149,7 +149,7 @@ def test_a_best_number_lies_apart_from_all_others(a, b, marked, better):
 
 def test_refused_numbers_are_never_the_best_and_do_not_hide_it(trained, tmp_path):
     runs = {
-        "a": measured(refused("m", "too few"), refused("alone", "too few")),
+        "a": measured(unavailable("m", "too few"), unavailable("alone", "too few")),
         "b": measured(exact("m", 2.0, "lower"), exact("alone", 2.0, "lower")),
         "c": measured(exact("m", 1.0, "lower")),
     }
@@ -202,7 +202,7 @@ def test_the_curves_of_long_chains_are_those_from_data(trained, tmp_path, monkey
     monkeypatch.setattr(compare, "curves", lambda *a, **_: shown.append(a) or "<svg></svg>")
     runs = {
         name: {
-            "long_run": Part(
+            "long_run": EvaluationSection(
                 [],
                 {
                     "distance": "distance of chains",
@@ -231,9 +231,9 @@ def test_long_chains_that_were_refused_or_lost_do_not_stop_the_page(trained, tmp
            "out_of_range": 0.0}  # fmt: skip
     details = {"distance": "Fréchet distance", "base": 1.0}
     runs = {
-        "a": {"long_run": Part([], details | {"rows": []})},
-        "b": {"long_run": Part([], details | {"rows": [row]})},
-        "c": {"long_run": Part([], details | {"rows": [row | {"distance": 2.0}]})},
+        "a": {"long_run": EvaluationSection([], details | {"rows": []})},
+        "b": {"long_run": EvaluationSection([], details | {"rows": [row]})},
+        "c": {"long_run": EvaluationSection([], details | {"rows": [row | {"distance": 2.0}]})},
     }
     _, text = compared(trained, tmp_path, runs)
     assert "Numbers" in text

@@ -1,4 +1,4 @@
-"""The command line: every command ends by saying where its results are.
+"""The command line: every command ends with the paths of its results.
 
 Nothing heavy is imported before a command runs, so that `boltzwalk --help` answers at once.
 """

@@ -1,4 +1,4 @@
-"""The words of a command: the name of a run, and `key=value` in all its spellings."""
+"""Arguments of commands: the name of a run, and assignments `key=value` in all spellings."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ __all__ = ["parse_assignments", "run_name"]
 
 
 def run_name(recipe: str) -> str:
-    """Returns the name of a run: that of its recipe, its data, or the run it takes settings from.
+    """Returns the name of a run: that of its recipe, its data, or the run of its settings.
 
     Arguments:
-        recipe: What the user typed.
+        recipe: The argument.
 
     Example:
         >>> run_name("digits"), run_name("runs/old/settings.yaml"), run_name("wine.csv.gz")
@@ -28,7 +28,7 @@ def parse_assignments(words: Sequence[str]) -> list[str]:
     """Returns `key=value` for each of `key=value`, `--key=value` and `--key value`.
 
     Arguments:
-        words: What the user typed after the recipe.
+        words: The arguments after the recipe.
 
     Raises:
         ValueError: If a value is missing.

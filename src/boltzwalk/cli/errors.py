@@ -1,7 +1,4 @@
-r"""Errors as a user meets them: one message that says what to do, and an exit code.
-
-The application, and the options that commands share.
-"""
+"""The application, the options that commands share, and errors as one message with an exit code."""
 
 from __future__ import annotations
 
@@ -33,29 +30,29 @@ __all__ = [
 
 
 INTERRUPTED = 130
-"""The exit code of a run that was stopped by Ctrl-C, as shells have it."""
+"""The exit code of a process that was stopped by Ctrl-C."""
 
 
 @contextmanager
 def errors(debug: bool) -> Iterator[None]:
-    """Turns the errors that users can mend into one message and an exit code.
+    """Turns user errors into one message and an exit code.
 
     Arguments:
-        debug: Whether to let them through, with their traceback.
+        debug: Whether to raise them with their traceback instead.
     """
     try:
         yield
     except (ValueError, OSError, ArithmeticError, RuntimeError) as error:
         code = 3 if isinstance(error, FloatingPointError) else 2
-        if debug or (code == 2 and not _can_be_mended(error)):
+        if debug or (code == 2 and not _is_user_error(error)):
             raise
-        _fail(_words(error), code)
+        _fail(_message(error), code)
     except KeyboardInterrupt:
-        _fail("interrupted; what was saved last is kept", INTERRUPTED)
+        _fail("interrupted; the last checkpoint is kept", INTERRUPTED)
 
 
-def _can_be_mended(error: Exception) -> bool:
-    """Whether an error is the user's to mend; memory is the one that PyTorch calls RuntimeError."""
+def _is_user_error(error: Exception) -> bool:
+    """Whether a user can mend an error; PyTorch raises RuntimeError where memory is exhausted."""
     return isinstance(error, ValueError | OSError) or _out_of_memory(error)
 
 
@@ -64,8 +61,8 @@ def _out_of_memory(error: Exception) -> bool:
     return "out of memory" in text or "can't allocate memory" in text
 
 
-def _words(error: Exception) -> str:
-    """One message: what went wrong, where, and what to do."""
+def _message(error: Exception) -> str:
+    """One message: the problem, its place, and the remedy."""
     if _out_of_memory(error):
         return (
             "the memory is not enough; take a smaller batch, fewer walkers or a narrower network "
@@ -74,10 +71,10 @@ def _words(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         where = f": {error.filename}" if error.filename else ""
-        cure = (
+        remedy = (
             "; nothing that was saved is lost, make room and give the same command" if full else ""
         )
-        return f"{error.strerror}{where}{cure}"
+        return f"{error.strerror}{where}{remedy}"
     return str(error)
 
 
@@ -101,11 +98,11 @@ Imports = Annotated[
     typer.Option(
         "--import",
         metavar="FILE.py",
-        help="Python files with your classes; their code is run. Can be repeated.",
+        help="Python files with your classes; their code is executed. Can be repeated.",
     ),
 ]
-Runs = Annotated[Path, typer.Option(help="The folder that holds the run folders.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")]
+Runs = Annotated[Path, typer.Option(help="The folder of the run folders.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the result without progress.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Folder = Annotated[Path, typer.Argument(help="A run folder, such as runs/digits.")]
 Trained = Annotated[Path, typer.Argument(help="A run folder, or one of its checkpoints.")]

@@ -1,9 +1,9 @@
-"""Commands that judge a trained model, and show what there is."""
+"""Commands that evaluate trained models and write reports, and the list of recipes."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,64 +20,79 @@ from .errors import (
     run_folder,
 )
 
-__all__ = ["classifier", "evaluate", "recipes", "report", "version"]
+if TYPE_CHECKING:
+    from ..evaluation.evaluate import EvaluationPlan
+    from ..model import Model
+
+__all__ = ["classifier", "evaluate_command", "recipes", "report_command", "version"]
 
 
-@app.command()
-def evaluate(
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="data.path=FILE", help="The path of the training data, if it changed."),
+]
+Samples = Annotated[int, typer.Option("-n", "--n", min=2, help="The number of samples.")]
+Sections = Annotated[
+    str,
+    typer.Option(
+        "--sections",
+        "--parts",
+        help="Some of training, quality, base, modes, goodness, anomalies, long_run, partition, "
+        "likelihood; default: all.",
+    ),
+]
+Outside = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Anomalies: digits, mnist, fashion_mnist, cifar10, or a file or folder of images or "
+        "rows. Can be repeated; noise is always tried."
+    ),
+]
+Inception = Annotated[
+    Path | None,
+    typer.Option(help="The standard Inception weights, for the FID of the literature."),
+]
+Seconds = Annotated[
+    float, typer.Option(help="Seconds for long chains; a later call with more continues them.")
+]
+ChainSteps = Annotated[int, typer.Option(min=1, help="Steps of the long chains.")]
+LogZSeconds = Annotated[
+    float, typer.Option(help="Time limit for log Z; above it the estimate is refused.")
+]
+Replicates = Annotated[int, typer.Option(min=2, help="log Z: independent replicates.")]
+ReplicateWalkers = Annotated[int, typer.Option(min=2, help="log Z: walkers of a replicate.")]
+BackwardSteps = Annotated[
+    int, typer.Option(min=1, help="log Z: steps of the chains that start the way back.")
+]
+
+
+@app.command("evaluate")
+def evaluate_command(
     folder: Trained,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="data.path=FILE", help="Where the training data are now, if they moved."
-        ),
-    ] = None,
-    n: Annotated[int, typer.Option("-n", "--n", min=2, help="How many samples.")] = 10_000,
-    parts: Annotated[
-        str,
-        typer.Option(
-            help="Some of training, quality, base, modes, goodness, anomalies, long_run, "
-            "likelihood; all of them by default."
-        ),
-    ] = "all",
-    ood: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="What anomalies are: digits, mnist, fashion_mnist, cifar10, or your own file or "
-            "folder of images. Can be repeated; noise is always tried."
-        ),
-    ] = None,
-    inception: Annotated[
-        Path | None,
-        typer.Option(help="The standard Inception weights, for the FID of the literature."),
-    ] = None,
-    seconds: Annotated[
-        float, typer.Option(help="Seconds for long chains; more seconds go on with them.")
-    ] = 60.0,
-    chain_steps: Annotated[int, typer.Option(min=1, help="Steps of the long chains.")] = 100_000,
-    log_z_seconds: Annotated[
-        float, typer.Option(help="log Z: refused where its chains alone would take longer.")
-    ] = 900.0,
-    walkers: Annotated[int, typer.Option(min=2, help="log Z: walkers of a replicate.")] = 1024,
-    replicates: Annotated[int, typer.Option(min=2, help="log Z: independent replicates.")] = 8,
-    steps: Annotated[
-        int, typer.Option(min=1, help="log Z: steps of the chains that the way back starts from.")
-    ] = 1000,
+    overrides: Overrides = None,
+    n: Samples = 10_000,
+    sections: Sections = "all",
+    ood: Outside = None,
+    inception: Inception = None,
+    seconds: Seconds = 60.0,
+    chain_steps: ChainSteps = 100_000,
+    log_z_seconds: LogZSeconds = 900.0,
+    walkers: ReplicateWalkers = 1024,
+    replicates: Replicates = 8,
+    steps: BackwardSteps = 1000,
     seed: Seed = 0,
     device: Device = None,
     imports: Imports = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Judge a trained model: its samples, modes, density, anomalies, long chains and likelihood.
+    """Evaluate a trained model: samples, modes, density, anomalies, long chains, likelihood.
 
-    What was judged before is not computed again. `boltzwalk report` shows it.
+    Sections that are known are not computed again. `boltzwalk report` shows them.
     """
     with errors(debug):
         import_code(imports)
-        from ..evaluation.cache import lines, write_evaluation
-        from ..evaluation.evaluate import PARTS, Plan, evaluated
-        from ..evaluation.evaluate import evaluate as judged
+        from ..evaluation.evaluate import SECTIONS, EvaluationPlan
         from ..evaluation.long_run import LongRun
         from ..smc.from_samples import Effort
         from ..smc.log_z import Annealing
@@ -88,11 +103,10 @@ def evaluate(
                 typer.echo(f"... {text}", err=True)
 
         run = open_run(folder, device, changes=overrides or ())
-        model = run.judged_on(run.dataset, run_folder(folder))
         annealing = Annealing(walkers=walkers, replicates=replicates)
-        plan = Plan(
+        plan = EvaluationPlan(
             samples=n,
-            parts=PARTS if parts == "all" else tuple(parts.replace(" ", "").split(",")),
+            sections=SECTIONS if sections == "all" else tuple(sections.replace(" ", "").split(",")),
             inception=inception,
             outside=tuple(ood or ()),
             long_run=LongRun(seconds=seconds, steps=chain_steps, report=report),
@@ -100,31 +114,42 @@ def evaluate(
             seed=seed,
             report=report,
         )
-        place, found = run_folder(folder), {}
-        for name, part in judged(model, place, plan):
-            found[name] = part
-            typer.echo(f"\n{name.replace('_', ' ')}")
-            for line in lines(part):
-                typer.echo(f"  {line}")
-        known = evaluated(model, place) | found
-        write_evaluation(known, place / "evaluation.json", {"update": model.update, "seed": seed})
-        typer.echo(f"\nnumbers  {place / 'evaluation.json'}")
-        typer.echo(f"report   boltzwalk report {place}")
+        _evaluate(run.judged_on(run.dataset, run_folder(folder)), run_folder(folder), plan)
 
 
-@app.command()
-def report(
+def _evaluate(model: Model, folder: Path, plan: EvaluationPlan) -> None:
+    """Evaluates, prints each section when it is known, and writes all."""
+    from ..evaluation.cache import format_lines, write_evaluation
+    from ..evaluation.evaluate import evaluate_sections, known_sections
+
+    sections = {}
+    for name, section in evaluate_sections(model, folder, plan):
+        sections[name] = section
+        typer.echo(f"\n{name.replace('_', ' ')}")
+        for line in format_lines(section):
+            typer.echo(f"  {line}")
+    path, protocol = folder / "evaluation.json", {"update": model.update, "seed": plan.seed}
+    write_evaluation(known_sections(model, folder) | sections, path, protocol)
+    typer.echo(f"\nnumbers  {path}")
+    typer.echo(f"report   boltzwalk report {folder}")
+
+
+@app.command("report")
+def report_command(
     folders: Annotated[
-        list[Path], typer.Argument(help="Run folders, one or more to compare; or that of a study.")
+        list[Path], typer.Argument(help="Run folders, several to compare them; or a study folder.")
     ],
     out: Annotated[
         Path | None,
-        typer.Option(help="An .html file; default: report.html in the (first) run folder."),
+        typer.Option(
+            help="The .html file; default: report.html in the run folder, or "
+            "comparison.html next to it."
+        ),
     ] = None,
     imports: Imports = None,
     debug: Debug = False,
 ) -> None:
-    """Show a run, or several side by side, on one page that needs no network."""
+    """Write the report of a run, or a comparison of several: one page that needs no network."""
     with errors(debug):
         import_code(imports)
         from ..reporting.compare import write_comparison
@@ -146,29 +171,29 @@ def report(
 def classifier(
     name: Annotated[str, typer.Argument(help="digits, mnist or fashion_mnist.")],
     out: Annotated[
-        Path | None, typer.Option(help="A .safetensors file; default: NAME.safetensors here.")
+        Path | None, typer.Option(help="The .safetensors file; default: NAME.safetensors here.")
     ] = None,
     debug: Debug = False,
 ) -> None:
-    """Fit the classifier that judges samples of a standard set, as the shipped one was made."""
+    """Fit the classifier that evaluates samples of a standard data set, like the shipped one."""
     with errors(debug):
         import time
 
         from ..metrics.classifier import fit_standard, save_classifier
 
         began = time.monotonic()
-        found = fit_standard(name)
+        fitted = fit_standard(name)
         path = out or Path(f"{name}.safetensors")
-        save_classifier(found, path)
+        save_classifier(fitted, path)
         typer.echo(
-            f"{found.accuracy:.2%} of held-out images are classified rightly, fitted in "
+            f"{fitted.accuracy:.2%} of held-out images are classified correctly, fitted in "
             f"{time.monotonic() - began:.0f} s\n\nweights  {path}"
         )
 
 
 @app.command()
 def recipes() -> None:
-    """List the recipes with what they reach."""
+    """List the recipes with their results."""
     from rich.console import Console
     from rich.table import Table
 
@@ -176,7 +201,7 @@ def recipes() -> None:
 
     table = Table(box=None, pad_edge=False, show_header=True, header_style="bold")
     table.add_column("recipe", style="cyan", no_wrap=True)
-    table.add_column("what it learns, and what it reached")
+    table.add_column("model and result")
     for recipe_name, recipe in RECIPES.items():
         text = [" ".join(part.split()) for part in (recipe.__doc__ or "").strip().split("\n\n")]
         reached = [part for part in text if part.startswith("Reached:")]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..study.analysis import LoadedAnalysis
     from ..study.spec import Study
     from ..study.tune import TuningResult
+    from ..study.workers import WorkerJob
 
 __all__ = ["studies", "study", "tune"]
 
@@ -75,21 +76,27 @@ def study(
         if spec == "report":
             _report(_report_folder(overrides or []), out, _load(analysis))
             return
-        import time
-
-        from ..study.tune import parse_duration
-        from ..study.workers import WorkerJob, run_study
-
-        specified, folder, neighbour = _specified(
-            spec, parse_assignments(overrides or []), into, name
-        )
+        words = parse_assignments(overrides or [])
+        specified, folder, neighbour = _specified(spec, words, into, name)
         loaded = _load(analysis or neighbour)
-        deadline = time.time() + parse_duration(budget) if budget else 0.0
-        job = WorkerJob(folder, max_trials, storage, deadline)
+        job = _job(folder, max_trials, storage, budget)
+        from ..study.workers import run_study
+
         run_study(specified, job, workers, stop, quiet, loaded.record if loaded else None)
         if stop.asked:
             _stopped()
         _report(folder, out, loaded)
+
+
+def _job(folder: Path, max_trials: int, storage: str, budget: str) -> WorkerJob:
+    """The job of the workers of a study, with the time at which they stop."""
+    import time
+
+    from ..study.tune import parse_duration
+    from ..study.workers import WorkerJob
+
+    deadline = time.time() + parse_duration(budget) if budget else 0.0
+    return WorkerJob(folder, max_trials, storage, deadline)
 
 
 @app.command(context_settings={"ignore_unknown_options": True})

@@ -28,51 +28,58 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
+    from ..data import Dataset
     from ..model import Model
     from ..settings.settings import Settings
 
-__all__ = ["resume", "train"]
+__all__ = ["resume", "train_command"]
 
 
-@app.command(context_settings={"ignore_unknown_options": True})
-def train(
-    recipe: Annotated[
-        str,
-        typer.Argument(
-            help="A recipe (see `boltzwalk recipes`), the settings.yaml of a run, or your data: a "
-            ".csv, .npy or .npz file, a folder of images, or FILE.py:NAME, code that loads them."
-        ),
-    ],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="KEY=VALUE",
-            help="Settings to change, such as kernel.step_size=0.02 or updates=500.",
-        ),
-    ] = None,
-    name: Annotated[str | None, typer.Option(help="The name of the run folder.")] = None,
+Recipe = Annotated[
+    str,
+    typer.Argument(
+        help="A recipe (see `boltzwalk recipes`), the settings.yaml of a run, or your data: a "
+        ".csv, .npy or .npz file, a folder of images, or FILE.py:NAME, code that loads them."
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="KEY=VALUE",
+        help="Settings to change, such as kernel.step_size=0.02 or updates=500.",
+    ),
+]
+Name = Annotated[str | None, typer.Option(help="The name of the run folder.")]
+TrainingDevice = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+TrainingSeed = Annotated[int | None, typer.Option(help="The seed of everything random.")]
+Precision = Annotated[str | None, typer.Option(help="fp32, bf16 or auto.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the settings and stop.")]
+Alone = Annotated[bool, typer.Option("--alone", help="Train without the recipes to compare with.")]
+Seeds = Annotated[
+    int | None, typer.Option(min=1, help="The number of seeds, from this one on; default: 1.")
+]
+
+
+@app.command("train", context_settings={"ignore_unknown_options": True})
+def train_command(
+    recipe: Recipe,
+    overrides: Overrides = None,
+    name: Name = None,
     runs: Runs = Path("runs"),
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
-    seed: Annotated[int | None, typer.Option(help="The seed of everything random.")] = None,
-    precision: Annotated[str | None, typer.Option(help="fp32, bf16 or auto.")] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the settings and do nothing.")
-    ] = False,
-    alone: Annotated[
-        bool, typer.Option("--alone", help="Leave out the recipes that are trained to compare.")
-    ] = False,
-    seeds: Annotated[
-        int | None,
-        typer.Option(min=1, help="Train so many times, with this seed and the next; default: 1."),
-    ] = None,
+    device: TrainingDevice = None,
+    seed: TrainingSeed = None,
+    precision: Precision = None,
+    dry_run: DryRun = False,
+    alone: Alone = False,
+    seeds: Seeds = None,
     imports: Imports = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Train a model; the same command again resumes it.
 
-    Some recipes train others beside them, in folders of their own, that differ in their method, and
-    some train with several seeds.
+    Some recipes train others to compare with, which differ in their method, in separate folders;
+    some train several seeds.
     """
     with errors(debug), stop_on_signal() as stop:
         import_code(imports)
@@ -83,7 +90,7 @@ def train(
         from ..recipes.lookup import resolved_settings
 
         folder = runs / (name or run_name(recipe))
-        settings = resolved_settings(recipe, [*_begun_with(folder), *assignments])
+        settings = resolved_settings(recipe, [*_machine_of(folder), *assignments])
         if dry_run:
             from ..settings.settings import to_yaml
 
@@ -91,10 +98,10 @@ def train(
             return
         from ..recipes import SEEDS
 
-        others = [] if alone else _beside(recipe, settings, folder, assignments)
-        times = SEEDS.get(recipe, 1) if seeds is None else seeds
-        groups = [_with_seeds(its, place, times) for its, place in [(settings, folder), *others]]
-        if others or times > 1:
+        others = [] if alone else _companions(recipe, settings, folder, assignments)
+        count = SEEDS.get(recipe, 1) if seeds is None else seeds
+        groups = [_with_seeds(its, path, count) for its, path in [(settings, folder), *others]]
+        if others or count > 1:
             _train_all(groups, quiet, stop)
         else:
             _train(settings, folder, quiet, stop)
@@ -107,33 +114,42 @@ def resume(
         list[str] | None,
         typer.Argument(
             metavar="KEY=VALUE",
-            help="Settings to go on with, such as updates=5000 or learning_rate=1e-4.",
+            help="Settings to change, such as updates=5000 or learning_rate=1e-4.",
         ),
     ] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    device: TrainingDevice = None,
     imports: Imports = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Go on with a run that was stopped, bit for bit as if it had not been."""
+    """Resume a run that was stopped, bit for bit as if it had not been."""
     with errors(debug), stop_on_signal() as stop:
         import_code(imports)
         from ..settings.settings import Settings, resolve_auto
         from ..settings.tree import from_tree, override, to_tree
         from ..training.code import code_needed
-        from ..training.folder import change, read_settings
+        from ..training.description import training_data
+        from ..training.folder import change, read_settings, require_changeable
+        from ..training.run import require_trained_on
 
         given = [] if device is None else [f"device={device}"]
         with code_needed(folder):
-            tree = to_tree(read_settings(folder))
-        tree = override(Settings, tree, [*parse_assignments(overrides or []), *given])
-        settings = resolve_auto(from_tree(Settings, tree))
+            before = read_settings(folder)
+        assignments = [*parse_assignments(overrides or []), *given]
+        settings = resolve_auto(
+            from_tree(Settings, override(Settings, to_tree(before), assignments))
+        )
+        require_changeable(before, settings)
+        rows = None
+        if settings.data != before.data:  # refused before the folder names another place
+            rows = training_data(settings, folder, moved=True).to(settings.device)
+            require_trained_on(folder, rows)
         change(folder, settings)
-        _train(settings, folder, quiet, stop)
+        _train(settings, folder, quiet, stop, dataset=rows)
 
 
 def _train_all(groups: list[list[tuple[Settings, Path]]], quiet: bool, stop: StopRequest) -> None:
-    """Trains one run after the other, and ends with a table of all.
+    """Trains one run after the other, and prints a table of all.
 
     The runs of a group differ in their seed only.
     """
@@ -148,27 +164,25 @@ def _train_all(groups: list[list[tuple[Settings, Path]]], quiet: bool, stop: Sto
         typer.echo(f"{folder}, run {number + 1} of {len(runs)}\n")
         _train(settings, folder, quiet, stop, again)
         typer.echo()
-    typer.echo(_table(groups))
+    from ..reporting.tables import results_of_runs
 
-
-def _table(groups: list[list[tuple[Settings, Path]]]) -> str:
-    """The table of finished runs that suits what they learnt."""
-    from ..reporting.tables import table_beside, table_of_densities
-
-    if getattr(groups[0][0][0].energy, "exact_likelihood", False):
-        return table_of_densities([[folder for _, folder in group] for group in groups])
-    return table_beside([folder for group in groups for _, folder in group])
+    typer.echo(results_of_runs([[folder for _, folder in group] for group in groups]))
 
 
 def _train(
-    settings: Settings, folder: Path, quiet: bool, stop: StopRequest, again: str = ""
+    settings: Settings,
+    folder: Path,
+    quiet: bool,
+    stop: StopRequest,
+    again: str = "",
+    dataset: Dataset | None = None,
 ) -> None:
-    """Trains, shows progress, and ends with numbers, picture and report."""
+    """Trains, shows progress, and prints the summary with the paths of picture and report."""
     from ..training.execute import execute
     from ..training.run import open_model
 
     last = 0
-    for done in shown(execute(settings, folder, stop), settings, folder.name, quiet):
+    for done in shown(execute(settings, folder, stop, dataset), settings, folder.name, quiet):
         last = done.update
     if 0 < last < settings.updates:
         typer.echo(
@@ -180,7 +194,7 @@ def _train(
 
 
 def _conclude(finished: Model, folder: Path) -> None:
-    """Judges the samples of a finished run and writes its report."""
+    """Prints the summary of a finished run and writes its report."""
     from ..reporting.page import write_report
     from ..reporting.summary import summarise
     from ..training.execute import draw_picture
@@ -199,12 +213,12 @@ def _conclude(finished: Model, folder: Path) -> None:
         typer.echo(f"samples  boltzwalk sample {folder} -n 1000")
 
 
-def _beside(
+def _companions(
     recipe: str, settings: Settings, folder: Path, assignments: Sequence[str]
 ) -> list[tuple[Settings, Path]]:
-    """What is trained beside a recipe: the same but for the method, in folders next to its own.
+    """The runs to compare a recipe with: other methods, in folders next to its folder.
 
-    Overrides of the method are made where the other method has such a setting.
+    Overrides of the method apply where the other method has such a setting.
     """
     from dataclasses import replace
 
@@ -212,9 +226,9 @@ def _beside(
     from ..settings.settings import Settings, resolve_auto
     from ..settings.tree import from_tree, override, to_tree
 
-    found = []
+    companions = []
     for other in COMPANIONS.get(recipe, ()):
-        place = folder.with_name(folder.name + other.removeprefix(recipe))
+        path = folder.with_name(folder.name + other.removeprefix(recipe))
         tree = to_tree(replace(settings, method=RECIPES[other]().method))
         for assignment in assignments:
             key = assignment.split("=")[0]
@@ -225,40 +239,40 @@ def _beside(
                 from_tree(Settings, tried)
                 tree = tried
             except ValueError:
-                typer.echo(f"{other} has no such {key}, and keeps its own", err=True)
-        its = resolve_auto(from_tree(Settings, override(Settings, tree, _begun_with(place))))
-        found.append((its, place))
-    return found
+                typer.echo(f"{other} has no setting {key}: it keeps its default", err=True)
+        its = resolve_auto(from_tree(Settings, override(Settings, tree, _machine_of(path))))
+        companions.append((its, path))
+    return companions
 
 
-def _with_seeds(settings: Settings, folder: Path, times: int) -> list[tuple[Settings, Path]]:
-    """The same with so many seeds, in folders of their own.
+def _with_seeds(settings: Settings, folder: Path, count: int) -> list[tuple[Settings, Path]]:
+    """The runs of several seeds, each in a separate folder.
 
-    A folder that is there already is looked at now, not when its turn comes.
+    Folders that exist are checked at once, before any run starts.
     """
     from dataclasses import replace
 
     from ..training.folder import prepare
 
-    found = [(settings, folder)]
-    if times > 1:
-        numbers = range(settings.seed, settings.seed + times)
-        found = [
+    result = [(settings, folder)]
+    if count > 1:
+        numbers = range(settings.seed, settings.seed + count)
+        result = [
             (replace(settings, seed=n), folder.with_name(f"{folder.name}_seed{n}")) for n in numbers
         ]
-    for its, place in found:
-        if (place / "settings.yaml").exists():
-            prepare(place, its)
-    return found
+    for its, path in result:
+        if (path / "settings.yaml").exists():
+            prepare(path, its)
+    return result
 
 
-def _begun_with(folder: Path) -> list[str]:
-    """The device, precision and threads of a run that is there, which the same command keeps."""
+def _machine_of(folder: Path) -> list[str]:
+    """The device, precision and threads of a run that exists: the same command keeps them."""
     candidates = [folder, *sorted(folder.parent.glob(f"{glob.escape(folder.name)}_seed*"))]
-    there = [place for place in candidates if (place / "settings.yaml").exists()]
-    if not there:
+    existing = [path for path in candidates if (path / "settings.yaml").exists()]
+    if not existing:
         return []
     from ..training.folder import read_settings
 
-    begun = read_settings(there[0])
-    return [f"{key}={getattr(begun, key)}" for key in ("device", "precision", "threads")]
+    saved = read_settings(existing[0])
+    return [f"{key}={getattr(saved, key)}" for key in ("device", "precision", "threads")]

@@ -2,56 +2,53 @@
 
 ==================  ============================================================================
 ``conditional``     the energy of hidden entries given the visible ones, for any kernel
-``masks``           what is hidden, as a user says it
-``inputs``          rows to complete, from a file or held out
+``inputs``          rows to complete, from a file or held out, and their masks
 ``variants``        the ways to complete
-``latent``          codes given visible entries, by the network of a run
-``codes``           codes of whole rows: reconstruction and interpolation
-``short_run``       chains from noise as a generator, and the noise that ends at a row
+``latent``          codes given visible entries, by the base of a model
+``codes``           codes of full rows: reconstruction and interpolation
 ``judge``           PSNR, SSIM, masked error, diversity
-``plot``            the picture of a completed table
-``write``           files, pictures, words
+``write``           files, pictures, lines of text
 ==================  ============================================================================
 """
 
-from .codes import Codes, ShortRun, codes_of, infer_noise, interpolate, reconstruct, revised
+from .codes import Codes, ShortRun, infer_noise, interpolate, make_codes, reconstruct, refine_rows
 from .conditional import Conditional, Entries, Subspace, conditional, free_part
-from .inputs import Inputs, held_out, make_inputs, parse_mask, read_partial, refuse_mask
-from .judge import Judged, diversity, judge, masked_error, psnr, ssim
+from .inputs import Inputs, held_out_examples, make_inputs, parse_mask, read_partial, require_mask
+from .judge import CompletionScores, diversity, judge, masked_error, psnr, ssim
 from .latent import infer_latents, one_shot, visible_posterior
-from .variants import Completed, Plan, complete, own_completion
+from .variants import Completed, CompletionPlan, complete_rows, encoder_completion
 from .write import write_completions
 
 __all__ = [
     "Codes",
     "Completed",
+    "CompletionPlan",
+    "CompletionScores",
     "Conditional",
     "Entries",
     "Inputs",
-    "Judged",
-    "Plan",
     "ShortRun",
     "Subspace",
-    "codes_of",
-    "complete",
+    "complete_rows",
     "conditional",
     "diversity",
+    "encoder_completion",
     "free_part",
-    "held_out",
+    "held_out_examples",
     "infer_latents",
     "infer_noise",
     "interpolate",
     "judge",
+    "make_codes",
     "make_inputs",
     "masked_error",
     "one_shot",
-    "own_completion",
     "parse_mask",
     "psnr",
     "read_partial",
     "reconstruct",
-    "refuse_mask",
-    "revised",
+    "refine_rows",
+    "require_mask",
     "ssim",
     "visible_posterior",
     "write_completions",

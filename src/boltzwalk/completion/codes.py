@@ -1,35 +1,33 @@
-r"""Codes of whole rows, what they are decoded to, and the way from one to another.
+r"""Codes of full rows: reconstruction, and interpolation between two rows.
 
 =====================  =========================================  =================================
-a run with             the code z of a row x                      decoded
+a model with           the code z of a row x                      decoded
 =====================  =========================================  =================================
 an encoder             :math:`\mu(x)`                             :math:`g(z)`
 a generator            a draw from its posterior given x          :math:`g(z)`
 chains from noise      the noise that ends at x, by descent       :math:`M_\theta(z)`: its chain
 =====================  =========================================  =================================
 
-What a network decodes may then be revised under the energy. Between two codes the way is the arc
+Rows that a network decodes may then be refined under the energy. Two codes are joined by the arc
 
 .. math:: z_t = \frac{\sin((1 - t) \omega)\, z_a + \sin(t \omega)\, z_b}{\sin \omega}
 
 with the angle :math:`\omega` of the codes, which keeps the length that noise has.
 
-Not guaranteed: that the middle of the way is likely.
-
-A short chain as a generator: noise goes in, an image comes out.
+A short chain from noise is a generator (`ShortRun`):
 
 .. math:: x = M_\theta(z): \qquad x_0 = z , \quad
     x_{k+1} = x_k - \varepsilon \nabla U(x_k) + \sqrt{2 \varepsilon T} \, \xi_k
 
-With the noise :math:`\xi` of every step held fixed this is a map of z, and a deep one: K steps are
-K layers that share their parameters. So z is the code of an image, found by descent of
+With the noise :math:`\xi` of every step held fixed this is a map of z with K layers that share
+parameters. The code of an image is found by descent of
 
 .. math:: L(z) = | x - M_\theta(z) |^2
 
-through all steps. There is no encoder, hence this is slow: one step of the descent costs about
-three times the chain, and keeps all of it in memory.
+along all steps. One step of the descent costs about three chains, and keeps all of it in memory.
 
-Not guaranteed: that an image has a code; the descent finds a minimum near where it starts.
+Not guaranteed: that the middle of an arc is likely, nor that an image has a code; the descent finds
+a minimum near its start.
 """
 
 from __future__ import annotations
@@ -50,19 +48,27 @@ from ..model import Model
 from ..walkers import walkers_at
 from .latent import infer_latents
 
-__all__ = ["Codes", "ShortRun", "codes_of", "infer_noise", "interpolate", "reconstruct", "revised"]
+__all__ = [
+    "Codes",
+    "ShortRun",
+    "infer_noise",
+    "interpolate",
+    "make_codes",
+    "reconstruct",
+    "refine_rows",
+]
 
 
 LATENT_STEPS = 1000
-"""Steps of the chain that finds a code of a generator."""
+"""Steps of the chain that infers a code of a generator."""
 
 
 class Codes(NamedTuple):
-    r"""How a run encodes and decodes.
+    r"""The encoder and the decoder of a model.
 
     Attributes:
-        name: How codes are found.
-        network: Whether a network decodes them, so that its output may be revised.
+        name: The kind of code, for messages.
+        network: Whether a network decodes them, so that its output may be refined.
         encode: The codes of rows, shape (N, d) or (N, \*event), given a source of noise.
         decode: The rows of codes, shape (N, \*event).
     """
@@ -73,8 +79,8 @@ class Codes(NamedTuple):
     decode: Callable[[Tensor], Tensor]
 
 
-def codes_of(model: Model, steps: int = 0, seed: int = 0) -> Codes:
-    """Returns the codes of a run.
+def make_codes(model: Model, steps: int = 0, seed: int = 0) -> Codes:
+    """Returns the encoder and the decoder of a model.
 
     Arguments:
         model: The model.
@@ -82,7 +88,7 @@ def codes_of(model: Model, steps: int = 0, seed: int = 0) -> Codes:
         seed: The seed of their noise.
 
     Raises:
-        ValueError: If the run has neither a network that decodes nor chains from noise.
+        ValueError: If the model has neither a base nor chains from noise.
     """
     method = model.method
     if method.from_noise and method.kernel is not None:
@@ -98,8 +104,8 @@ def codes_of(model: Model, steps: int = 0, seed: int = 0) -> Codes:
     if base is None or not method.condition.unconditional:
         got = "one with a condition" if base else "neither"
         raise ValueError(
-            "codes must have a run with a generator that is given nothing, such as "
-            f"vae_teaching_digits, or with chains from noise, such as digits, got {got}"
+            "codes must have a model of p(x) with a generator, such as vae_teaching_digits, or "
+            f"with chains from noise, such as digits, got {got}"
         )
     if has_encoder(base):
         encodes: Any = base
@@ -118,11 +124,11 @@ def codes_of(model: Model, steps: int = 0, seed: int = 0) -> Codes:
 
 
 def reconstruct(codes: Codes, x: Float[Tensor, "N *event"], rng: torch.Generator) -> Tensor:
-    r"""Returns what the codes of rows are decoded to, shape (N, \*event).
+    r"""Encodes rows and decodes them, shape (N, \*event).
 
     Arguments:
-        codes: How they are found.
-        x: Whole rows in model units, shape (N, \*event).
+        codes: The encoder and the decoder.
+        x: Full rows in model units, shape (N, \*event).
         rng: The source of the noise.
     """
     return codes.decode(codes.encode(x, rng))
@@ -135,13 +141,13 @@ def interpolate(
     n: int,
     rng: torch.Generator,
 ) -> Float[Tensor, "P n *event"]:
-    r"""Returns n rows on the way from each row to its partner, both ends decoded as well.
+    r"""Returns n rows between each row and its partner, with both ends decoded.
 
     Arguments:
-        codes: How codes are found.
+        codes: The encoder and the decoder.
         a: Ends in model units, shape (P, \*event).
         b: The other ends.
-        n: The number of rows on each way, with both ends, at least 2.
+        n: The number of rows between a pair, with both ends, at least 2.
         rng: The source of the noise.
 
     Raises:
@@ -150,13 +156,15 @@ def interpolate(
     if n < 2:
         raise ValueError(f"an interpolation must have n >= 2 rows, got {n}; write n=8")
     begin, end = codes.encode(torch.cat([a, b]), rng).chunk(2)
-    way = torch.stack([_arc(*ends, n) for ends in zip(begin, end, strict=True)])
-    decoded = codes.decode(way.flatten(0, 1))
+    arcs = torch.stack([_arc(*ends, n) for ends in zip(begin, end, strict=True)])
+    decoded = codes.decode(arcs.flatten(0, 1))
     return decoded.reshape(len(a), n, *decoded.shape[1:])
 
 
-def revised(model: Model, x: Float[Tensor, "N *event"], steps: int, rng: torch.Generator) -> Tensor:
-    r"""Returns rows moved on by a run's own kernel under its energy, shape (N, \*event).
+def refine_rows(
+    model: Model, x: Float[Tensor, "N *event"], steps: int, rng: torch.Generator
+) -> Tensor:
+    r"""Returns rows moved by the kernel of a model under its energy, shape (N, \*event).
 
     Arguments:
         model: The model.
@@ -214,10 +222,10 @@ class ShortRun:
             )
 
     def __call__(self, z: Float[Tensor, "N *event"]) -> Float[Tensor, "N *event"]:
-        r"""Returns where the chains from z end, with its graph if z needs a gradient.
+        r"""Returns the ends of chains from z, with their graph if z needs a gradient.
 
         Arguments:
-            z: Where they start, shape (N, \*event).
+            z: The start, shape (N, \*event).
         """
         kernel, graph = self.kernel, z.requires_grad
         assert isinstance(kernel, (ULA, Descent))
@@ -246,12 +254,12 @@ def infer_noise(
 ) -> tuple[Float[Tensor, "N *event"], Float[Tensor, " N"]]:
     r"""Returns the codes of rows, shape (N, \*event), and their losses :math:`L(z)`, shape (N,).
 
-    Adam on all rows at once, which do not see each other; each row keeps its best.
+    Adam on all rows at once, which are independent; each row keeps its best code.
 
     Arguments:
         chain: The map :math:`M_\theta`.
         x: The rows, shape (N, \*event).
-        start: Where the descent starts, shape (N, \*event).
+        start: The start of the descent, shape (N, \*event).
         updates: The number of its steps.
         rate: Its rate.
 
@@ -271,8 +279,8 @@ def infer_noise(
         loss = (chain(z) - x).flatten(1).square().sum(1)
         if update == 0 and not bool(loss.isfinite().all()):
             raise FloatingPointError(
-                "the chain must end at finite places to be inverted, and does not from where the "
-                "descent starts; take fewer --steps"
+                "the chain must end at finite values to be inverted, and does not from the start "
+                "of the descent; take fewer --steps"
             )
         better = loss.detach() < lowest
         best[better], lowest[better] = z.detach()[better], loss.detach()[better]

@@ -10,8 +10,9 @@ any kernel samples it. Which entries are hidden may differ from row to row. Rows
 entries than others are padded with coordinates on which the energy does not depend: they neither
 move the row nor enter an acceptance, because their gradient is zero.
 
-What is hidden in the units of the data need not be coordinates of the model: whitening mixes the
-columns of a table. Then :math:`h` are coordinates of the plane that the visible values leave free,
+Values that are hidden in the units of the data need not be coordinates of the model: whitening
+mixes the columns of a table. Then :math:`h` are coordinates of the plane that the visible values
+leave free,
 
 .. math:: x = x_0 + Q h , \qquad Q^\top Q = I ,
 
@@ -52,7 +53,7 @@ class Entries:
         return len(self.fixed)
 
     def event(self, h: Float[Tensor, "N H"]) -> Float[Tensor, "N *event"]:
-        r"""Returns the whole rows, shape (N, \*event); visible entries are the given ones."""
+        r"""Returns the full rows, shape (N, \*event), with the given visible entries."""
         flat = torch.cat([self.fixed.flatten(1), self.fixed.new_zeros(len(h), 1)], 1)
         return flat.scatter(1, self.index, h)[:, :-1].reshape(self.fixed.shape)
 
@@ -61,7 +62,7 @@ class Entries:
         return torch.cat([x.flatten(1), x.new_zeros(len(x), 1)], 1).gather(1, self.index)
 
     def visible(self, x: Float[Tensor, "N *event"]) -> Float[Tensor, "N *event"]:
-        r"""Returns rows with 0 in the place of hidden entries, shape (N, \*event)."""
+        r"""Returns rows with hidden entries set to 0, shape (N, \*event)."""
         flat = torch.cat([x.flatten(1), x.new_zeros(len(x), 1)], 1)
         return flat.scatter(1, self.index, 0.0)[:, :-1].reshape(x.shape)
 
@@ -82,7 +83,7 @@ class Subspace:
         return len(self.fixed)
 
     def event(self, h: Float[Tensor, "N H"]) -> Float[Tensor, "N D"]:
-        """Returns the whole rows :math:`x_0 + Q h`, shape (N, D)."""
+        """Returns the full rows :math:`x_0 + Q h`, shape (N, D)."""
         return self.fixed + (self.basis @ h[:, :, None])[:, :, 0]
 
     def coordinates(self, x: Float[Tensor, "N D"]) -> Float[Tensor, "N H"]:
@@ -90,12 +91,12 @@ class Subspace:
         return (x[:, None] @ self.basis)[:, 0]
 
     def visible(self, x: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
-        r"""Returns :math:`x - Q Q^\top x`, what visible values determine, shape (N, D)."""
+        r"""Returns :math:`x - Q Q^\top x`, the part that visible values determine, shape (N, D)."""
         return x - (self.basis @ self.coordinates(x)[:, :, None])[:, :, 0]
 
 
 Free: TypeAlias = Entries | Subspace
-"""What the visible values of rows leave free."""
+"""The coordinates that the visible values of rows leave free."""
 
 
 class Conditional(nn.Module):
@@ -103,7 +104,7 @@ class Conditional(nn.Module):
 
     Arguments:
         energy: The energy :math:`U`.
-        free: What is hidden, one for each row that will be evaluated.
+        free: The hidden coordinates of each row that will be evaluated.
 
     Raises:
         ValueError: From a call, if h is not one row for each row of visible entries.
@@ -152,7 +153,7 @@ def conditional(
 
     Arguments:
         energy: The energy :math:`U`.
-        x: The rows, shape (N, \*event); what they have in hidden places is ignored, also nan.
+        x: The rows, shape (N, \*event); hidden values are ignored, also nan.
         hidden: Where entries are hidden, shape (N, \*event).
 
     Raises:
@@ -178,7 +179,7 @@ def free_part(
     hidden: Bool[Tensor, "N *event"],
     scale: Float[Tensor, "..."] | None = None,
 ) -> Free:
-    r"""Returns what the visible values of rows leave free.
+    r"""Returns the coordinates that the visible values of rows leave free.
 
     Arguments:
         x: The rows in model units, shape (N, \*event).
@@ -222,9 +223,9 @@ def _subspace(x: Tensor, hidden: Tensor, scale: Tensor) -> Subspace:
     patterns, which = hidden.unique(dim=0, return_inverse=True)
     bases = x.new_zeros(len(patterns), x.shape[1], int(hidden.sum(1).amax()))
     for basis, pattern in zip(bases, patterns, strict=True):
-        seen = int((~pattern).sum())
+        visible = int((~pattern).sum())
         # y_v stays where it is along directions orthogonal to the columns of S that make it.
         rotation = torch.linalg.qr(scale[:, ~pattern].cpu().double(), mode="complete").Q
-        basis[:, : x.shape[1] - seen] = rotation[:, seen:]
+        basis[:, : x.shape[1] - visible] = rotation[:, visible:]
     free = Subspace(x, bases[which])
     return Subspace(free.visible(x), free.basis)

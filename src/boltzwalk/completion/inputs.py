@@ -1,8 +1,7 @@
-r"""What is to be completed: rows of a file with their missing entries, or held-out rows.
+r"""Rows to complete: rows of a file with missing entries, or held-out rows, and their masks.
 
-Visible entries are taken as they are: no scaling of pictures, no noise of dequantisation.
-
-Masks: which entries of an image or a row are hidden, as a user says it.
+Visible entries are taken as they are: no scaling of pictures, no noise of dequantisation. A mask
+says which entries are hidden:
 
 ==========================  ======================================================================
 ``lower upper left right``  a half of an image
@@ -12,7 +11,7 @@ Masks: which entries of an image or a row are hidden, as a user says it.
 ``height,weight``           columns of a table by name
 ==========================  ======================================================================
 
-Empty fields of a table, and nan in any array, are hidden beside what a mask says.
+Empty fields of a table, and nan in any array, are hidden as well.
 """
 
 from __future__ import annotations
@@ -33,11 +32,18 @@ from ..data.masks import box_mask
 from ..data.tables import select_columns
 from ..data.text_tables import is_number, read_text_table
 
-__all__ = ["Inputs", "held_out", "make_inputs", "parse_mask", "read_partial", "refuse_mask"]
+__all__ = [
+    "Inputs",
+    "held_out_examples",
+    "make_inputs",
+    "parse_mask",
+    "read_partial",
+    "require_mask",
+]
 
 
 MISSING = ("", "na", "n/a", "null", "none", "?")
-"""Fields of a text table that are missing, beside nan; in any case."""
+"""Fields of a text table that are missing, in upper or lower case; so is nan."""
 
 
 class Inputs(NamedTuple):
@@ -47,7 +53,7 @@ class Inputs(NamedTuple):
         x: The rows in model units, hidden values filled with their training mean, (N, \*event).
         hidden: Which values are hidden in the units of the data, shape (N, \*event).
         original: The rows in the units of the data, float64; nan where unknown.
-        truth: The whole rows in model units, shape (N, \*event); None where they are not known.
+        truth: The full rows in model units, shape (N, \*event); None where they are not known.
     """
 
     x: Float[Tensor, "N *event"]
@@ -59,13 +65,13 @@ class Inputs(NamedTuple):
 def make_inputs(
     dataset: Dataset, original: Tensor, mask: str | None, truth: Tensor | None
 ) -> Inputs:
-    r"""Returns rows to complete: nan is hidden, and so is what the mask says.
+    r"""Returns rows to complete: entries that are nan or masked are hidden.
 
     Arguments:
         dataset: The data of the model.
         original: Rows in the units of the data, float64, nan where missing, shape (N, \*event).
-        mask: What is hidden, see :mod:`.masks`; None for what is missing alone.
-        truth: The whole rows in the units of the data; None takes the rows themselves, if whole.
+        mask: The mask as text, see above; None hides missing entries alone.
+        truth: The full rows in the units of the data; None takes the rows themselves, if full.
 
     Raises:
         ValueError: If everything or nothing is hidden, or the truth has another shape or gaps.
@@ -78,12 +84,12 @@ def make_inputs(
     hidden = original.isnan()
     if mask is not None:
         hidden = hidden | parse_mask(mask, dataset.event_shape, len(original), dataset.columns)
-    refuse_mask(hidden)
+    require_mask(hidden)
     if truth is None and not bool(original.isnan().any()):
         truth = original
     if truth is not None and (truth.shape != original.shape or bool(truth.isnan().any())):
         raise ValueError(
-            f"the truth must be {len(original)} whole rows like those to complete, got "
+            f"the truth must be {len(original)} full rows like those to complete, got "
             f"{len(truth)} rows with {int(truth.isnan().sum())} missing entries; give the same "
             "rows in the same order"
         )
@@ -93,17 +99,17 @@ def make_inputs(
     return Inputs(x, hidden.to(x.device), original, known)
 
 
-def held_out(dataset: Dataset, n: int = 16) -> tuple[Tensor, str]:
-    r"""Returns the first rows that were not trained on, in the units of the data, and their name.
+def held_out_examples(dataset: Dataset, n: int = 16) -> tuple[Tensor, str]:
+    r"""Returns the first held-out rows, in the units of the data, and their name.
 
     Arguments:
         dataset: The data.
-        n: How many.
+        n: Their number.
     """
     rows, name = torch.cat([dataset.validation, dataset.test])[:n], "held-out rows"
     if len(rows) == 0:
         rows, name = dataset.train[:n], "training rows, as none were held out"
-    # Through text: 8.1 in a file was rounded to float32, and 8.1 comes back.
+    # By way of text: 8.1 in a file was rounded to float32, and 8.1 comes back.
     original = dataset.to_original(rows).cpu().numpy().astype(str).astype(np.float64)
     return torch.from_numpy(original), f"the first {len(rows)} {name}"
 
@@ -111,16 +117,16 @@ def held_out(dataset: Dataset, n: int = 16) -> tuple[Tensor, str]:
 def read_partial(path: Path, dataset: Dataset) -> Tensor:
     r"""Returns the rows of a file in the units of the data, nan where missing, shape (N, \*event).
 
-    Images are one file, a folder, or a .npy or .npz file, of the size that the model knows: uint8
-    pictures, or numbers in the units of the data with nan where missing. A table is text with
-    empty fields or nan, or an array.
+    Images are one file, a folder, or a .npy or .npz file, of the size of the data: uint8 pictures,
+    or numbers in the units of the data with nan where missing. A table is text with empty fields or
+    nan, or an array.
 
     Arguments:
         path: The file or folder.
         dataset: The data of the model.
 
     Raises:
-        FileNotFoundError: If there is nothing at the path.
+        FileNotFoundError: If the path does not exist.
         ValueError: If it does not hold such rows, or a value is outside of the range of the data.
     """
     if not path.exists():
@@ -130,7 +136,7 @@ def read_partial(path: Path, dataset: Dataset) -> Tensor:
     if y.shape[1:] != dataset.event_shape or len(y) == 0:
         expected = ", ".join(map(str, dataset.event_shape))
         raise ValueError(
-            f"{path} must hold rows of shape ({expected}), those that the model knows, got "
+            f"{path} must hold rows of shape ({expected}), that of the data, got "
             f"{tuple(y.shape[1:])}; {'scale the images' if image else 'give these columns'}"
         )
     if bool(y.isinf().any()):
@@ -159,9 +165,9 @@ def _images(path: Path, dataset: Dataset) -> Tensor:
     if path.suffix in (".npy", ".npz") and path.is_file():
         array = read_array(path, None)
         if array.dtype.kind == "f":
-            found = torch.from_numpy(array.astype(np.float64))
-            bare = channels == 1 and found.shape[1:] == (height, width)
-            return found[:, None] if bare else found
+            images = torch.from_numpy(array.astype(np.float64))
+            bare = channels == 1 and images.shape[1:] == (height, width)
+            return images[:, None] if bare else images
         grey = read_image_array(path, None, None, None, "crop")
     elif path.is_dir():
         grey = read_image_folder(path, None, channels, "crop")
@@ -176,7 +182,7 @@ def _images(path: Path, dataset: Dataset) -> Tensor:
             ) from error
         grey = pixels[None, None] if channels == 1 else pixels.transpose(2, 0, 1)[None]
     if tuple(grey.shape[1:]) != dataset.event_shape:
-        return torch.from_numpy(np.ascontiguousarray(grey)).double()  # which is then refused
+        return torch.from_numpy(np.ascontiguousarray(grey)).double()  # refused by its shape
     top = 2 * float(dataset.shift) or 255.0  # the largest grey level in the units of the data
     return torch.from_numpy(grey * (top / 255))
 
@@ -195,11 +201,11 @@ def _table(path: Path, dataset: Dataset) -> np.ndarray:
     names = table.names
     if dataset.columns and table.names != numbered and dataset.columns[0] != "column0":
         names = select_columns(table.names, dataset.columns, ())
-    places = [table.names.index(name) for name in names]
+    columns = [table.names.index(name) for name in names]
     values = np.full((len(table.rows), len(names)), np.nan)
     for i, row in enumerate(table.rows):
-        for j, place in enumerate(places):
-            field = row[place].strip()
+        for j, column in enumerate(columns):
+            field = row[column].strip()
             if field.lower() in MISSING:
                 continue
             if not is_number(field):
@@ -214,7 +220,7 @@ def _table(path: Path, dataset: Dataset) -> np.ndarray:
 def parse_mask(
     text: str, event: tuple[int, ...], n: int, columns: tuple[str, ...]
 ) -> Bool[Tensor, "n *event"]:
-    r"""Returns where entries are hidden, shape (n, \*event).
+    r"""Returns the hidden entries of a mask, shape (n, \*event).
 
     Arguments:
         text: A name, a box, a file or names of columns, see above.
@@ -223,7 +229,7 @@ def parse_mask(
         columns: The names of the columns of a table.
 
     Raises:
-        ValueError: If the mask means nothing for such rows, or hides everything or nothing.
+        ValueError: If the mask does not fit such rows, or hides everything or nothing.
 
     Example:
         >>> parse_mask("lower", (1, 4, 2), 1, ())[0, 0].int()
@@ -238,21 +244,21 @@ def parse_mask(
         hidden = box_mask(text, event).expand(n, *event)
     else:
         hidden = _columns(text, event, columns).expand(n, *event)
-    refuse_mask(hidden)
+    require_mask(hidden)
     return hidden
 
 
-def refuse_mask(hidden: Bool[Tensor, "N *event"]) -> None:
+def require_mask(hidden: Bool[Tensor, "N *event"]) -> None:
     r"""Raises unless something is hidden, and something visible in every row.
 
     Arguments:
-        hidden: Where entries are hidden, shape (N, \*event).
+        hidden: The hidden entries, shape (N, \*event).
 
     Raises:
         ValueError: If nothing is hidden at all, or a row hides everything.
 
     Example:
-        >>> refuse_mask(torch.tensor([[True, False]]))
+        >>> require_mask(torch.tensor([[True, False]]))
     """
     flat = hidden.flatten(1)
     if not bool(flat.any()):
@@ -260,11 +266,11 @@ def refuse_mask(hidden: Bool[Tensor, "N *event"]) -> None:
             "a mask must hide something, got one that hides nothing; write --mask lower, or leave "
             "fields of the table empty"
         )
-    whole = flat.all(1).nonzero().flatten().tolist()
-    if whole:
+    empty = flat.all(1).nonzero().flatten().tolist()
+    if empty:
         raise ValueError(
-            f"a mask must leave something visible in every row, got row {whole[0]} with everything "
-            "hidden; delete it, or draw whole rows with `boltzwalk sample`"
+            f"a mask must leave something visible in every row, got row {empty[0]} with everything "
+            "hidden; delete it, or draw full rows with `boltzwalk sample`"
         )
 
 
@@ -283,15 +289,15 @@ def _columns(text: str, event: tuple[int, ...], columns: tuple[str, ...]) -> Ten
 
 
 def _from_file(path: Path, event: tuple[int, ...], n: int) -> Tensor:
-    """A mask that was drawn or computed, for all rows or one for each; shape (n, *event)."""
+    """The mask in a picture or an array, one for all rows or one for each; shape (n, *event)."""
     if not path.exists():
         raise FileNotFoundError(f"there must be a mask at {path}, found nothing")
     if path.suffix == ".png":
         with Image.open(path) as image:
-            drawn = np.asarray(image.convert("L"))
+            values = np.asarray(image.convert("L"))
     else:
-        drawn = read_array(path, None)
-    mask = torch.from_numpy(np.ascontiguousarray(drawn != 0))
+        values = read_array(path, None)
+    mask = torch.from_numpy(np.ascontiguousarray(values != 0))
     flat = event[1:] if len(event) == 3 else event
     if mask.shape[-len(flat) :] == flat and mask.ndim <= len(flat) + 1 and len(event) == 3:
         mask = mask.unsqueeze(-3)  # the same for all channels
@@ -300,6 +306,6 @@ def _from_file(path: Path, event: tuple[int, ...], n: int) -> Tensor:
     except RuntimeError as error:
         sizes = " or ".join(str(shape) for shape in (flat, (n, *flat)))
         raise ValueError(
-            f"{path} must hold a mask of shape {sizes}, those of the rows, got {drawn.shape}; "
-            "scale the mask to the size that the model knows"
+            f"{path} must hold a mask of shape {sizes}, those of the rows, got {values.shape}; "
+            "scale the mask to the size of the rows"
         ) from error

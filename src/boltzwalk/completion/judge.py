@@ -1,4 +1,4 @@
-r"""How good completions are, where the truth is known.
+r"""Quality of completions, where the truth is known.
 
 .. math:: \text{masked error} = \frac{1}{H} \sum_{j \text{ hidden}} (x_j - x^*_j)^2 ,
     \qquad \text{PSNR} = 10 \log_{10} \frac{R^2}{\mathrm{MSE}} ,
@@ -8,11 +8,11 @@ r"""How good completions are, where the truth is known.
          {(\mu_x^2 + \mu_y^2 + c_1)(\sigma_x^2 + \sigma_y^2 + c_2)}
 
 over Gaussian windows, with :math:`c_1 = (0.01 R)^2`, :math:`c_2 = (0.03 R)^2` and the range
-:math:`R` of a pixel. All are in model units and of one row; PSNR and SSIM are of whole images, of
-which visible pixels are right.
+:math:`R` of a pixel. All are in model units and of one row; PSNR and SSIM are of full images, whose
+visible pixels are exact.
 
 Not guaranteed: that the completion with the smallest error is the most likely one. The mean of all
-possible completions has the smallest error of all and may look like none of them.
+possible completions has the smallest error, and may resemble none of them.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from torch.nn import functional
 from ..model import Model
 from .conditional import free_part
 from .inputs import Inputs
-from .variants import Completed, own_completion
+from .variants import Completed, encoder_completion
 
-__all__ = ["Judged", "diversity", "judge", "masked_error", "psnr", "ssim"]
+__all__ = ["CompletionScores", "diversity", "judge", "masked_error", "psnr", "ssim"]
 
 WINDOW, DEVIATION = 11, 1.5
 """The window of SSIM in pixels, and the deviation of its Gaussian."""
 
 
-class Judged(NamedTuple):
-    """What one kind of completion reached: each number for every row, shape (N,).
+class CompletionScores(NamedTuple):
+    """The scores of one kind of completion, one for each row, shape (N,).
 
     Attributes:
         name: The kind.
-        error: The masked error; nan for a row of which nothing is hidden.
+        error: The masked error; nan for a row without hidden entries.
         psnr: In decibels; None for a table.
         ssim: At most 1; None for a table.
     """
@@ -52,40 +52,42 @@ class Judged(NamedTuple):
     ssim: Float[Tensor, " N"] | None
 
 
-def judge(model: Model, inputs: Inputs, found: Completed) -> list[Judged]:
-    """Returns what completions reached, and what mean filling and the run's VAE reach.
+def judge(model: Model, inputs: Inputs, completed: Completed) -> list[CompletionScores]:
+    """Returns the scores of completions, of mean filling, and of the VAE of the model.
 
-    "a completion" is the mean of the numbers over the completions of a row; "mean of all" are the
-    numbers of their mean; "best of all" those of the completion with the smallest error, which
-    nobody could choose without the truth. "a proposal" is what the networks of a run that is given
-    the visible entries propose, before any walker moves.
+    "a completion" is the mean of the scores over the completions of a row; "mean of n" are the
+    scores of their mean; "best of n" those of the completion with the smallest error, a choice that
+    needs the truth. "a proposal" is the output of networks that receive the observed pixels, before
+    any walker moves.
 
     Arguments:
         model: The model.
         inputs: The rows, of which the truth is known.
-        found: Their completions.
+        completed: Their completions.
 
     Raises:
         ValueError: If the truth is not known.
     """
     if inputs.truth is None:
         raise ValueError("the truth must be known to judge completions; give --truth FILE")
-    n = found.x.shape[1]
-    each = [_judged(model, inputs, found.x[:, i], "") for i in range(n)]
+    n = completed.x.shape[1]
+    each = [_judged(model, inputs, completed.x[:, i], "") for i in range(n)]
     rows = [_over(each, "a completion", None)]
     if n > 1:
-        rows.append(_judged(model, inputs, found.x.mean(1), f"mean of {n}"))
+        rows.append(_judged(model, inputs, completed.x.mean(1), f"mean of {n}"))
         best = torch.stack([one.error for one in each]).nan_to_num(0.0).argmin(0)
         rows.append(_over(each, f"best of {n}", best))
     rows.append(_judged(model, inputs, inputs.x, "training mean"))
-    if found.proposed is not None:
-        each = [_judged(model, inputs, found.proposed[:, i], "") for i in range(n)]
+    if completed.proposed is not None:
+        each = [_judged(model, inputs, completed.proposed[:, i], "") for i in range(n)]
         rows.append(_over(each, "a proposal", None))
         if n > 1:
-            rows.append(_judged(model, inputs, found.proposed.mean(1), f"mean of {n} proposals"))
-    own = own_completion(model, inputs)
-    if own is not None:
-        rows.append(_judged(model, inputs, own, "the VAE in one shot"))
+            rows.append(
+                _judged(model, inputs, completed.proposed.mean(1), f"mean of {n} proposals")
+            )
+    encoded = encoder_completion(model, inputs)
+    if encoded is not None:
+        rows.append(_judged(model, inputs, encoded, "the VAE in one shot"))
     return rows
 
 
@@ -95,14 +97,14 @@ def masked_error(
     hidden: Bool[Tensor, "N *event"],
     scale: Tensor | None = None,
 ) -> Float[Tensor, " N"]:
-    r"""Returns the mean squared error of what is hidden, shape (N,).
+    r"""Returns the mean squared error of hidden entries, shape (N,).
 
     .. math:: \frac1H |h - h^*|^2
 
     Arguments:
         x: Completions in model units, shape (N, \*event).
-        truth: The whole rows.
-        hidden: What is hidden in the units of the data.
+        truth: The full rows.
+        hidden: The hidden entries, in the units of the data.
         scale: The map to these units, as of a data set; a matrix mixes entries.
 
     Example:
@@ -117,7 +119,7 @@ def masked_error(
 def diversity(
     x: Float[Tensor, "N n *event"], hidden: Bool[Tensor, "N *event"], scale: Tensor | None = None
 ) -> Float[Tensor, " N"]:
-    r"""Returns how much the completions of a row differ: half of the mean square between two.
+    r"""Returns the diversity of the completions of a row: half of the mean square between two.
 
     .. math:: \frac{1}{2 H} \, \text{mean over pairs} \; |h - h'|^2 ,
 
@@ -126,7 +128,7 @@ def diversity(
 
     Arguments:
         x: Completions in model units, shape (N, n, \*event), n at least 2.
-        hidden: What is hidden in the units of the data, shape (N, \*event).
+        hidden: The hidden entries in the units of the data, shape (N, \*event).
         scale: The map to these units.
 
     Raises:
@@ -153,7 +155,7 @@ def psnr(
 
     Arguments:
         x: Images, shape (N, \*event).
-        truth: What they should be.
+        truth: The true images.
         span: The range :math:`R` of a pixel.
 
     Example:
@@ -170,12 +172,12 @@ def ssim(
 
     There is a window around every pixel, 11 pixels wide with a Gaussian of deviation 1.5; beyond
     its edges an image is reflected. For images of fewer than 11 pixels a side both shrink by the
-    same factor, to the largest odd width within the image: a number of its own, not to be compared
-    with that of larger images.
+    same factor, to the largest odd width within the image: such a number cannot be compared with
+    that of larger images.
 
     Arguments:
         x: Images, shape (N, channels, height, width).
-        truth: What they should be.
+        truth: The true images.
         span: The range of a pixel.
 
     References:
@@ -208,19 +210,19 @@ def ssim(
     return similar.flatten(1).mean(1)
 
 
-def _judged(model: Model, inputs: Inputs, x: Tensor, name: str) -> Judged:
+def _judged(model: Model, inputs: Inputs, x: Tensor, name: str) -> CompletionScores:
     """The numbers of one completion of each row."""
     assert inputs.truth is not None
     data = model.data
     error = masked_error(x, inputs.truth, inputs.hidden, data.scale)
     if x.ndim != 4:
-        return Judged(name, error, None, None)
+        return CompletionScores(name, error, None, None)
     low, high = -1.0 if data.low is None else data.low, 1.0 if data.high is None else data.high
     span = high - low
-    return Judged(name, error, psnr(x, inputs.truth, span), ssim(x, inputs.truth, span))
+    return CompletionScores(name, error, psnr(x, inputs.truth, span), ssim(x, inputs.truth, span))
 
 
-def _over(each: list[Judged], name: str, chosen: Tensor | None) -> Judged:
+def _over(each: list[CompletionScores], name: str, chosen: Tensor | None) -> CompletionScores:
     """The numbers of several completions: their mean, or those of the chosen one of each row."""
 
     def over(columns: list[Tensor | None]) -> Tensor | None:
@@ -232,7 +234,9 @@ def _over(each: list[Judged], name: str, chosen: Tensor | None) -> Judged:
 
     error = over([one.error for one in each])
     assert error is not None
-    return Judged(name, error, over([one.psnr for one in each]), over([one.ssim for one in each]))
+    return CompletionScores(
+        name, error, over([one.psnr for one in each]), over([one.ssim for one in each])
+    )
 
 
 def standard_error(values: Tensor) -> float:

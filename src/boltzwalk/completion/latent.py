@@ -5,10 +5,10 @@ The posterior of the latent variables of a generator, given visible entries v al
 .. math:: U(z) = \tfrac12 |z|^2 + \frac{|v - g_v(z)|^2}{2 \sigma^2} ,
 
 and :math:`\beta E(g(z))` more where the model is an energy relative to the generator, sums over
-visible entries and never averages over rows: the published code divides the sum by the
-number of chains, which weakens the visible entries by as much.
+visible entries and never averages over rows: the published code divides the sum by the number of
+chains, which weakens the visible entries by that factor.
 
-Not guaranteed: that a chain from the prior leaves the mode that it finds first.
+Not guaranteed: that a chain from the prior leaves its first mode.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ def generator_of(model: Model, purpose: str) -> Base:
     base = model.method.base
     if base is None:
         raise ValueError(
-            f"{purpose} must have a run with a generator, such as the recipe vae_teaching_digits, "
-            f"got one that learnt by {type(model.settings.method).__name__}; write --variant "
-            "conditional --start noise, which completes with any energy"
+            f"{purpose} must have a model with a generator, such as the recipe "
+            f"vae_teaching_digits, got one that learnt by {type(model.settings.method).__name__}; "
+            "write --variant conditional --start noise, which completes with any energy"
         )
     return base
 
@@ -71,7 +71,7 @@ def encoder_of(model: Model, purpose: str) -> Any:  # noqa: ANN401
     base = generator_of(model, purpose)
     if not has_encoder(base):
         raise ValueError(
-            f"{purpose} must have a run with an encoder, such as the recipe vae_teaching_digits, "
+            f"{purpose} must have a model with an encoder, such as the recipe vae_teaching_digits, "
             f"got one of {type(model.settings.method).__name__} with a generator alone; write "
             "--variant latent, which infers the code by a chain, or --variant conditional"
         )
@@ -93,7 +93,7 @@ def visible_posterior(
     Arguments:
         base: The generator :math:`g`.
         x: The rows, shape (N, \*event), of which hidden entries are ignored.
-        free: What is hidden; None for nothing.
+        free: The hidden coordinates; None where nothing is hidden.
         sigma: The deviation :math:`\sigma` of an entry, in model units, positive.
         energy: The energy E of the model relative to the generator, if there is one.
         inverse_temperature: Its factor :math:`\beta`.
@@ -124,12 +124,12 @@ def infer_latents(
 ) -> Float[Tensor, "N d"]:
     """Draws latent variables given visible entries: MALA from the prior, shape (N, d).
 
-    All rows share the step size, which a warm-up of 100 steps finds.
+    All rows share the step size, which a warm-up of 100 steps adapts.
 
     Arguments:
         base: The generator.
         x: The rows, shape (N, *event), of which hidden entries are ignored.
-        free: What is hidden; None for nothing.
+        free: The hidden coordinates; None where nothing is hidden.
         sigma: The deviation of an entry, in model units.
         steps: The number of steps after the warm-up, at least 1.
         rng: The source of the noise.
@@ -149,11 +149,11 @@ def one_shot(
     x: Float[Tensor, "N *event"],
     free: Free,
 ) -> Tensor:
-    r"""Returns the VAE's own completion, :math:`g(\mu(x))`, visible entries put back.
+    r"""Returns the completion of the VAE, :math:`g(\mu(x))`, with visible entries restored.
 
     Arguments:
         base: The VAE.
         x: The rows, shape (N, *event), hidden entries filled with anything.
-        free: What is hidden.
+        free: The hidden coordinates.
     """
     return free.event(free.coordinates(base.decode(base.encode(x)[0])))

@@ -1,25 +1,24 @@
-r"""Ways to complete rows: one samples the conditional of the energy, three were published.
+r"""Completion of rows: the conditional of the energy, and three published variants.
 
 ================  =================================================================================
-``conditional``   K steps of the run's kernel on :math:`U(h \mid v)`: visible entries never move.
-                  Works with any energy.
+``conditional``   K steps of the kernel on :math:`U(h \mid v)`: visible entries never move. Works
+                  with any energy.
 ``encode``        published, first: masked row -> encoder -> decoder -> K steps on all entries.
 ``kernel``        published, second: K steps on all entries, from the masked row. Works with any
                   energy.
 ``latent``        published, third: a chain of latent variables under the likelihood of the visible
-                  entries -> decoder -> K steps on all entries. Of a generalized model, whose
-                  walkers are latent variables, the chain has its energy as well, and is all.
+                  entries -> decoder -> K steps on all entries. For a generalized model, whose
+                  walkers are latent variables, the chain includes its energy, without the K steps.
 ================  =================================================================================
 
-The published variants let visible entries move with the others and put them back at the end; the
-hidden entries of a masked row, ``free.fixed``, are 0 in model units. Their energy never learns
-which entries are given: ``conditional`` from the same start is what the model's equations say.
+The published variants let visible entries move with the others and restore them at the end; the
+hidden entries of a masked row, ``free.fixed``, are 0 in model units. Their energy does not depend
+on the mask; ``conditional`` samples the conditional density of the model.
 
-A run that learnt with ``condition=Visible`` has a conditional energy of its own, and networks that
-propose given the visible entries: K steps from their proposals complete the masks that it was
-trained for.
+A model with ``condition=ObservedPixels`` has a conditional energy, and networks that propose from
+the observed pixels: K steps from their proposals complete the masks of training.
 
-Not guaranteed: that short chains reach the conditional. They complete as well as the run samples.
+Not guaranteed: that short chains reach the conditional. They complete as well as the model samples.
 """
 
 from __future__ import annotations
@@ -49,46 +48,46 @@ from .latent import (
 
 __all__ = [
     "Completed",
-    "Plan",
+    "CompletionPlan",
     "Start",
     "Variant",
-    "complete",
-    "own_completion",
+    "complete_rows",
+    "encoder_completion",
     "steps_of",
-    "usual_mask",
+    "trained_mask",
 ]
 
 Variant: TypeAlias = Literal["conditional", "encode", "kernel", "latent"]
-"""A way to complete, see :mod:`.variants`."""
+"""A variant, see :mod:`.variants`."""
 
 Start: TypeAlias = Literal["auto", "noise", "mean", "base"]
-"""Where conditional chains start: noise, the training mean, what the run's generator makes of the
-visible entries; "auto" takes the last where there is one, else noise."""
+"""The start of conditional chains: noise, the training mean, or proposals of the base from the
+visible entries; "auto" takes the base where there is one, else noise."""
 
-AT_ONCE = 1000
+CHUNK = 1000
 """Rows that are completed at once."""
 
-LONG = 1000
-"""Steps of chains that start from noise where those of training do not."""
+STEPS_FROM_NOISE = 1000
+"""Steps of chains from noise where the chains of training start elsewhere."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How to complete.
+class CompletionPlan:
+    """The variant of a completion and its settings.
 
     Arguments:
-        variant: The way.
-        n: Completions of each row.
-        steps: The steps K of the kernel; 0 takes those of training, or 1000 where the chains of
-            training go on from where they were and have fewer.
-        start: Where hidden entries start in the conditional variant.
+        variant: The variant.
+        n: The completions of each row.
+        steps: The steps K of the kernel; 0 takes those of training, or 1000 where training
+            continues stored chains by fewer.
+        start: The start of hidden entries in the conditional variant.
         latent_steps: The steps of a chain of latent variables, after its warm-up.
 
     Raises:
         ValueError: If there is no such variant or start, or a number is too small.
 
     Example:
-        >>> Plan(variant="latent").n
+        >>> CompletionPlan(variant="latent").n
         4
     """
 
@@ -99,9 +98,9 @@ class Plan:
     latent_steps: int = 300
 
     def __post_init__(self) -> None:
-        if self.variant not in WAYS:
+        if self.variant not in VARIANTS:
             raise ValueError(
-                f"variant must be one of {', '.join(WAYS)}, got {self.variant!r}; write "
+                f"variant must be one of {', '.join(VARIANTS)}, got {self.variant!r}; write "
                 "--variant conditional"
             )
         if self.start not in ("auto", "noise", "mean", "base"):
@@ -114,14 +113,14 @@ class Plan:
 
 
 class Completed(NamedTuple):
-    r"""Completions.
+    r"""Completions of rows.
 
     Attributes:
-        x: In model units, shape (N, n, \*event).
-        original: In the units of the data, float64; visible values are those that were given.
+        x: The completions in model units, shape (N, n, \*event).
+        original: In the units of the data, float64; visible values are the given ones.
         energy: The energies, shape (N, n).
-        proposed: Where the chains started, whole rows in model units, of a run whose networks
-            propose given the visible entries; None for other runs.
+        proposed: The starts of the chains, full rows in model units, of a model whose networks
+            receive the observed pixels; None for other models.
     """
 
     x: Float[Tensor, "N n *event"]
@@ -130,39 +129,41 @@ class Completed(NamedTuple):
     proposed: Float[Tensor, "N n *event"] | None = None
 
 
-def complete(model: Model, inputs: Inputs, plan: Plan, rng: torch.Generator) -> Completed:
+def complete_rows(
+    model: Model, inputs: Inputs, plan: CompletionPlan, rng: torch.Generator
+) -> Completed:
     r"""Returns completions of rows.
 
     .. math:: h \sim p(h \mid v) \propto e^{-U(h, v)}
 
     Arguments:
         model: The model.
-        inputs: The rows, with what is hidden.
-        plan: How to complete.
+        inputs: The rows, with their hidden entries.
+        plan: The variant and its settings.
         rng: The source of all noise.
 
     Raises:
-        ValueError: If the run has no network that the variant needs, was trained for other masks,
-            or a completion is not finite.
+        ValueError: If the model has no network that the variant needs, was trained for other
+            masks, or a completion is not finite.
     """
-    _refuse_misfit(model, inputs, plan)
+    _require_fit(model, inputs, plan)
     if model.method.latent and plan.variant != "latent":
         raise ValueError(
             "the walkers of a generalized model are latent variables of its base, got the variant "
             f"{plan.variant}, which moves entries; write --variant latent"
         )
     rows = torch.arange(len(inputs.x), device=inputs.x.device).repeat_interleave(plan.n)
-    way = WAYS[plan.variant]
+    move = VARIANTS[plan.variant]
     completed, proposals, energies = [], [], []
-    for part in rows.split(AT_ONCE):
+    for part in rows.split(CHUNK):
         x, hidden = inputs.x[part], inputs.hidden[part]
         free = free_part(x, hidden, model.data.scale)
         conditioned = _conditioned(model, x, hidden)
         if conditioned is model:
-            moved = way(model, x, free, plan, rng)
+            moved = move(model, x, free, plan, rng)
         else:
-            proposals.append(_started(conditioned, x, free, plan, rng))
-            moved = _moved(conditioned, proposals[-1], free, plan, rng)
+            proposals.append(_initial_rows(conditioned, x, free, plan, rng))
+            moved = _move_hidden(conditioned, proposals[-1], free, plan, rng)
         completed.append(free.event(free.coordinates(moved)))
         energies.append(walkers_at(conditioned.module, completed[-1]).energy)
     x, energy = torch.cat(completed), torch.cat(energies)
@@ -179,8 +180,8 @@ def complete(model: Model, inputs: Inputs, plan: Plan, rng: torch.Generator) -> 
     return Completed(x, original, energy, proposed)
 
 
-def usual_mask(model: Model, original: Tensor) -> str | None:
-    r"""Returns the mask that a run was trained to fill in; None for rows with holes.
+def trained_mask(model: Model, original: Tensor) -> str | None:
+    r"""Returns the mask of training; None for rows with missing entries, and without one.
 
     Arguments:
         model: The model.
@@ -192,40 +193,42 @@ def usual_mask(model: Model, original: Tensor) -> str | None:
     return str(condition.usual_mask)
 
 
-def own_completion(model: Model, inputs: Inputs) -> Tensor | None:
-    r"""Returns what the VAE of a run makes of masked rows in one shot; None where it has none.
+def encoder_completion(model: Model, inputs: Inputs) -> Tensor | None:
+    r"""Returns masked rows encoded and decoded by the VAE of a model; None without one.
 
     .. math:: g(\mu(\text{masked row}))
 
     Arguments:
         model: The model.
-        inputs: The rows, with what is hidden.
+        inputs: The rows, with their hidden entries.
     """
     base = model.method.base
     if base is None or not has_encoder(base):
         return None
-    found = []
-    for x, hidden in zip(inputs.x.split(AT_ONCE), inputs.hidden.split(AT_ONCE), strict=True):
+    chunks = []
+    for x, hidden in zip(inputs.x.split(CHUNK), inputs.hidden.split(CHUNK), strict=True):
         free = free_part(x, hidden, model.data.scale)
-        found.append(one_shot(base, free.fixed, free))
-    return torch.cat(found)
+        chunks.append(one_shot(base, free.fixed, free))
+    return torch.cat(chunks)
 
 
-def steps_of(model: Model, plan: Plan) -> int:
+def steps_of(model: Model, plan: CompletionPlan) -> int:
     """Returns the steps of the kernel.
 
     Arguments:
         model: The model.
-        plan: How to complete.
+        plan: The variant and its settings.
     """
     method = model.method
     if model.method.latent:
         return plan.latent_steps
-    fresh = method.from_noise or method.base is not None
-    return plan.steps or (method.steps if fresh else max(method.steps, LONG))
+    from_start = method.from_noise or method.base is not None
+    return plan.steps or (method.steps if from_start else max(method.steps, STEPS_FROM_NOISE))
 
 
-def _conditional(model: Model, x: Tensor, free: Free, plan: Plan, rng: torch.Generator) -> Tensor:
+def _conditional(
+    model: Model, x: Tensor, free: Free, plan: CompletionPlan, rng: torch.Generator
+) -> Tensor:
     """K steps on the energy of hidden entries; the visible ones are constants in it."""
     box = getattr(model.method.kernel, "box", None)
     if box is not None and model.data.scale.ndim == 2:
@@ -233,10 +236,12 @@ def _conditional(model: Model, x: Tensor, free: Free, plan: Plan, rng: torch.Gen
             f"a kernel with a box must move entries, got box={box} and whitened columns, whose "
             "hidden values are mixtures of entries; write --variant kernel"
         )
-    return _moved(model, _started(model, x, free, plan, rng), free, plan, rng)
+    return _move_hidden(model, _initial_rows(model, x, free, plan, rng), free, plan, rng)
 
 
-def _moved(model: Model, start: Tensor, free: Free, plan: Plan, rng: torch.Generator) -> Tensor:
+def _move_hidden(
+    model: Model, start: Tensor, free: Free, plan: CompletionPlan, rng: torch.Generator
+) -> Tensor:
     """Rows after K steps on their hidden entries."""
     energy = Conditional(model.module, free)
     walkers = walkers_at(energy, free.coordinates(start))
@@ -244,7 +249,9 @@ def _moved(model: Model, start: Tensor, free: Free, plan: Plan, rng: torch.Gener
     return free.event(moved.x)
 
 
-def _encode(model: Model, x: Tensor, free: Free, plan: Plan, rng: torch.Generator) -> Tensor:
+def _encode(
+    model: Model, x: Tensor, free: Free, plan: CompletionPlan, rng: torch.Generator
+) -> Tensor:
     """The first published variant; codes are drawn, so that completions differ."""
     base = encoder_of(model, "the variant encode")
     with torch.no_grad():
@@ -252,25 +259,31 @@ def _encode(model: Model, x: Tensor, free: Free, plan: Plan, rng: torch.Generato
     return model.move(walkers_at(model.module, decoded), steps_of(model, plan), rng).x
 
 
-def _kernel(model: Model, x: Tensor, free: Free, plan: Plan, rng: torch.Generator) -> Tensor:
+def _kernel(
+    model: Model, x: Tensor, free: Free, plan: CompletionPlan, rng: torch.Generator
+) -> Tensor:
     """The second published variant; without noise in the kernel all completions are the same."""
     return model.move(walkers_at(model.module, free.fixed), steps_of(model, plan), rng).x
 
 
-def _latent(model: Model, x: Tensor, free: Free, plan: Plan, rng: torch.Generator) -> Tensor:
+def _latent(
+    model: Model, x: Tensor, free: Free, plan: CompletionPlan, rng: torch.Generator
+) -> Tensor:
     """The third published variant."""
-    made = _generated(model, x, free, plan, rng)
+    decoded = _decoded(model, x, free, plan, rng)
     if model.method.latent:
-        return made
-    return model.move(walkers_at(model.module, made), steps_of(model, plan), rng).x
+        return decoded
+    return model.move(walkers_at(model.module, decoded), steps_of(model, plan), rng).x
 
 
-def _started(model: Model, x: Tensor, free: Free, plan: Plan, rng: torch.Generator) -> Tensor:
-    """Where conditional chains start, whole rows of which hidden entries count."""
+def _initial_rows(
+    model: Model, x: Tensor, free: Free, plan: CompletionPlan, rng: torch.Generator
+) -> Tensor:
+    """The start of conditional chains: full rows, of which only hidden entries matter."""
     if plan.start == "mean":
         return x
     if plan.start == "base" or (plan.start == "auto" and model.method.base is not None):
-        return _generated(model, x, free, plan, rng)
+        return _decoded(model, x, free, plan, rng)
     method = model.method
     if method.noise_start is not None:
         noise: Tensor = method.noise_start.noise(x, len(x), rng)
@@ -278,10 +291,12 @@ def _started(model: Model, x: Tensor, free: Free, plan: Plan, rng: torch.Generat
     return model.data.noise(len(x), rng)
 
 
-def _generated(model: Model, x: Tensor, free: Free, plan: Plan, rng: torch.Generator) -> Tensor:
-    """What the generator makes of latent variables given the visible entries."""
-    what = "the variant latent" if plan.variant == "latent" else "the start base"
-    base = generator_of(model, what)
+def _decoded(
+    model: Model, x: Tensor, free: Free, plan: CompletionPlan, rng: torch.Generator
+) -> Tensor:
+    """Rows that the base decodes from latent variables given the visible entries."""
+    purpose = "the variant latent" if plan.variant == "latent" else "the start base"
+    base = generator_of(model, purpose)
     sigma = model.method.decoder_std
     with torch.no_grad():
         if model.method.condition.completes:  # the base has the observed pixels
@@ -305,32 +320,32 @@ def _conditioned(model: Model, x: Tensor, hidden: Tensor) -> Model:
     return replace(model, module=conditioned_on(model.module, c), method=method)
 
 
-def _refuse_misfit(model: Model, inputs: Inputs, plan: Plan) -> None:
-    """Raises where a model with a condition cannot complete such rows."""
+def _require_fit(model: Model, inputs: Inputs, plan: CompletionPlan) -> None:
+    """Raises where a model with a condition cannot complete the rows."""
     condition: Any = model.method.condition
     if condition.unconditional:
         return
     if not condition.completes:
         raise ValueError(
-            "completion must have a model of p(x), or of hidden pixels, got one that is given the "
-            "class; train it with condition=ObservedPixels or condition=NoCondition"
+            "completion must have a model of p(x), or of hidden pixels, got one of "
+            "p(x | class); train it with condition=ObservedPixels or condition=NoCondition"
         )
     if plan.variant != "conditional":
         raise ValueError(
-            "a run that is given the observed pixels completes by itself, got --variant "
+            "a model of hidden pixels completes without a variant, got --variant "
             f"{plan.variant}; leave it out"
         )
     if not condition.fits(inputs.hidden):
         mask = "one box an image, of a quarter to a half of its sides"
         mask = mask if condition.mask == "boxes" else f"the mask {condition.mask}"
         raise ValueError(
-            f"this run was trained to fill in {mask}, got rows that hide something else; write "
-            f"--mask {usual_mask(model, inputs.x)}, or complete them by a run with "
+            f"this model was trained to fill in {mask}, got rows that hide something else; write "
+            f"--mask {trained_mask(model, inputs.x)}, or complete them by a model with "
             "condition=NoCondition"
         )
 
 
-WAYS: dict[str, Callable[[Model, Tensor, Free, Plan, torch.Generator], Tensor]] = {
+VARIANTS: dict[str, Callable[[Model, Tensor, Free, CompletionPlan, torch.Generator], Tensor]] = {
     "conditional": _conditional,
     "encode": _encode,
     "kernel": _kernel,

@@ -1,6 +1,6 @@
-r"""Completions, reconstructions and interpolations as files and words: what a user takes away.
+"""Completions, reconstructions and interpolations as files, pictures and lines of text.
 
-The picture of a completed table: what was filled in, beside the truth and the training mean.
+The picture of a completed table shows completions with the truth and the training mean.
 """
 
 from __future__ import annotations
@@ -18,26 +18,33 @@ from ..data import Dataset
 from ..model import Model
 from ..training.pictures import image_png
 from .inputs import Inputs
-from .judge import Judged, diversity, judge, standard_error
-from .variants import Completed, Plan, steps_of
+from .judge import CompletionScores, diversity, judge, standard_error
+from .variants import Completed, CompletionPlan, steps_of
 
-__all__ = ["errors_of", "said_of", "table_of", "table_png", "write_completions", "write_lines"]
+__all__ = [
+    "describe_completions",
+    "error_lines",
+    "results_table",
+    "table_png",
+    "write_completions",
+    "write_rows",
+]
 
 
-SHOWN = 16
-"""Rows in the picture, at most."""
+PICTURE_ROWS = 16
+"""The largest number of rows in the picture of images."""
 
-SHOWN_EACH = 6
-"""Completions of each row in the picture, at most."""
+PICTURE_COMPLETIONS = 6
+"""The largest number of completions of each row in the picture."""
 
 
-def write_completions(model: Model, inputs: Inputs, found: Completed, path: Path) -> list[str]:
-    r"""Writes completions and their picture, and returns where they are in words.
+def write_completions(model: Model, inputs: Inputs, completed: Completed, path: Path) -> list[str]:
+    r"""Writes completions and their picture, and returns their paths as lines.
 
     Arguments:
         model: The model.
         inputs: The rows that were completed.
-        found: Their completions.
+        completed: Their completions.
         path: A .npz file (completed, in the units of the data, shape (N, n, \*event); x, the same
             in model units; hidden; energy), for a table also a .csv file, whose first columns are
             row and completion where there are several of each row. Next to a.npz the picture is
@@ -53,22 +60,22 @@ def write_completions(model: Model, inputs: Inputs, found: Completed, path: Path
             f"{path.name!r}; write --out {path.stem}.npz"
         )
     if path.suffix == ".csv":
-        write_atomically(path, _csv(model.data, inputs, found))
+        write_atomically(path, _csv(model.data, inputs, completed))
     else:
         arrays = {
-            "completed": found.original.numpy(),
-            "x": found.x.detach().cpu().numpy(),
+            "completed": completed.original.numpy(),
+            "x": completed.x.detach().cpu().numpy(),
             "hidden": inputs.hidden.cpu().numpy(),
-            "energy": found.energy.detach().float().cpu().numpy(),
+            "energy": completed.energy.detach().float().cpu().numpy(),
         }
         write_atomically(path, _npz(arrays))
     image = path.with_name(f"{path.stem}_picture.png")
-    write_atomically(image, _picture(model.data, inputs, found))
+    write_atomically(image, _picture(model.data, inputs, completed))
     return [f"completed  {path}", f"picture    {image}"]
 
 
-def write_lines(model: Model, lines: dict[str, Tensor], path: Path, columns: int = 0) -> list[str]:
-    r"""Writes kinds of rows, for images a picture with a line of each, and returns where they are.
+def write_rows(model: Model, lines: dict[str, Tensor], path: Path, columns: int = 0) -> list[str]:
+    r"""Writes kinds of rows, and a picture of images, and returns their paths as lines.
 
     Arguments:
         model: The model.
@@ -84,39 +91,43 @@ def write_lines(model: Model, lines: dict[str, Tensor], path: Path, columns: int
         raise ValueError(f"out must end in .npz, got {path.name!r}; write --out {path.stem}.npz")
     original = {name: model.data.to_original(rows).cpu().numpy() for name, rows in lines.items()}
     write_atomically(path, _npz(original))
-    said = [f"rows     {path}"]
+    written = [f"rows     {path}"]
     if len(model.data.event_shape) == 3:
-        shown = [rows[: columns * SHOWN if columns else SHOWN] for rows in lines.values()]
+        shown = [
+            rows[: columns * PICTURE_ROWS if columns else PICTURE_ROWS] for rows in lines.values()
+        ]
         image = path.with_name(f"{path.stem}_picture.png")
         write_atomically(image, image_png(torch.cat(shown), model.data, columns or len(shown[0])))
-        said.append(f"picture  {image}")
-    return said
+        written.append(f"picture  {image}")
+    return written
 
 
-def errors_of(model: Model, lines: dict[str, Tensor], truth: Tensor) -> list[str]:
+def error_lines(model: Model, lines: dict[str, Tensor], truth: Tensor) -> list[str]:
     r"""Returns the mean squared error of an entry as lines, with that of the training mean.
 
     Arguments:
         model: The model.
         lines: Rows in model units by their name, each of shape (N, \*event).
-        truth: What they should be.
+        truth: The true rows.
     """
     mean = model.data.train.mean(0).expand_as(truth)
-    said = [f"{'':<20} squared error of an entry"]
+    text = [f"{'':<20} squared error of an entry"]
     for name, rows in {**lines, "training mean": mean}.items():
         error = (rows - truth).flatten(1).square().mean(1)
-        said.append(f"{name:<20} {float(error.mean()):.4f} ± {standard_error(error):.4f}")
-    return said
+        text.append(f"{name:<20} {float(error.mean()):.4f} ± {standard_error(error):.4f}")
+    return text
 
 
-def said_of(model: Model, inputs: Inputs, plan: Plan, source: str, seed: int) -> str:
-    """Returns what was done, in words.
+def describe_completions(
+    model: Model, inputs: Inputs, plan: CompletionPlan, source: str, seed: int
+) -> str:
+    """Returns a description of completions as one line.
 
     Arguments:
         model: The model.
         inputs: The rows.
-        plan: How they were completed.
-        source: What the rows are.
+        plan: The variant and its settings.
+        source: The name of the rows.
         seed: The seed of the noise.
     """
     share = float(inputs.hidden.flatten(1).double().mean())
@@ -126,27 +137,27 @@ def said_of(model: Model, inputs: Inputs, plan: Plan, source: str, seed: int) ->
     )
 
 
-def table_of(model: Model, inputs: Inputs, found: Completed) -> list[str]:
+def results_table(model: Model, inputs: Inputs, completed: Completed) -> list[str]:
     """Returns the numbers of completions as lines: errors where the truth is known, diversity.
 
     Arguments:
         model: The model.
         inputs: The rows.
-        found: Their completions.
+        completed: Their completions.
     """
     lines = []
     if inputs.truth is not None:
-        judged = judge(model, inputs, found)
+        judged = judge(model, inputs, completed)
         images = judged[0].psnr is not None
         lines.append(f"{'':<20} masked error{'         PSNR    SSIM' if images else ''}")
         lines += [_line(one) for one in judged]
-    if found.x.shape[1] > 1:
-        spread = diversity(found.x, inputs.hidden, model.data.scale).nanmean()
+    if completed.x.shape[1] > 1:
+        spread = diversity(completed.x, inputs.hidden, model.data.scale).nanmean()
         lines.append(f"{'diversity':<20} {float(spread):.4g}")
     return lines
 
 
-def _line(one: Judged) -> str:
+def _line(one: CompletionScores) -> str:
     """One kind of completion with its numbers, mean over rows."""
     known = one.error[~one.error.isnan()]
     text = f"{one.name:<20} {float(known.mean()):.4f} ± {standard_error(known):.4f}"
@@ -162,16 +173,16 @@ def _npz(arrays: dict[str, np.ndarray]) -> bytes:
     return buffer.getvalue()
 
 
-def _csv(dataset: Dataset, inputs: Inputs, found: Completed) -> bytes:
+def _csv(dataset: Dataset, inputs: Inputs, completed: Completed) -> bytes:
     """Completed rows of a table; visible values have all their digits."""
-    n = found.original.shape[1]
-    width = found.original.shape[2]
+    n = completed.original.shape[1]
+    width = completed.original.shape[2]
     names = list(dataset.columns) or [f"column{i}" for i in range(width)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names if n == 1 else ["row", "completion", *names])
     hidden = inputs.hidden.cpu().tolist()
-    for i, rows in enumerate(found.original.tolist()):
+    for i, rows in enumerate(completed.original.tolist()):
         for j, row in enumerate(rows):
             fields = [
                 f"{value:.9g}" if is_hidden else repr(value)
@@ -181,34 +192,34 @@ def _csv(dataset: Dataset, inputs: Inputs, found: Completed) -> bytes:
     return text.getvalue().encode()
 
 
-def _picture(dataset: Dataset, inputs: Inputs, found: Completed) -> bytes:
+def _picture(dataset: Dataset, inputs: Inputs, completed: Completed) -> bytes:
     """Images: a row masked, rows completed, a row of the truth. Tables: see :func:`.table_png`."""
-    if found.x.ndim != 5:
-        return table_png(dataset, inputs, found)
+    if completed.x.ndim != 5:
+        return table_png(dataset, inputs, completed)
     low, high = -1.0 if dataset.low is None else dataset.low, dataset.high
     middle = (low + (1.0 if high is None else high)) / 2
     masked = torch.where(inputs.hidden, middle, inputs.x)
-    rows: list[Tensor] = [masked, *found.x[:, :SHOWN_EACH].unbind(1)]
+    rows: list[Tensor] = [masked, *completed.x[:, :PICTURE_COMPLETIONS].unbind(1)]
     if inputs.truth is not None:
         rows.append(inputs.truth)
-    shown = torch.cat([row[:SHOWN] for row in rows])
-    return image_png(shown, dataset, columns=min(SHOWN, len(masked)))
+    shown = torch.cat([row[:PICTURE_ROWS] for row in rows])
+    return image_png(shown, dataset, columns=min(PICTURE_ROWS, len(masked)))
 
 
-ROWS = 40
-"""Rows of a column in the picture, at most."""
+PANEL_ROWS = 40
+"""The largest number of rows in a panel of a table."""
 
 COLUMNS = 12
-"""Columns in the picture, at most: those with hidden values, in their order."""
+"""The largest number of panels: columns with hidden values, in their order."""
 
 
-def table_png(dataset: Dataset, inputs: Inputs, found: Completed) -> bytes:
+def table_png(dataset: Dataset, inputs: Inputs, completed: Completed) -> bytes:
     """Returns a PNG with one panel for each column that has hidden values, in original units.
 
     Arguments:
         dataset: The data of the model, a table.
         inputs: The rows that were completed.
-        found: Their completions.
+        completed: Their completions.
     """
     from matplotlib.figure import Figure
 
@@ -224,8 +235,8 @@ def table_png(dataset: Dataset, inputs: Inputs, found: Completed) -> bytes:
     for axes in panels[len(shown) :]:
         axes.axis("off")
     for column, axes in zip(shown, panels, strict=False):
-        rows = hidden[:, column].nonzero().flatten()[:ROWS]
-        filled = found.original[rows, :, column]
+        rows = hidden[:, column].nonzero().flatten()[:PANEL_ROWS]
+        filled = completed.original[rows, :, column]
         at = torch.arange(len(rows))
         axes.axhline(float(mean[column]), color="0.8", zorder=0, label="training mean")
         wide = at[:, None].expand_as(filled).flatten()

@@ -1,1 +1,1 @@
-"""Whether a trained model is any good: numbers with their error, or why there is none."""
+"""Evaluation of a trained model: numbers with intervals, or the reason why there is none."""

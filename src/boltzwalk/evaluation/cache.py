@@ -1,9 +1,7 @@
-r"""What was computed once is not computed again, as long as what it depends on is the same.
+"""The files and the printed lines of an evaluation.
 
-Every part of an evaluation is a file of its own under `evaluation/` in the run folder, which holds
-the key of what it was made from: the content of the model, its own settings, its version.
-
-An evaluation as lines to read and as a file to compute with.
+Each section has a file under ``evaluation/`` in the run folder, with a key: the digest of the
+model, the settings of the section, the version. A section is computed anew where its key changes.
 """
 
 from __future__ import annotations
@@ -15,86 +13,90 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoint import write_atomically
-from .measure import Measure, Part, from_json, to_json
+from .measure import EvaluationSection, Measure, from_json, to_json
 
-__all__ = ["lines", "recall", "remembered", "write_evaluation"]
+__all__ = ["format_lines", "load_or_compute", "read_section", "write_evaluation"]
 
 
-def remembered(path: Path, key: dict[str, Any], make: Callable[[], Part]) -> Part:
-    """Returns the part that a file holds if its key is this one; else makes and writes it.
+def load_or_compute(
+    path: Path, key: dict[str, Any], make: Callable[[], EvaluationSection]
+) -> EvaluationSection:
+    """Returns the section in a file if its key matches; else computes and writes it.
 
     Arguments:
         path: The JSON file.
-        key: All that the part depends on, as JSON has it.
-        make: Computes the part.
+        key: Everything that the section depends on, as JSON values.
+        make: Computes the section.
 
     Raises:
         OSError: If the file cannot be written.
     """
-    found = recall(path, key)
-    if found is None:
+    section = read_section(path, key)
+    if section is None:
         began = time.monotonic()
-        found = make()
+        section = make()
         seconds = round(time.monotonic() - began, 2)
-        tree = {"key": key, "seconds": seconds, **to_json(found._asdict())}
+        tree = {"key": key, "seconds": seconds, **to_json(section._asdict())}
         write_atomically(path, (json.dumps(tree) + "\n").encode())
-        found = from_json(to_json(found._asdict()))  # the same whether it was computed or read
-    return found
+        section = from_json(to_json(section._asdict()))  # equal whether computed or read
+    return section
 
 
-def recall(path: Path, key: dict[str, Any]) -> Part | None:
-    """Returns the part that a file holds, if it is there, whole, and its key is this one.
+def read_section(path: Path, key: dict[str, Any]) -> EvaluationSection | None:
+    """Returns the section in a file; None where there is none, or it is damaged or outdated.
 
     Arguments:
         path: The JSON file.
-        key: All that the part depends on; what the file has beyond these is not asked for.
+        key: The entries that the key of the file must have; it may have more.
     """
     if not path.is_file():
         return None
     try:
         tree = json.loads(path.read_text())
-        theirs = tree["key"]
-        if any(theirs.get(name) != value for name, value in key.items()):
+        stored = tree["key"]
+        if any(stored.get(name) != value for name, value in key.items()):
             return None
         return from_json(tree)
     except (ValueError, KeyError, TypeError, AttributeError):
-        return None  # of another version, or damaged: it is made anew
+        return None  # another version, or damaged: it is computed anew
 
 
-def lines(part: Part) -> list[str]:
-    """Returns what a user reads: numbers with their intervals and protocol, or the reason why not.
+def format_lines(section: EvaluationSection) -> list[str]:
+    """Returns a section as lines: numbers with interval and protocol, or the reason for none.
 
     Arguments:
-        part: A part of an evaluation.
+        section: The section.
 
     Example:
-        >>> lines(Part([Measure("recall", 0.91, 0.9, 0.92, floor=0.95)], {}))
+        >>> format_lines(EvaluationSection([Measure("recall", 0.91, 0.9, 0.92, floor=0.95)], {}))
         ['recall                0.910 ± 0.010         training data have 0.95']
     """
-    rows = [(m.name, m.text, m.meaning) for m in part.measures]
+    rows = [(m.name, m.text, m.meaning) for m in section.measures]
     rows += [
-        (f"mass of {name}", *_mass(found))
-        for name, found in part.details.get("classes", {}).items()
+        (f"mass of {name}", *_mass(row)) for name, row in section.details.get("classes", {}).items()
     ]
-    rows += part.details.get("findings", [])
-    if part.label:
-        rows.append(("verdict", part.label, part.reason))
-    wide = max([20, *(len(name) for name, _, _ in rows)])
-    return [f"{name:<{wide}}  {text:<21} {meaning}".rstrip() for name, text, meaning in rows]
+    rows += section.details.get("findings", [])
+    if section.label:
+        rows.append(("verdict", section.label, section.reason))
+    width = max([20, *(len(name) for name, _, _ in rows)])
+    return [f"{name:<{width}}  {text:<21} {meaning}".rstrip() for name, text, meaning in rows]
 
 
-def _mass(found: Mapping[str, float]) -> tuple[str, str]:
-    measure = Measure("", found["share"], found["low"], found["high"])
-    return measure.text, f"the data have {found['data']:.3g}"
+def _mass(row: Mapping[str, float]) -> tuple[str, str]:
+    measure = Measure("", row["share"], row["low"], row["high"])
+    return measure.text, f"the data have {row['data']:.3g}"
 
 
-def write_evaluation(parts: Mapping[str, Part], path: Path, protocol: dict[str, Any]) -> None:
-    """Writes all numbers of an evaluation to a JSON file; those that are refused are null.
+def write_evaluation(
+    sections: Mapping[str, EvaluationSection], path: Path, protocol: dict[str, Any]
+) -> None:
+    """Writes all numbers of an evaluation to a JSON file; refused ones are null.
 
     Arguments:
-        parts: What was found, by name.
+        sections: The sections by name.
         path: The file.
-        protocol: What was evaluated and how: the update, the seed, the effort.
+        protocol: The update, the seed and the effort of the evaluation.
     """
-    tree = {"protocol": protocol, **{name: to_json(part._asdict()) for name, part in parts.items()}}
+    numbers = {name: to_json(section._asdict()) for name, section in sections.items()}
+    tree = {"protocol": protocol, **numbers}
     write_atomically(path, (json.dumps(tree, indent=1) + "\n").encode())

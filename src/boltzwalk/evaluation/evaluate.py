@@ -1,7 +1,7 @@
-"""A run and its samples, judged part by part; what was judged before is read, not computed again.
+"""The evaluation of a model, section by section; cached sections are read, not computed again.
 
-A part knows nothing of the method that trained the run: samples come from the method's own sampler,
-energies from its model, and weights from it where its walkers carry any.
+A section knows nothing of the method that trained the model: samples come from the sampler of the
+method, energies from the model, and weights from weighted walkers where there are any.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -21,25 +21,24 @@ from ..model import Model
 from ..rng import generator
 from ..smc.from_samples import Effort
 from ..training.folder import FAILURE, read_rows, read_trace
-from .anomalies import anomalies, stamp
-from .cache import recall, remembered
+from .anomalies import anomalies, file_stamp
+from .cache import load_or_compute, read_section
 from .features import Features, distance_to, features_for
 from .goodness import goodness
-from .likelihood import as_part, likelihood
+from .likelihood import held_out_likelihood, likelihood_section
 from .long_run import LongRun, run_long
-from .measure import Measure, Part, refused
+from .measure import EvaluationSection, Measure, unavailable
 from .modes import modes
-from .partition import as_part as as_partition_part
-from .partition import partition
+from .partition import model_partition, partition_section
 from .quality import quality
-from .samples import Drawn, draw_many, finite_part
+from .samples import SampleSet, draw_samples, keep_finite
 
-__all__ = ["PARTS", "Plan", "evaluate", "evaluated", "refusal"]
+__all__ = ["SECTIONS", "EvaluationPlan", "evaluate_sections", "known_sections"]
 
 VERSION = 1
 """Raised where the same key would give other numbers than before."""
 
-PARTS = (
+SECTIONS = (
     "training",
     "quality",
     "base",
@@ -50,32 +49,32 @@ PARTS = (
     "partition",
     "likelihood",
 )
-"""All parts, in the order in which they are computed: what takes long comes last."""
+"""All sections in the order in which they are computed: the slowest come last."""
 
-IN_THE_PLANE = 2000
-"""Long chains in the plane, at least."""
+PLANE_CHAINS = 2000
+"""The least number of long chains in the plane."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is evaluated, and with how much effort.
+class EvaluationPlan:
+    """The sections of an evaluation, and the effort for each.
 
     Arguments:
         samples: The number of samples.
-        parts: The parts.
-        inception: The standard weights of the Inception network, where the user has them.
+        sections: The sections.
+        inception: A file with the standard weights of the Inception network; None without.
         outside: Data sets and files that anomalies are taken from.
-        long_run: How far chains run on.
-        effort: How much is spent on log Z.
+        long_run: The length of long chains.
+        effort: The work that log Z may take.
         seed: The seed of all noise.
-        report: Is told what is done.
+        report: A function that receives each step as text.
 
     Raises:
-        ValueError: If a part is unknown, or there are too few samples.
+        ValueError: If a section is unknown, or there are too few samples.
     """
 
     samples: int = 10_000
-    parts: tuple[str, ...] = PARTS
+    sections: tuple[str, ...] = SECTIONS
     inception: Path | None = None
     outside: tuple[str, ...] = ()
     long_run: LongRun = field(default_factory=LongRun)
@@ -84,67 +83,65 @@ class Plan:
     report: Callable[[str], None] = lambda text: None
 
     def __post_init__(self) -> None:
-        unknown = [part for part in self.parts if part not in PARTS]
-        if unknown or not self.parts:
-            raise ValueError(f"parts must be some of {', '.join(PARTS)}, got {unknown or 'none'}")
+        unknown = [name for name in self.sections if name not in SECTIONS]
+        if unknown or not self.sections:
+            raise ValueError(
+                f"sections must be some of {', '.join(SECTIONS)}, got {unknown or 'none'}"
+            )
         if self.samples < 2:
             raise ValueError(f"samples must be 2 or more, got {self.samples}; 10000 are usual")
 
 
-def evaluate(model: Model, folder: Path, plan: Plan) -> Iterator[tuple[str, Part]]:
-    """Judges a model, one part each time the next item is asked for.
+def evaluate_sections(
+    model: Model, folder: Path, plan: EvaluationPlan
+) -> Iterator[tuple[str, EvaluationSection]]:
+    """Evaluates a model, one section for each item that is asked for.
 
     Arguments:
         model: The model.
-        folder: Its folder, where `evaluation/` keeps what was found.
-        plan: What is evaluated.
+        folder: Its folder, whose `evaluation/` caches the sections.
+        plan: The sections, and the effort for each.
 
     Raises:
         ValueError: If the data of anomalies, or the weights of a network, do not fit.
-        FileNotFoundError: If one of them is not there.
+        FileNotFoundError: If one of them does not exist.
         OSError: If the folder cannot be written.
     """
     key = {"run": model.digest, "version": VERSION, "seed": plan.seed}
-    for name, (settings, make) in _parts(model, folder, plan).items():
-        reason = refusal(model, name)
-        if name in plan.parts and reason:
-            yield name, Part([refused(name.replace("_", " "), reason)], {})
-        elif name in plan.parts:
+    for name, (settings, make) in _sections(model, folder, plan).items():
+        reason = model.method.condition.refusal(name)
+        if name in plan.sections and reason:
+            yield name, EvaluationSection([unavailable(name.replace("_", " "), reason)], {})
+        elif name in plan.sections:
             plan.report(name.replace("_", " "))
             path = folder / "evaluation" / f"{name}.json"
-            yield name, remembered(path, {**key, **settings}, make)
+            yield name, load_or_compute(path, {**key, **settings}, make)
 
 
-def refusal(model: Model, part: str) -> str:
-    """Returns why a part of an evaluation says nothing of a run that is given something, else "".
-
-    Arguments:
-        model: The model.
-        part: The name of the part.
-    """
-    return model.method.condition.refusal(part)
-
-
-def evaluated(model: Model, folder: Path) -> dict[str, Part]:
-    """Returns the parts of an evaluation of this very model that are there; computes nothing.
+def known_sections(model: Model, folder: Path) -> dict[str, EvaluationSection]:
+    """Returns the cached sections of a model by name; computes nothing.
 
     Arguments:
         model: The model.
         folder: Its folder.
     """
     key = {"run": model.digest, "version": VERSION}
-    found = {name: recall(folder / "evaluation" / f"{name}.json", key) for name in PARTS}
-    return {name: part for name, part in found.items() if part is not None}
+    cached = {name: read_section(folder / "evaluation" / f"{name}.json", key) for name in SECTIONS}
+    return {name: section for name, section in cached.items() if section is not None}
 
 
-def _parts(
-    model: Model, folder: Path, plan: Plan
-) -> dict[str, tuple[dict[str, Any], Callable[[], Part]]]:
-    """Every part in order: the settings that it depends on, and what computes it."""
-    place, device = folder / "evaluation", model.data.train.device
+class _Section(NamedTuple):
+    """The settings that a section depends on, and the function that computes it."""
+
+    settings: dict[str, Any]
+    make: Callable[[], EvaluationSection]
+
+
+def _sections(model: Model, folder: Path, plan: EvaluationPlan) -> dict[str, _Section]:
+    """All sections in order; to add one, add a line here and its name to `SECTIONS`."""
 
     def rng(purpose: str) -> torch.Generator:
-        return generator(plan.seed, purpose, 0, device)
+        return generator(plan.seed, purpose, 0, model.data.train.device)
 
     @functools.cache
     def features() -> Features:
@@ -152,45 +149,63 @@ def _parts(
         return features_for(model.data, plan.inception)
 
     @functools.cache
-    def drawn() -> Drawn:
+    def samples() -> SampleSet:
         plan.report(f"{plan.samples:,} samples")
-        return draw_many(model, plan.samples, rng("evaluate"))
+        return draw_samples(model, plan.samples, rng("evaluate"))
 
-    judged = {"samples": plan.samples, "inception": str(plan.inception or "")}
+    def make_quality() -> EvaluationSection:
+        return quality(model.data, samples(), features(), rng("quality"))
+
+    def make_base() -> EvaluationSection:
+        return _proposal_quality(model, plan.samples, features, rng("evaluate"))
+
+    def make_anomalies() -> EvaluationSection:
+        return anomalies(model, samples(), plan.outside, rng("anomalies"))
+
+    def make_long_run() -> EvaluationSection:
+        # Chains are too few for the 2048 features of the Inception network.
+        chain_features = features_for(model.data) if plan.inception else features()
+        return _long_run(model, chain_features, folder / "evaluation", plan)
+
+    def make_partition() -> EvaluationSection:
+        return partition_section(model_partition(model, rng("partition")))
+
+    def make_likelihood() -> EvaluationSection:
+        return likelihood_section(held_out_likelihood(model, rng("likelihood"), plan.effort))
+
+    n: dict[str, Any] = {"samples": plan.samples}
+    compared = n | {"inception": str(plan.inception or "")}
+    length = {name: getattr(plan.long_run, name) for name in ("seconds", "steps", "chains")}
+    effort = {"effort": repr(replace(plan.effort, report=print))}
     return {
-        "training": ({"failure": _failure(folder)}, lambda: _training(folder)),
-        "quality": (judged, lambda: quality(model.data, drawn(), features(), rng("quality"))),
-        "base": (judged, lambda: _base(model, plan.samples, features, rng("evaluate"))),
-        "modes": (judged, lambda: modes(model, drawn(), features())),
-        "goodness": ({"samples": plan.samples}, lambda: goodness(model, drawn(), rng("goodness"))),
-        "anomalies": (
-            {"samples": plan.samples, "outside": [[name, stamp(name)] for name in plan.outside]},
-            lambda: anomalies(model, drawn(), plan.outside, rng("anomalies")),
-        ),
-        "long_run": (
-            {name: getattr(plan.long_run, name) for name in ("seconds", "steps", "chains")},
-            # Chains are too few for the 2048 features of the Inception network.
-            lambda: _long_run(
-                model, features_for(model.data) if plan.inception else features(), place, plan
-            ),
-        ),
-        "partition": ({}, lambda: as_partition_part(partition(model, rng("partition")))),
-        "likelihood": (
-            {"effort": repr(replace(plan.effort, report=print))},
-            lambda: as_part(likelihood(model, rng("likelihood"), plan.effort)),
-        ),
+        "training": _Section({"failure": _failure(folder)}, lambda: _training(folder)),
+        "quality": _Section(compared, make_quality),
+        "base": _Section(compared, make_base),
+        "modes": _Section(compared, lambda: modes(model, samples(), features())),
+        "goodness": _Section(n, lambda: goodness(model, samples(), rng("goodness"))),
+        "anomalies": _Section(n | _outside_key(plan), make_anomalies),
+        "long_run": _Section(length, make_long_run),
+        "partition": _Section({}, make_partition),
+        "likelihood": _Section(effort, make_likelihood),
     }
 
 
-def _base(model: Model, n: int, features: Callable[[], Features], rng: torch.Generator) -> Part:
-    """What the network that proposes is worth by itself; nothing where none does."""
+def _outside_key(plan: EvaluationPlan) -> dict[str, Any]:
+    """The sources of anomalies, with stamps of their files."""
+    return {"outside": [[name, file_stamp(name)] for name in plan.outside]}
+
+
+def _proposal_quality(
+    model: Model, n: int, features: Callable[[], Features], rng: torch.Generator
+) -> EvaluationSection:
+    """The quality of the proposals of the base alone; empty without a base."""
     x = model.propose(n, rng)
     if x is None:
-        return Part([], {})
-    drawn = finite_part(x, None, f"{n:,} proposals, not revised")
-    found = quality(model.data, drawn, features(), rng)
-    named = [measure._replace(name=f"{measure.name}, proposals") for measure in found.measures]
-    return found._replace(measures=named)
+        return EvaluationSection([], {})
+    proposals = keep_finite(x, None, f"{n:,} proposals, not revised")
+    section = quality(model.data, proposals, features(), rng)
+    renamed = [m._replace(name=f"{m.name}, proposals") for m in section.measures]
+    return section._replace(measures=renamed)
 
 
 def _failure(folder: Path) -> str:
@@ -199,40 +214,41 @@ def _failure(folder: Path) -> str:
     return path.read_text() if path.is_file() else ""
 
 
-def _training(folder: Path) -> Part:
-    """What the log of a run says of its training."""
+def _training(folder: Path) -> EvaluationSection:
+    """The verdict on the training log, with its findings."""
     rows, trace = read_rows(folder / "log.jsonl"), read_trace(folder)
-    found_by = (*training_findings(rows, trace), *latent_findings(rows), *partition_findings(rows))
-    findings = [list(finding) for finding in found_by]
-    found = verdict(rows, trace, _failure(folder))
-    return Part([], {"findings": findings, "update": found.update}, found.label, found.reason)
+    findings = [*training_findings(rows, trace), *latent_findings(rows), *partition_findings(rows)]
+    result = verdict(rows, trace, _failure(folder))
+    details = {"findings": [list(finding) for finding in findings], "update": result.update}
+    return EvaluationSection([], details, result.label, result.reason)
 
 
-def _long_run(model: Model, features: Features, place: Path, plan: Plan) -> Part:
-    """What becomes of long chains, with the label of the model."""
+def _long_run(
+    model: Model, features: Features, cache: Path, plan: EvaluationPlan
+) -> EvaluationSection:
+    """The distance of long chains, with the label of the model."""
     reference, _ = model.data.held_out()
     name, distance = distance_to(reference, features)
     effort = plan.long_run
     if model.data.event_shape == (2,):  # where chains are cheap, and cells need many of them
-        effort = replace(effort, chains=max(effort.chains, IN_THE_PLANE))
+        effort = replace(effort, chains=max(effort.chains, PLANE_CHAINS))
     try:
-        found = run_long(model, distance, place / "long_run.safetensors", effort, plan.seed)
+        result = run_long(model, distance, cache / "long_run.safetensors", effort, plan.seed)
     except ValueError as error:  # such as too few held-out rows for a distance
         nothing: dict[str, Any] = {"rows": [], "distance": name, "base": math.nan}
-        return Part([refused("long chains", str(error))], nothing)
-    last = found["rows"][-2:]
+        return EvaluationSection([unavailable("long chains", str(error))], nothing)
     measures = [
         Measure(
             f"long chains from {row['start']}",
             row["distance"],
             better="lower",
             protocol=f"{name} after {row['steps']:,} steps; drawn as in training "
-            f"{found['base']:.3g}; {row['out_of_range']:.0%} of the entries out of range",
+            f"{result['base']:.3g}; {row['out_of_range']:.0%} of the entries out of range",
         )
-        for row in last
+        for row in result["rows"][-2:]
     ]
-    mixing = "of the energies of chains from data and from noise, between the last two looks"
-    measures.append(Measure("R-hat", found["r_hat"], better="lower", protocol=mixing))
-    measures.append(Measure("ESS", found["ess"], better="higher", protocol=mixing))
-    details = {"rows": found["rows"], "distance": name, "base": found["base"]}
-    return Part(measures, details, found["label"], found["reason"])
+    mixing = "of the energies of chains from data and from noise, between the last two checkpoints"
+    measures.append(Measure("R-hat", result["r_hat"], better="lower", protocol=mixing))
+    measures.append(Measure("ESS", result["ess"], better="higher", protocol=mixing))
+    details = {"rows": result["rows"], "distance": name, "base": result["base"]}
+    return EvaluationSection(measures, details, result["label"], result["reason"])

@@ -1,8 +1,8 @@
-"""What samples are compared by: the features of a network that knows such data, or their entries.
+"""Features by which samples are compared with data.
 
-Of labelled images the features are those of a small classifier; with the standard weights of the
-Inception network they are its own, and the distance is the FID of the literature. Rows of a table
-and points are compared as they are. Other images are compared by their first principal components.
+Labelled images have the features of a small classifier; with the standard weights of the Inception
+network they have its features, and the distance is the FID of the literature. Rows of a table and
+points are compared as they are, other images by their first principal components.
 """
 
 from __future__ import annotations
@@ -25,35 +25,34 @@ COMPONENTS = 64
 """Principal components of images without labels; rows with no more entries are left as they are."""
 
 CELLS = 30
-AT_ONCE = 500
+CHUNK = 500
 
 
 class Features(NamedTuple):
     """A map to features.
 
     Attributes:
-        name: What the Fréchet distance between such features is called.
-        protocol: Whose features they are.
-        of: Maps events in model units, shape (N, *event), to features, shape (N, D).
-        probabilities: The classes that the Inception network knows, shape (N, 1008), with its
-            weights.
-        classes: The classes of the data, shape (N, C) in the order of their labels, where they
-            are labelled images.
+        name: The name of the Fréchet distance between such features.
+        protocol: The origin of the features.
+        extract: Maps events in model units, shape (N, *event), to features, shape (N, D).
+        probabilities: Inception class probabilities, shape (N, 1008); None without weights.
+        classes: Class probabilities of labelled images, shape (N, C), in the order of the labels;
+            None for other data.
     """
 
     name: str
     protocol: str
-    of: Callable[[Tensor], Tensor]
+    extract: Callable[[Tensor], Tensor]
     probabilities: Callable[[Tensor], Tensor] | None = None
     classes: Callable[[Tensor], Tensor] | None = None
 
 
 def features_for(dataset: Dataset, inception: Path | None = None) -> Features:
-    """Returns the features by which samples of this data are judged.
+    """Returns the features for samples of a data set.
 
     Arguments:
         dataset: The data.
-        inception: The standard weights of the Inception network, where the user has them.
+        inception: A file with the standard weights of the Inception network; None without.
 
     Raises:
         ValueError: If the weights are other ones, or the data are no images.
@@ -68,8 +67,8 @@ def features_for(dataset: Dataset, inception: Path | None = None) -> Features:
         return Features(
             "classifier-FID",
             f"features of a classifier that is right on {classifier.accuracy:.1%} of held-out data",
-            _in_parts(classifier.features),
-            classes=_in_parts(classifier.probabilities),
+            _in_chunks(classifier.features),
+            classes=_in_chunks(classifier.probabilities),
         )
     rows = dataset.train.flatten(1)
     if rows.shape[1] <= COMPONENTS:
@@ -84,10 +83,10 @@ def features_for(dataset: Dataset, inception: Path | None = None) -> Features:
 
 
 def distance_to(reference: Tensor, features: Features) -> tuple[str, Callable[[Tensor], float]]:
-    """Returns a distance of samples to a reference, and its name; cheap, for many looks.
+    """Returns the name of a distance to a reference, and the distance, which is cheap.
 
-    In the plane it is the total variation between histograms of 30x30 cells, which sees within a
-    mode; elsewhere the Fréchet distance of features.
+    In the plane it is the total variation between histograms of 30x30 cells, which resolves modes;
+    elsewhere the Fréchet distance of features.
 
     Arguments:
         reference: Held-out rows, shape (M, *event).
@@ -95,26 +94,26 @@ def distance_to(reference: Tensor, features: Features) -> tuple[str, Callable[[T
     """
     if reference.shape[1:] == (2,):
         return "total variation of histograms", _histogram_distance(reference.cpu())
-    theirs = features.of(reference)
-    return features.name, lambda x: frechet_distance(features.of(x), theirs)
+    target = features.extract(reference)
+    return features.name, lambda x: frechet_distance(features.extract(x), target)
 
 
 def _histogram_distance(reference: Tensor) -> Callable[[Tensor], float]:
-    """The total variation to a reference in the plane; what lies outside of it has a cell."""
+    """The total variation to a reference in the plane; one border of cells takes the outside."""
     low, high = reference.amin(0), reference.amax(0)
 
     def shares(x: Tensor) -> Tensor:
-        place = ((x - low) / (high - low) * CELLS).floor()
-        place = place.where(x != high, CELLS - 1).clamp(-1, CELLS) + 1  # the edge lies inside
-        cells = place[:, 0] * (CELLS + 2) + place[:, 1]
+        column = ((x - low) / (high - low) * CELLS).floor()
+        column = column.where(x != high, CELLS - 1).clamp(-1, CELLS) + 1  # the edge lies inside
+        cells = column[:, 0] * (CELLS + 2) + column[:, 1]
         return torch.bincount(cells.long(), minlength=(CELLS + 2) ** 2).double() / len(x)
 
-    theirs = shares(reference)
-    return lambda x: float((shares(x.cpu()) - theirs).abs().sum()) / 2
+    target = shares(reference)
+    return lambda x: float((shares(x.cpu()) - target).abs().sum()) / 2
 
 
 def _inception(dataset: Dataset, weights: Path, classifier: Classifier | None) -> Features:
-    """The features of the Inception network, for images that are first brought to [0, 1]."""
+    """The features of the Inception network, for images scaled to [0, 1]."""
     if len(dataset.event_shape) != 3:
         raise ValueError(f"--inception needs images, got events of shape {dataset.event_shape}")
     network = load_inception(weights)
@@ -127,12 +126,12 @@ def _inception(dataset: Dataset, weights: Path, classifier: Classifier | None) -
     return Features(
         "FID",
         f"2048 features of the Inception network, weights {weights.name}",
-        _in_parts(lambda x: network.features(unit(x))),
-        _in_parts(lambda x: network.probabilities(unit(x))),
-        _in_parts(classifier.probabilities) if classifier is not None else None,
+        _in_chunks(lambda x: network.features(unit(x))),
+        _in_chunks(lambda x: network.probabilities(unit(x))),
+        _in_chunks(classifier.probabilities) if classifier is not None else None,
     )
 
 
-def _in_parts(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """The same function, of some rows at a time."""
-    return lambda x: torch.cat([function(part).cpu() for part in x.split(AT_ONCE)])
+def _in_chunks(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Applies a function to chunks of rows."""
+    return lambda x: torch.cat([function(chunk).cpu() for chunk in x.split(CHUNK)])

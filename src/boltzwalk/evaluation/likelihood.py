@@ -1,10 +1,10 @@
-r"""The likelihood of held-out rows under a trained model, with its interval, or a refusal.
+r"""The likelihood of held-out rows under a model, with its interval, or a refusal.
 
 .. math:: -\frac1M \sum_j \log p(x_j) = \frac1M \sum_j U(x_j) / T + \log Z ,
 
 where T is the temperature at which the model was sampled in training. :math:`\log Z` comes from
-annealing (:mod:`boltzwalk.smc.log_z`), there from a Gaussian and back from long chains that start
-at the samples of the run; where an energy knows its log Z, from itself. The interval has the error
+annealing (:mod:`boltzwalk.smc.log_z`), forward from a Gaussian and back from long chains that start
+at samples of the model; an energy that knows its log Z gives it. The interval has the error
 of log Z and that of the mean over the rows.
 
 Not guaranteed: that the likelihood says anything of samples that are drawn in a few steps. A model
@@ -23,15 +23,12 @@ from torch import Tensor, nn
 from ..model import Model
 from ..smc.from_samples import Effort, refused_log_z
 from ..smc.log_z import LogZ
-from .measure import Measure, Part, refused
+from .measure import EvaluationSection, Measure, unavailable
 
-__all__ = ["Likelihood", "as_part", "likelihood"]
+__all__ = ["Likelihood", "held_out_likelihood", "likelihood_section"]
 
-WARM_UP = 50
-"""Steps that adapt the step size of the long chains."""
-
-AT_ONCE = 4096
-"""Rows whose energies are taken at once."""
+CHUNK = 4096
+"""Rows whose energies are computed at once."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +36,8 @@ class Likelihood:
     """Held-out negative log-likelihood with its interval.
 
     Attributes:
-        split: The split that the rows are of.
-        rows: How many they are.
+        split: The split of the rows.
+        rows: Their number.
         dimensions: The number of entries of a row.
         nll: The mean of -log p in nats, in the units of the data; nan where log Z is refused.
         half_width: Half of the width of its 95 % interval.
@@ -48,7 +45,7 @@ class Likelihood:
         temperature: The temperature.
         dequantised: Whether the rows are images whose grey levels are spread over their cells;
             only then are bits per dimension those of the literature.
-        log_volume: What whitening a table takes from the nats; 0 for everything else.
+        log_volume: The nats that whitening a table takes; 0 for other data.
         inverse_temperature: The factor of the energy with which the samples of a generalized model
             are drawn; where it is not 1, they are not of this density.
     """
@@ -75,13 +72,17 @@ class Likelihood:
         return self.half_width / (self.dimensions * math.log(2))
 
 
-def likelihood(model: Model, rng: torch.Generator, effort: Effort | None = None) -> Likelihood:
-    """Returns the likelihood of the held-out rows of a run.
+def held_out_likelihood(
+    model: Model, rng: torch.Generator, effort: Effort | None = None
+) -> Likelihood:
+    """Returns the likelihood of the test rows.
+
+    Validation rows, else training rows, take their place where there are none.
 
     Arguments:
         model: The model.
         rng: The source of all noise.
-        effort: How much is spent on log Z.
+        effort: The work that log Z may take.
     """
     rows, split = model.data.test_rows()
     if split == "training":  # which lie at the centres of their cells
@@ -113,41 +114,40 @@ def likelihood(model: Model, rng: torch.Generator, effort: Effort | None = None)
     )
 
 
-def as_part(found: Likelihood) -> Part:
-    """Returns a likelihood as a part of an evaluation: numbers with their intervals, or why not.
+def likelihood_section(likelihood: Likelihood) -> EvaluationSection:
+    """Returns a likelihood as a section of an evaluation: numbers with intervals, or a refusal.
 
     Arguments:
-        found: The likelihood of a run.
+        likelihood: The likelihood.
     """
-    log_z, details = found.log_z, dataclasses.asdict(found)
-    name = f"{found.split} -log p"
+    log_z, details = likelihood.log_z, dataclasses.asdict(likelihood)
+    name = f"{likelihood.split} -log p"
     if log_z.refusal:
-        return Part([refused(name, log_z.refusal)], details)
-    rows = f"a row, in the units of the data; mean of {found.rows:,} rows"
-    if found.inverse_temperature != 1:
-        beta = found.inverse_temperature
-        rows += f", under the model that was trained; samples are drawn with beta = {beta:g}"
-    measures = [_interval(name, found.nll, found.half_width, "nats", rows)]
-    if found.log_volume:
-        whitened, what = (
-            found.nll - found.log_volume,
-            "the same rows, whitened as the model sees them",
-        )
-        measures.append(_interval(f"{name}, whitened", whitened, found.half_width, "nats", what))
-    if found.dequantised:
-        what = f"{found.dimensions} dimensions, dequantised uniformly"
-        measures.append(
-            _interval("bits per dimension", found.bits, found.bits_half_width, "", what)
-        )
+        return EvaluationSection([unavailable(name, log_z.refusal)], details)
+    nll, half = likelihood.nll, likelihood.half_width
+    protocol = f"a row, in the units of the data; mean of {likelihood.rows:,} rows"
+    if likelihood.inverse_temperature != 1:
+        beta = likelihood.inverse_temperature
+        protocol += f", under the model that was trained; samples are drawn with beta = {beta:g}"
+    measures = [_interval(name, nll, half, "nats", protocol)]
+    if likelihood.log_volume:
+        protocol = "the same rows, whitened as in training"
+        whitened = nll - likelihood.log_volume
+        measures.append(_interval(f"{name}, whitened", whitened, half, "nats", protocol))
+    if likelihood.dequantised:
+        protocol = f"{likelihood.dimensions} dimensions, dequantised uniformly"
+        bits, bits_half = likelihood.bits, likelihood.bits_half_width
+        measures.append(_interval("bits per dimension", bits, bits_half, "", protocol))
     how = "exact: the energy knows it"
     if len(log_z.replicates):
         how = f"{len(log_z.replicates)} replicates, {log_z.stages} stages, "
         how += f"{log_z.evaluations:,} evaluations"
         if log_z.reverse is not None:
             how += f"; back: {log_z.reverse.estimate:.3f} ± {log_z.reverse.half_width:.3f}"
-    at = "" if found.temperature == 1 else f" of exp(-U / {found.temperature:g})"
+    t = likelihood.temperature
+    at = "" if t == 1 else f" of exp(-U / {t:g})"
     log_z_measure = _interval(f"log Z{at}", log_z.estimate, log_z.half_width, "", how)
-    return Part([*measures, log_z_measure._replace(better="")], details)
+    return EvaluationSection([*measures, log_z_measure._replace(better="")], details)
 
 
 def _interval(name: str, value: float, half: float, unit: str, protocol: str) -> Measure:
@@ -155,6 +155,6 @@ def _interval(name: str, value: float, half: float, unit: str, protocol: str) ->
 
 
 @torch.no_grad()
-def _energies(model: nn.Module, rows: Tensor) -> Tensor:
+def _energies(energy: nn.Module, rows: Tensor) -> Tensor:
     """The energies of the rows, in double precision on the CPU."""
-    return torch.cat([model(part).cpu().double() for part in rows.split(AT_ONCE)])
+    return torch.cat([energy(chunk).cpu().double() for chunk in rows.split(CHUNK)])

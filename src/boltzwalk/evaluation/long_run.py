@@ -1,12 +1,12 @@
-r"""What becomes of the chains of a model when they run longer than in training.
+r"""Chains that run longer than in training: whether a model is a density or a short-run sampler.
 
 Chains start from held-out data and from noise that is uniform over the range of the data, and are
-looked at after :math:`10^2, 2 \cdot 10^2, 5 \cdot 10^2, \dots, 10^5` steps of the sampler that
-trained the model. A model whose chains stay where the data are stands for a density; one that is
-good after the steps of training only is a sampler with a fixed length, and its energy means little.
+compared with the data after :math:`10^2, 2 \cdot 10^2, 5 \cdot 10^2, \dots, 10^5` steps of the
+sampler of training. A model whose chains stay near the data is a density; a model that is good only
+after the steps of training is a sampler of fixed length, and its energy means little.
 
-The rule. Let q be the Fréchet distance to held-out data of as many chains as there are, and b that
-of samples drawn as in training, or the largest of ten draws of training data if that is larger: of
+The rule. Let q be the Fréchet distance of the chains to held-out data, and b that of as many
+samples drawn as in training, or the largest of ten draws of training data if that is larger: with
 few chains and few columns the distance of perfect samples scatters by more than a factor of two.
 After S steps from data
 
@@ -14,12 +14,11 @@ After S steps from data
   that of the samples by 0.05;
 * *convergent*: S is at least 10,000 and at least ten times the steps of training, q is at most
   1.5 b, over the last half of the steps the mean energy changed by less than half of its spread,
-  and q is no more than b or did not grow by 15 % at each of the last three looks;
+  and q is at most b or did not grow by 15 % at each of the last three checkpoints;
 * *undecided* otherwise.
 
-Not guaranteed: that a convergent model has the right masses of its modes. Chains from data carry
-the masses of the data for as long as they do not cross; whether those from noise agree with them is
-what R-hat says.
+Not guaranteed: that a convergent model has the right masses of its modes. Chains from data keep the
+masses of the data as long as they do not cross; R-hat tells whether chains from noise agree.
 
 References:
     | On the anatomy of MCMC-based maximum likelihood learning of energy-based models
@@ -48,30 +47,30 @@ from ..model import Model
 from ..rng import generator
 from ..walkers import Walkers, walkers_at
 
-__all__ = ["Label", "LongRun", "label", "looks", "run_long"]
+__all__ = ["ChainLabel", "LongRun", "checkpoint_steps", "label_chains", "run_long"]
 
 CONVERGENT, SHORT_RUN, UNDECIDED = "convergent", "short-run only", "undecided"
 
-ENOUGH = 10_000
+MIN_STEPS = 10_000
 """Steps before a model may be called convergent."""
 
-WORSE, AS_GOOD = 2.0, 1.5
-"""Times the distance of samples drawn as in training, for the two labels."""
+SHORT_RUN_RATIO, CONVERGENT_RATIO = 2.0, 1.5
+"""Ratios to the distance of samples drawn as in training, for the two labels."""
 
-SATURATED = 0.05
-SETTLED = 0.5
+MAX_OUT_OF_RANGE = 0.05
+MAX_DRIFT = 0.5
 
-GROWING, LOOKS = 1.15, 4
-"""Growth of the distance between looks, and the number of looks, that say that chains drift: 1.19,
-1.22 and 1.28 where those of an MNIST model got worse all the time. The distance of perfect samples
+GROWTH, GROWING_CHECKPOINTS = 1.15, 4
+"""Growth of the distance between checkpoints, and their number, that show a drift: 1.19, 1.22 and
+1.28 where the chains of an MNIST model got worse all the time. The distance of perfect samples
 scatters by more than that, but not upwards three times in a row."""
-DRAWS = 10
-PARTS = 20
-"""Draws of the chains between two looks, from which R-hat is computed."""
+BASELINE_DRAWS = 10
+MIXING_DRAWS = 20
+"""Draws of the chains between two checkpoints, from which R-hat is computed."""
 
 
-class Label(NamedTuple):
-    """What a model is, and why."""
+class ChainLabel(NamedTuple):
+    """The label of a model, and the reason for it."""
 
     label: str
     reason: str
@@ -79,13 +78,13 @@ class Label(NamedTuple):
 
 @dataclass(frozen=True)
 class LongRun:
-    """How far the chains run.
+    """The length of the chains.
 
     Arguments:
-        seconds: The time that may be spent.
-        steps: The number of steps after which there is nothing more to do.
-        chains: Chains from data, and as many from noise.
-        report: Is told how far they are.
+        seconds: The time that the chains may take.
+        steps: The largest number of steps.
+        chains: The number of chains from data, and of chains from noise.
+        report: A function that receives the progress as text.
     """
 
     seconds: float = 60.0
@@ -101,14 +100,14 @@ class LongRun:
             )
 
 
-def looks(steps: int) -> Iterator[int]:
-    """Returns the numbers of steps at which the chains are looked at.
+def checkpoint_steps(steps: int) -> Iterator[int]:
+    """Yields the numbers of steps at which the chains are compared with the data.
 
     Arguments:
         steps: The largest of them.
 
     Example:
-        >>> list(looks(1500))
+        >>> list(checkpoint_steps(1500))
         [100, 200, 500, 1000, 1500]
     """
     scale = 100
@@ -125,33 +124,34 @@ def run_long(
     effort: LongRun,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Runs the chains on, from where an earlier call left them, and returns all that was seen.
+    """Runs the chains on, from where an earlier call left them, and returns their statistics.
 
     Arguments:
         model: The model.
-        distance: How far samples, shape (N, *event), are from held-out data.
-        path: Where the chains are kept, a safetensors file. Those of another model start anew.
-        effort: How far they run. A later call with more time goes on.
+        distance: The distance of samples, shape (N, *event), to held-out data.
+        path: The safetensors file of the chains. Those of another model start anew.
+        effort: The length of the chains. A later call with more time goes on.
         seed: The seed of the noise.
 
     Returns:
-        "rows", one for each look and start; "base", the distance of samples drawn as in training;
-        "label" and "reason"; "r_hat" and "ess" of the energies between the last two looks; "steps"
+        "rows", one for each checkpoint and start; "base", the distance of samples as in training;
+        "label" and "reason"; "r_hat" and "ess" of the energies between the last two checkpoints;
+        "steps"
         and "pace", the seconds of one of them.
 
     Raises:
-        ValueError: If the walkers of the run are latent variables: data do not tell theirs.
+        ValueError: If the walkers of the model are latent variables, which data do not determine.
     """
     if model.method.latent:
         raise ValueError(
             "chains of a generalized model move latent variables, and those of data are unknown; "
-            "draw samples with more --steps to see what becomes of them"
+            "draw samples with more --steps to follow them"
         )
     key = f"{model.digest}/{effort.chains}/{seed}"
-    x, past = _kept(path, key) or _first(model, distance, effort.chains, seed)
+    x, past = _read_chains(path, key) or _initial_chains(model, distance, effort.chains, seed)
     x = x.to(model.data.train.device)
     began = time.monotonic()
-    for goal in looks(effort.steps):
+    for goal in checkpoint_steps(effort.steps):
         steps = goal - past["steps"]
         left = effort.seconds - (time.monotonic() - began)
         if steps <= 0 or not bool(x.isfinite().all()):
@@ -161,22 +161,23 @@ def run_long(
         since = time.monotonic()
         # Evaluated anew, as they are by a call that goes on: the numbers are the same then.
         chains = walkers_at(model.module, x)
-        chains, energies = _moved(model, chains, steps, generator(seed, "long run", goal, x.device))
+        rng = generator(seed, "long run", goal, x.device)
+        chains, energies = _move_chains(model, chains, steps, rng)
         x = chains.x
         past["pace"] = (time.monotonic() - since) / steps
         past["rows"] += [
-            {"start": start, "steps": goal, **_look(model, distance, part)}
-            for start, part in _by_start(chains)
+            {"start": start, "steps": goal, **_chain_statistics(model, distance, half)}
+            for start, half in _by_start(chains)
         ]
         past |= {"steps": goal, **_mixing(energies)}
         if bool(x.isfinite().all()):
             save_checkpoint(path, {"x": x}, {"key": key, "past": json.dumps(past)})
         effort.report(f"long chains: {goal:,} of {effort.steps:,} steps")
-    return past | label(past, model.method.steps)._asdict()
+    return past | label_chains(past, model.method.steps)._asdict()
 
 
-def label(past: dict[str, Any], training_steps: int) -> Label:
-    """Returns what a model is, by the rule above.
+def label_chains(past: dict[str, Any], training_steps: int) -> ChainLabel:
+    """Returns the label of a model, by the rule above.
 
     Arguments:
         past: "rows", "base" and "base_out_of_range" as `run_long` returns them.
@@ -185,61 +186,69 @@ def label(past: dict[str, Any], training_steps: int) -> Label:
     Example:
         >>> row = {"start": "data", "distance": 1.0, "out_of_range": 0.0, "energy_spread": 1.0}
         >>> rows = [row | {"steps": s, "energy": 3.0} for s in (5000, 10_000)]
-        >>> label({"rows": rows, "base": 1.0, "base_out_of_range": 0.0}, 50).label
+        >>> label_chains({"rows": rows, "base": 1.0, "base_out_of_range": 0.0}, 50).label
         'convergent'
     """
     rows = [row for row in past["rows"] if row["start"] == "data"]
     if not rows:
-        return Label(UNDECIDED, "no chain has run yet")
+        return ChainLabel(UNDECIDED, "no chain has run yet")
     last, base = rows[-1], past["base"]
     steps, distance = last["steps"], last["distance"]
     if not math.isfinite(distance + last["energy"]):
-        return Label(SHORT_RUN, f"chains from data left for infinity within {steps:,} steps")
-    seen = f"after {steps:,} steps from data the distance to held-out data is {distance:.3g}"
+        return ChainLabel(SHORT_RUN, f"chains from data left for infinity within {steps:,} steps")
+    summary = f"after {steps:,} steps from data the distance to held-out data is {distance:.3g}"
     against = f"samples drawn as in training have {base:.3g}"
-    if distance > WORSE * base:
-        return Label(SHORT_RUN, f"{seen}, more than {WORSE:g} times as much: {against}")
+    if distance > SHORT_RUN_RATIO * base:
+        return ChainLabel(
+            SHORT_RUN, f"{summary}, more than {SHORT_RUN_RATIO:g} times as much: {against}"
+        )
     beyond, usual = last["out_of_range"], past["base_out_of_range"]
-    if beyond > usual + SATURATED:
-        return Label(
+    if beyond > usual + MAX_OUT_OF_RANGE:
+        return ChainLabel(
             SHORT_RUN,
             f"after {steps:,} steps from data {beyond:.0%} of the entries are out of the range of "
             f"the data; of samples drawn as in training {usual:.0%}",
         )
-    needed = max(ENOUGH, 10 * training_steps)
+    needed = max(MIN_STEPS, 10 * training_steps)
     if steps < needed:
-        return Label(
-            UNDECIDED, f"{seen} ({against}), but {needed:,} steps are needed: give it more seconds"
+        return ChainLabel(
+            UNDECIDED,
+            f"{summary} ({against}), but {needed:,} steps are needed: give it more seconds",
         )
-    if distance > AS_GOOD * base:
-        return Label(UNDECIDED, f"{seen}, between {AS_GOOD:g} and {WORSE:g} times: {against}")
+    if distance > CONVERGENT_RATIO * base:
+        return ChainLabel(
+            UNDECIDED,
+            f"{summary}, between {CONVERGENT_RATIO:g} and {SHORT_RUN_RATIO:g} times: {against}",
+        )
     before = [row for row in rows if row["steps"] <= steps / 2][-1]
     change = abs(last["energy"] - before["energy"])
-    if change > SETTLED * last["energy_spread"]:
-        return Label(
+    if change > MAX_DRIFT * last["energy_spread"]:
+        return ChainLabel(
             UNDECIDED,
-            f"{seen} ({against}), but their mean energy still moved by {change:.3g} between "
+            f"{summary} ({against}), but their mean energy still moved by {change:.3g} between "
             f"{before['steps']:,} and {steps:,} steps; its spread is {last['energy_spread']:.3g}",
         )
-    past_looks = [row["distance"] for row in rows[-LOOKS:]]
-    grows = all(b > GROWING * a for a, b in pairwise(past_looks))
-    if len(past_looks) == LOOKS and grows and distance > base:
-        listed = ", ".join(f"{value:.3g}" for value in past_looks)
-        return Label(UNDECIDED, f"{seen} ({against}), and grows from look to look: {listed}")
-    return Label(CONVERGENT, f"{seen}; {against}; distance and energy have settled")
+    recent = [row["distance"] for row in rows[-GROWING_CHECKPOINTS:]]
+    grows = all(b > GROWTH * a for a, b in pairwise(recent))
+    if len(recent) == GROWING_CHECKPOINTS and grows and distance > base:
+        listed = ", ".join(f"{value:.3g}" for value in recent)
+        return ChainLabel(
+            UNDECIDED, f"{summary} ({against}), and grows from checkpoint to checkpoint: {listed}"
+        )
+    return ChainLabel(CONVERGENT, f"{summary}; {against}; distance and energy have settled")
 
 
-def _first(
+def _initial_chains(
     model: Model, distance: Callable[[Tensor], float], n: int, seed: int
 ) -> tuple[Tensor, dict[str, Any]]:
-    """The chains before their first step, data before noise, and what they are held against."""
+    """Initial chains (data, then noise) and their reference."""
     data, device = model.data, model.data.train.device
     rng = generator(seed, "long run", 0, device)
     rows = data.test_rows()[0]
     rows = rows[torch.arange(n, device=device) * len(rows) // n]
-    drawn = model.draw(model.available(n), rng).x
-    base = [distance(drawn)] if bool(drawn.isfinite().all()) else []
-    for _ in range(DRAWS):
+    samples = model.draw(model.available(n), rng).x
+    base = [distance(samples)] if bool(samples.isfinite().all()) else []
+    for _ in range(BASELINE_DRAWS):
         chosen = torch.randperm(len(data.train), generator=rng, device=device)[:n]
         base.append(distance(data.dequantised(data.train[chosen], rng)))
     return torch.cat([rows, data.noise(n, rng)]), {
@@ -247,31 +256,31 @@ def _first(
         "steps": 0,
         "pace": 0.0,
         "base": max(base),
-        "base_out_of_range": float(out_of_range(data.train, drawn)),
+        "base_out_of_range": float(out_of_range(data.train, samples)),
         "r_hat": math.nan,
         "ess": math.nan,
     }
 
 
-def _kept(path: Path, key: str) -> tuple[Tensor, dict[str, Any]] | None:
-    """The chains where an earlier call left them, if they are of the same model."""
+def _read_chains(path: Path, key: str) -> tuple[Tensor, dict[str, Any]] | None:
+    """The chains of an earlier call; None without any, or where they are of another model."""
     if not path.is_file():
         return None
     try:
         tensors, text = load_checkpoint(path)
     except ValueError:
-        return None  # cut short: they start anew
+        return None  # damaged: they start anew
     return (tensors["x"], json.loads(text["past"])) if text.get("key") == key else None
 
 
-def _moved(
+def _move_chains(
     model: Model, chains: Walkers, steps: int, rng: torch.Generator
 ) -> tuple[Walkers, Float[Tensor, "chains draws"]]:
-    """The chains after more steps, and their energies at even distances on the way."""
-    parts = min(PARTS, steps)
+    """The chains after more steps, and their energies at regular intervals."""
+    draws = min(MIXING_DRAWS, steps)
     energies = []
-    for part in range(parts):
-        chains = model.move(chains, steps * (part + 1) // parts - steps * part // parts, rng)
+    for i in range(draws):
+        chains = model.move(chains, steps * (i + 1) // draws - steps * i // draws, rng)
         energies.append(chains.energy)
     return chains, torch.stack(energies, 1)
 
@@ -281,8 +290,10 @@ def _by_start(chains: Walkers) -> list[tuple[str, Walkers]]:
     return [("data", chains[:half]), ("noise", chains[half:])]
 
 
-def _look(model: Model, distance: Callable[[Tensor], float], chains: Walkers) -> dict[str, float]:
-    """What the chains of one start are like now."""
+def _chain_statistics(
+    model: Model, distance: Callable[[Tensor], float], chains: Walkers
+) -> dict[str, float]:
+    """The distance, energy, gradient and range of the chains of one start."""
     finite = bool(chains.x.isfinite().all())
     return {
         "distance": distance(chains.x) if finite else math.nan,
@@ -294,7 +305,7 @@ def _look(model: Model, distance: Callable[[Tensor], float], chains: Walkers) ->
 
 
 def _mixing(energies: Float[Tensor, "chains draws"]) -> dict[str, float]:
-    """How well chains of both starts agree, by their energies; nan where that cannot be told."""
+    """R-hat and effective sample size of the energies of both starts; nan where undefined."""
     energies = energies.cpu().double()
     stuck = bool((energies == energies[0, 0]).all())
     if energies.shape[1] < 4 or stuck or not bool(energies.isfinite().all()):

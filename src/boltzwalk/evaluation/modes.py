@@ -1,6 +1,6 @@
-r"""Which classes a model has, and with what mass: what distances between samples do not see.
+"""The mass of every class of labelled data in a model: exact, or from samples and their weights.
 
-The mass of every class of labelled data in a model: exact, or by weighted walkers.
+Distances between samples do not see the mass of rare modes; these numbers do.
 """
 
 from __future__ import annotations
@@ -24,46 +24,46 @@ from ..metrics.proportions import (
 from ..model import Model
 from ..rng import generator
 from .features import Features
-from .measure import Measure, Part
-from .samples import Drawn
+from .measure import EvaluationSection, Measure
+from .samples import SampleSet
 
 __all__ = ["class_shares", "has_classes", "mode_masses", "modes", "target_shares"]
 
 
-def modes(model: Model, drawn: Drawn, features: Features) -> Part:
-    """Returns the mass of every class in a model, with its interval, beside that in the data.
+def modes(model: Model, samples: SampleSet, features: Features) -> EvaluationSection:
+    """Returns the mass of every class in a model and in the data, with intervals.
 
-    Of a mixture it is exact. Of images it is the share of the samples that a classifier takes for
-    the class, of rows of a labelled table the share to whose mean they are nearest; both weighted
-    where walkers carry weights. Without labels there is nothing. Where images were asked for a
-    class, the share of those that are of it comes first.
+    The masses of a mixture are exact. Of images they are the shares that a classifier assigns, of
+    rows of a labelled table the shares by the nearest class mean; both weighted where walkers carry
+    weights. Without labels the section is empty. Where samples of a class were asked for, the share
+    of right ones comes first.
 
     Arguments:
         model: The model.
-        drawn: Its samples.
-        features: What knows the classes of images.
+        samples: Its samples.
+        features: The map to class probabilities of images.
     """
     dataset, target = model.data, target_shares(model.data)
-    if not target or len(drawn.x) == 0:
-        return Part([], {})
+    if not target or len(samples.x) == 0:
+        return EvaluationSection([], {})
     p = None
     if features.classes is not None:
-        p = features.classes(drawn.x.to(dataset.train.device)).double()
+        p = features.classes(samples.x.to(dataset.train.device)).double()
     exact = mode_masses(model)
     if exact is not None:
         share = torch.tensor([exact[name] for name in target]).double()
         low = high = share
         how = "exact"
     else:
-        labels, how = _labels(dataset, drawn.x, p)
+        labels, how = _labels(dataset, samples.x, p)
         if labels is None:
-            return Part([], {})
-        share, low, high = proportions(labels, len(target), drawn.log_w)
-        how = f"{how}, {drawn.protocol}"
+            return EvaluationSection([], {})
+        share, low, high = proportions(labels, len(target), samples.log_w)
+        how = f"{how}, {samples.protocol}"
     wanted = torch.tensor(list(target.values())).double()
     off = round(total_variation(share, wanted), 6)
     covered = modes_covered(share, wanted)
-    found = [
+    measures = [
         Measure("classes off", off, better="lower", protocol=f"mass in the wrong class; {how}"),
         Measure(
             "mode coverage",
@@ -78,33 +78,36 @@ def modes(model: Model, drawn: Drawn, features: Features) -> Part:
             target.items(), share.tolist(), low.tolist(), high.tolist(), strict=True
         )
     }
-    asked = _as_asked(dataset, drawn, features, p)
-    return Part([*asked, *found, *_clarity(drawn, features, p)], {"classes": table})
+    requested = _requested_classes(dataset, samples, features, p)
+    clarity = _clarity(samples, features, p)
+    return EvaluationSection([*requested, *measures, *clarity], {"classes": table})
 
 
-def _as_asked(
-    dataset: Dataset, drawn: Drawn, features: Features, p: Tensor | None
+def _requested_classes(
+    dataset: Dataset, samples: SampleSet, features: Features, p: Tensor | None
 ) -> list[Measure]:
-    """Whether samples are of the class that they were asked for."""
-    if drawn.labels is None or p is None or features.classes is None:
+    """The share of samples that are of the class that they were asked for."""
+    if samples.labels is None or p is None or features.classes is None:
         return []
     assert dataset.train_labels is not None
     names = dataset.train_labels.unique().cpu()  # in the order of the classifier
-    right = (names[p.argmax(1)] == drawn.labels).double().mean()
+    right = (names[p.argmax(1)] == samples.labels).double().mean()
     ends = wilson_interval(right, len(p))
     rows = [dataset.validation, dataset.test]
     labels = [dataset.validation_labels, dataset.test_labels]
     known = torch.cat([part.cpu() for part in labels if part is not None])
-    theirs = names[features.classes(torch.cat(rows)).argmax(1)]
-    floor = float((theirs == known).double().mean()) if len(known) == len(theirs) else math.nan
+    predicted = names[features.classes(torch.cat(rows)).argmax(1)]
+    floor = math.nan
+    if len(known) == len(predicted):
+        floor = float((predicted == known).double().mean())
     how = f"samples that a classifier takes for the class asked for; of held-out rows {floor:.3g}"
-    protocol = f"{how}; {drawn.protocol}"
+    protocol = f"{how}; {samples.protocol}"
     value, low, high = (float(number) for number in (right, *ends))
     return [Measure("class as asked", value, low, high, better="higher", protocol=protocol)]
 
 
 def _labels(dataset: Dataset, x: Tensor, p: Tensor | None) -> tuple[Tensor | None, str]:
-    """The class of each row as a number from 0, in the order of the labels, and how it is told."""
+    """The class of each row as an index into the sorted labels, and how it was determined."""
     if p is not None:
         return p.argmax(1), "as a classifier takes them"
     if dataset.train_labels is None or len(dataset.event_shape) != 1:
@@ -115,26 +118,26 @@ def _labels(dataset: Dataset, x: Tensor, p: Tensor | None) -> tuple[Tensor | Non
     return nearest.cpu(), "by the nearest mean of a class"
 
 
-def _clarity(drawn: Drawn, features: Features, p: Tensor | None) -> list[Measure]:
-    """How clearly each sample is of one class, and how various they are together."""
-    found, share = [], drawn.share
+def _clarity(samples: SampleSet, features: Features, p: Tensor | None) -> list[Measure]:
+    """Class scores: each sample is of one class, and all together are diverse."""
+    measures, weights = [], samples.weights
     if features.probabilities is not None:
-        theirs = features.probabilities(drawn.x).double()
-        found.append(_score("IS", theirs, share, features.protocol))
+        inception = features.probabilities(samples.x).double()
+        measures.append(_score("IS", inception, weights, features.protocol))
     if p is not None:
-        weights = torch.full((len(p),), 1 / len(p)).double() if share is None else share
-        entropy = float(weights @ torch.special.entr(p).sum(1))
+        w = torch.full((len(p),), 1 / len(p)).double() if weights is None else weights
+        entropy = float(w @ torch.special.entr(p).sum(1))
         how = "of one sample, mean; 0 is clearly one class"
-        found += [
-            _score("class score", p, share, "the classifier of the data"),
+        measures += [
+            _score("class score", p, weights, "the classifier of the data"),
             Measure("class entropy", entropy, unit="nats", better="lower", protocol=how),
         ]
-    return found
+    return measures
 
 
-def _score(name: str, p: Tensor, share: Tensor | None, whose: str) -> Measure:
-    protocol = f"from 1 to {p.shape[1]:,}: clear and various; {whose}"
-    return Measure(name, class_score(p, share).mean, better="higher", protocol=protocol)
+def _score(name: str, p: Tensor, weights: Tensor | None, origin: str) -> Measure:
+    protocol = f"from 1 to {p.shape[1]:,}: clear and various; {origin}"
+    return Measure(name, class_score(p, weights).mean, better="higher", protocol=protocol)
 
 
 SAMPLES = 1000
@@ -158,10 +161,10 @@ def target_shares(dataset: Dataset) -> dict[str, float]:
 
 
 def class_shares(model: Model, classifier: Classifier | None) -> dict[str, float] | None:
-    r"""Returns the mass of every class of the data in the model of a model, by its name.
+    r"""Returns the mass of every class of the data in a model, by its name.
 
-    Of a mixture it is exact. Of images it is the share of the walkers that a classifier takes for
-    the class, weighted where they carry weights. Where neither is possible, None.
+    The masses of a mixture are exact. Of images they are the shares of walkers that a classifier
+    assigns, weighted where they carry weights. None where neither is possible.
 
     Arguments:
         model: The model.
@@ -194,9 +197,9 @@ def mode_masses(model: Model) -> dict[str, float] | None:
         return None
     if data.train_labels is None:
         return None
-    place = data.train_labels.unique(return_inverse=True)[1]
-    found = _masses_by_class(mixture.means.detach(), mixture.masses, data.train, place)
-    return dict(zip(target_shares(data), found.tolist(), strict=True))
+    index = data.train_labels.unique(return_inverse=True)[1]
+    masses = _masses_by_class(mixture.means.detach(), mixture.masses, data.train, index)
+    return dict(zip(target_shares(data), masses.tolist(), strict=True))
 
 
 def _masses_by_class(

@@ -1,7 +1,7 @@
-r"""What a run believes of its log-partition, beside what fresh samples say, and the truth.
+r"""The log-partition of a generalized model: learnt, estimated from fresh samples, exact.
 
 For a base B and an energy E relative to it, :math:`A = \log \mathbb E_B\, e^{-E}`. A generalized
-run learns one number c for it. Fresh base samples give
+model learns one number c for it. Fresh base samples give
 
 .. math:: \hat A = \log \frac1M \sum_m e^{-E(y_m)} , \qquad
     \mathrm{ESS} = \frac{\big(\sum_m e^{-E(y_m)}\big)^2}{\sum_m e^{-2 E(y_m)}} ,
@@ -11,7 +11,7 @@ and an energy that knows its :math:`\log Z` the truth: with :math:`E = U + \log 
 
 Not guaranteed: that :math:`\hat A` is right where the effective sample size is small. It is then
 most likely too small, and its interval too narrow; c was learnt from smaller batches, and is no
-better. So no likelihood is computed from either.
+better. No likelihood is computed from either.
 """
 
 from __future__ import annotations
@@ -24,38 +24,47 @@ import torch
 from ..methods.objectives import log_partition
 from ..model import Model
 from ..walkers import effective_sample_size
-from .measure import Measure, Part
+from .measure import EvaluationSection, Measure
 
-__all__ = ["Partition", "as_part", "partition"]
+__all__ = ["Partition", "model_partition", "partition_section"]
 
 SAMPLES = 20_000
 """Fresh base samples."""
 
-AT_ONCE = 4096
+CHUNK = 4096
 
-FEW = 100
+MIN_EFFECTIVE = 100
 """The effective sample size below which the estimate has no interval."""
 
 
 class Partition(NamedTuple):
-    """The log-partition of a run by all that know of it; nan where nothing is known."""
+    """The log-partition from three sources; nan where one does not know it.
 
-    learnt: float  # c
-    estimate: float  # Â
-    half_width: float  # of its 95 % interval; nan where too few samples count
-    effective: float  # the effective sample size
+    Attributes:
+        learnt: The number c that the method learnt.
+        estimate: The estimate from fresh base samples.
+        half_width: Half of its 95 % interval; nan where the effective sample size is too small.
+        effective: The effective sample size.
+        samples: The number of samples.
+        exact: The exact value.
+    """
+
+    learnt: float
+    estimate: float
+    half_width: float
+    effective: float
     samples: int
     exact: float
 
 
 @torch.no_grad()
-def partition(model: Model, rng: torch.Generator, samples: int = SAMPLES) -> Partition:
-    """Returns the log-partition of a run.
+def model_partition(model: Model, rng: torch.Generator, samples: int = SAMPLES) -> Partition:
+    """Returns the log-partition of a model.
 
     Arguments:
         model: The model.
         rng: The source of fresh base samples.
-        samples: How many.
+        samples: Their number.
     """
     method = model.method
     known = model.known_log_z()
@@ -63,47 +72,46 @@ def partition(model: Model, rng: torch.Generator, samples: int = SAMPLES) -> Par
     c = getattr(method, "log_partition", None)
     if c is None or method.base is None:
         return Partition(math.nan, math.nan, math.nan, math.nan, 0, exact)
-    energy, parts = method.relative_energy(model.module), []
-    for first in range(0, samples, AT_ONCE):
-        z = method.base.latents(min(AT_ONCE, samples - first), rng)
-        parts.append(energy(method.base.decode(z)).cpu().double())
-    e = torch.cat(parts)
+    energy, chunks = method.relative_energy(model.module), []
+    for first in range(0, samples, CHUNK):
+        z = method.base.latents(min(CHUNK, samples - first), rng)
+        chunks.append(energy(method.base.decode(z)).cpu().double())
+    e = torch.cat(chunks)
     effective = float(effective_sample_size(-e))
     # The relative variance of the mean weight, and with it that of its logarithm.
     half_width = 1.96 * math.sqrt(max(1 / effective - 1 / samples, 0))
     return Partition(
         learnt=float(c.detach()),
         estimate=float(log_partition(e)),
-        half_width=half_width if effective >= FEW else math.nan,
+        half_width=half_width if effective >= MIN_EFFECTIVE else math.nan,
         effective=effective,
         samples=samples,
         exact=exact,
     )
 
 
-def as_part(found: Partition) -> Part:
-    """Returns it as a part of an evaluation; nothing where nothing is known.
+def partition_section(partition: Partition) -> EvaluationSection:
+    """Returns a log-partition as a section of an evaluation; empty where nothing is known.
 
     Arguments:
-        found: The log-partition of a run.
+        partition: The log-partition.
     """
     measures = []
-    if not math.isnan(found.exact):
-        measures.append(
-            Measure("log-partition", found.exact, protocol="exact: the energy knows it")
-        )
-    if found.samples:
-        off = found.learnt - (found.estimate if math.isnan(found.exact) else found.exact)
-        beside = "fresh samples" if math.isnan(found.exact) else "the truth"
-        how = f"c, learnt from batches; {off:+.3g} from {beside}"
-        measures.append(Measure("log-partition, learnt", found.learnt, protocol=how))
-        share = f"{found.samples:,} base samples, {found.effective:,.0f} in effect"
-        if math.isnan(found.half_width):
-            share += f": fewer than {FEW}, so that it is likely too small"
-        low, high = found.estimate - found.half_width, found.estimate + found.half_width
+    exact, estimate, half = partition.exact, partition.estimate, partition.half_width
+    if not math.isnan(exact):
+        measures.append(Measure("log-partition", exact, protocol="exact: the energy knows it"))
+    if partition.samples:
+        target, name = (estimate, "fresh samples") if math.isnan(exact) else (exact, "the truth")
+        protocol = f"c, learnt from batches; {partition.learnt - target:+.3g} from {name}"
+        measures.append(Measure("log-partition, learnt", partition.learnt, protocol=protocol))
+        protocol = f"{partition.samples:,} base samples, {partition.effective:,.0f} in effect"
+        if math.isnan(half):
+            protocol += f": fewer than {MIN_EFFECTIVE}, so that it is likely too small"
+        ends = (estimate - half, estimate + half)
         name = "log-partition, fresh samples"
-        measures.append(Measure(name, found.estimate, low, high, protocol=share))
-        ess = found.effective / found.samples
-        of = "of the weights exp(-E) of base samples, as a share"
-        measures.append(Measure("effective sample size", ess, better="higher", protocol=of))
-    return Part(measures, found._asdict())
+        measures.append(Measure(name, estimate, *ends, protocol=protocol))
+        ess = partition.effective / partition.samples
+        protocol = "of the weights exp(-E) of base samples, as a share"
+        name = "effective sample size"
+        measures.append(Measure(name, ess, better="higher", protocol=protocol))
+    return EvaluationSection(measures, partition._asdict())

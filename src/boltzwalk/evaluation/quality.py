@@ -1,8 +1,8 @@
-"""How like held-out data the samples of a run are, by every number that the field trusts.
+"""Quality of samples against held-out data, by the measures of the literature.
 
-Beside each number stands what as many rows of training data have: nothing that a model could have
-learnt is better than that. Distances and precision do not see whether rare modes have their mass;
-the shares of the classes do, so they stand beside them.
+The floor of each number is that of as many rows of training data: no model that learnt from them is
+better. Distances and precision do not see the mass of rare modes; the shares of the classes do
+(:mod:`.modes`).
 """
 
 from __future__ import annotations
@@ -20,40 +20,40 @@ from ..metrics.similarity import DistanceKernel, GaussianKernel, Similarity
 from ..metrics.two_sample import two_sample_test
 from ..metrics.wasserstein import exact_wasserstein, sliced_wasserstein
 from .features import Features
-from .measure import Measure, Part, refused
-from .samples import Drawn
+from .measure import EvaluationSection, Measure, unavailable
+from .samples import SampleSet
 
-__all__ = ["Sides", "quality", "sides"]
+__all__ = ["Comparison", "make_comparison", "quality"]
 
-MOST = 10_000
-"""Rows of either side, at most; those of the reference are spread over all that there are."""
+MAX_ROWS = 10_000
+"""The largest number of samples, and of reference rows, which are spread over all held-out rows."""
 
-FEW = 2000
-"""Rows of either side where the cost grows with the number of entries of a row as well."""
+KERNEL_ROWS = 2000
+"""Rows of each kind where the cost grows with the number of entries of a row as well."""
 
-FEWER = 1000
-"""Rows that are looked up among all the rows of training data."""
+NEIGHBOUR_ROWS = 1000
+"""Rows whose neighbours are searched among all rows of training data."""
 
-FEWEST = 500
-"""Rows of either side where the cost grows with the cube of their number."""
+EXACT_ROWS = 500
+"""Rows of each kind where the cost grows with the cube of their number."""
 
 RESAMPLES = 30
 
 
 @dataclass(frozen=True, eq=False)
-class Sides:
-    """Samples, what they should be like, and as many rows of training data; all on the CPU.
+class Comparison:
+    """Samples, reference rows and as many training rows, with their features; all on the CPU.
 
     Attributes:
         samples: Samples of equal weight, shape (N, D).
         reference: Held-out rows, shape (M, D).
-        training: Rows of training data, shape (N, D) or all that there are.
-        all_training: All the rows of training data, shape (T, D).
+        training: Training rows, shape (N, D), or all where there are fewer.
+        all_training: All training rows, shape (T, D).
         features: The features of the samples, shape (N, F).
         reference_features: Those of the reference, shape (M, F).
         training_features: Those of the training rows, shape (N, F).
-        by: What the features are.
-        against: The reference in words.
+        feature_map: The map to features.
+        reference_name: The reference as text.
     """
 
     samples: Tensor
@@ -63,159 +63,174 @@ class Sides:
     features: Tensor
     reference_features: Tensor
     training_features: Tensor
-    by: Features
-    against: str
+    feature_map: Features
+    reference_name: str
 
 
-def quality(dataset: Dataset, drawn: Drawn, features: Features, rng: torch.Generator) -> Part:
-    """Returns what samples are like beside held-out data, with training data to compare.
+def quality(
+    dataset: Dataset, samples: SampleSet, features: Features, rng: torch.Generator
+) -> EvaluationSection:
+    """Returns the quality of samples by all measures, with the floor of training data.
 
     Arguments:
         dataset: The data.
-        drawn: The samples.
-        features: By what they are compared.
+        samples: The samples.
+        features: The map to features.
         rng: The source of subsets, projections and resamples.
     """
-    found: list[Measure] = []
-    if drawn.wrong:
-        found.append(Measure("not finite", 1 - len(drawn.x) / drawn.asked, protocol=drawn.wrong))
-    if len(drawn.x) < 2:
-        return Part([*found, refused("samples", "fewer than 2 are finite")], {})
-    if bool((drawn.x == drawn.x[:1]).all()):
-        return Part([*found, refused("samples", "all are the same: the model has collapsed")], {})
-    both = sides(dataset, drawn, features, rng)
-    for name, make in MEASURES.items():
+    measures: list[Measure] = []
+    x = samples.x
+    if samples.not_finite:
+        share = 1 - len(x) / samples.requested
+        measures.append(Measure("not finite", share, protocol=samples.not_finite))
+    if len(x) < 2:
+        refusal = unavailable("samples", "fewer than 2 are finite")
+        return EvaluationSection([*measures, refusal], {})
+    if bool((x == x[:1]).all()):
+        refusal = unavailable("samples", "all are the same: the model has collapsed")
+        return EvaluationSection([*measures, refusal], {})
+    comparison = make_comparison(dataset, samples, features, rng)
+    for name, measure in MEASURES.items():
         try:
-            found += make(both, rng)
-        except ValueError as error:  # such as too few samples: what is missing is in its words
-            found.append(refused(name, str(error)))
-    return Part(found, {"protocol": f"{drawn.protocol}, against {both.against}"})
+            measures += measure(comparison, rng)
+        except ValueError as error:  # such as too few samples; its message says which
+            measures.append(unavailable(name, str(error)))
+    protocol = f"{samples.protocol}, against {comparison.reference_name}"
+    return EvaluationSection(measures, {"protocol": protocol})
 
 
-def sides(dataset: Dataset, drawn: Drawn, features: Features, rng: torch.Generator) -> Sides:
+def make_comparison(
+    dataset: Dataset, samples: SampleSet, features: Features, rng: torch.Generator
+) -> Comparison:
     """Returns the rows that are compared, with their features.
 
     Arguments:
         dataset: The data.
-        drawn: The samples.
+        samples: The samples.
         features: The map to features.
         rng: The source of the choice.
     """
     device = dataset.train.device
-    x = drawn.rows(MOST, rng).to(device)
-    reference, against = dataset.held_out()
+    x = samples.rows(MAX_ROWS, rng).to(device)
+    reference, reference_name = dataset.held_out()
     order = torch.randperm(len(dataset.train), generator=rng, device=rng.device)
     training = dataset.dequantised(dataset.train[order[: len(x)].to(device)], rng)
-    return Sides(
+    return Comparison(
         samples=x.flatten(1).cpu(),
         reference=reference.flatten(1).cpu(),
         training=training.flatten(1).cpu(),
         all_training=dataset.train.flatten(1).cpu(),
-        features=features.of(x).cpu(),
-        reference_features=features.of(reference).cpu(),
-        training_features=features.of(training).cpu(),
-        by=features,
-        against=against,
+        features=features.extract(x).cpu(),
+        reference_features=features.extract(reference).cpu(),
+        training_features=features.extract(training).cpu(),
+        feature_map=features,
+        reference_name=reference_name,
     )
 
 
-def _frechet(both: Sides, rng: torch.Generator) -> list[Measure]:
-    x, y = both.features, both.reference_features
+def _frechet(comparison: Comparison, rng: torch.Generator) -> list[Measure]:
+    x, y, features = comparison.features, comparison.reference_features, comparison.feature_map
     value = frechet_distance(x, y)
     resamples = (
         x[torch.randint(len(x), (len(x),), generator=rng, device=rng.device).cpu()]
         for _ in range(RESAMPLES)
     )
     values = torch.tensor([frechet_distance(rows, y) for rows in resamples])
-    # Each resample has the bias of a resample; their spread is what is wanted of them.
+    # Each resample has the bias of a resample: only their spread is used.
     half = 1.96 * float(values.std())
-    floor = frechet_distance(both.training_features, y)
+    floor = frechet_distance(comparison.training_features, y)
     return [
         Measure(
-            both.by.name, value, value - half, value + half, "", "lower", floor, both.by.protocol
+            features.name, value, value - half, value + half, "", "lower", floor, features.protocol
         )
     ]
 
 
-def _kernel_distance(both: Sides, rng: torch.Generator) -> list[Measure]:
-    y = both.reference_features
-    size = min(1000, len(both.features), len(both.training_features), len(y))
-    ours, floor = (
-        kernel_distance(part, y, rng, 50, size) for part in (both.features, both.training_features)
+def _kernel_distance(comparison: Comparison, rng: torch.Generator) -> list[Measure]:
+    y = comparison.reference_features
+    size = min(1000, len(comparison.features), len(comparison.training_features), len(y))
+    result, floor = (
+        kernel_distance(part, y, rng, 50, size)
+        for part in (comparison.features, comparison.training_features)
     )
-    half = 1.96 * ours.standard_error
-    name = "KID" if both.by.name == "FID" else "kernel distance"
+    half = 1.96 * result.standard_error
+    name = "KID" if comparison.feature_map.name == "FID" else "kernel distance"
     protocol = f"50 subsets of {size:,}, cubic kernel of the same features, unbiased"
-    ends = (ours.value - half, ours.value + half)
-    return [Measure(name, ours.value, *ends, "", "lower", floor.value, protocol)]
+    ends = (result.value - half, result.value + half)
+    return [Measure(name, result.value, *ends, "", "lower", floor.value, protocol)]
 
 
-def _overlap(both: Sides, rng: torch.Generator) -> list[Measure]:
-    ours, floor = (
-        manifold_overlap(part, both.reference_features)
-        for part in (both.features, both.training_features)
+def _overlap(comparison: Comparison, rng: torch.Generator) -> list[Measure]:
+    result, floor = (
+        manifold_overlap(part, comparison.reference_features)
+        for part in (comparison.features, comparison.training_features)
     )
     protocol = "5 nearest neighbours, the same features"
     return [
         Measure(name, value, better="higher", floor=best, protocol=protocol)
-        for name, value, best in zip(ours._fields, ours, floor, strict=True)
+        for name, value, best in zip(result._fields, result, floor, strict=True)
     ]
 
 
-def _two_sample_test(both: Sides, rng: torch.Generator) -> list[Measure]:
-    ours, floor = (
-        two_sample_test(part, both.reference_features)
-        for part in (both.features, both.training_features)
+def _two_sample_test(comparison: Comparison, rng: torch.Generator) -> list[Measure]:
+    result, floor = (
+        two_sample_test(part, comparison.reference_features)
+        for part in (comparison.features, comparison.training_features)
     )
-    protocol = f"right on {ours.rows:,} rows of both kinds, p = {ours.p_value:.2g}; 0.5 cannot tell"
-    return [Measure("C2ST accuracy", *ours[:3], "", "lower", floor.accuracy, protocol)]
+    protocol = (
+        f"right on {result.rows:,} rows of both kinds, p = {result.p_value:.2g}; 0.5 cannot tell"
+    )
+    return [Measure("C2ST accuracy", *result[:3], "", "lower", floor.accuracy, protocol)]
 
 
-def _mean_discrepancy(both: Sides, rng: torch.Generator) -> list[Measure]:
-    found = []
-    y = both.reference[:FEW]
+def _mean_discrepancy(comparison: Comparison, rng: torch.Generator) -> list[Measure]:
+    measures = []
+    y = comparison.reference[:KERNEL_ROWS]
     kernels: dict[str, Similarity] = {
         "MMD, Gaussian": GaussianKernel(),
         "energy distance": DistanceKernel(),
     }
     for name, kernel in kernels.items():
-        ours, floor = (
-            mean_discrepancy(part[:FEW], y, kernel) for part in (both.samples, both.training)
+        value, floor = (
+            mean_discrepancy(part[:KERNEL_ROWS], y, kernel)
+            for part in (comparison.samples, comparison.training)
         )
-        protocol = f"squared, unbiased, at most {FEW:,} rows a side, model units"
-        found.append(Measure(name, ours, better="lower", floor=floor, protocol=protocol))
-    return found
+        protocol = f"squared, unbiased, at most {KERNEL_ROWS:,} rows a side, model units"
+        measures.append(Measure(name, value, better="lower", floor=floor, protocol=protocol))
+    return measures
 
 
-def _wasserstein(both: Sides, rng: torch.Generator) -> list[Measure]:
-    y = both.reference
-    ours, floor = (sliced_wasserstein(part, y, rng) for part in (both.samples, both.training))
-    n = min(FEWEST, len(both.samples), len(both.training), len(y))
-    whole, whole_floor = (
-        exact_wasserstein(part[:n], y[:n]) for part in (both.samples, both.training)
+def _wasserstein(comparison: Comparison, rng: torch.Generator) -> list[Measure]:
+    y = comparison.reference
+    value, floor = (
+        sliced_wasserstein(part, y, rng) for part in (comparison.samples, comparison.training)
+    )
+    n = min(EXACT_ROWS, len(comparison.samples), len(comparison.training), len(y))
+    exact_value, exact_floor = (
+        exact_wasserstein(part[:n], y[:n]) for part in (comparison.samples, comparison.training)
     )
     return [
         Measure(
-            "sliced Wasserstein", ours, better="lower", floor=floor, protocol="W2, model units"
+            "sliced Wasserstein", value, better="lower", floor=floor, protocol="W2, model units"
         ),
         Measure(
             "Wasserstein",
-            whole,
+            exact_value,
             better="lower",
-            floor=whole_floor,
+            floor=exact_floor,
             protocol=f"W2 of {n} rows, model units",
         ),
     ]
 
 
-def _memorisation(both: Sides, rng: torch.Generator) -> list[Measure]:
-    x, y = both.samples[:FEWER], both.reference[:FEWER]
-    found = memorisation(x, both.all_training, y, rng)
+def _memorisation(comparison: Comparison, rng: torch.Generator) -> list[Measure]:
+    x, y = comparison.samples[:NEIGHBOUR_ROWS], comparison.reference[:NEIGHBOUR_ROWS]
+    result = memorisation(x, comparison.all_training, y, rng)
     protocol = (
         "distance to the nearest training row over that of held-out rows; below 1 is closer; "
-        f"{found.copies:.1%} are copies"
+        f"{result.copies:.1%} are copies"
     )
-    return [Measure("memorisation", *found[:3], protocol=protocol)]
+    return [Measure("memorisation", *result[:3], protocol=protocol)]
 
 
 MEASURES = {
@@ -227,4 +242,4 @@ MEASURES = {
     "Wasserstein": _wasserstein,
     "memorisation": _memorisation,
 }
-"""What is measured, by the name under which it is refused; to add one, add a line."""
+"""The measures by the name under which they are refused; to add one, add a line."""

@@ -1,10 +1,10 @@
-r"""Rows of a user scored by a model: how usual each is among held-out data.
+r"""Scores of rows: energy, log-density, percentile among held-out rows, and an anomaly flag.
 
 .. math:: \log p(y) = -U(x) / T - \log Z - \log |\partial y / \partial x|
 
-in the units of the data, where the evaluation of this very model has a :math:`\log Z` that can be
-trusted. The flag is conformal: of rows like the held-out ones, at most the chosen share is flagged,
-whatever the model is worth.
+in the units of the data, where the evaluation of the model has a trusted :math:`\log Z`. The flag
+is conformal: of rows like the held-out ones at most the chosen share is flagged, however good the
+model is.
 """
 
 from __future__ import annotations
@@ -23,23 +23,31 @@ from torch import Tensor
 from ..data.external import load_external_rows
 from ..metrics.anomaly import conformal_threshold, percentile
 from ..model import Model
-from .anomalies import judging_energy, scores
-from .evaluate import evaluated
+from .anomalies import energies_and_norms, scoring_energy
+from .evaluate import known_sections
 
-__all__ = ["Scores", "read_for", "score_rows", "write_scores"]
+__all__ = ["Scores", "read_input", "score_rows", "write_scores"]
 
 
 class Scores(NamedTuple):
-    """What a model says of each row; arrays of shape (N,)."""
+    """The scores of rows; arrays of shape (N,).
 
-    energy: np.ndarray  # U, in model units
-    log_density: np.ndarray  # log p in nats, in the units of the data; nan where log Z is unknown
-    percentile: np.ndarray  # the share of held-out rows with a lower energy
-    anomaly: np.ndarray  # whether the energy is above the threshold
+    Attributes:
+        energy: The energy U, in model units.
+        log_density: log p in nats, in the units of the data; nan where log Z is unknown.
+        percentile: The share of held-out rows with a lower energy.
+        anomaly: Whether the energy is above the threshold.
+        protocol: The threshold and its reference.
+    """
+
+    energy: np.ndarray
+    log_density: np.ndarray
+    percentile: np.ndarray
+    anomaly: np.ndarray
     protocol: str
 
 
-def read_for(model: Model, source: str, rng: torch.Generator) -> Tensor:
+def read_input(model: Model, source: str, rng: torch.Generator) -> Tensor:
     """Returns the rows of a file, or of a table on standard input, in model units.
 
     Arguments:
@@ -48,7 +56,7 @@ def read_for(model: Model, source: str, rng: torch.Generator) -> Tensor:
         rng: The source of the noise of dequantisation.
 
     Raises:
-        FileNotFoundError: If there is nothing at the path.
+        FileNotFoundError: If the path does not exist.
         ValueError: If it does not hold rows like those of the data.
     """
     if source != "-":
@@ -75,53 +83,54 @@ def score_rows(model: Model, folder: Path, x: Tensor, false_alarm: float) -> Sco
         ValueError: If there are too few held-out rows for such a share.
         FloatingPointError: If an energy is not finite.
     """
-    rows, against = model.data.held_out()
-    usual, energy = scores(model, rows)[0], scores(model, x)[0]
-    wrong = (~energy.isfinite()).nonzero().flatten().tolist()
-    if wrong:
+    rows, reference = model.data.held_out()
+    usual, energy = energies_and_norms(model, rows)[0], energies_and_norms(model, x)[0]
+    bad = (~energy.isfinite()).nonzero().flatten().tolist()
+    if bad:
         raise FloatingPointError(
-            f"the energy of {len(wrong)} rows is not finite, the first is row {wrong[0]}: so far "
+            f"the energy of {len(bad)} rows is not finite, the first is row {bad[0]}: so far "
             "from the data the network overflows; leave such rows out"
         )
     limit = conformal_threshold(usual, false_alarm)
-    log_z, known = _log_z(model, folder)
-    temperature = model.temperature
-    nats = -energy / temperature - log_z - model.data.log_volume if known == "" else energy * np.nan
-    what = "energy"
-    if model.method.latent and model.method.relative:
-        what += ", relative to the base," if judging_energy(model) is model.module else ""
-    protocol = f"{what} above {limit:.6g}, against {against}"
+    log_z, refusal = _log_z(model, folder)
+    log_density = energy * np.nan
+    if not refusal:
+        log_density = -energy / model.temperature - log_z - model.data.log_volume
+    name = "energy"
+    if model.method.latent and model.method.relative and scoring_energy(model) is model.module:
+        name = "energy, relative to the base,"
+    protocol = f"{name} above {limit:.6g}, against {reference}"
     return Scores(
         energy.numpy(),
-        nats.numpy(),
+        log_density.numpy(),
         percentile(usual, energy).numpy(),
         (energy > limit).numpy(),
-        protocol if known == "" else f"{protocol}; no log-density: {known}",
+        f"{protocol}; no log-density: {refusal}" if refusal else protocol,
     )
 
 
 def _log_z(model: Model, folder: Path) -> tuple[float, str]:
-    """The log Z of an evaluation of this model and "", or why there is none."""
-    part = evaluated(model, folder).get("likelihood")
-    if part is None:
-        return 0.0, f"run `boltzwalk evaluate {folder} --parts likelihood` first"
-    log_z = part.details["log_z"]
+    """The log Z of an evaluation of the model and "", or the reason why there is none."""
+    section = known_sections(model, folder).get("likelihood")
+    if section is None:
+        return 0.0, f"run `boltzwalk evaluate {folder} --sections likelihood` first"
+    log_z = section.details["log_z"]
     if log_z["refusal"]:
         return 0.0, str(log_z["refusal"])
     return float(log_z["estimate"]), ""
 
 
-def write_scores(found: Scores, suffix: str) -> bytes:
+def write_scores(scores: Scores, suffix: str) -> bytes:
     """Returns scores as the content of a file.
 
     Arguments:
-        found: The scores.
+        scores: The scores.
         suffix: ".csv" or ".npz".
 
     Raises:
         ValueError: If the suffix is another.
     """
-    arrays = {name: getattr(found, name) for name in Scores._fields[:-1]}
+    arrays = {name: getattr(scores, name) for name in Scores._fields[:-1]}
     if suffix == ".npz":
         binary = io.BytesIO()
         np.savez_compressed(binary, **arrays)
@@ -131,8 +140,8 @@ def write_scores(found: Scores, suffix: str) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["row", *arrays])
-    for i, (u, nats, share, flag) in enumerate(zip(*arrays.values(), strict=True)):
+    for i, (u, log_p, share, flag) in enumerate(zip(*arrays.values(), strict=True)):
         writer.writerow(
-            [i, f"{u:.9g}", "" if np.isnan(nats) else f"{nats:.9g}", f"{share:.6g}", int(flag)]
+            [i, f"{u:.9g}", "" if np.isnan(log_p) else f"{log_p:.9g}", f"{share:.6g}", int(flag)]
         )
     return text.getvalue().encode()

@@ -1,4 +1,4 @@
-"""Several runs on one page: their numbers in one table, their curves in one panel each."""
+"""Comparison of runs on one page: one table of numbers, one panel for each curve."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..checkpoint import write_atomically
-from ..evaluation.evaluate import evaluated
-from ..evaluation.measure import Measure, Part
+from ..evaluation.evaluate import known_sections
+from ..evaluation.measure import EvaluationSection, Measure
 from ..training.folder import read_rows
 from ..training.run import open_model
 from .figures import Curve, curves
-from .page import Cell, Figure, Section, Table, image, render, training_figures
+from .page import Cell, CellTable, Figure, Section, image, render, training_figures
 
 __all__ = ["write_comparison"]
 
 
 def write_comparison(folders: Sequence[Path], out: Path) -> Path:
-    """Writes a page that holds runs side by side, and returns its path.
+    """Writes a page that compares runs, and returns its path.
 
     Arguments:
         folders: The run folders, two or more.
-        out: Where to.
+        out: The .html file.
 
     Raises:
         FileNotFoundError: If a folder holds no run.
@@ -31,48 +31,51 @@ def write_comparison(folders: Sequence[Path], out: Path) -> Path:
     names = [folder.resolve().name for folder in folders]
     if len(set(names)) < len(names):
         raise ValueError(f"runs must have different names, got {', '.join(names)}")
-    parts = {name: evaluated(open_model(f), f) for name, f in zip(names, folders, strict=True)}
+    sections_by_run = {
+        name: known_sections(open_model(f), f) for name, f in zip(names, folders, strict=True)
+    }
     pictures = [
         Figure(image((folder / "samples.png").read_bytes()), name)
         for name, folder in zip(names, folders, strict=True)
         if (folder / "samples.png").is_file()
     ]
-    missing = [name for name, found in parts.items() if not found]
+    missing = [name for name, known in sections_by_run.items() if not known]
     text = (
         "With 95 % intervals where they are known. The best number of a row is marked where its "
         "interval lies apart from all others."
     )
     if missing:
         text += f" Not evaluated: {', '.join(missing)}."
-    rows = [_verdicts(parts), *_measures(parts), *_costs(names, folders)]
-    table = Table([row for row in rows if row], ["", *names], kind="side-by-side")
+    rows = [_verdicts(sections_by_run), *_measures(sections_by_run), *_costs(names, folders)]
+    table = CellTable([row for row in rows if row], ["", *names], kind="side-by-side")
     sections = [
         Section("Samples", figures=pictures),
         Section("Numbers", text, tables=[table]),
         Section("Training", figures=training_figures(folders)),
-        *_long_run(parts),
+        *_long_run(sections_by_run),
     ]
     write_atomically(out, render(" · ".join(names), "", [], sections).encode())
     return out
 
 
-def _verdicts(parts: dict[str, dict[str, Part]]) -> list[Cell]:
+def _verdicts(runs: dict[str, dict[str, EvaluationSection]]) -> list[Cell]:
     """The labels of each run."""
     labels = [
-        ", ".join(part.label for part in found.values() if part.label) for found in parts.values()
+        ", ".join(section.label for section in known.values() if section.label)
+        for known in runs.values()
     ]
     return [Cell("verdict"), *map(Cell, labels)] if any(labels) else []
 
 
-def _measures(parts: dict[str, dict[str, Part]]) -> list[list[Cell]]:
+def _measures(runs: dict[str, dict[str, EvaluationSection]]) -> list[list[Cell]]:
     """One row for each number that two runs or more have."""
-    known: dict[str, dict[str, Measure]] = {}
-    for run, found in parts.items():
-        for part in found.values():
-            for measure in part.measures:
-                known.setdefault(measure.name, {})[run] = measure
+    measures: dict[str, dict[str, Measure]] = {}
+    for run, known in runs.items():
+        for section in known.values():
+            for measure in section.measures:
+                measures.setdefault(measure.name, {})[run] = measure
     rows = []
-    for name, by_run in known.items():
+    for name, by_run in measures.items():
         if len(by_run) < 2:
             continue
         best = _best(by_run)
@@ -80,7 +83,7 @@ def _measures(parts: dict[str, dict[str, Part]]) -> list[list[Cell]]:
             Cell(by_run[run].text, "value best" if run == best else "value")
             if run in by_run
             else Cell("")
-            for run in parts
+            for run in runs
         )
         rows.append([Cell(name), *cells])
     return rows
@@ -101,18 +104,18 @@ def _best(by_run: dict[str, Measure]) -> str:
 
 
 def _interval(measure: Measure) -> tuple[float, float]:
-    """The ends of an interval; twice the number where there is none."""
+    """The ends of an interval; both the number itself where there is none."""
     low, value, high = measure.low, measure.value, measure.high
     return (low, high) if math.isfinite(high - low) else (value, value)
 
 
-def _long_run(parts: dict[str, dict[str, Part]]) -> list[Section]:
-    """What becomes of long chains from data, one colour a run."""
+def _long_run(runs: dict[str, dict[str, EvaluationSection]]) -> list[Section]:
+    """The distance of long chains from data, one colour for each run."""
     lines, name = [], ""
-    for run, found in parts.items():
-        if "long_run" in found:
-            name = found["long_run"].details["distance"]
-            rows = [r for r in found["long_run"].details["rows"] if r["start"] == "data"]
+    for run, known in runs.items():
+        if "long_run" in known:
+            name = known["long_run"].details["distance"]
+            rows = [r for r in known["long_run"].details["rows"] if r["start"] == "data"]
             distances = [math.nan if r["distance"] is None else r["distance"] for r in rows]
             lines.append(Curve(run, [r["steps"] for r in rows], distances))
     if len(lines) < 2:
@@ -122,7 +125,7 @@ def _long_run(parts: dict[str, dict[str, Part]]) -> list[Section]:
 
 
 def _costs(names: Sequence[str], folders: Sequence[Path]) -> list[list[Cell]]:
-    """What each run cost."""
+    """The cost of each run."""
     last = {
         name: (read_rows(folder / "cost.jsonl") or [{}])[-1]
         for name, folder in zip(names, folders, strict=True)

@@ -1,9 +1,7 @@
-r"""Curves and histograms as SVG that stands inside a page and takes its colours, light or dark.
+"""Figures of a page: curves and histograms as SVG, and pictures of chains and neighbours as PNG.
 
-Each panel is a figure of its own, so that a narrow screen can put them below each other and the
-letters stay as large as those of the page.
-
-Pictures of chains as they model, and of samples beside the training rows nearest to them.
+Each panel is a separate SVG in the colours of the page, light or dark, so that a narrow screen can
+stack them and letters keep the size of the text.
 """
 
 from __future__ import annotations
@@ -31,17 +29,26 @@ from ..rng import generator
 from ..training.pictures import image_png
 from ..walkers import walkers_at
 
-__all__ = ["Curve", "bars", "curves", "film", "heat_map", "histograms", "neighbours", "panel"]
+__all__ = [
+    "Curve",
+    "bars",
+    "chain_pictures",
+    "curves",
+    "heat_map",
+    "histograms",
+    "neighbour_pictures",
+    "panel",
+]
 
 
 INK = "#010203"
-"""A colour that stands for that of the text around the figure."""
+"""The colour that becomes the text colour of the page."""
 
 COLOURS = ("#3f7fd0", "#d1592b", "#2f9e63", "#9a62c8", "#b58900", "#c2477f", "#5b8a8a", "#7d7d7d")
 """Readable on white and on black."""
 
 POINTS = 400
-"""Points of a curve, at most: more cannot be seen, and make the page heavy."""
+"""The largest number of points of a curve."""
 
 
 class Curve(NamedTuple):
@@ -53,14 +60,14 @@ class Curve(NamedTuple):
     low: ArrayLike = ()
     high: ArrayLike = ()
     dashed: bool = False
-    colour: int = -1  # the place of a colour; -1 takes the next one
+    colour: int = -1  # an index into `COLOURS`; -1 takes the next one
 
 
 def panel(title: str, draw: Callable[[Axes], None], height: float = 2.6) -> str:
     """Returns a figure of one panel as an `<svg>` element.
 
     Arguments:
-        title: Its title; the names of its parts are made from it, so that a page is reproducible.
+        title: Its title, from which the identifiers in the SVG are made: a page is reproducible.
         draw: Draws into the axes.
         height: Its height in inches; the width is 4.6.
     """
@@ -109,9 +116,9 @@ def curves(
     """Returns a panel of curves.
 
     Arguments:
-        title: What is shown.
+        title: The title.
         lines: The curves; those without a finite point are left out.
-        note: What it means, below the axis.
+        note: A note below the axis.
         zero: Whether to draw the line at 0.
         logarithmic: "x", "y" or "xy" for logarithmic axes.
     """
@@ -124,12 +131,14 @@ def curves(
                 continue
             kind = "--" if line.dashed else "-"
             mark = "o" if len(x) < 30 else ""
-            (drawn,) = axes.plot(x[some], y[some], kind, marker=mark, ms=3, lw=1.1, label=line.name)
+            (line2d,) = axes.plot(
+                x[some], y[some], kind, marker=mark, ms=3, lw=1.1, label=line.name
+            )
             if line.colour >= 0:
-                drawn.set_color(COLOURS[line.colour % len(COLOURS)])
+                line2d.set_color(COLOURS[line.colour % len(COLOURS)])
             if len(low):
                 axes.fill_between(
-                    x[some], low[some], high[some], alpha=0.25, color=drawn.get_color(), lw=0
+                    x[some], low[some], high[some], alpha=0.25, color=line2d.get_color(), lw=0
                 )
         if zero:
             axes.axhline(0, color=INK, lw=0.6)
@@ -141,13 +150,13 @@ def curves(
 def histograms(title: str, values: Mapping[str, Sequence[float]], note: str = "") -> str:
     """Returns a panel of histograms over the same bins.
 
-    The axis spans what lies between the 0.5 % and 99.5 % quantiles of each kind; what lies beyond
-    is counted in the outermost bins.
+    The axis spans the 0.5 % to 99.5 % quantiles of each kind; the outermost bins count values
+    beyond.
 
     Arguments:
-        title: What is shown.
+        title: The title.
         values: The values of each kind.
-        note: What it means, below the axis.
+        note: A note below the axis.
     """
     arrays = {name: np.asarray(v, dtype=float) for name, v in values.items()}
     arrays = {name: v[np.isfinite(v)] for name, v in arrays.items()}
@@ -178,9 +187,9 @@ def bars(title: str, heights: Mapping[int, float], note: str = "", band: float =
     """Returns a panel of thin bars, one a lag.
 
     Arguments:
-        title: What is shown.
+        title: The title.
         heights: The height at each lag.
-        note: What it means, below the axis.
+        note: A note below the axis.
         band: The half-width within which a height is noise.
     """
 
@@ -205,12 +214,12 @@ def heat_map(
     """Returns a panel of cells, each with a shade and a text.
 
     Arguments:
-        title: What is shown.
+        title: The title.
         columns: The names of the columns.
         rows: The names of the rows, the lowest first.
         cells: The shade from 0 (bad) to 1 (good) and the text, by column and row.
-        note: What it means, below the axis.
-        labels: What the columns and the rows are.
+        note: A note below the axis.
+        labels: The labels of the columns and of the rows.
     """
 
     def draw(axes: Axes) -> None:
@@ -259,46 +268,47 @@ CHAINS, PAIRS = 5, 16
 SCATTERED = 500
 
 
-def film(model: Model, from_data: bool) -> tuple[bytes, str] | None:
-    """Returns a PNG of chains at more and more steps, and what it shows; None for other rows.
+def chain_pictures(model: Model, from_data: bool) -> tuple[bytes, str] | None:
+    """Returns a PNG of chains at several numbers of steps, and its caption; None for other data.
 
-    None as well for a model that is given something, which has no energy of x alone.
-
-    Images are one row a chain, points in the plane one panel a look.
+    None as well for a model with a condition, which has no energy of x alone. Images have one row
+    for each chain, points in the plane one panel for each number of steps.
 
     Arguments:
         model: The model.
-        from_data: Whether they start from held-out data instead of noise. Of a generalized model
-            there are those from latent noise only.
+        from_data: Whether they start from held-out data instead of noise. A generalized model has
+            chains from latent noise only.
     """
     data, usual = model.data, model.method.steps
     image, plane = len(data.event_shape) == 3, data.event_shape == (2,)
-    given = not model.method.condition.unconditional
-    if given or not (image or plane):
+    if not model.method.condition.unconditional or not (image or plane):
         return None
     rng = generator(model.settings.seed, "film", int(from_data), data.train.device)
     n = CHAINS if image else SCATTERED
     rows = data.test if len(data.test) >= n else data.train
     x = rows[:n] if from_data else data.noise(n, rng)
-    looks = sorted({0, 1, usual // 4, usual // 2, usual, 2 * usual, 5 * usual, 10 * usual})
+    checkpoints = sorted({0, 1, usual // 4, usual // 2, usual, 2 * usual, 5 * usual, 10 * usual})
     if model.method.latent:
-        if from_data:  # whose latent variables are not known
+        if from_data:  # data do not determine latent variables
             return None
-        frames = [walkers.x for walkers in model.method.trajectory(model.module, n, looks, rng)]
+        frames = [
+            walkers.x for walkers in model.method.trajectory(model.module, n, checkpoints, rng)
+        ]
     else:
         chains, frames = walkers_at(model.module, x), [x]
-        for before, after in pairwise(looks):
+        for before, after in pairwise(checkpoints):
             chains = model.move(chains, after - before, rng)
             frames.append(chains.x)
-    said = f"after {', '.join(f'{look:,}' for look in looks)} steps, {usual} in training"
+    steps = ", ".join(f"{steps:,}" for steps in checkpoints)
+    caption = f"after {steps} steps, {usual} in training"
     frames = [frame.nan_to_num(0.0) for frame in frames]
     if image:
-        return image_png(torch.stack(frames, 1).flatten(0, 1), data, len(looks)), said
-    return _scatters(frames, looks, data), said
+        return image_png(torch.stack(frames, 1).flatten(0, 1), data, len(checkpoints)), caption
+    return _scatters(frames, checkpoints, data), caption
 
 
-def neighbours(model: Model) -> bytes | None:
-    """Returns a PNG of samples, each with the nearest training row below it; None for other rows.
+def neighbour_pictures(model: Model) -> bytes | None:
+    """Returns a PNG of samples, each with its nearest training image below; None for other data.
 
     Arguments:
         model: The model.
@@ -312,25 +322,26 @@ def neighbours(model: Model) -> bytes | None:
     if not len(x):
         return None
     index = nearest_neighbours(x.flatten(1).cpu(), data.train.flatten(1).cpu())[1]
-    beside = data.train[index.to(data.train.device)]
-    return image_png(torch.cat([x, beside]), data, len(x))
+    neighbours = data.train[index.to(data.train.device)]
+    return image_png(torch.cat([x, neighbours]), data, len(x))
 
 
-def _scatters(frames: list[Tensor], looks: list[int], data: Dataset) -> bytes:
-    """Points in the plane at each look, over the range of the data."""
+def _scatters(frames: list[Tensor], checkpoints: list[int], data: Dataset) -> bytes:
+    """Points in the plane at each number of steps, over the range of the data."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(2 * len(frames), 2.2), layout="constrained")
     reference = data.to_original(data.train[:2000]).float().cpu().numpy()
     low, high = reference.min(0), reference.max(0)
     margin = 0.3 * (high - low)
-    for axes, frame, look in zip(figure.subplots(1, len(frames)), frames, looks, strict=True):
+    panels = figure.subplots(1, len(frames))
+    for axes, frame, steps in zip(panels, frames, checkpoints, strict=True):
         points = data.to_original(frame).float().cpu().numpy()
         axes.scatter(reference[:, 0], reference[:, 1], s=1, c="0.8")
         axes.scatter(points[:, 0], points[:, 1], s=1, c="tab:red")
         axes.set_xlim(low[0] - margin[0], high[0] + margin[0])
         axes.set_ylim(low[1] - margin[1], high[1] + margin[1])
-        axes.set_title(f"{look:,}", fontsize=8)
+        axes.set_title(f"{steps:,}", fontsize=8)
         axes.set_xticks([])
         axes.set_yticks([])
     buffer = io.BytesIO()

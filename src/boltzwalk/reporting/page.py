@@ -14,21 +14,21 @@ import numpy as np
 
 from ..checkpoint import write_atomically
 from ..diagnostics.oscillation import oscillation
-from ..evaluation.evaluate import PARTS, evaluated, refusal
-from ..evaluation.measure import Measure, Part
+from ..evaluation.evaluate import SECTIONS, known_sections
+from ..evaluation.measure import EvaluationSection, Measure
 from ..model import Model
 from ..settings.settings import to_yaml
 from ..training.folder import read_rows, read_trace
 from ..training.pictures import picture
-from .figures import Curve, bars, curves, film, histograms, neighbours
+from .figures import Curve, bars, chain_pictures, curves, histograms, neighbour_pictures
 from .summary import Number
 
 __all__ = [
     "Cell",
+    "CellTable",
     "Figure",
+    "PageVerdict",
     "Section",
-    "Table",
-    "Verdict",
     "image",
     "render",
     "training_figures",
@@ -36,11 +36,11 @@ __all__ = [
 ]
 
 TITLES = {
-    "quality": "Samples beside held-out data",
-    "base": "What the network proposes, before any walker moves",
+    "quality": "Samples and held-out data",
+    "base": "Proposals of the base, before any walker moves",
     "modes": "Classes and modes",
-    "goodness": "Samples and data under the model's own density",
-    "anomalies": "Rows that are not of this kind",
+    "goodness": "Samples and data under the density of the model",
+    "anomalies": "Anomalies",
     "long_run": "Long chains",
     "partition": "Log-partition",
     "likelihood": "Likelihood",
@@ -50,22 +50,28 @@ GOOD, BAD = ("healthy", "convergent"), ("nan", "exploded", "collapsed", "stalled
 
 
 class Figure(NamedTuple):
-    """A picture or an `<svg>` element, with what it shows."""
+    """A picture or an `<svg>` element, with its caption.
+
+    Attributes:
+        content: The HTML element.
+        caption: The caption.
+        wide: Whether it takes the full width of the page.
+    """
 
     content: str
     caption: str = ""
-    wide: bool = False  # over the whole width of the page
+    wide: bool = False
 
 
 class Cell(NamedTuple):
-    """A cell of a table."""
+    """A cell of a table: its text and its style class."""
 
     text: str
     kind: str = ""
 
 
 @dataclass(frozen=True)
-class Table:
+class CellTable:
     """Rows of cells."""
 
     rows: Sequence[Sequence[Cell]]
@@ -74,10 +80,10 @@ class Table:
     kind: str = "numbers"
 
 
-class Verdict(NamedTuple):
+class PageVerdict(NamedTuple):
     """A verdict at the top of the page."""
 
-    of: str
+    subject: str
     label: str
     reason: str
     tone: str
@@ -90,28 +96,29 @@ class Section:
     title: str
     text: str = ""
     figures: Sequence[Figure] = ()
-    tables: Sequence[Table] = ()
+    tables: Sequence[CellTable] = ()
     blocks: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
 
 
 def write_report(
     model: Model, folder: Path, numbers: Sequence[Number] = (), out: Path | None = None
 ) -> Path:
-    """Writes the report of a run and returns its path; what was evaluated is read, not computed.
+    """Writes the report of a run and returns its path; cached sections are read, none computed.
 
     Arguments:
         model: The model.
         folder: Its folder.
-        numbers: The numbers that closed its training, shown where there is no evaluation.
-        out: Where to; None for `report.html` in the folder.
+        numbers: The summary of the run, shown where there is no evaluation.
+        out: The .html file; None for `report.html` in the folder.
     """
-    parts = evaluated(model, folder)
+    known = known_sections(model, folder)
     verdicts = [
-        Verdict(TITLES[name].lower(), part.label, part.reason, _tone(part.label))
-        for name, part in parts.items()
-        if part.label
+        PageVerdict(TITLES[name].lower(), section.label, section.reason, _tone(section.label))
+        for name, section in known.items()
+        if section.label
     ]
-    missing = [name for name in PARTS if name not in parts and not refusal(model, name)]
+    refusal = model.method.condition.refusal
+    missing = [name for name in SECTIONS if name not in known and not refusal(name)]
     path = out or folder / "report.html"
     page = render(
         folder.resolve().name,
@@ -119,8 +126,8 @@ def write_report(
         verdicts,
         [
             _pictures(model, folder),
-            *_evaluation(parts, missing, folder, numbers),
-            _training(folder, parts.get("training")),
+            *_evaluation(known, missing, folder, numbers),
+            _training(folder, known.get("training")),
             _cost(model, folder),
         ],
     )
@@ -129,14 +136,14 @@ def write_report(
 
 
 def render(
-    title: str, subtitle: str, verdicts: Sequence[Verdict], sections: Sequence[Section]
+    title: str, subtitle: str, verdicts: Sequence[PageVerdict], sections: Sequence[Section]
 ) -> str:
     """Returns a page as HTML; all text is escaped.
 
     Arguments:
         title: Its title.
         subtitle: The line below.
-        verdicts: What stands at the top.
+        verdicts: The verdicts at the top.
         sections: The parts of the page.
     """
     import jinja2
@@ -161,7 +168,7 @@ def training_figures(folders: Sequence[Path]) -> list[Figure]:
     """
     logs = {folder.resolve().name: read_rows(folder / "log.jsonl") for folder in folders}
     alone = len(logs) == 1
-    found = []
+    figures = []
     for key, title, note in CURVES:
         lines = []
         for colour, (name, rows) in enumerate(logs.items()):
@@ -171,18 +178,18 @@ def training_figures(folders: Sequence[Path]) -> list[Figure]:
                 half = _column(rows, f"{key}_half_width")
                 low, high = y - half, y + half
             lines.append(Curve("" if alone else name, updates, y, low, high, colour=colour))
-            if key in BESIDE:
-                beside = _column(rows, BESIDE[key])
-                lines.append(Curve("", updates, beside, dashed=True, colour=colour))
+            if key in DASHED:
+                dashed = _column(rows, DASHED[key])
+                lines.append(Curve("", updates, dashed, dashed=True, colour=colour))
         if any(np.isfinite(line.y).any() for line in lines):
-            found.append(Figure(curves(title, lines, note, zero=key == "energy_gap")))
-    return found
+            figures.append(Figure(curves(title, lines, note, zero=key == "energy_gap")))
+    return figures
 
 
 CURVES = (
     ("energy_gap", "energy gap d", "mean energy of data minus that of walkers; swings about 0"),
     ("gradient_mean", "gradient size v", "along the chain; explodes before a run does"),
-    ("travel", "travel", "steps x step size x v; dashed: the way from noise to the data"),
+    ("travel", "travel", "steps x step size x v; dashed: the distance from noise to the data"),
     ("out_of_range", "out of range", "share of coordinates beyond the data"),
     ("ess", "effective sample size", "share of the walkers; falls as weights get uneven"),
     (
@@ -191,17 +198,17 @@ CURVES = (
         "nats, model units, by the witness; dashed: by the training walkers",
     ),
 )
-"""What is drawn of a log: the key, the title, what it means."""
+"""The curves of a log: the key, the title, the note."""
 
-BESIDE = {"travel": "distance", "witness_cross_entropy": "cross_entropy_validation"}
-"""What is drawn dashed beside it."""
+DASHED = {"travel": "distance", "witness_cross_entropy": "cross_entropy_validation"}
+"""The keys of the dashed curves in the same panels."""
 
 
 def measure_rows(measures: Sequence[Measure]) -> list[list[Cell]]:
     """Returns the rows of a table of measures: name, number, meaning.
 
     Arguments:
-        measures: What was found.
+        measures: The measures.
     """
     return [[Cell(m.name), Cell(m.text, "value"), Cell(m.meaning, "quiet")] for m in measures]
 
@@ -211,67 +218,70 @@ def _tone(label: str) -> str:
 
 
 def _pictures(model: Model, folder: Path) -> Section:
-    """Samples beside data, their nearest neighbours, and chains as they run."""
+    """Samples, data, nearest neighbours, and chains along their steps."""
     data = model.data
     rows, split = data.test_rows()
-    shown = 100 if len(data.event_shape) == 3 else 1000
+    n = 100 if len(data.event_shape) == 3 else 1000
     figures = [
-        Figure(image((folder / "samples.png").read_bytes()), _shown(model)),
-        Figure(image(picture(rows[:shown], data)), f"{split} data"),
+        Figure(image((folder / "samples.png").read_bytes()), _samples_caption(model)),
+        Figure(image(picture(rows[:n], data)), f"{split} data"),
     ]
-    beside = neighbours(model)
-    if beside is not None:
+    neighbours = neighbour_pictures(model)
+    if neighbours is not None:
         caption = "samples, and below each the training image nearest to it"
-        figures.append(Figure(image(beside), caption, wide=True))
+        figures.append(Figure(image(neighbours), caption, wide=True))
     for from_data in (False, True):
-        strip = film(model, from_data)
-        if strip is not None:
-            png, said = strip
+        chains = chain_pictures(model, from_data)
+        if chains is not None:
+            png, caption = chains
             start = "held-out data" if from_data else "noise"
-            figures.append(Figure(image(png), f"chains from {start}, {said}", wide=True))
+            figures.append(Figure(image(png), f"chains from {start}, {caption}", wide=True))
     return Section("Samples", figures=figures)
 
 
-def _shown(model: Model) -> str:
-    """What the picture of samples shows."""
+def _samples_caption(model: Model) -> str:
+    """The caption of the picture of samples."""
     if model.method.condition.completes:
         return "held-out images: observed pixels, completions, the images"
     return "samples, a line for each class" if model.method.condition.classes else "samples"
 
 
 def _evaluation(
-    parts: Mapping[str, Part], missing: Sequence[str], folder: Path, numbers: Sequence[Number]
+    known: Mapping[str, EvaluationSection],
+    missing: Sequence[str],
+    folder: Path,
+    numbers: Sequence[Number],
 ) -> list[Section]:
-    """What was evaluated, part by part, and how to evaluate what was not."""
+    """The evaluated sections, and the command for the others."""
     sections = []
-    if numbers and "quality" not in parts:
+    if numbers and "quality" not in known:
         rows = [[Cell(n.name), Cell(n.text, "value"), Cell(n.meaning, "quiet")] for n in numbers]
-        sections.append(Section("Numbers", tables=[Table(rows)]))
+        sections.append(Section("Numbers", tables=[CellTable(rows)]))
     for name in ("quality", "base", "modes", "goodness", "anomalies", "long_run", "likelihood"):
-        if name in parts and (parts[name].measures or parts[name].details):
-            sections.append(_section(name, parts[name]))
+        if name in known and (known[name].measures or known[name].details):
+            sections.append(_section(name, known[name]))
     if missing:
-        what = "" if len(missing) == len(PARTS) else f" --parts {','.join(missing)}"
+        option = "" if len(missing) == len(SECTIONS) else f" --sections {','.join(missing)}"
         text = f"Not evaluated: {', '.join(name.replace('_', ' ') for name in missing)}. "
-        text += f"Run: boltzwalk evaluate {folder}{what}"
+        text += f"Where the folder lies: boltzwalk evaluate {folder.resolve().name}{option}"
         sections.append(Section("More", text))
     return sections
 
 
-def _section(name: str, part: Part) -> Section:
-    """One part of an evaluation, with its figures."""
-    details, figures = part.details, []
-    tables = [Table(measure_rows(part.measures))] if part.measures else []
+def _section(name: str, section: EvaluationSection) -> Section:
+    """One section of an evaluation, with its figures."""
+    details, figures = section.details, []
+    tables = [CellTable(measure_rows(section.measures))] if section.measures else []
     if name == "modes" and "classes" in details:
         rows = [
             [
                 Cell(label),
-                Cell(Measure("", found["share"], found["low"], found["high"]).text, "value"),
-                Cell(f"the data have {found['data']:.4g}", "quiet"),
+                Cell(Measure("", row["share"], row["low"], row["high"]).text, "value"),
+                Cell(f"the data have {row['data']:.4g}", "quiet"),
             ]
-            for label, found in details["classes"].items()
+            for label, row in details["classes"].items()
         ]
-        tables.append(Table(rows, title="Mass of each class"))
+        tables.append(CellTable(rows, title="Mass of each class"))
     if name == "anomalies":
         figures.append(Figure(histograms("energy", details["energies"], "U, of rows of each kind")))
     if name == "long_run":
@@ -280,9 +290,9 @@ def _section(name: str, part: Part) -> Section:
 
 
 def _long_run_figures(details: Mapping[str, Any]) -> list[Figure]:
-    """Distance, energy, gradient and saturation against the number of steps."""
+    """Distance, energy, gradient and range against the number of steps."""
     rows = details["rows"]
-    found = []
+    figures = []
     for key, title in (
         ("distance", details["distance"]),
         ("energy", "energy"),
@@ -291,18 +301,18 @@ def _long_run_figures(details: Mapping[str, Any]) -> list[Figure]:
     ):
         lines = []
         for start in ("data", "noise"):
-            mine = [row for row in rows if row["start"] == start]
-            y = [math.nan if row[key] is None else row[key] for row in mine]
-            lines.append(Curve(f"from {start}", [row["steps"] for row in mine], y))
+            chain = [row for row in rows if row["start"] == start]
+            y = [math.nan if row[key] is None else row[key] for row in chain]
+            lines.append(Curve(f"from {start}", [row["steps"] for row in chain], y))
         if key == "distance" and rows:
             ends = [rows[0]["steps"], rows[-1]["steps"]]
             lines.append(Curve("as in training", ends, [details["base"]] * 2, dashed=True))
-        found.append(Figure(curves(title, lines, "steps", logarithmic="x")))
-    return found
+        figures.append(Figure(curves(title, lines, "steps", logarithmic="x")))
+    return figures
 
 
-def _training(folder: Path, part: Part | None) -> Section:
-    """The curves of the log, how the energy gap swings, and what is to be made of it."""
+def _training(folder: Path, section: EvaluationSection | None) -> Section:
+    """The curves of the log, the oscillation of the energy gap, and the findings."""
     figures, trace = training_figures([folder]), read_trace(folder)
     if len(trace.energy_gap) > 4:
         swing = oscillation(trace)
@@ -316,13 +326,15 @@ def _training(folder: Path, part: Part | None) -> Section:
         figures.append(
             Figure(bars("cross-correlation of d and v", heights, "lag", 2 * swing.error))
         )
-    findings = part.details["findings"] if part is not None else []
-    rows = [[Cell(name), Cell(text, "value"), Cell(why, "quiet")] for name, text, why in findings]
-    return Section("Training", figures=figures, tables=[Table(rows)] if rows else [])
+    findings = section.details["findings"] if section is not None else []
+    rows = [
+        [Cell(name), Cell(text, "value"), Cell(reason, "quiet")] for name, text, reason in findings
+    ]
+    return Section("Training", figures=figures, tables=[CellTable(rows)] if rows else [])
 
 
 def _cost(model: Model, folder: Path) -> Section:
-    """What the run cost, its settings and where it ran."""
+    """The cost of the run, its settings and its environment."""
     costs = read_rows(folder / "cost.jsonl")
     rows = []
     if costs:
@@ -336,7 +348,7 @@ def _cost(model: Model, folder: Path) -> Section:
     blocks = [{"title": "Settings", "text": to_yaml(model.settings), "open": False}]
     if environment.is_file():
         blocks.append({"title": "Versions", "text": environment.read_text(), "open": False})
-    return Section("Cost and settings", tables=[Table(rows)] if rows else [], blocks=blocks)
+    return Section("Cost and settings", tables=[CellTable(rows)] if rows else [], blocks=blocks)
 
 
 def _column(rows: Sequence[Mapping[str, Any]], key: str) -> np.ndarray:

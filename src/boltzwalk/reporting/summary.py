@@ -1,4 +1,4 @@
-"""The numbers that close a run: what its samples are like, what it cost."""
+"""The summary of a finished run: its samples, its likelihood, its verdict, its cost."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..completion import complete, judge, make_inputs
-from ..completion import held_out as held_out_inputs
+from ..completion import complete_rows, held_out_examples, judge, make_inputs
 from ..completion.judge import standard_error
-from ..completion.variants import Plan, usual_mask
+from ..completion.variants import CompletionPlan, trained_mask
 from ..diagnostics.findings import latent_findings, partition_findings
 from ..diagnostics.verdict import verdict
 from ..evaluation.modes import has_classes, mode_masses, target_shares
@@ -29,14 +28,14 @@ SAMPLES = 500
 COMPLETED = 100
 
 TOLERANCE = 1.0
-"""Nats of half-width beyond which log Z of a witness is not believed."""
+"""Nats of half-width beyond which log Z of a witness is rejected."""
 
 GRIDS_AGREE = 0.01
 """Nats by which log Z of two grids may differ."""
 
 
 class Number(NamedTuple):
-    """A number with its name and what it means."""
+    """A number with its name and its meaning."""
 
     name: str
     text: str
@@ -44,7 +43,7 @@ class Number(NamedTuple):
 
 
 def summarise(model: Model, folder: Path) -> list[Number]:
-    """Returns the numbers that close a finished run.
+    """Returns the summary of a finished run.
 
     Arguments:
         model: The model.
@@ -54,7 +53,7 @@ def summarise(model: Model, folder: Path) -> list[Number]:
     n = model.available(SAMPLES)
     rng = generator(model.settings.seed, "summary", 0, model.settings.device)
     x = model.draw(n, rng).x
-    held_out, split = model.data.test_rows()
+    rows_held_out, split = model.data.test_rows()
     numbers, condition = [], model.method.condition
     if not bool(x.isfinite().all()):
         share = 1 - float(x.isfinite().flatten(1).all(1).float().mean())
@@ -64,10 +63,10 @@ def summarise(model: Model, folder: Path) -> list[Number]:
     elif has_classes(model.data):
         numbers += _classes(model, x)
     if condition.unconditional:
-        numbers += _energies(model, x, held_out, split)
+        numbers += _energies(model, x, rows_held_out, split)
     if rows:
-        found = verdict(rows, read_trace(folder))
-        numbers.append(Number("training", found.label, found.reason))
+        result = verdict(rows, read_trace(folder))
+        numbers.append(Number("training", result.label, result.reason))
         numbers += [
             Number(*finding) for finding in (*latent_findings(rows), *partition_findings(rows))
         ]
@@ -79,36 +78,36 @@ def summarise(model: Model, folder: Path) -> list[Number]:
     return numbers
 
 
-def _energies(model: Model, x: Tensor, held_out: Tensor, split: str) -> list[Number]:
-    """What a density of x alone says of rows: masses, a likelihood where there is one, energies."""
+def _energies(model: Model, x: Tensor, rows: Tensor, split: str) -> list[Number]:
+    """Numbers of a density of x alone: masses, a likelihood where there is one, energies."""
     numbers = _masses(model)
     if model.data.event_shape == (2,) and model.temperature > 0:
-        numbers.append(_likelihood(model, held_out, split))
+        numbers.append(_likelihood(model, rows, split))
     with torch.no_grad():
-        seen, drawn = model.module(held_out[: len(x)]).mean(), model.module(x).mean()
-    text = f"{seen:.3g} / {drawn:.3g}"
-    what = ", relative to the base" if model.method.latent else ""
-    return [*numbers, Number("energy", text, f"mean of {split} data / of samples{what}")]
+        data, samples = model.module(rows[: len(x)]).mean(), model.module(x).mean()
+    text = f"{data:.3g} / {samples:.3g}"
+    note = ", relative to the base" if model.method.latent else ""
+    return [*numbers, Number("energy", text, f"mean of {split} data / of samples{note}")]
 
 
 def _completions(model: Model, rng: torch.Generator) -> list[Number]:
-    """How far completions of rows that were not learnt from are from the truth."""
-    original, rows = held_out_inputs(model.data, COMPLETED)
-    mask = usual_mask(model, original)
+    """The errors of completions of held-out rows."""
+    original, rows = held_out_examples(model.data, COMPLETED)
+    mask = trained_mask(model, original)
     inputs = make_inputs(model.data, original, mask, None)
-    found = judge(model, inputs, complete(model, inputs, Plan(n=4), rng))
+    completed = complete_rows(model, inputs, CompletionPlan(n=4), rng)
     return [
         Number(
             f"error, {one.name}",
             f"{float(one.error.mean()):.4f} ± {standard_error(one.error):.4f}",
             f"mean square of hidden entries, mask {mask}, {rows}",
         )
-        for one in found
+        for one in judge(model, inputs, completed)
     ]
 
 
 def _weights(row: dict[str, float], log_volume: float) -> list[Number]:
-    """What weighted walkers say: how even their weights are, and what a witness has seen."""
+    """Numbers of weighted walkers: their effective sample size, and the likelihood by a witness."""
     numbers = []
     if "resamplings" in row:
         meaning = f"of the walkers of the last update; {row['resamplings']:.0f} resamplings in all"
@@ -120,21 +119,22 @@ def _weights(row: dict[str, float], log_volume: float) -> list[Number]:
         if not row["witness_half_width"] <= TOLERANCE:
             text = "unknown"
             meaning = (
-                f"log Z of the witness's replicates differs by ± {row['witness_half_width']:.2g} "
-                "nats; take more witness.walkers or witness.steps, or a smaller learning rate"
+                "log Z of the replicates of the witness differs by ± "
+                f"{row['witness_half_width']:.2g} nats; take more witness.walkers or "
+                "witness.steps, or a smaller learning rate"
             )
         numbers.append(Number("validation nll", text, meaning))
     return numbers
 
 
 def _chain(row: dict[str, float]) -> list[Number]:
-    """What the last row of the log says of the chains."""
+    """Numbers of the chains in the last row of the log."""
     numbers = []
     if "travel" in row:
-        way = f" of {row['distance']:.3g}" if "distance" in row else ""
-        goal = ", of the way from its start to the data" if way else ""
+        total = f" of {row['distance']:.3g}" if "distance" in row else ""
+        goal = ", and the distance from its start to the data" if total else ""
         meaning = f"drift of a chain in training{goal}"
-        numbers.append(Number("travel", f"{row['travel']:.3g}{way}", meaning))
+        numbers.append(Number("travel", f"{row['travel']:.3g}{total}", meaning))
     if "temperature" not in row:
         return numbers
     meaning = "at which the kernel samples exp(-U / temperature)"
@@ -148,37 +148,36 @@ def _likelihood(model: Model, rows: Tensor, split: str) -> Number:
     name = f"{split} nll"
     try:
         energy = model.density_energy()
-    except ValueError as reason:
-        return Number(name, "unknown", str(reason))
+    except ValueError as error:
+        return Number(name, "unknown", str(error))
     log_z, finer = (
         log_z_in_the_plane(energy, data.train, temperature, points) for points in (400, 475)
     )
     if not abs(log_z - finer) < GRIDS_AGREE:
-        why = (
-            f"log Z of two grids differs by {abs(log_z - finer):.2g}: too sharp at this temperature"
-        )
-        return Number(name, "unknown", why)
+        off = abs(log_z - finer)
+        reason = f"log Z of two grids differs by {off:.2g}: too sharp at this temperature"
+        return Number(name, "unknown", reason)
     nats = energy(rows).cpu().double() / temperature + finer + data.log_volume
-    error = 1.96 * float(nats.std()) / math.sqrt(len(nats))
+    half = 1.96 * float(nats.std()) / math.sqrt(len(nats))
     truth = ""
     if (log_density := getattr(model.settings.data, "true_log_density", None)) is not None:
         exact = -log_density(rows.cpu().double()).mean()
         truth = f"; the true density has {float(exact):.3f}"
-    text = f"{float(nats.mean()):.3f} ± {error:.3f} nats"
+    text = f"{float(nats.mean()):.3f} ± {half:.3f} nats"
     return Number(name, text, f"a row, in the units of the data, by quadrature{truth}")
 
 
 def _masses(model: Model) -> list[Number]:
-    """The masses of the modes of a mixture, exact, beside those of the data."""
-    found, target = mode_masses(model), target_shares(model.data)
-    if found is None:
+    """The exact masses of the modes of a mixture, and those of the data."""
+    masses, target = mode_masses(model), target_shares(model.data)
+    if masses is None:
         return []
-    text, wanted = (" / ".join(f"{v:.4f}" for v in s.values()) for s in (found, target))
-    return [Number("mode masses", text, f"of {' / '.join(found)}, exact; the data have {wanted}")]
+    text, wanted = (" / ".join(f"{v:.4f}" for v in s.values()) for s in (masses, target))
+    return [Number("mode masses", text, f"of {' / '.join(masses)}, exact; the data have {wanted}")]
 
 
 def _classes(model: Model, x: Tensor) -> list[Number]:
-    """What a small classifier fitted on the same data says of the samples, or of the walkers."""
+    """Class numbers of samples, or of weighted walkers, by a classifier fitted on the data."""
     classifier, walkers = classifier_for(model.data), model.weighted_walkers()
     log_w = None
     if walkers is not None and bool(walkers.x.isfinite().all()):
@@ -191,7 +190,7 @@ def _classes(model: Model, x: Tensor) -> list[Number]:
         target = target_shares(model.data)
         wanted = " ".join(f"{name}:{share:.0%}" for name, share in target.items())
         pairs = zip(judged.shares.values(), target.values(), strict=True)
-        off = sum(abs(found - share) for found, share in pairs) / 2
+        off = sum(abs(share - wanted_share) for share, wanted_share in pairs) / 2
         ess = float(effective_sample_size(log_w))
         meaning = (
             f"in the wrong class: {len(x)} weighted walkers (effective: {ess:.0f}) have {shares}"

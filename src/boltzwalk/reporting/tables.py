@@ -1,18 +1,13 @@
-r"""Runs that differ in their method, side by side: the masses they found, and how far off they are.
+r"""Tables of runs: class masses of different methods, and exact densities over several seeds.
 
 With the exact :math:`\log Z` of an energy that knows it, the cross-entropy and the divergence
 
 .. math:: H = \mathbb E_q[U] + \log Z , \qquad
     \mathrm{KL}(q \,\|\, p) = \mathbb E_q[U - U_q] + \log Z - \log Z_q
 
-are means over held-out rows of the data q, with nothing estimated but these means.
-
-Runs of densities whose log Z is known, side by side, over several seeds.
-
-.. math:: -\overline{\log p(x)} = \overline{U(x)} + \log Z
-
-over held-out rows in model units, which for whitened tables is as published. Nothing is estimated:
-the spread is that of the seeds, or for one seed the 95 % interval of the mean over the rows.
+are means over held-out rows of the data q, with nothing estimated but these means. Densities are
+compared in model units, which for whitened tables is as published; their spread is that of the
+seeds, or for one seed the 95 % interval of the mean over the rows.
 """
 
 from __future__ import annotations
@@ -26,18 +21,33 @@ import torch
 from torch import Tensor
 
 from ..evaluation.modes import class_shares, has_classes, mode_masses, target_shares
-from ..evaluation.partition import partition
+from ..evaluation.partition import model_partition
 from ..metrics.classifier import classifier_for
 from ..model import Model
 from ..rng import generator
 from ..training.folder import checkpoints, read_rows
 from ..training.run import open_model
 
-__all__ = ["aligned", "interval", "table_beside", "table_of_densities"]
+__all__ = ["align_columns", "comparison_table", "density_table", "mean_interval", "results_of_runs"]
 
 
-def table_beside(folders: Sequence[Path]) -> str:
-    """Returns a table of runs on the same data: one row for the data, one for each run.
+def results_of_runs(groups: Sequence[Sequence[Path]]) -> str:
+    """Returns the table that fits finished runs: exact densities, else class masses.
+
+    Arguments:
+        groups: The run folders; the runs of a group differ in their seed only.
+
+    Raises:
+        ValueError: If a folder holds no run.
+    """
+    model = open_model(groups[0][0])
+    if model.known_log_z() is not None and mode_masses(model) is None:
+        return density_table(groups)
+    return comparison_table([folder for group in groups for folder in group])
+
+
+def comparison_table(folders: Sequence[Path]) -> str:
+    """Returns a table of class masses and likelihoods: one row for the data, one for each run.
 
     Arguments:
         folders: The run folders.
@@ -54,7 +64,7 @@ def table_beside(folders: Sequence[Path]) -> str:
         shares = class_shares(model, classifier) or {}
         masses = [_share(shares[name]) if name in shares else "" for name in target]
         rows.append([folder.name, *masses, *_likelihood(model), _pace(folder)])
-    return aligned(rows)
+    return align_columns(rows)
 
 
 def _share(share: float) -> str:
@@ -64,7 +74,7 @@ def _share(share: float) -> str:
 def _truth(model: Model) -> list[str]:
     """The cross-entropy of the true density, its divergence from itself, and no time."""
     nats = _true_nats(model)
-    return ["", "", ""] if nats is None else [interval(nats, 2), "0", ""]
+    return ["", "", ""] if nats is None else [mean_interval(nats, 2), "0", ""]
 
 
 @torch.no_grad()
@@ -75,11 +85,11 @@ def _likelihood(model: Model) -> list[str]:
         return ["", ""]
     rows = model.data.test_rows()[0]
     nats = model.module(rows).cpu().double() + log_z + model.data.log_volume
-    return [interval(nats, 2), "" if truth is None else interval(nats - truth, 4)]
+    return [mean_interval(nats, 2), "" if truth is None else mean_interval(nats - truth, 4)]
 
 
 def _true_nats(model: Model) -> Tensor | None:
-    """The surprise of each held-out row under the density that the rows are drawn from."""
+    """-log p of each held-out row under the density of the data, in nats."""
     log_density = getattr(model.settings.data, "true_log_density", None)
     if log_density is None:
         return None
@@ -87,15 +97,15 @@ def _true_nats(model: Model) -> Tensor | None:
     return nats
 
 
-def interval(values: Tensor, digits: int) -> str:
-    """Returns the mean and the half-width of its 95 % interval.
+def mean_interval(values: Tensor, digits: int) -> str:
+    """Returns the mean and the half-width of its 95 % interval as text.
 
     Arguments:
         values: The values, shape (N,).
         digits: The decimal places.
 
     Example:
-        >>> interval(torch.tensor([1.0, 2.0, 3.0]), 1)
+        >>> mean_interval(torch.tensor([1.0, 2.0, 3.0]), 1)
         '2.0 ± 1.1'
     """
     error = 1.96 * float(values.std()) / math.sqrt(len(values))
@@ -108,19 +118,19 @@ def _pace(folder: Path) -> str:
     return f"{1000 * costs[-1]['seconds'] / costs[-1]['update']:.1f} ms" if costs else ""
 
 
-def aligned(rows: list[list[str]]) -> str:
+def align_columns(rows: list[list[str]]) -> str:
     """Returns rows as lines, with columns of equal width, two spaces apart.
 
     Arguments:
         rows: The cells.
     """
-    wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("  ".join(map(str.ljust, row, wide)).rstrip() for row in rows)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
     return "\n".join(lines)
 
 
-def table_of_densities(groups: Sequence[Sequence[Path]]) -> str:
-    """Returns a table with a row for each group of runs that differ in their seed only.
+def density_table(groups: Sequence[Sequence[Path]]) -> str:
+    """Returns a table of exact likelihoods, with a row for each group of runs of several seeds.
 
     Arguments:
         groups: The run folders.
@@ -134,22 +144,22 @@ def table_of_densities(groups: Sequence[Sequence[Path]]) -> str:
     for group in groups:
         name = group[0].name.rpartition("_seed")[0] if len(group) > 1 else group[0].name
         rows.append([name, *_row(group)])
-    return aligned(rows)
+    return align_columns(rows)
 
 
 def _row(group: Sequence[Path]) -> list[str]:
     """The cells of the runs of one group."""
-    taken, ends, updates, seconds, partitions = [], [], [], [], []
+    best, ends, updates, seconds, partitions = [], [], [], [], []
     for folder in group:
         model, last = open_model(folder), open_model(checkpoints(folder)[0])
-        taken.append(_nats(model))
+        best.append(_nats(model))
         ends.append(float(_nats(last).mean()))
         updates.append(str(model.update))
         seconds.append(read_rows(folder / "cost.jsonl")[-1]["seconds"])
         rng = generator(model.settings.seed, "table", 0, model.settings.device)
-        partitions.append(partition(model, rng))
-    means = [float(nats.mean()) for nats in taken]
-    nll = interval(taken[0], 2) if len(taken) == 1 else _spread(means, 2)
+        partitions.append(model_partition(model, rng))
+    means = [float(nats.mean()) for nats in best]
+    nll = mean_interval(best[0], 2) if len(best) == 1 else _spread(means, 2)
     shares = [p.effective / p.samples if p.samples else math.nan for p in partitions]
     return [
         nll,
@@ -165,7 +175,7 @@ def _row(group: Sequence[Path]) -> list[str]:
 
 @torch.no_grad()
 def _nats(model: Model) -> Tensor:
-    """The surprise of each held-out row, in model units."""
+    """-log p of each held-out row, in nats and model units."""
     known = model.known_log_z()
     if known is None:
         raise ValueError(

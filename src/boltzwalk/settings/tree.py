@@ -189,19 +189,19 @@ def _with_kinds(
     names, left = _kinds(schema), list(pairs)
     while True:
         # Anew each time: a new kind brings blocks with kinds of their own.
-        known, found = dict(_paths(schema, tree)), []
+        known, assigned = dict(_paths(schema, tree)), []
         for pair in left:
             kind = RENAMED_KINDS.get(pair[1], pair[1])
             paths = _matches(pair[0], list(known)) if kind in names or ":" in kind else []
             if len(paths) == 1 and _takes_kind(known[paths[0]], kind):
-                found.append((paths[0].split("."), pair))
-        if not found:
+                assigned.append((paths[0].split("."), pair))
+        if not assigned:
             # Blocks first still: a misspelt kind is to be named before the settings it has.
             is_block = {path: bool(_choices(known[path])) for path in known}
             left.sort(key=lambda p: not any(is_block[m] for m in _matches(p[0], list(known))))
             return tree, left
-        keys = min((keys for keys, _ in found), key=len)
-        same = [pair for path, pair in found if path == keys]
+        keys = min((keys for keys, _ in assigned), key=len)
+        same = [pair for path, pair in assigned if path == keys]
         tree = _assign(tree, keys, known[".".join(keys)], same[-1][1])
         left = [pair for pair in left if pair not in same]
 
@@ -252,16 +252,18 @@ def _paths(schema: Any, tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         cls, body = _chosen(schema, tree, path)
         hints = _hints(cls)
         for field in dataclasses.fields(cls):
-            value = body.get(field.name, _default(field))
+            value = body.get(field.name, _default(field, hints[field.name]))
             yield from _paths(hints[field.name], value, _join(path, field.name))
 
 
-def _default(field: dataclasses.Field[Any]) -> Any:  # noqa: ANN401
-    """The default of a field as a tree; None where there is none."""
+def _default(field: dataclasses.Field[Any], schema: Any) -> Any:  # noqa: ANN401
+    """The default of a field of a declared type as a tree; None where there is none."""
     if field.default_factory is not dataclasses.MISSING:
         value = field.default_factory()
-        plain = to_tree(value)
-        return {"kind": _kind(value), **plain} if dataclasses.is_dataclass(value) else plain
+        plain, choices = to_tree(value), _choices(schema)
+        return (
+            {"kind": _kind(value, choices), **plain} if dataclasses.is_dataclass(value) else plain
+        )
     return None if field.default is dataclasses.MISSING else field.default
 
 
@@ -317,7 +319,7 @@ def _assign(tree: Tree, keys: list[str], schema: Any, value: str) -> Tree:  # no
         ):
             body[field.name] = old[field.name]
         elif not _is_required(field):
-            body[field.name] = _default(field)
+            body[field.name] = _default(field, hints[field.name])
     return {**tree, head: body}
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..checkpoint import write_atomically
 from ..reporting.figures import Curve, curves, heat_map
-from ..reporting.page import Cell, Figure, Section, Table, Verdict, render
+from ..reporting.page import Cell, CellTable, Figure, PageVerdict, Section, render
 from .analysis import Analysis, LoadedAnalysis, run_analysis
 from .answers import Answer, Sheet, format_number, to_csv
 from .effects import cell_effects
@@ -98,7 +98,7 @@ def write_study_report(
     else:
         summary = next(iter(analysis.answers.values()), ())
         verdicts = [
-            Verdict(f"{a.name}: {a.claim}", a.label, a.reason, TONES[a.label]) for a in summary
+            PageVerdict(f"{a.name}: {a.claim}", a.label, a.reason, TONES[a.label]) for a in summary
         ]
         page = render(title, subtitle, verdicts, _sections(study, outcomes, analysis, sheets, note))
     write_atomically(path, page.encode())
@@ -156,12 +156,12 @@ def _sections(
     ]
 
 
-def _answer_table(title: str, answers: Sequence[Answer]) -> Table:
+def _answer_table(title: str, answers: Sequence[Answer]) -> CellTable:
     rows = [
         [Cell(a.name), Cell(a.claim), Cell(a.label, "value"), Cell(a.reason, "quiet")]
         for a in answers
     ]
-    return Table(rows, ("", "claim", "answer", "numbers"), title)
+    return CellTable(rows, ("", "claim", "answer", "numbers"), title)
 
 
 def _recommendation(study: Study, outcomes: Sequence[Outcome], sheet: Sheet) -> Section:
@@ -181,7 +181,7 @@ def _recommendation(study: Study, outcomes: Sequence[Outcome], sheet: Sheet) -> 
         "range over seeds. The best of many is partly luck: expect a slightly worse quality."
     )
     rows = [[Cell(cell) for cell in row[:3]] for row in sheet.rows]
-    return Section(sheet.title, text, tables=[Table(rows, sheet.head[:3])], blocks=blocks)
+    return Section(sheet.title, text, tables=[CellTable(rows, sheet.head[:3])], blocks=blocks)
 
 
 def _figures(outcomes: Sequence[Outcome], block: Block) -> list[Figure]:
@@ -207,7 +207,7 @@ def _map(block: Block, a: Axis, b: Axis, inside: Sequence[Outcome]) -> str:
 def _effects(sheets: Mapping[str, Sheet], blocks: Sequence[Block], study: Study) -> Section:
     sheet = sheets["effects"]
     tables = [
-        Table(
+        CellTable(
             [[Cell(cell) for cell in row[1:]] for row in sheet.rows if row[0] == block.name],
             sheet.head[1:],
             f"Block {block.name}",
@@ -227,7 +227,7 @@ def _importance(sheets: Mapping[str, Sheet]) -> Section:
         sheet = sheets[name]
         if sheet.rows:
             rows = [[Cell(cell) for cell in row] for row in sheet.rows]
-            tables.append(Table(rows, sheet.head, sheet.title))
+            tables.append(CellTable(rows, sheet.head, sheet.title))
     text = "" if tables else "No grid is complete, and a random forest needs more trials."
     return Section("Which axis matters", text, tables=tables)
 
@@ -273,7 +273,7 @@ def _table_section(title: str, sheet: Sheet, text: str = "") -> Section:
     rows = [[Cell(cell) for cell in row] for row in sheet.rows]
     if not rows:
         return Section(title, "None.")
-    return Section(title, text, tables=[Table(rows, sheet.head)])
+    return Section(title, text, tables=[CellTable(rows, sheet.head)])
 
 
 def _duplicates(sheet: Sheet) -> list[Section]:
@@ -299,7 +299,7 @@ def _cost(study: Study, outcomes: Sequence[Outcome]) -> Section:
         ],
     ]
     blocks = [{"title": "The study", "text": study_to_yaml(study), "open": False}]
-    return Section("Cost and settings", tables=[Table(rows)], blocks=blocks)
+    return Section("Cost and settings", tables=[CellTable(rows)], blocks=blocks)
 
 
 def _markdown(

@@ -8,6 +8,7 @@ SHA-256 of the file.
 from __future__ import annotations
 
 import dataclasses
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,10 +17,11 @@ from typing import Any
 
 import yaml
 
-from .. import references
+from .. import __version__, references
 from ..checkpoint import write_atomically
 from ..settings.outside import MissingCodeError
 from ..settings.settings import Settings
+from .folder import version_of
 
 __all__ = ["code_needed", "write_code"]
 
@@ -41,13 +43,13 @@ def write_code(folder: Path, settings: Settings) -> None:
 
 @contextmanager
 def code_needed(path: Path) -> Iterator[None]:
-    """Names the file, its digest and the command where a run needs code that is not imported.
+    """Explains why a run cannot be read: code that is not imported, or a newer version.
 
     Arguments:
         path: A run folder, or a checkpoint of one.
 
     Raises:
-        ValueError: If code is missing.
+        ValueError: If code is missing, or a newer version wrote the run.
     """
     folder = path.parent.parent if path.is_file() else path
     entries = _read(folder)
@@ -65,6 +67,19 @@ def code_needed(path: Path) -> Iterator[None]:
             f"{file}{digest}, and loading executes no code by itself; add --import {file} to the "
             "command, or in Python write boltzwalk.load(folder, energy=...)"
         ) from error
+    except ValueError as error:
+        written_by = version_of(folder)
+        if _numbers(written_by) <= _numbers(__version__):
+            raise
+        raise ValueError(
+            f"{folder} must be of boltzwalk {__version__} or older, got {written_by}; update "
+            f"boltzwalk to read it ({error})"
+        ) from error
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """The numbers of a version, in the order in which versions compare."""
+    return tuple(int(number) for number in re.findall(r"\d+", version.partition("+")[0]))
 
 
 def _outside(settings: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401

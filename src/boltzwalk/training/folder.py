@@ -61,7 +61,7 @@ __all__ = [
     "read_settings",
     "read_trace",
     "remove_temporaries",
-    "require_known_version",
+    "require_changeable",
     "truncate_rows",
 ]
 
@@ -135,19 +135,32 @@ def change(folder: Path, settings: Settings) -> None:
         ValueError: If the change is one of the data, the network or the start of the walkers.
     """
     before = read_settings(folder)
+    require_changeable(before, settings)
     changed = differences(to_tree(before), to_tree(settings))
+    if changed:
+        saved = checkpoints(folder)
+        update = int(saved[0].stem.split("_")[1]) if saved else 0
+        append_row(folder / "changes.jsonl", {"update": update, "changed": changed})
+        write_atomically(folder / "settings.yaml", to_yaml(settings).encode())
+
+
+def require_changeable(before: Settings, after: Settings) -> None:
+    """Raises where a run cannot go on with other settings.
+
+    Arguments:
+        before: The settings of the run.
+        after: The settings to go on with.
+
+    Raises:
+        ValueError: If the change is one of the data, the network or the start of the walkers.
+    """
     dropped = f"witness.walkers: {before.witness.walkers}, now 0"  # it may leave, but not come in
     fixed = FIXED + WEIGHTED if carries_weights(before) else FIXED
-    for line in changed:
+    for line in differences(to_tree(before), to_tree(after)):
         if line.startswith(fixed) and not line.startswith(MOVABLE) and line != dropped:
             raise ValueError(
                 f"a run cannot go on with another {line.split(':')[0]} ({line}); train a new one"
             )
-    if changed:
-        found = checkpoints(folder)
-        update = int(found[0].stem.split("_")[1]) if found else 0
-        append_row(folder / "changes.jsonl", {"update": update, "changed": changed})
-        write_atomically(folder / "settings.yaml", to_yaml(settings).encode())
 
 
 def _fixed(settings: Settings) -> dict[str, Any]:
@@ -171,33 +184,17 @@ def read_settings(folder: Path) -> Settings:
             f"a run folder must hold settings.yaml, found none in {folder}; "
             "runs are made by `boltzwalk train`, or boltzwalk.train with out="
         )
-    require_known_version(folder)
     return from_yaml(path.read_text(), path)
 
 
-def require_known_version(folder: Path) -> None:
-    """Raises where a run folder was written by a newer version; a patch release is as old.
-
-    Arguments:
-        folder: The run folder.
-
-    Raises:
-        ValueError: If its version is newer than this one.
-    """
+def version_of(folder: Path) -> str:
+    """Returns the version of boltzwalk that wrote a run folder; "" where it is not known."""
     path = folder / "environment.yaml"
-    environment = yaml.safe_load(path.read_text()) if path.is_file() else None
-    versions = environment.get("versions") if isinstance(environment, dict) else None
-    written = str((versions or {}).get("boltzwalk") or "0")
-    if _release(written) > _release(__version__):
-        raise ValueError(
-            f"{folder} was written by boltzwalk {written}, this is {__version__}; upgrade with "
-            "`pip install --upgrade boltzwalk`"
-        )
-
-
-def _release(text: str) -> tuple[int, ...]:
-    """The first two numbers of a version."""
-    return tuple(int(number) for number in re.findall(r"\d+", text)[:2])
+    try:
+        environment = yaml.safe_load(path.read_text()) if path.is_file() else None
+        return str(environment["versions"]["boltzwalk"] or "") if environment else ""
+    except (KeyError, TypeError, yaml.YAMLError):
+        return ""
 
 
 def folder_of(path: Path) -> Path:
@@ -212,8 +209,8 @@ def checkpoint_path(folder: Path, update: int) -> Path:
 
 def checkpoints(folder: Path) -> list[Path]:
     """Returns the checkpoints that are there, the newest first."""
-    found = (folder / "checkpoints").glob("update_*.safetensors")
-    return sorted((p for p in found if re.fullmatch(r"update_\d{8,}", p.stem)), reverse=True)
+    files = (folder / "checkpoints").glob("update_*.safetensors")
+    return sorted((p for p in files if re.fullmatch(r"update_\d{8,}", p.stem)), reverse=True)
 
 
 def best_checkpoint(folder: Path) -> Path | None:
@@ -222,10 +219,10 @@ def best_checkpoint(folder: Path) -> Path | None:
     Arguments:
         folder: The run folder.
     """
-    found = {path: int(path.stem.split("_")[1]) for path in checkpoints(folder)}
+    updates = {path: int(path.stem.split("_")[1]) for path in checkpoints(folder)}
     values = {row["update"]: row[NLL] for row in read_rows(folder / "log.jsonl") if NLL in row}
-    known = [path for path, update in found.items() if update in values]
-    return min(known, key=lambda path: values[found[path]], default=None)
+    known = [path for path, update in updates.items() if update in values]
+    return min(known, key=lambda path: values[updates[path]], default=None)
 
 
 def prune(folder: Path, keep: int, spared: Path | None = None) -> None:
@@ -290,7 +287,7 @@ def _environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "versions": {name: _version(name) for name in packages} | {"boltzwalk": __version__},
+        "versions": {"boltzwalk": __version__} | {name: _version(name) for name in packages},
     }
 
 

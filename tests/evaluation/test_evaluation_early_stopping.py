@@ -5,21 +5,21 @@ from dataclasses import replace
 
 import pytest
 import torch
-from boltzwalk.methods.alternation import Turns
 from torch import nn
 from typer.testing import CliRunner
 
 from boltzwalk.cli import app
 from boltzwalk.data import Table
 from boltzwalk.energies import NetworkEnergy
-from boltzwalk.evaluation.early_stopping import Turning, turning
+from boltzwalk.evaluation.early_stopping import ChainQuality, best_chain_length
 from boltzwalk.kernels import ULA
+from boltzwalk.method import with_defaults
 from boltzwalk.methods.contrastive import Contrastive
-from boltzwalk.methods.generalized import Generalized
+from boltzwalk.methods.generalized import Generalized, GeneralizedMethod
 from boltzwalk.networks import Multilayer
 from boltzwalk.recipes import RECIPES
 from boltzwalk.rng import generator
-from boltzwalk.settings.settings import Output, Settings, resolve
+from boltzwalk.settings.settings import Output, Settings, resolve_auto
 from boltzwalk.training.execute import execute
 from boltzwalk.training.run import start
 
@@ -48,7 +48,7 @@ class Pull(nn.Module):
 
 
 @pytest.fixture
-def run(tmp_path):
+def model(tmp_path):
     """Data are N(1, 1) and the base is N(0, 1)."""
     rows = 1 + torch.randn(3000, 3, generator=torch.Generator().manual_seed(0))
     path = tmp_path / "rows.csv"
@@ -62,17 +62,18 @@ def run(tmp_path):
         batch=10,
         threads=1,
     )
-    found = start(resolve(settings))
-    return replace(found, method=Turns(settings.method, Standard()), energy=Pull(3.0), average=None)
+    run = start(resolve_auto(settings))
+    method = with_defaults(GeneralizedMethod(settings.method, Standard()))
+    return replace(run.judged_on(run.dataset), method=method, module=Pull(3.0))
 
 
-def test_a_constant_pull_is_best_where_the_mean_is_that_of_data(run):
+def test_a_constant_pull_is_best_where_the_mean_is_that_of_data(model):
     """The mean goes to 3 as 3 (1 - e^(-t)) and passes 1 at t = log(3 / 2), after 41 steps."""
-    found = turning(run, generator(0, "test"), steps=200)
-    assert found.looks[0] == 0
+    found = best_chain_length(model, generator(0, "test"), steps=200)
+    assert found.checkpoints[0] == 0
     assert found.best == 40
-    assert found.looks == (0, 20, 40, 60, 80)
-    mean = [3 * (1 - (1 - 0.01) ** look) for look in found.looks]
+    assert found.checkpoints == (0, 20, 40, 60, 80)
+    mean = [3 * (1 - (1 - 0.01) ** steps) for steps in found.checkpoints]
     expected = [3 * (m - 1) ** 2 for m in mean]
     assert found.quality == pytest.approx(expected, abs=0.35)
     assert found.split == "validation"
@@ -83,21 +84,23 @@ def test_a_constant_pull_is_best_where_the_mean_is_that_of_data(run):
     assert "stopped before 200" in found.text
 
 
-def test_one_that_never_pulls_too_far_goes_to_its_end(run):
+def test_one_that_never_pulls_too_far_goes_to_its_end(model):
     """With a slope of 1 the chains converge to the data."""
-    found = turning(replace(run, energy=Pull(1.0)), generator(0, "test"), steps=100)
-    assert found.looks[-1] == 100 or min(found.quality) < min(found.quality[-2:])
+    found = best_chain_length(replace(model, module=Pull(1.0)), generator(0, "test"), steps=100)
+    assert found.checkpoints[-1] == 100 or min(found.quality) < min(found.quality[-2:])
     assert found.quality[-1] < found.quality[0] / 2
 
 
-def test_the_least_of_the_looks_is_the_best():
-    assert Turning("FD", "validation", (0, 5, 9), (3.0, 1.0, 2.0), 9).best == 5
+def test_the_least_of_the_checkpoints_is_the_best():
+    assert ChainQuality("FD", "validation", (0, 5, 9), (3.0, 1.0, 2.0), 9).best == 5
 
 
-def test_what_has_no_latent_chains_is_refused(run):
-    other = replace(run, settings=replace(run.settings, method=Contrastive(kernel=ULA(0.1))))
+def test_what_has_no_latent_chains_is_refused(model):
+    method = Contrastive(kernel=ULA(0.1))
+    settings = replace(model.settings, method=method)
+    other = replace(model, method=with_defaults(method), settings=settings)
     with pytest.raises(ValueError, match="got the method Contrastive"):
-        turning(other, generator(0, "test"))
+        best_chain_length(other, generator(0, "test"))
 
 
 def test_the_command_says_where_it_stops(tmp_path, monkeypatch):
@@ -106,7 +109,7 @@ def test_the_command_says_where_it_stops(tmp_path, monkeypatch):
     method = replace(settings.method, first_energy_steps=5, energy_steps=1, refresh_every=1000)
     small = replace(settings, method=method, updates=300, threads=1, output=Output(picture_every=0))
     torch.set_default_dtype(torch.float32)
-    for _ in execute(resolve(small), tmp_path / "run"):
+    for _ in execute(resolve_auto(small), tmp_path / "run"):
         pass
     words = ["sample", "run", "--stop-early", "-n", "10", "--steps", "20"]
     done = CliRunner().invoke(app, words)

@@ -12,7 +12,7 @@ import yaml
 from typer.testing import CliRunner
 
 from boltzwalk import cli
-from boltzwalk.training.process import StopRequest
+from boltzwalk.training.signals import StopRequest
 
 ALL = ("jarzynski_mixture", "jarzynski_mixture_pcd", "jarzynski_mixture_cd")
 TINY = [
@@ -61,7 +61,7 @@ def test_one_command_trains_all_and_ends_with_one_table(tmp_path, boltzwalk):
         assert {**other, "method": 0} == {**first, "method": 0}
     assert others[0]["method"]["start"]["size"] == 50
     assert "size" not in others[1]["method"]["start"]
-    assert "jarzynski_mixture_cd has no such start.size, and keeps its own" in said
+    assert "jarzynski_mixture_cd has no setting start.size: it keeps its default" in said
     assert [run["method"]["kind"] for run in (first, *others)] == [
         "Jarzynski", "Contrastive", "Contrastive"
     ]  # fmt: skip
