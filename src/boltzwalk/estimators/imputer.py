@@ -26,7 +26,7 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, v
 from torch import nn
 
 from ..completion.inputs import make_inputs
-from ..completion.variants import Plan, Variant, complete
+from ..completion.variants import CompletionPlan, Variant, complete_rows
 from ..model import Model
 from ..rng import generator
 from .fitting import (
@@ -251,8 +251,8 @@ def _completed(
     """The mean of samples of each row given its known values, in the units of the data."""
     inputs = make_inputs(model.data, torch.from_numpy(rows.astype(np.float64)), None, None)
     variant: Variant = "latent" if model.method.latent else "conditional"
-    plan = Plan(variant=variant, n=draws, steps=steps)
-    return _original(model, complete(model, inputs, plan, rng).x)
+    plan = CompletionPlan(variant=variant, n=draws, steps=steps)
+    return _original(model, complete_rows(model, inputs, plan, rng).x)
 
 
 def _sampled(model: Model, n: int, draws: int, steps: int, rng: torch.Generator) -> np.ndarray:
