@@ -146,7 +146,7 @@ def inputs_of(run, mask, n=5):
 def test_completion_is_that_of_the_conditional_energy(name, mask, rng):
     run = start(small(name))
     inputs = inputs_of(run, mask)
-    found = complete_rows(run, inputs, CompletionPlan(n=3), rng)
+    found = complete_rows(run.model(), inputs, CompletionPlan(n=3), rng)
     assert found.x.shape == found.proposed.shape == (5, 3, 1, 8, 8)
     seen = ~inputs.hidden[:, None].expand_as(found.x)
     for x in (found.x, found.proposed):
@@ -158,7 +158,7 @@ def test_completion_is_that_of_the_conditional_energy(name, mask, rng):
     base = run.method.base.conditioned_on(c.repeat_interleave(3, 0))
     first = base.decode(base.latents(15, torch.Generator().manual_seed(0)))
     torch.testing.assert_close(found.proposed.flatten(0, 1), first)
-    names = [one.name for one in judge(run, inputs, found)]
+    names = [one.name for one in judge(run.model(), inputs, found)]
     assert names == [
         "a completion",
         "mean of 3",
@@ -172,9 +172,9 @@ def test_completion_is_that_of_the_conditional_energy(name, mask, rng):
 def test_what_it_was_not_trained_for_is_refused(rng):
     run = start(small("lower"))
     with pytest.raises(ValueError, match=r"trained to fill in the mask lower.*--mask lower"):
-        complete_rows(run, inputs_of(run, "upper"), CompletionPlan(), rng)
+        complete_rows(run.model(), inputs_of(run, "upper"), CompletionPlan(), rng)
     with pytest.raises(ValueError, match="completes by itself, got --variant encode"):
-        complete_rows(run, inputs_of(run, "lower"), CompletionPlan(variant="encode"), rng)
+        complete_rows(run.model(), inputs_of(run, "lower"), CompletionPlan(variant="encode"), rng)
     boxes = start(small("boxes"))
     with pytest.raises(ValueError, match="one box a picture, of a quarter to a half"):
         complete_rows(boxes, inputs_of(boxes, "lower"), CompletionPlan(), rng)
@@ -187,7 +187,7 @@ def test_what_it_was_not_trained_for_is_refused(rng):
 def test_what_says_something_is_judged_and_the_rest_is_refused(tmp_path, name):
     finish(replace(small(name), updates=2), tmp_path)
     run = open_run(tmp_path)
-    found = dict(evaluate_sections(run, tmp_path, EvaluationPlan(samples=300)))
+    found = dict(evaluate_sections(run.judged_on(run.dataset), tmp_path, EvaluationPlan(samples=300)))
     assert list(found) == list(SECTIONS)
     refused = {part for part in found if any(m.refusal for m in found[part].measures)}
     expected = set(SECTIONS) - {"training"}
