@@ -99,10 +99,8 @@ def train(
     dataset, source = _dataset(data)
     problems: list[str] = []
     method = _checked(problems, lambda: _method(method)) or Contrastive()
-    module, energy_settings = _checked(problems, lambda: _energy(energy, dataset, method)) or (
-        None,
-        GivenEnergy(""),
-    )
+    given = _checked(problems, lambda: _energy(energy, dataset, method))
+    module, energy_settings = given or (None, GivenEnergy(""))
     batch = _checked(problems, lambda: _batch(batch, dataset))
     settings = _checked(
         problems,
@@ -127,16 +125,17 @@ def train(
     )
     if settings is None or problems:
         raise ValueError("; ".join(problems))
-    if out is not None:
-        return _trained(settings, Path(out), dataset, module, quiet)
-    with tempfile.TemporaryDirectory() as folder:
-        return replace(_trained(settings, Path(folder), dataset, module, quiet), folder=None)
+    return _trained(settings, None if out is None else Path(out), dataset, module, quiet)
 
 
 def _trained(
-    settings: Settings, folder: Path, dataset: Dataset, module: nn.Module | None, quiet: bool
+    settings: Settings, folder: Path | None, dataset: Dataset, module: nn.Module | None, quiet: bool
 ) -> Model:
-    """Trains a run in its folder, or takes it up, and returns its model."""
+    """Trains a run in its folder, or resumes it, and returns its model."""
+    if folder is None:
+        with tempfile.TemporaryDirectory() as scratch:
+            model = _trained(settings, Path(scratch), dataset, module, quiet)
+            return replace(model, folder=None)
     rows = dataset.to(settings.device)
     with stop_on_signal() as stop:
         progress = execute(settings, folder, stop, rows, energy=module)
@@ -254,8 +253,9 @@ def load(folder: str | Path, energy: nn.Module | None = None, device: str | None
         FileNotFoundError: If there is no run, or nothing was saved.
         ValueError: If the folder is damaged, of a newer version, or needs code.
     """
-    if energy is not None and not isinstance(energy, nn.Module):
-        name = energy.__name__ if isinstance(energy, type) else type(energy).__name__
+    given: object = energy
+    if given is not None and not isinstance(given, nn.Module):
+        name = given.__name__ if isinstance(given, type) else type(given).__name__
         raise ValueError(f"energy must be a torch.nn.Module, got {name}; write energy=MyNet()")
     return open_model(Path(folder), device, energy)
 

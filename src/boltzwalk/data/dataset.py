@@ -13,7 +13,6 @@ number computed from them can be compared between runs.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
@@ -23,7 +22,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from . import affine
-from .rows import Batch, FullData, kept_rows
+from .rows import Batch, FullData, kept_rows, tensors_digest
 from .sources import read_source
 from .splits import LabelledRows, check_split, split_rows
 
@@ -207,12 +206,19 @@ class Dataset:
         if self.identity:
             return hashlib.sha256(self.identity.encode()).hexdigest()
         labels = self.train_labels if self.split is not None else None
-        return _bits(self) if labels is None else _bits(self, labels=True)
+        return (
+            self._bits
+            if labels is None
+            else tensors_digest(self.train, self.shift, self.scale, labels)
+        )
 
     def has_digest(self, digest: str) -> bool:
         """Returns whether these are the data of a digest, also of one of version 0.1.0."""
-        bits = _bits(self) if self.full is None else self.full.bits
-        return digest in (self.digest, bits)
+        return digest in (self.digest, self._bits if self.full is None else self.full.bits)
+
+    @property
+    def _bits(self) -> str:
+        return tensors_digest(self.train, self.shift, self.scale)
 
     @property
     def complete(self) -> bool:
@@ -235,7 +241,7 @@ class Dataset:
             splits[name] = rows[index]
             splits[f"{name}_labels"] = None if labels is None else labels[index]
         sizes = (len(self.train), len(self.validation), len(self.test))
-        full = FullData(self.digest, *sizes, _bits(self) if self.identity else "")
+        full = FullData(self.digest, *sizes, self._bits if self.identity else "")
         return dataclasses.replace(self, full=full, **splits)  # type: ignore[arg-type]
 
     def batch(self, n: int, rng: torch.Generator) -> Float[Tensor, "n *event"]:
@@ -380,17 +386,6 @@ class Dataset:
             )
         rows = torch.randperm(len(self.train), generator=rng, device=rng.device)[:n]
         return rows.to(self.train.device)
-
-
-@functools.lru_cache(maxsize=4)  # the same object is the same data: they are immutable
-def _bits(dataset: Dataset, labels: bool = False) -> str:
-    """A digest of the training rows and of their units, and of their labels."""
-    digest = hashlib.sha256()
-    parts = (dataset.train, dataset.shift, dataset.scale)
-    for tensor in (*parts, dataset.train_labels) if labels else parts:
-        assert tensor is not None
-        digest.update(tensor.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def dequantise_held_out(data: Dataset, seed: int) -> Dataset:

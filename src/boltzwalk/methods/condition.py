@@ -307,11 +307,7 @@ class ObservedPixels:
         return self.of(Batch(data.x[rows.to(data.x.device)]), rng)
 
     def labels(self, dataset: Dataset, n: int, name: str | None = None) -> None:
-        """Raises: the model draws no new images.
-
-        Raises:
-            ValueError: Always.
-        """
+        """Raises ValueError: the model draws no new images."""
         raise ValueError(
             "samples must be of a model of full images, got one that fills in the hidden part of "
             "images; write boltzwalk complete RUN"

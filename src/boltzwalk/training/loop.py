@@ -96,10 +96,8 @@ def train_loop(
         # 1. Data, walkers, loss.
         data = batch(generator(seed, "data", update, device))
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-            rng = generator(seed, "method", update, device)
-            result = method.step(energy, data, state, rng)
-        _require_step_result(method, result)
-        loss, state, info = result
+            result = method.step(energy, data, state, generator(seed, "method", update, device))
+        loss, state, info = _checked_result(method, result)
 
         # 2. Gradient.
         optimizer.zero_grad(set_to_none=True)
@@ -126,15 +124,15 @@ def train_loop(
         yield Update(update + 1, state, info, witness)
 
 
-def _require_step_result(method: Method[Any], result: object) -> None:
-    """Raises unless a step has returned a loss with a gradient, a state and numbers to log."""
+def _checked_result(method: Method[Any], result: object) -> tuple[Tensor, Any, dict[str, Tensor]]:
+    """The result of a step, if it is a loss with a gradient, a state and numbers to log."""
     name = type(getattr(method, "method", method)).__name__
     if not isinstance(result, tuple) or len(result) != 3 or not isinstance(result[2], Mapping):
         got = f"{len(result)} values" if isinstance(result, tuple) else type(result).__name__
         raise ValueError(
             f"{name}.step must return (loss, state, info) with a dictionary info, got {got}"
         )
-    loss, state, _ = result
+    loss, state, info = result
     flatten(state, "state")  # a checkpoint must be able to hold it
     if not torch.is_tensor(loss) or loss.ndim:
         got = f"shape {tuple(loss.shape)}" if torch.is_tensor(loss) else type(loss).__name__
@@ -147,6 +145,7 @@ def _require_step_result(method: Method[Any], result: object) -> None:
             f"{name}.step must return a loss that depends on the parameters of the energy, got one "
             "without a gradient; compute it from energy(x), without no_grad or detach"
         )
+    return loss, state, dict(info)
 
 
 def _optimizer_step(
