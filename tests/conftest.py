@@ -13,6 +13,7 @@ FLOAT32 = {
     "cli",
     "data",
     "end_to_end",
+    "estimators",
     "evaluation",
     "reporting",
     "study",

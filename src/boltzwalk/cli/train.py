@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ..model import Model
     from ..settings.settings import Settings
 
-__all__ = ["resume", "train"]
+__all__ = ["resume", "train_command"]
 
 
 Recipe = Annotated[
@@ -60,8 +60,8 @@ Seeds = Annotated[
 ]
 
 
-@app.command(context_settings={"ignore_unknown_options": True})
-def train(
+@app.command("train", context_settings={"ignore_unknown_options": True})
+def train_command(
     recipe: Recipe,
     overrides: Overrides = None,
     name: Name = None,

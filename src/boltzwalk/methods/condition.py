@@ -9,7 +9,7 @@ differ in x alone. The contract, and `NoCondition`, are in :mod:`boltzwalk.condi
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -18,10 +18,11 @@ from torch.nn import functional
 
 from ..bases.conditional import build_conditional
 from ..bases.generator import EncoderSettings, Generator, Vae
-from ..condition import NoCondition
+from ..condition import Condition, NoCondition
 from ..data.dataset import Dataset
 from ..data.masks import BOX_NAMES, are_random_boxes, box_mask, random_boxes
 from ..data.rows import Batch
+from ..extension import CONDITION
 from ..networks.convolutional import Convolution, ConvolutionalEncoder
 
 __all__ = ["ClassConditional", "ConditionSettings", "ObservedPixels"]
@@ -371,8 +372,10 @@ class ObservedPixels:
         return "it fills in the hidden part of an image; boltzwalk complete judges that"
 
 
-ConditionSettings: TypeAlias = NoCondition | ClassConditional | ObservedPixels
-"""The conditions that a setting can name."""
+ConditionSettings: TypeAlias = Annotated[
+    Condition | NoCondition | ClassConditional | ObservedPixels, CONDITION
+]
+"""The conditions of settings."""
 
 
 def _labels(data: Batch) -> Tensor:

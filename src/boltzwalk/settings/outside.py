@@ -23,7 +23,7 @@ from torch import nn
 
 from .. import references
 from ..data.dataset import Dataset
-from ..extension import DATA, KERNEL, METHOD, Open
+from ..extension import CONDITION, DATA, KERNEL, METHOD, Open
 
 __all__ = ["MissingCodeError", "outside_schema"]
 
@@ -73,7 +73,7 @@ def _schema(target: Callable[..., Any], reference: str, role: Open, path: str) -
                 "plain class; write @dataclass(frozen=True) above it"
             )
         return target
-    if role in (METHOD, KERNEL):
+    if role in (METHOD, KERNEL, CONDITION):
         raise ValueError(
             f"{path}={reference} must be {role.role} with {role.signature}, got a class without "
             f"{role.member}; add the method"
