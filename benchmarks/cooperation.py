@@ -25,6 +25,7 @@ from boltzwalk.bases import published as published
 from boltzwalk.bases import vae_loss
 from boltzwalk.energies import NetworkEnergy
 from boltzwalk.kernels import Descent, run_chain
+from boltzwalk.method import Batch
 from boltzwalk.methods.variational import Variational
 from boltzwalk.networks import batch_statistics
 from boltzwalk.networks.published import short_run_network
@@ -103,8 +104,8 @@ def our_updates(bfloat16: bool) -> dict[str, Callable[[], object]]:
     data = torch.rand(CHAINS, *EVENT, generator=rng) * 2 - 1
     energy = NetworkEnergy(short_run_network(width=16)).build(EVENT, 0)
     settings = Variational(published.mnist_small_vae(), Descent(STEP), STEPS, CHAINS, gamma=GAMMA)
-    method = settings.build(EVENT, 0, data)
-    groups = [{"params": list(energy.parameters())}, *method.groups()]
+    method = settings.build(EVENT, 0, Batch(data))
+    groups = [{"params": list(energy.parameters())}, *method.parameter_groups()]
     optimizer = torch.optim.Adam(groups, RATE)
 
     def learn(loss: Callable[[], torch.Tensor]) -> None:
@@ -126,7 +127,7 @@ def our_updates(bfloat16: bool) -> dict[str, Callable[[], object]]:
 
     walkers = chains()
     return {
-        "update": lambda: learn(lambda: method.step(energy, data, None, rng)[0]),
+        "update": lambda: learn(lambda: method.step(energy, Batch(data), None, rng)[0]),
         "chains": chains,
         "energy": lambda: learn(lambda: energy(data).mean() - energy(walkers).mean()),
         "vae": lambda: learn(teach),

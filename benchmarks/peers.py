@@ -82,11 +82,12 @@ def _boltzwalk(case_name: str, algorithm: str, training_steps: int, bfloat16: bo
     """Our own kernels, as a training run drives them."""
     from boltzwalk.energies.analytic import GaussianMixture
     from boltzwalk.kernels import HMC, MALA, ULA, run_chain
+    from boltzwalk.method import Batch
     from boltzwalk.methods.contrastive import Contrastive
     from boltzwalk.methods.starts import NoiseStart
     from boltzwalk.networks import Multilayer
     from boltzwalk.networks.published import jarzynski_mnist_network, short_run_network
-    from boltzwalk.training.loop import train
+    from boltzwalk.training.loop import train_loop
     from boltzwalk.training.process import keep_freed_memory
     from boltzwalk.walkers import walkers_at
 
@@ -109,10 +110,10 @@ def _boltzwalk(case_name: str, algorithm: str, training_steps: int, bfloat16: bo
     x = _start(case)
     if algorithm == "training":
         method = Contrastive(NoiseStart(), ULA(case.step_size), training_steps)
-        updates = train(
+        updates = train_loop(
             energy,
             method,
-            lambda rng: x,
+            lambda rng: Batch(x),
             torch.optim.Adam(energy.parameters(), lr=LEARNING_RATE),
             state=None,
             updates=10**9,

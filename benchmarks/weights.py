@@ -27,6 +27,7 @@ from boltzwalk.energies import NetworkEnergy
 from boltzwalk.energies.analytic import Gaussian
 from boltzwalk.energies.learnt_mixture import MixtureEnergy
 from boltzwalk.kernels import ULA
+from boltzwalk.method import Batch
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.jarzynski import ExactStart, Jarzynski
 from boltzwalk.methods.starts import ReplayStart
@@ -34,7 +35,7 @@ from boltzwalk.networks import Multilayer
 from boltzwalk.networks.published import jarzynski_mnist_network
 from boltzwalk.rng import generator
 from boltzwalk.smc.log_z import estimate_log_z
-from boltzwalk.training.loop import train
+from boltzwalk.training.loop import train_loop
 from boltzwalk.training.process import keep_freed_memory
 
 
@@ -73,9 +74,11 @@ def methods(case: Case) -> dict[str, Callable[[], object]]:
 
 def _updates(case: Case, method: Jarzynski | Contrastive) -> Callable[[], object]:
     energy = case.energy.build(case.data.shape[1:], 0)
-    state = method.init(energy, case.data, generator(0, "init"))
+    state = method.init(energy, Batch(case.data), generator(0, "init"))
     optimizer = torch.optim.SGD(energy.parameters(), 1e-4)
-    updates = train(energy, method, lambda rng: case.data, optimizer, state=state, updates=10**9)
+    updates = train_loop(
+        energy, method, lambda rng: Batch(case.data), optimizer, state=state, updates=10**9
+    )
     return lambda: next(updates)
 
 

@@ -24,7 +24,7 @@ def main(folder: str = "runs/mine", updates: int = 400) -> None:
     model = bw.train(MyNet(), data, method, updates=updates, out=folder)
     x = model.sample(5)
     print(x, model.energy(x), model.log_z(), sep="\n")
-    print(bw.evaluate(model, parts=("training", "quality"), samples=1000))
+    print(bw.evaluate(model, sections=("training", "quality"), samples=1000))
     print(bw.report(model))
     again = bw.load(Path(folder), energy=MyNet())
     assert torch.equal(again.energy(x), model.energy(x))

@@ -13,10 +13,11 @@ FLOAT32 = {
     "cli",
     "data",
     "end_to_end",
+    "estimators",
     "evaluation",
-    "report",
+    "reporting",
     "study",
-    "train",
+    "training",
     "test_docs.py",
 }
 """Where things run as a user runs them. Mathematics is tested in float64."""

@@ -190,7 +190,7 @@ lines = {
     "base": f"train toy method=Generalized base=Linear base.latent=3 {few} base",
     "data source": f"train toy data=Spiral turns=1.2 size=64 {few} data",
     "recipe": f"train spirals size=64 {few} recipe",
-    "metric": "evaluate runs/kernel --parts quality -n 100 --quiet",
+    "metric": "evaluate runs/kernel --sections quality -n 100 --quiet",
     "command": "hello",
 }
 print(json.dumps({part: call(line) for part, line in lines.items()}))

@@ -273,23 +273,15 @@ def bound_names(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def test_a_public_name_has_one_meaning():
-    """Commands of `cli` may have the name of the function that they front: users type it."""
     homes = defaultdict(list)
     for module, tree in modules().items():
         for node in tree.body:
             if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
-                if room_of(module) == "cli" and is_command(node):
-                    continue
                 homes[node.name].append(module)
     refuse(
         [f"{name}: {', '.join(where)}" for name, where in homes.items() if len(where) > 1],
         "a public class or function has a name of its own in the package",
     )
-
-
-def is_command(node: ast.ClassDef | ast.FunctionDef) -> bool:
-    """Whether a function is a command: decorated by `@app.command(...)`."""
-    return any("command" in ast.unparse(decorator) for decorator in node.decorator_list)
 
 
 def test_no_exception_is_swallowed():

@@ -108,7 +108,7 @@ def train(
             device=device,
             threads=threads,
             seed=seed,
-            output=output or (Output() if out else Output(picture_every=0)),
+            output=output or Output(pictures=out is not None, events=out is not None),
         )
     )
     if out is not None:

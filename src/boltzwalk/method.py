@@ -155,11 +155,12 @@ class Method(Protocol[State]):
         """The deviation of an entry around the decoded one. Default: 0.3, as published."""
 
 
-def with_defaults(method: object) -> Method[Any]:
+def with_defaults(method: object, built: bool = False) -> Method[Any]:
     """Returns a method with all members of the contract, its defaults filled in.
 
     Arguments:
-        method: A method; with `step` at least.
+        method: A method, with `step` at least; or its settings, with `build` at least.
+        built: Whether the method comes from `build`: `step` must be there then.
 
     Raises:
         ValueError: If both `step` and `build` are missing, `step` takes other arguments, or a
@@ -173,7 +174,7 @@ def with_defaults(method: object) -> Method[Any]:
         >>> method.steps, method.temperature, method.gradients(64)
         (0, 1.0, 0)
     """
-    problems = list(_problems(method))
+    problems = _problems(method, built)
     if problems:
         raise ValueError(
             f"{type(method).__name__} is no method: {'; '.join(problems)}; see boltzwalk.method"
@@ -236,20 +237,20 @@ def learned_module(method: Method[Any]) -> nn.Module | None:
     return module if isinstance(module, nn.Module) else None
 
 
-def _problems(method: object) -> list[str]:
+def _problems(method: object, built: bool) -> list[str]:
     """The ways in which a value breaks the contract."""
     signature = "step(energy, data, state, rng) -> (loss, state, info)"
-    step = getattr(method, "step", None)
-    if not callable(step) and not callable(getattr(method, "build", None)):
-        return [f"it must have {signature}, got none"]
-    problems = []
-    if callable(step) and not _takes(step, 4):
+    step, problems = getattr(method, "step", None), []
+    if not callable(step):
+        if built or not callable(getattr(method, "build", None)):
+            return [f"it must have {signature}, got none"]
+    elif not _takes(step, 4):
         problems.append(f"it must have {signature}, got step{inspect.signature(step)}")
     for name, default in DEFAULTS.items():
         member = getattr(method, name, None)
         if inspect.isfunction(default) and member is not None and not callable(member):
-            arguments = str(inspect.signature(default)).replace("(self, ", "(")
-            problems.append(f"{name} must be a function {name}{arguments}, got {member!r}")
+            arguments = ", ".join(list(inspect.signature(getattr(Method, name)).parameters)[1:])
+            problems.append(f"{name} must be a function {name}({arguments}), got {member!r}")
     return problems
 
 

@@ -11,10 +11,11 @@ from boltzwalk.energies.analytic import Gaussian
 from boltzwalk.energies.exact import exact_samples
 from boltzwalk.energy import energy_and_grad, require_rowwise_energy
 from boltzwalk.kernels import MALA
+from boltzwalk.method import Batch
 from boltzwalk.methods.jarzynski import ExactStart, Jarzynski
 from boltzwalk.metrics.quadrature import log_z_in_the_plane
 from boltzwalk.smc.log_z import Annealing, estimate_log_z
-from boltzwalk.training.loop import train
+from boltzwalk.training.loop import train_loop
 from boltzwalk.walkers import effective_sample_size, log_mean_weight
 from statistics_helpers import assert_mean
 
@@ -87,10 +88,10 @@ def test_weighted_walkers_carry_the_log_z_that_is_known(energy, rng):
     """While the energy learns, and its log Z moves by several times their error."""
     x = torch.randn(100, 2, generator=rng) * torch.tensor([0.3, 1.0])
     method = Jarzynski(ExactStart(10_000), MALA(0.05), threshold=0.1)
-    before, state = energy.log_z, method.init(energy, x, rng)
+    before, state = energy.log_z, method.init(energy, Batch(x), rng)
     optimizer = torch.optim.Adam(energy.parameters(), 4e-3)
-    *_, last = train(energy, method, lambda rng: x, optimizer, state=state, updates=100)
-    walkers = method.population(energy, last.state)
+    *_, last = train_loop(energy, method, lambda rng: Batch(x), optimizer, state=state, updates=100)
+    walkers = method.weighted_walkers(energy, last.state)
     error = (1 / float(effective_sample_size(walkers.log_w)) - 1e-4) ** 0.5
     found = float(log_mean_weight(walkers.log_w))
     print(before, energy.log_z, found, error, float(last.state.resamplings))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from boltzwalk.data import Dataset, Digits
 from boltzwalk.energies import NetworkEnergy
 from boltzwalk.kernels import ULA, Descent, noise_temperature, run_chain
+from boltzwalk.method import Batch
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import DataStart, NoiseStart, ReplayStart
 from boltzwalk.metrics.classifier import Classifier, fit_classifier
@@ -18,7 +19,7 @@ from boltzwalk.metrics.frechet import frechet_distance
 from boltzwalk.networks import Multilayer
 from boltzwalk.rng import generator
 from boltzwalk.settings.optimizers import Adam
-from boltzwalk.training.loop import train
+from boltzwalk.training.loop import train_loop
 from boltzwalk.walkers import walkers_at
 
 
@@ -89,13 +90,13 @@ def trained(setting: Setting) -> Result:
         data.event_shape, setting.seed
     )
     optimizer = Adam(setting.learning_rate).build(energy.parameters())
-    state = method.init(energy, data.train, generator(setting.seed, "init"))
+    state = method.init(energy, Batch(data.train), generator(setting.seed, "init"))
     rows = []
     try:
-        for done in train(
+        for done in train_loop(
             energy,
             method,
-            lambda rng: data.batch(64, rng),
+            lambda rng: Batch(data.batch(64, rng)),
             optimizer,
             state=state,
             updates=setting.updates,

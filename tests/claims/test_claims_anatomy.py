@@ -10,12 +10,13 @@ from boltzwalk.data.toy_densities import EightGaussians
 from boltzwalk.energies import NetworkEnergy
 from boltzwalk.energies.composed import Tempered
 from boltzwalk.kernels import ULA, noise_temperature, run_chain
+from boltzwalk.method import Batch
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import NoiseStart, ReplayStart
 from boltzwalk.networks.published import anatomy_toy_network
 from boltzwalk.rng import generator
 from boltzwalk.settings.optimizers import SGD, Adam
-from boltzwalk.training.loop import train
+from boltzwalk.training.loop import train_loop
 from boltzwalk.walkers import walkers_at
 
 
@@ -23,11 +24,11 @@ def learn(method, optimizer, updates, seed):
     """Trains on the eight Gaussians of the paper; every batch is fresh."""
     truth = EightGaussians()
     energy = NetworkEnergy(anatomy_toy_network()).build((2,), seed)
-    state = method.init(energy, torch.zeros(1, 2), generator(seed, "init"))
-    loop = train(
+    state = method.init(energy, Batch(torch.zeros(1, 2)), generator(seed, "init"))
+    loop = train_loop(
         energy,
         method,
-        lambda rng: truth.sample(100, rng).float(),
+        lambda rng: Batch(truth.sample(100, rng).float()),
         optimizer.build(energy.parameters()),
         state=state,
         updates=updates,
@@ -67,7 +68,7 @@ def test_non_convergent_learning_samples_well_and_has_a_wrong_density(seed):
     kernel = ULA(1.0, noise_temperature(1.0, 0.01))
     method = Contrastive(NoiseStart("gaussian"), kernel, steps=100)
     energy, state = learn(method, Adam(1e-4), 4000, seed)
-    x = method.sample(energy, torch.zeros(1, 2), state, 2000, generator(seed, "sample")).x
+    x = method.sample(energy, Batch(torch.zeros(1, 2)), state, 2000, generator(seed, "sample")).x
     share, modes = coverage(x)
     variation, divergence = distance_of_densities(energy, kernel.temperature)
     print(
@@ -141,7 +142,7 @@ def test_the_sgd_rate_on_the_network_does_not_depend_on_epsilon():
         }[form]
         method = Contrastive(NoiseStart("gaussian"), kernel, steps=5)
         optimizer = SGD(rate).build(network.parameters())
-        loss, _, _ = method.step(energy, data, None, torch.Generator().manual_seed(1))
+        loss, _, _ = method.step(energy, Batch(data), None, torch.Generator().manual_seed(1))
         loss.backward()
         optimizer.step()
         return torch.cat([p.detach().flatten() for p in network.parameters()])

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from boltzwalk.training.sampling import draw, proposals
 from digits_pilot import digits, quality
 
 from boltzwalk.bases import active_dimensions, default_gamma
@@ -18,7 +17,7 @@ from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import NoiseStart
 from boltzwalk.recipes import RECIPES
 from boltzwalk.rng import generator
-from boltzwalk.settings.settings import resolve
+from boltzwalk.settings.settings import resolve_auto
 from boltzwalk.training.execute import updates
 from boltzwalk.training.run import Run, start
 
@@ -47,12 +46,12 @@ def taught(recipe: str, gamma: float = 1.0, **changes: object) -> Taught:
     if recipe.startswith("vae"):
         method = replace(method, gamma=gamma * default_gamma(digits().train))
     settings = replace(settings, method=method, threads=1, device="cpu")
-    run = start(resolve(settings))
+    run = start(resolve_auto(settings))
     for done in updates(run):
         run = replace(run, update=done.update, state=done.state)
         info = done.info
-    x = draw(run, 2000, generator(1, "samples")).x
-    raw = proposals(run, 2000, generator(2, "samples"))
+    x = run.model().draw(2000, generator(1, "samples")).x
+    raw = run.model().propose(2000, generator(2, "samples"))
     kl = float(info.get("kl", torch.nan))
     return Taught(run, quality(raw), quality(x), kl)
 
@@ -127,10 +126,10 @@ def test_three_ways_at_one_budget():
     settings = RECIPES["vae_teaching_digits"]()
     own = settings.method
     alone = Contrastive(NoiseStart(), replace(own.kernel, step_size=0.5), own.steps, own.walkers)
-    run = start(resolve(replace(settings, method=alone, threads=1, device="cpu")))
+    run = start(resolve_auto(replace(settings, method=alone, threads=1, device="cpu")))
     for done in updates(run):
         run = replace(run, update=done.update, state=done.state)
-    short = quality(draw(run, 2000, generator(1, "samples")).x)
+    short = quality(run.model().draw(2000, generator(1, "samples")).x)
     encoded = reconstruction_error(vae)
     completed = {name: completion_error(f) for name, f in {"vae": vae, "gen": generator_}.items()}
     print(f"one pass {vae.proposed:.1f} (VAE) {generator_.proposed:.1f} (CoopNets)")

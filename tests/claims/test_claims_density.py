@@ -18,7 +18,7 @@ from boltzwalk.evaluation.partition import model_partition
 from boltzwalk.methods.objectives import log_partition
 from boltzwalk.recipes import RECIPES
 from boltzwalk.rng import generator
-from boltzwalk.settings.settings import resolve
+from boltzwalk.settings.settings import resolve_auto
 from boltzwalk.training.execute import updates
 from boltzwalk.training.folder import checkpoints
 from boltzwalk.training.run import open_run, start
@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 @torch.no_grad()
 def nll(run):
     """The mean surprise of test rows, exact, in nats of whitened rows."""
-    return float((run.model(run.dataset.test).double() + run.model.log_z).mean())
+    return float((run.model().module(run.dataset.test).double() + run.model().module.log_z).mean())
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,11 @@ def test_maximum_likelihood_overfits_and_penalised_kale_does_not(red_wine):
 @torch.no_grad()
 def errors(run, rng, sizes, times=20):
     """Relative errors of c, and of the estimates of so many fresh base samples."""
-    exact, energy, base = run.model.log_z, run.method.relative(run.model), run.method.base
+    exact, energy, base = (
+        run.model().module.log_z,
+        run.method.relative_energy(run.model().module),
+        run.method.base,
+    )
     found = [[abs(float(run.method.log_partition.detach()) - exact)]]
     for n in sizes:
         draws = (energy(base.decode(base.latents(n, rng))) for _ in range(times))
@@ -129,7 +133,7 @@ def test_c_is_too_small_where_base_and_data_lie_far_apart(tmp_path):
         batch=200,
         device="cpu",
     )
-    run = start(resolve(settings))
+    run = start(resolve_auto(settings))
     rng = generator(0, "claim")
     for done in updates(run):
         if done.update % 250 == 0:

@@ -9,11 +9,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from boltzwalk.training.sampling import draw, proposals
 
 from boltzwalk.data import Toy
 from boltzwalk.evaluation.features import features_for
-from boltzwalk.evaluation.quality import held_out_rows
 from boltzwalk.kernels import MALA, ULA, KineticLangevin, NormalProposals, Transport
 from boltzwalk.methods.latents import StepDecay, latent_chain, latent_energy
 from boltzwalk.methods.objectives import donsker_varadhan
@@ -22,7 +20,7 @@ from boltzwalk.networks.fusion import fuse_for_inference
 from boltzwalk.networks.spectral import power_iteration
 from boltzwalk.recipes import RECIPES
 from boltzwalk.rng import generator
-from boltzwalk.settings.settings import resolve
+from boltzwalk.settings.settings import resolve_auto
 from boltzwalk.training.execute import updates
 from boltzwalk.training.run import start
 from conftest import REAL
@@ -33,7 +31,7 @@ CHAINS = 4000
 
 
 def trained(settings):
-    run = start(resolve(replace(settings, threads=1, device="cpu")))
+    run = start(resolve_auto(replace(settings, threads=1, device="cpu")))
     done = deque(updates(run), maxlen=1).pop()
     return replace(run, state=done.state, update=done.update)
 
@@ -49,7 +47,7 @@ def learnt(recipe, seed, **changes):
     method = replace(settings.method, **changes)
     run = trained(replace(settings, method=method, seed=seed))
     features = features_for(run.dataset)
-    reference = features.extract(held_out_rows(run.dataset)[0])
+    reference = features.extract(run.dataset.held_out()[0])
     return run, features, lambda x: frechet_distance(features.extract(x), reference)
 
 
@@ -58,7 +56,7 @@ def chains(run, kernel, beta, looks, decay=None, n=CHAINS):
     rng = generator(1, "claims")
     base, energy = (
         fuse_for_inference(run.method.base),
-        run.method.relative(fuse_for_inference(run.model)),
+        run.method.relative_energy(fuse_for_inference(run.model().module)),
     )
     z = base.latents(n, rng)
     u = latent_energy(base, energy, kernel, beta, rng)
@@ -87,9 +85,9 @@ def curve():
     density, run = settings.data.density(), trained(settings)
     plain = trained(replace(RECIPES["toy"](), data=settings.data))
     samples = {
-        "base": proposals(run, 20_000, generator(1, "claims")),
-        "model": draw(run, 20_000, generator(1, "claims")).x,
-        "energy alone": draw(plain, 2000, generator(1, "claims")).x,
+        "base": run.model().propose(20_000, generator(1, "claims")),
+        "model": run.model().draw(20_000, generator(1, "claims")).x,
+        "energy alone": plain.model().draw(2000, generator(1, "claims")).x,
     }
     return {name: on_curve(x, density) for name, x in samples.items()}
 
@@ -229,7 +227,7 @@ def test_kale_falls_in_training_and_with_the_energy():
     settings = RECIPES["gebm_digits"]()
     young = trained(replace(settings, updates=settings.updates // 4))
     run, _, _ = digits()
-    data, held_out = run.dataset.train, held_out_rows(run.dataset)[0]
+    data, held_out = run.dataset.train, run.dataset.held_out()[0]
     found = {
         "base, a quarter": fitted_kale(data, *interleaved(drawn(young, ULA(1e-3), 0), held_out)),
         "base": fitted_kale(data, *interleaved(drawn(run, ULA(1e-3), 0), held_out)),
@@ -249,7 +247,7 @@ def test_what_the_weights_of_the_base_do():
     """C11, whose direction is not published: a base that learns without them, beside one with."""
     for reweight in (True, False):
         run, _, distance = digits(reweight=reweight)
-        data, held_out = run.dataset.train, held_out_rows(run.dataset)[0]
+        data, held_out = run.dataset.train, run.dataset.held_out()[0]
         base, model = drawn(run, ULA(1e-3), 0), drawn(run, MALA(0.05), 100)
         kale = fitted_kale(data, *interleaved(base, held_out))
         fd = [round(distance(torch.cat(pair)), 2) for pair in (base, model)]

@@ -9,6 +9,7 @@ from torch import nn
 from boltzwalk.energies.analytic import GaussianMixture
 from boltzwalk.energies.learnt_mixture import LearntMixture, MixtureEnergy
 from boltzwalk.kernels import ULA
+from boltzwalk.method import Batch
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.jarzynski import ExactStart, Jarzynski
 from boltzwalk.methods.starts import ReplayStart
@@ -40,10 +41,10 @@ def left_mass(energy):
 
 def learn(method, energy, data, rng, updates, rate, watch=None):
     """Plain gradient descent on all the data; returns the last numbers and the last exact log Z."""
-    state = method.init(energy, data, rng)
+    state = method.init(energy, Batch(data), rng)
     optimizer = torch.optim.SGD([p for p in energy.parameters() if p.requires_grad], rate)
     for _ in range(updates):
-        loss, state, info = method.step(energy, data, state, rng)
+        loss, state, info = method.step(energy, Batch(data), state, rng)
         if watch is not None:
             watch = move_and_reweight(ULA(0.1), energy, watch, 1, rng).walkers
             watch, _ = resample_below(watch, 0.5, rng)

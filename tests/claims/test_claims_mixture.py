@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from boltzwalk.recipes import RECIPES
-from boltzwalk.settings.settings import resolve
+from boltzwalk.settings.settings import resolve_auto
 from boltzwalk.training.execute import updates
 from boltzwalk.training.run import start
 
@@ -13,11 +13,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 def left_mass(recipe):
-    settings = resolve(RECIPES[recipe]())
+    settings = resolve_auto(RECIPES[recipe]())
     run = start(dataclasses.replace(settings, device="cpu"))
     for _ in updates(run):
         pass
-    means, masses = run.model.means, run.model.masses
+    means, masses = run.model().module.means, run.model().module.masses
     return float(masses[means[:, 0].argmin()]), sorted(means[:, 0].tolist())
 
 

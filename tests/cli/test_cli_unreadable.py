@@ -149,4 +149,4 @@ def test_a_run_that_needs_code_says_which_and_how(tmp_path, monkeypatch):
     words = ["sample", "runs/toy", "-n", "5", "--out", "x.csv", "--import", "my_nets.py"]
     done = subprocess.run([*command, *words], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert len((tmp_path / "x.csv").read_text().splitlines()) == 6
+    assert len((tmp_path / "x.csv").read_text().splitlines()) == 5

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from boltzwalk.training.sampling import draw
 from PIL import Image
 
 from boltzwalk.data import Digits, Modes, Table, Toy
@@ -24,7 +23,7 @@ from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import NoiseStart
 from boltzwalk.networks import Multilayer
 from boltzwalk.rng import generator
-from boltzwalk.settings.settings import Settings, resolve
+from boltzwalk.settings.settings import Settings, resolve_auto
 from boltzwalk.training.pictures import write_samples
 from boltzwalk.training.run import start
 
@@ -199,7 +198,7 @@ def test_rows_of_a_dequantised_table_are_spread_over_their_cells(tmp_path, rng):
 def trained(data):
     method = Contrastive(NoiseStart(scale=0.5), ULA(1e-4), steps=1)
     network = NetworkEnergy(Multilayer((4,)))
-    return start(resolve(Settings(data, network, method, batch=8, threads=1, device="cpu")))
+    return start(resolve_auto(Settings(data, network, method, batch=8, threads=1, device="cpu")))
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".csv"])
@@ -208,8 +207,8 @@ def test_samples_that_were_written_are_read_as_they_were(tmp_path, rng, suffix):
     for data in sets:
         run = trained(data)
         path = tmp_path / f"{type(data).__name__}{suffix}"
-        write_samples(run, path, 12, seed=5)
-        x = draw(run, 12, generator(5, "sample", 0, "cpu")).x
+        write_samples(run.model(), path, 12, seed=5)
+        x = run.model().draw(12, generator(5, "sample", 0, "cpu")).x
         torch.testing.assert_close(
             load_external_rows(path, run.dataset, rng), x, rtol=1e-5, atol=1e-5
         )

@@ -166,7 +166,7 @@ def test_what_a_method_does_not_log_is_not_nan():
     assert verdict(rows, trace._replace(gradient_mean=np.full(1000, np.nan))).label == "healthy"
     assert verdict([{"update": 1000}], trace).label == "healthy"
     assert verdict([], trace).label == "healthy"
-    assert verdict([], NOTHING).label == "healthy"
+    assert verdict([], NOTHING).label == "unknown"
     assert training_findings([], NOTHING) == []
 
 

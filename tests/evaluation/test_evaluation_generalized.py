@@ -87,8 +87,8 @@ def finished(tmp_path_factory):
 
 def test_every_part_is_found_or_refused_with_a_reason(finished):
     model = open_model(finished)
-    plan = judging.Plan(samples=200, long_run=LongRun(seconds=2, chains=8))
-    parts = dict(judging.evaluate(model, finished, plan))
+    plan = judging.EvaluationPlan(samples=200, long_run=LongRun(seconds=2, chains=8))
+    parts = dict(judging.evaluate_sections(model, finished, plan))
     assert {m.name for m in parts["base"].measures} >= {"classifier-FID, proposals"}
     for name in ("likelihood", "goodness", "long_run"):
         refusals = [m.refusal for m in parts[name].measures if m.refusal]

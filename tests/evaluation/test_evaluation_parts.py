@@ -263,4 +263,4 @@ def test_too_few_held_out_rows_for_a_distance_refuse_long_chains_and_no_more(tmp
     tree = json.loads(path.read_text())
     tree["details"]["energies"]["samples"][0] = None
     path.write_text(json.dumps(tree))
-    assert "Rows that are not of this kind" in write_report(model, tmp_path / "t").read_text()
+    assert "<h2>Anomalies</h2>" in write_report(model, tmp_path / "t").read_text()

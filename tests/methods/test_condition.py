@@ -11,23 +11,21 @@ from torch.distributions import Normal, kl_divergence
 from boltzwalk.bases import Generator, Vae, default_gamma, vae_loss
 from boltzwalk.bases.conditional import ConditionalBase, build_conditional
 from boltzwalk.completion.conditional import conditional
-from boltzwalk.data import Dataset, Digits, Labelled, Toy
+from boltzwalk.data import Dataset, Digits, Toy
 from boltzwalk.energies import NetworkEnergy
 from boltzwalk.energies.conditional import ConditionalEnergy
 from boltzwalk.energies.learnt_mixture import MixtureEnergy
 from boltzwalk.energy import energy_and_grad
 from boltzwalk.kernels import HMC, MALA, ULA, AdamDescent, Descent, KineticLangevin, run_chain
+from boltzwalk.method import Batch, with_defaults
 from boltzwalk.methods.condition import (
-    Classes,
-    Unconditional,
-    Visible,
-    build_base,
-    build_energy,
-    condition_of,
+    ClassConditional,
+    NoCondition,
+    ObservedPixels,
 )
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.cooperative import Cooperative
-from boltzwalk.methods.proposal_training import parts, revise
+from boltzwalk.methods.proposal_training import chunk_sizes, refine
 from boltzwalk.methods.variational import Variational
 from boltzwalk.networks import (
     Convolutional,
@@ -45,7 +43,7 @@ from statistics_helpers import assert_mean
 
 SMALL = Vae(DenseEncoder((8,)), DenseGenerator((8,)), 2)
 SUMMARY = ConvolutionalEncoder((Convolution(4),))
-LOWER = Visible("lower", SUMMARY, features=3)
+LOWER = ObservedPixels("lower", SUMMARY, features=3)
 
 
 def seeded(seed=0):
@@ -72,13 +70,13 @@ class Wells(nn.Module):
 
 
 def labelled(n=10, dim=3):
-    return Labelled(drawn(n, dim), torch.arange(n) % 4)
+    return Batch(drawn(n, dim), torch.arange(n) % 4)
 
 
 def test_both_gradients_by_hand_given_the_class():
     """Autograd of each loss alone, on a revision made here from the same numbers."""
     settings = Variational(
-        SMALL, ULA(0.1), 3, walkers=16, data_noise=0.3, gamma=0.7, condition=Classes()
+        SMALL, ULA(0.1), 3, walkers=16, data_noise=0.3, gamma=0.7, condition=ClassConditional()
     )
     data, energy, own = labelled(), Wells(), seeded()
     method = settings.build((3,), 0, data)
@@ -148,9 +146,9 @@ def test_a_condition_that_is_ignored_changes_nothing():
     x, labels = labelled()
     plain = Variational(SMALL, ULA(0.1), 3, walkers=16, data_noise=0.3)
     network = NetworkEnergy(Multilayer((8,)))
-    alone, energy = plain.build((3,), 0, x), network.build((3,), 0)
-    given = replace(plain, condition=Classes()).build((3,), 0, Labelled(x, labels))
-    energy_given = build_energy(Classes(4), network, (3,), 0, x)
+    alone, energy = plain.build((3,), 0, Batch(x)), network.build((3,), 0)
+    given = replace(plain, condition=ClassConditional()).build((3,), 0, Batch(x, labels))
+    energy_given = ClassConditional(4).build_energy(network, (3,), 0, x)
 
     pairs = [
         (energy_given.network, energy),
@@ -166,8 +164,8 @@ def test_a_condition_that_is_ignored_changes_nothing():
                 values[key] = torch.zeros_like(target)
                 values[key][:, : tensor.shape[1]] = tensor
         wide.load_state_dict(values)
-    loss, _, info = alone.step(energy, x, None, seeded())
-    loss_given, _, info_given = given.step(energy_given, Labelled(x, labels), None, seeded())
+    loss, _, info = alone.step(energy, Batch(x), None, seeded())
+    loss_given, _, info_given = given.step(energy_given, Batch(x, labels), None, seeded())
     assert info.keys() == info_given.keys()
     for key, value in info.items():
         torch.testing.assert_close(info_given[key], value, msg=key)
@@ -180,9 +178,9 @@ def test_a_condition_that_is_ignored_changes_nothing():
             torch.testing.assert_close(part, theirs.grad)
     # And it is ignored by what is drawn.
     found = given.sample(
-        energy_given, Labelled(x, labels), None, 5, seeded(), c=torch.eye(4)[[0, 1, 2, 3, 3]]
+        energy_given, Batch(x, labels), None, 5, seeded(), c=torch.eye(4)[[0, 1, 2, 3, 3]]
     )
-    torch.testing.assert_close(found.x, alone.sample(energy, x, None, 5, seeded()).x)
+    torch.testing.assert_close(found.x, alone.sample(energy, Batch(x), None, 5, seeded()).x)
 
 
 def pictures(n=6):
@@ -190,7 +188,7 @@ def pictures(n=6):
 
 
 def masked_energy():
-    energy = build_energy(LOWER, NetworkEnergy(Multilayer((8,))), (2, 4, 4), 0, pictures())
+    energy = LOWER.build_energy(NetworkEnergy(Multilayer((8,))), (2, 4, 4), 0, pictures())
     for parameter in energy.parameters():
         parameter.data *= 3
     return energy
@@ -198,7 +196,7 @@ def masked_energy():
 
 def test_given_a_picture_only_hidden_entries_count():
     x, energy = pictures(), masked_energy()
-    c = LOWER.of(x, seeded())
+    c = LOWER.of(Batch(x), seeded())
     assert torch.equal(c[:, :2, :2], x[:, :, :2])
     assert not c[:, :2, 2:].any()
     assert torch.equal(c[:, 2], torch.tensor([0.0, 0, 1, 1])[:, None].expand(6, 4, 4))
@@ -227,9 +225,9 @@ def test_given_a_picture_only_hidden_entries_count():
 )
 def test_what_is_visible_stays_and_what_is_hidden_moves(kernel):
     x, energy = pictures(), masked_energy()
-    method = Variational(SMALL, kernel, 4, condition=LOWER).build((2, 4, 4), 0, x)
-    c = LOWER.of(x, seeded())
-    found = revise(method.base, kernel, energy, 6, 4, seeded(), c)
+    method = Variational(SMALL, kernel, 4, condition=LOWER).build((2, 4, 4), 0, Batch(x))
+    c = LOWER.of(Batch(x), seeded())
+    found = refine(method.base, kernel, energy, 6, 4, seeded(), c)
     for y in (found.proposed, found.walkers.x):
         assert torch.equal(y[:, :, :2], x[:, :, :2])
     moved = (found.walkers.x - found.proposed)[:, :, 2:]
@@ -251,10 +249,10 @@ def test_both_gradients_by_hand_given_a_picture():
         SMALL, Descent(0.2), 2, walkers=9, data_noise=0.1, gamma=0.3, condition=LOWER
     )
     x, energy, own = pictures(), masked_energy(), seeded()
-    method = settings.build((2, 4, 4), 0, x)
-    loss, _, _ = method.step(energy, x, None, seeded())
+    method = settings.build((2, 4, 4), 0, Batch(x))
+    loss, _, _ = method.step(energy, Batch(x), None, seeded())
     loss.backward()
-    base = settings.build((2, 4, 4), 0, x).base
+    base = settings.build((2, 4, 4), 0, Batch(x)).base
 
     mask = torch.tensor([0.0, 0, 1, 1])[:, None].expand(1, 4, 4)
     c = torch.cat([x * (1 - mask), mask.expand(6, 1, 4, 4)], 1)
@@ -296,16 +294,16 @@ def test_both_gradients_by_hand_given_a_picture():
     assert method.base.summary[0][0].weight.grad.abs().max() > 0
 
 
-@pytest.mark.parametrize("condition", [Classes(), LOWER], ids=["classes", "visible"])
+@pytest.mark.parametrize("condition", [ClassConditional(), LOWER], ids=["classes", "visible"])
 def test_a_generator_learns_with_a_condition_as_well(condition):
     x = pictures()
-    data = Labelled(x, torch.arange(6) % 3) if isinstance(condition, Classes) else x
+    data = Batch(x, torch.arange(6) % 3 if isinstance(condition, ClassConditional) else None)
     settings = Cooperative(
         Generator(DenseGenerator((8,)), 2), ULA(0.01), 3, latent_steps=2, condition=condition
     )
     method = settings.build((2, 4, 4), 0, data)
     network = NetworkEnergy(Convolutional(width=4, layers=((1, 3, 1, 1),)))
-    energy = build_energy(condition_of(method), network, (2, 4, 4), 0, x)
+    energy = method.condition.build_energy(network, (2, 4, 4), 0, x)
     loss, _, info = method.step(energy, data, None, seeded())
     loss.backward()
     assert info["reconstruction"] > 0
@@ -333,31 +331,33 @@ def test_channels_and_columns_say_the_same():
 
 def test_the_weight_of_the_divergence_is_that_of_what_is_hidden():
     x = drawn(50, 1, 4, 4)
-    found = {mask: Visible(mask, SUMMARY).unknown(x) for mask in ("lower", "boxes")}
+    found = {
+        mask: ObservedPixels(mask, SUMMARY).free_entries(Batch(x)) for mask in ("lower", "boxes")
+    }
     assert default_gamma(found["lower"]) == pytest.approx(default_gamma(x[:, :, 2:]))
     # A box has one or two of four rows and columns: 2.25 of 16 entries.
     share = default_gamma(found["boxes"]) / default_gamma(x)
     assert share == pytest.approx(2.25 / 16, rel=0.15)
-    data = Labelled(x, torch.zeros(50).long())
-    assert default_gamma(Classes().unknown(data)) == default_gamma(x)
+    data = Batch(x, torch.zeros(50).long())
+    assert default_gamma(ClassConditional().free_entries(data)) == default_gamma(x)
     method = Variational(
         Vae(DenseEncoder((8,)), DenseGenerator((8,), output="none"), 2), condition=LOWER
     )
-    built = method.build((1, 4, 4), 0, x).settings
+    built = method.build((1, 4, 4), 0, Batch(x)).settings
     assert built.gamma == pytest.approx(default_gamma(x[:, :, 2:]))
 
 
 def test_parts_keep_their_conditions():
     c = torch.arange(2500)
-    found = list(parts(2500, c))
+    found = list(chunk_sizes(2500, c))
     assert [size for size, _ in found] == [len(part) for _, part in found] == [1000, 1000, 500]
     assert torch.equal(torch.cat([part for _, part in found]), c)
 
 
 def test_a_code_depends_on_what_is_visible_by_the_condition_alone():
     x, other = pictures(), pictures(6).flip(0)
-    c = LOWER.of(x, seeded())
-    base = build_base(LOWER, Vae(DenseEncoder((8,)), DenseGenerator((8,)), 2), (2, 4, 4), 0, x)
+    c = LOWER.of(Batch(x), seeded())
+    base = LOWER.build_base(Vae(DenseEncoder((8,)), DenseGenerator((8,)), 2), (2, 4, 4), 0, x)
     mixed = torch.cat([other[:, :, :2], x[:, :, 2:]], 2)
     for ours, theirs in zip(
         base.conditioned_on(c).encode(x), base.conditioned_on(c).encode(mixed), strict=True
@@ -370,18 +370,18 @@ def test_a_code_depends_on_what_is_visible_by_the_condition_alone():
 
 def test_conditions_are_drawn_in_the_proportions_of_the_data():
     labels = torch.tensor([0] * 60 + [1] * 30 + [2] * 10)
-    data = Labelled(drawn(100, 2), labels)
-    condition = Classes().resolved(data)
+    data = Batch(drawn(100, 2), labels)
+    condition = ClassConditional().resolved(data)
     assert condition.number == 3
-    c = condition.drawn(data, 20_000, seeded())
+    c = condition.sample(data, 20_000, seeded())
     for k, share in enumerate((0.6, 0.3, 0.1)):
         assert_mean(c[:, k], share, f"class {k}")
     assert torch.equal(condition.of(data, seeded()), torch.eye(3)[labels])
 
 
 def test_a_method_without_the_setting_is_given_nothing():
-    assert condition_of(Contrastive()) == Unconditional()
-    assert condition_of(Variational(condition=Classes())) == Classes()
+    assert with_defaults(Contrastive()).condition == NoCondition()
+    assert with_defaults(Variational(condition=ClassConditional())).condition == ClassConditional()
 
 
 def test_networks_are_those_of_the_seed_and_no_global_generator_is_touched():
@@ -402,28 +402,30 @@ def test_what_does_not_fit_is_refused():
     toy = Toy("eight_gaussians", n=100).load()
     without = Dataset(toy.train, toy.validation, toy.test, source="points")
     with pytest.raises(ValueError, match="the data must have classes, got points without labels"):
-        Classes().rows(without)
+        ClassConditional().rows(without)
     with pytest.raises(ValueError, match=r"labels must be from 0 to 2, got 0 to 3.*number=4"):
-        Classes(3).of(labelled(), seeded())
+        ClassConditional(3).of(labelled(), seeded())
     with pytest.raises(ValueError, match="number must be >= 0, got -1"):
-        Classes(-1)
+        ClassConditional(-1)
     with pytest.raises(ValueError, match="the visible part is that of images, got rows of shape"):
-        Visible().rows(toy)
+        ObservedPixels().rows(toy)
     with pytest.raises(ValueError, match=r"mask must be one of lower.*got 'middle'; write cond"):
-        Visible("middle")
+        ObservedPixels("middle")
     with pytest.raises(ValueError, match=r"mask must be one of lower.*got '1,2,3'"):
-        Visible("1,2,3")
+        ObservedPixels("1,2,3")
     with pytest.raises(ValueError, match="features must be >= 1, got 0"):
-        Visible(features=0)
+        ObservedPixels(features=0)
     with pytest.raises(ValueError, match="a box must lie within images of 4x4"):
-        Visible("0,0,5,2").resolved(pictures())
+        ObservedPixels("0,0,5,2").resolved(Batch(pictures()))
     with pytest.raises(ValueError, match="must hide something and leave something, got '0,0,4,4'"):
-        Visible("0,0,4,4").resolved(pictures())
+        ObservedPixels("0,0,4,4").resolved(Batch(pictures()))
     with pytest.raises(ValueError, match="a convolutional network takes images"):
-        build_energy(Classes(4), NetworkEnergy(Convolutional()), (3,), 0, drawn(5, 3))
+        ClassConditional(4).build_energy(NetworkEnergy(Convolutional()), (3,), 0, drawn(5, 3))
     for energy in (MixtureEnergy(), NetworkEnergy(reference_fit=0.1)):
-        with pytest.raises(ValueError, match="the energy must be a network, to be told of Classes"):
-            build_energy(Classes(4), energy, (3,), 0, drawn(5, 3))
+        with pytest.raises(
+            ValueError, match="the energy of a model with a class must be a network"
+        ):
+            ClassConditional(4).build_energy(energy, (3,), 0, drawn(5, 3))
     energy = ConditionalEnergy(lambda both: both.sum(1), flat=True)
     with pytest.raises(ValueError, match="one condition, got 5 events and 2 conditions"):
         energy.conditioned_on(torch.eye(2))(drawn(5, 3))
@@ -431,6 +433,6 @@ def test_what_does_not_fit_is_refused():
         Settings(
             Digits(),
             NetworkEnergy(),
-            Variational(SMALL, ULA(0.1), condition=Classes()),
+            Variational(SMALL, ULA(0.1), condition=ClassConditional()),
             witness=Witness(walkers=16),
         )

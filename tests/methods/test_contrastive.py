@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from boltzwalk.kernels import HMC, MALA, ULA, AdamDescent, Descent, KineticLangevin
+from boltzwalk.method import Batch
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.replay import Replay
 from boltzwalk.methods.starts import DataStart, NoiseStart, ReplayStart
@@ -42,8 +43,8 @@ class Quadratic(nn.Module):
 def step(method, energy, data, seed=0, state=None):
     rng = torch.Generator().manual_seed(seed)
     if state is None:
-        state = method.init(energy, data, rng)
-    return method.step(energy, data, state, rng)
+        state = method.init(energy, Batch(data), rng)
+    return method.step(energy, Batch(data), state, rng)
 
 
 @pytest.mark.parametrize("start", STARTS)
@@ -72,7 +73,7 @@ def test_the_expected_gradient_is_that_of_the_likelihood():
     for _ in range(300):
         data = mean + sd * torch.randn(64, 1, generator=rng)
         energy.zero_grad()
-        method.step(energy, data, None, rng)[0].backward()
+        method.step(energy, Batch(data), None, rng)[0].backward()
         rows.append(torch.cat([energy.a.grad, energy.b.grad]))
     rows = torch.stack(rows)
     # The data are samples of the model, so both gradients are zero on average.
@@ -192,7 +193,7 @@ def test_chains_from_noise_stay_chains_from_noise(rng):
 def test_replay_moves_the_drawn_walkers_only():
     energy, data = Quadratic(), torch.randn(10, 2)
     method = Contrastive(ReplayStart(size=40), ULA(0.1), steps=2)
-    before = method.init(energy, data, torch.Generator().manual_seed(1))
+    before = method.init(energy, Batch(data), torch.Generator().manual_seed(1))
     _, after, _ = step(method, energy, data, state=before)
     moved = (before.x != after.x).any(1)
     assert moved.sum() == 10
@@ -200,7 +201,7 @@ def test_replay_moves_the_drawn_walkers_only():
 
 def test_replay_of_the_size_of_the_data():
     method = Contrastive(ReplayStart(size=0), ULA(0.1), steps=1)
-    state = method.init(Quadratic(), torch.zeros(123, 2), torch.Generator().manual_seed(0))
+    state = method.init(Quadratic(), Batch(torch.zeros(123, 2)), torch.Generator().manual_seed(0))
     assert len(state) == 123
 
 
@@ -217,10 +218,10 @@ def test_samples_continue_the_chain_of_training(rng):
     """Short-run sampling is the chain of training: the same noise gives the same walkers."""
     energy, data = Quadratic(), torch.randn(10, 2)
     method = Contrastive(NoiseStart(), ULA(0.1), steps=7)
-    a = method.sample(energy, data, None, 16, torch.Generator().manual_seed(4))
-    b = method.sample(energy, data, None, 16, torch.Generator().manual_seed(4), steps=7)
+    a = method.sample(energy, Batch(data), None, 16, torch.Generator().manual_seed(4))
+    b = method.sample(energy, Batch(data), None, 16, torch.Generator().manual_seed(4), steps=7)
     assert torch.equal(a.x, b.x)
-    c = method.sample(energy, data, None, 16, torch.Generator().manual_seed(4), steps=8)
+    c = method.sample(energy, Batch(data), None, 16, torch.Generator().manual_seed(4), steps=8)
     assert not torch.equal(a.x, c.x)
 
 
@@ -254,10 +255,10 @@ def test_golden(start):
     rng = torch.Generator().manual_seed(0)
     data = torch.randn(64, 2, generator=rng)
     method = Contrastive(start, ULA(0.05), steps=5, data_noise=0.1)
-    state = method.init(net, data, rng)
+    state = method.init(net, Batch(data), rng)
     optimizer = torch.optim.SGD(net.parameters(), 0.05)
     for _ in range(20):
-        loss, state, _ = method.step(net, data, state, rng)
+        loss, state, _ = method.step(net, Batch(data), state, rng)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -270,11 +271,11 @@ def test_samples_of_a_store_are_different_walkers_and_none_is_restarted(rng):
     energy, data = Quadratic(), torch.randn(10, 2)
     method = Contrastive(ReplayStart(size=3000, restart_share=1.0), Descent(1e-12), steps=1)
     state = Replay(torch.arange(3000.0)[:, None].expand(3000, 2).contiguous())
-    drawn = method.sample(energy, data, state, 2500, rng).x[:, 0].round()
+    drawn = method.sample(energy, Batch(data), state, 2500, rng).x[:, 0].round()
     assert len(drawn.unique()) == 2500, "more than one chunk, and no walker twice"
     with pytest.raises(ValueError, match="store holds 3000 walkers, asked for 3001 samples"):
-        method.sample(energy, data, state, 3001, rng)
-    from_noise = method.sample(energy, data, state, 4000, rng, from_noise=True)
+        method.sample(energy, Batch(data), state, 3001, rng)
+    from_noise = method.sample(energy, Batch(data), state, 4000, rng, from_noise=True)
     assert len(from_noise) == 4000
     assert from_noise.x.abs().max() <= 1
 
@@ -297,18 +298,18 @@ def test_out_of_range_is_beyond_the_data_by_a_twentieth():
     table = torch.tensor([[-1e6, -1e-6], [1e6, 1e-6]])
     rng = torch.Generator().manual_seed(0)
     wide = replace(method, walkers=1000)
-    _, _, info = wide.step(Still(), table, None, rng)
+    _, _, info = wide.step(Still(), Batch(table), None, rng)
     assert info["out_of_range"].item() == pytest.approx(0.5, abs=0.001)
     image = table.reshape(1, 1, 2, 2)
-    _, _, info = wide.step(Still(), image, None, rng)
+    _, _, info = wide.step(Still(), Batch(image), None, rng)
     assert info["out_of_range"].item() == 0.0
     on_the_edge = Contrastive(DataStart(), Descent(1e-3), steps=1)
-    _, _, info = on_the_edge.step(Still(), table, None, rng)
+    _, _, info = on_the_edge.step(Still(), Batch(table), None, rng)
     assert info["out_of_range"].item() == 0.0
 
 
 def test_samples_of_contrastive_divergence_do_not_show_the_data(rng):
     data = torch.full((10, 2), 77.0)
     method = Contrastive(DataStart(), Descent(1e-9), steps=1)
-    drawn = method.sample(Quadratic(), data, None, 50, rng)
+    drawn = method.sample(Quadratic(), Batch(data), None, 50, rng)
     assert drawn.x.abs().max() < 10

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from boltzwalk.bases import Generator
 from boltzwalk.kernels import ULA, Descent
+from boltzwalk.method import Batch
 from boltzwalk.methods.cooperative import Cooperative
 from boltzwalk.networks import DenseGenerator, batch_statistics
 from statistics_helpers import assert_mean
@@ -52,7 +53,7 @@ def watched(method, energy, data, rng):
         return energy(x)
 
     hook = method.base.register_forward_pre_hook(lambda module, args: seen_z.append(args[0]))
-    loss, state, info = method.step(listening, data, None, rng)
+    loss, state, info = method.step(listening, Batch(data), None, rng)
     hook.remove()
     assert state is None
     return loss, info, seen_x[-1], seen_z[-1].detach()
@@ -63,13 +64,13 @@ def test_both_gradients_by_hand():
     settings = Cooperative(Generator(DenseGenerator((8,)), 2), ULA(0.1), steps=3, walkers=16)
     settings = replace(settings, latent_steps=2, latent_step_size=0.01, sigma=0.5, data_noise=0.3)
     data, energy, own = drawn(10, 3), Quadratic(), seeded()
-    method = settings.build((3,), 0, data)
-    loss, _, info = method.step(energy, data, None, seeded())
+    method = settings.build((3,), 0, Batch(data))
+    loss, _, info = method.step(energy, Batch(data), None, seeded())
     loss.backward()
 
     dense, norm, _, last = method.base.trunk
     a, b = energy.a.detach(), energy.b.detach()
-    fresh = settings.build((3,), 0, data).base  # the step moved the running statistics
+    fresh = settings.build((3,), 0, Batch(data)).base  # the step moved the running statistics
     z = torch.randn(16, 2, generator=own)
     x = fresh(z).detach()
     for _ in range(3):
@@ -106,10 +107,10 @@ def test_the_losses_do_not_meet(latent_steps):
     settings = replace(settings, latent_steps=latent_steps)
     grads = {}
     for kept in ("both", "energy", "generator"):
-        energy, method = Quadratic(), settings.build((3,), 0, data)
+        energy, method = Quadratic(), settings.build((3,), 0, Batch(data))
         energy.requires_grad_(kept != "generator")
         method.requires_grad_(kept != "energy")
-        method.step(energy, data, None, seeded())[0].backward()
+        method.step(energy, Batch(data), None, seeded())[0].backward()
         grads[kept] = [p.grad for p in (*energy.parameters(), *method.parameters())]
     for both, alone in zip(grads["both"][:2], grads["energy"][:2], strict=True):
         assert torch.equal(both, alone)
@@ -121,9 +122,9 @@ def test_the_losses_do_not_meet(latent_steps):
 
 def test_without_latent_steps_the_latents_are_those_that_proposed():
     data, settings = drawn(10, 3), Cooperative(LINEAR, FORGETS, steps=1, walkers=20)
-    _, _, _, z = watched(settings.build((3,), 0, data), around(1.0), data, seeded(4))
+    _, _, _, z = watched(settings.build((3,), 0, Batch(data)), around(1.0), data, seeded(4))
     assert torch.equal(z, torch.randn(20, 2, generator=seeded(4)))
-    moved = replace(settings, latent_steps=1).build((3,), 0, data)
+    moved = replace(settings, latent_steps=1).build((3,), 0, Batch(data))
     _, _, _, z = watched(moved, around(1.0), data, seeded(4))
     assert not torch.isclose(z, torch.randn(20, 2, generator=seeded(4))).any()
 
@@ -139,7 +140,7 @@ def test_latents_reach_the_posterior_of_a_linear_generator(walkers):
     settings = Cooperative(LINEAR, FORGETS, steps=1, walkers=walkers, sigma=sigma)
     settings = replace(settings, latent_steps=120, latent_step_size=step)
     data = drawn(10, 3)
-    method = settings.build((3,), 0, data)
+    method = settings.build((3,), 0, Batch(data))
     W = torch.tensor([[1.0, 0.3], [-0.5, 0.8], [0.2, -0.4]])
     with torch.no_grad():
         method.base.trunk[0].weight.copy_(W)
@@ -163,11 +164,11 @@ def test_inference_leaves_nothing_behind():
     """No gradient and no statistics of the generator come from G1."""
     settings = Cooperative(Generator(DenseGenerator((8,)), 2), FORGETS, steps=1, latent_steps=5)
     data = drawn(10, 3)
-    method = settings.build((3,), 0, data)
+    method = settings.build((3,), 0, Batch(data))
     _, _, _, z = watched(method, around(0.0), data, seeded())
     found = {key: value.clone() for key, value in method.base.state_dict().items()}
     assert all(parameter.grad is None for parameter in method.parameters())
-    fresh = settings.build((3,), 0, data).base
+    fresh = settings.build((3,), 0, Batch(data)).base
     with batch_statistics(fresh, seeded()):
         fresh(z)
     for key, value in fresh.state_dict().items():
@@ -178,7 +179,7 @@ def test_the_generator_is_taught_the_regression_on_its_revision():
     """The same numbers give the same z and revised walkers, whatever the generator is by now."""
     settings = Cooperative(LINEAR, FORGETS, steps=1, walkers=30, sigma=0.3)
     data = drawn(10, 3)
-    method, own = settings.build((3,), 0, data), seeded(2)
+    method, own = settings.build((3,), 0, Batch(data)), seeded(2)
     z = torch.randn(30, 2, generator=own)
     x = 0.5 + math.sqrt(2) * torch.randn(30, 3, generator=own)
     best = torch.linalg.lstsq(torch.cat([z, torch.ones(30, 1)], 1), x).solution
@@ -186,7 +187,7 @@ def test_the_generator_is_taught_the_regression_on_its_revision():
 
     def closure():
         optimizer.zero_grad()
-        loss, _, info = method.step(around(0.5), data, None, seeded(2))
+        loss, _, info = method.step(around(0.5), Batch(data), None, seeded(2))
         loss.backward()
         misfits.append(info["reconstruction"].item())
         return loss
@@ -205,12 +206,12 @@ def test_a_generator_learns_the_mean_of_an_energy_that_stays():
     """Taught by short chains only: each moves its proposals a tenth of the way."""
     data, t = drawn(10, 3), torch.tensor([1.0, -2.0, 0.5])
     settings = Cooperative(LINEAR, Descent(0.1), steps=1, walkers=200)
-    method = replace(settings, base_rate=0.02, sigma=1.0).build((3,), 0, data)
-    optimizer = torch.optim.Adam(method.groups())
+    method = replace(settings, base_rate=0.02, sigma=1.0).build((3,), 0, Batch(data))
+    optimizer = torch.optim.Adam(method.parameter_groups())
     rng = seeded()
     for _ in range(400):
         optimizer.zero_grad()
-        method.step(around(t), data, None, rng)[0].backward()
+        method.step(around(t), Batch(data), None, rng)[0].backward()
         optimizer.step()
     torch.testing.assert_close(method.base.trunk[0].bias, t, rtol=0, atol=0.02)
     assert method.base.trunk[0].weight.abs().max() < 0.02
@@ -218,8 +219,8 @@ def test_a_generator_learns_the_mean_of_an_energy_that_stays():
 
 def test_the_generator_has_a_rate_and_a_moment_of_its_own():
     settings = Cooperative(LINEAR, base_rate=3e-3, base_beta1=0.2)
-    method = settings.build((3,), 0, drawn(10, 3))
-    (group,) = method.groups()
+    method = settings.build((3,), 0, Batch(drawn(10, 3)))
+    (group,) = method.parameter_groups()
     assert (group["lr"], group["betas"]) == (3e-3, (0.2, 0.999))
     assert [id(p) for p in group["params"]] == [id(p) for p in method.parameters()]
 
@@ -250,9 +251,9 @@ def test_a_generator_that_cannot_be_is_refused():
         Cooperative(Generator(latent=0))
     images = 0.5 + 3 * drawn(10, 1, 2, 2)
     with pytest.raises(ValueError, match=r"tanh makes events in \[-1, 1\].*write output='none'"):
-        Cooperative(Generator(DenseGenerator((8,)))).build((1, 2, 2), 0, images)
+        Cooperative(Generator(DenseGenerator((8,)))).build((1, 2, 2), 0, Batch(images))
     free = Cooperative(Generator(DenseGenerator((8,), output="none")))
-    assert free.build((1, 2, 2), 0, images).base.event_shape == (1, 2, 2)
+    assert free.build((1, 2, 2), 0, Batch(images)).base.event_shape == (1, 2, 2)
 
 
 # Loss of the 20th update, sums of the energy's and of the generator's parameters, float64; change
@@ -276,10 +277,14 @@ def test_golden(latent_steps):
     data = torch.randn(64, 2, generator=rng)
     generator = Generator(DenseGenerator((16,)), 3)
     settings = Cooperative(generator, ULA(0.05), steps=5, latent_steps=latent_steps)
-    method = replace(settings, walkers=50, data_noise=0.1, base_rate=1e-2).build((2,), 0, data)
-    optimizer = torch.optim.SGD([{"params": list(net.parameters())}, *method.groups()], 1e-2)
+    method = replace(settings, walkers=50, data_noise=0.1, base_rate=1e-2).build(
+        (2,), 0, Batch(data)
+    )
+    optimizer = torch.optim.SGD(
+        [{"params": list(net.parameters())}, *method.parameter_groups()], 1e-2
+    )
     for _ in range(20):
-        loss, _, _ = method.step(net, data, None, rng)
+        loss, _, _ = method.step(net, Batch(data), None, rng)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

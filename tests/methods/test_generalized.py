@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from boltzwalk.methods.alternation import Turns
 from torch import nn
 
 from boltzwalk.bases import Generator
 from boltzwalk.kernels import MALA, ULA
-from boltzwalk.methods.generalized import Generalized
+from boltzwalk.method import Batch
+from boltzwalk.methods.generalized import Generalized, GeneralizedMethod
 from boltzwalk.methods.objectives import log_partition
 from boltzwalk.networks import DenseGenerator, Multilayer
 from statistics_helpers import assert_mean
@@ -51,33 +51,33 @@ class Affine(nn.Module):
         return -z.square().sum(1) / 2 - self.s.sum() - len(self.m) / 2 * math.log(2 * math.pi)
 
 
-def turns_of(settings, updates, data=None):
+def schedule_of(settings, updates, data=None):
     data = drawn(10, 3) if data is None else data
-    method, energy = settings.build((3,), 0, data), network()
-    state, found = method.init(energy, data, seeded()), []
+    method, energy = settings.build((3,), 0, Batch(data)), network()
+    state, found = method.init(energy, Batch(data), seeded()), []
     for _ in range(updates):
-        found.append("base" if method.is_turn_of_base(state) else "energy")
-        _, state, _ = method.step(energy, data, state, seeded())
+        found.append("base" if method.next_is_base(state) else "energy")
+        _, state, _ = method.step(energy, Batch(data), state, seeded())
     return "".join(turn[0] for turn in found)
 
 
 def test_the_schedule():
     """Long visits before the first two steps of the base and after every third, else two."""
     settings = Generalized(SMALL, energy_steps=2, first_energy_steps=4, refresh_every=3)
-    visits = turns_of(settings, 41).split("b")[:-1]
+    visits = schedule_of(settings, 41).split("b")[:-1]
     assert [len(v) for v in visits] == [4, 4, 2, 4, 2, 2, 4, 2, 2, 4]
     assert set("".join(visits)) == {"e"}
-    assert turns_of(replace(settings, learns="energy"), 12) == "e" * 12
-    assert turns_of(replace(settings, learns="base"), 12) == "b" * 12
+    assert schedule_of(replace(settings, learns="energy"), 12) == "e" * 12
+    assert schedule_of(replace(settings, learns="base"), 12) == "b" * 12
 
 
 def test_the_published_schedule():
     """100, 100, then 5, and 100 again after every 500 steps of the base."""
     settings = Generalized()
-    method = settings.build((3,), 0, drawn(10, 3))
-    state, visits, steps = method.init(network(), drawn(10, 3), seeded()), [], 0
+    method = settings.build((3,), 0, Batch(drawn(10, 3)))
+    state, visits, steps = method.init(network(), Batch(drawn(10, 3)), seeded()), [], 0
     while len(visits) < 1002:
-        if method.is_turn_of_base(state):
+        if method.next_is_base(state):
             visits.append(steps)
             steps = 0
             state = replace(state, energy_steps=0 * state.energy_steps)
@@ -95,9 +95,9 @@ def test_the_published_schedule():
 def test_a_turn_teaches_one_network(objective, turn):
     data = drawn(10, 3)
     settings = Generalized(SMALL, objective, learns=turn, gradient_penalty=0.1)
-    method, energy = settings.build((3,), 0, data), network()
-    state = method.init(energy, data, seeded())
-    loss, _, info = method.step(energy, data, state, seeded())
+    method, energy = settings.build((3,), 0, Batch(data)), network()
+    state = method.init(energy, Batch(data), seeded())
+    loss, _, info = method.step(energy, Batch(data), state, seeded())
     loss.backward()
     taught = {name: p.grad is not None for name, p in method.named_parameters()}
     c = taught.pop("log_partition")
@@ -113,11 +113,11 @@ def test_the_energy_by_hand():
     settings = Generalized(SMALL, learns="energy", noise_factor=2, gradient_penalty=0.7)
     settings = replace(settings, parameter_penalty=0.01)
     data, energy, own = drawn(10, 3), network(), seeded()
-    method = settings.build((3,), 0, data)
+    method = settings.build((3,), 0, Batch(data))
     with torch.no_grad():
         method.log_partition.fill_(0.3)
-    state = method.init(energy, data, seeded(1))
-    loss, _, info = method.step(energy, data, state, seeded())
+    state = method.init(energy, Batch(data), seeded(1))
+    loss, _, info = method.step(energy, Batch(data), state, seeded())
     loss.backward()
 
     y = method.base(torch.randn(20, 2, generator=own)).detach()
@@ -147,8 +147,10 @@ def test_the_squash():
     for squash in (False, True):
         data, energy = 50 * drawn(10, 3), network()
         settings = Generalized(SMALL, learns="energy", gradient_penalty=3.0, squash=squash)
-        method = settings.build((3,), 0, data)
-        loss, *_ = method.step(energy, data, method.init(energy, data, seeded()), seeded())
+        method = settings.build((3,), 0, Batch(data))
+        loss, *_ = method.step(
+            energy, Batch(data), method.init(energy, Batch(data), seeded()), seeded()
+        )
         loss.backward()
         grads.append([p.grad for p in (*energy.parameters(), method.log_partition)])
     for plain, squashed in list(zip(*grads, strict=True))[:-1]:
@@ -159,8 +161,8 @@ def test_the_squash():
 
 def test_the_floor():
     settings = Generalized(LINEAR, floor=-10.0)
-    method = settings.build((3,), 0, drawn(10, 3))
-    e = method.relative(lambda x: x[:, 0])
+    method = settings.build((3,), 0, Batch(drawn(10, 3)))
+    e = method.relative_energy(lambda x: x[:, 0])
     x = torch.tensor([[-50.0, 0.0, 0.0], [-9.0, 0.0, 0.0], [3.0, 0.0, 0.0]], requires_grad=True)
     torch.testing.assert_close(e(x), torch.tensor([-10.0, -9.0, 3.0]))
     (slope,) = torch.autograd.grad(e(x).sum(), x)
@@ -169,8 +171,8 @@ def test_the_floor():
 
 def test_c_starts_at_an_estimate():
     data, energy = drawn(10, 3), network()
-    method = Generalized(SMALL, initial_samples=1500).build((3,), 0, data)
-    method.init(energy, data, seeded())
+    method = Generalized(SMALL, initial_samples=1500).build((3,), 0, Batch(data))
+    method.init(energy, Batch(data), seeded())
     own = seeded()
     z = torch.cat([torch.randn(n, 2, generator=own) for n in (1000, 500)])
     expected = -torch.log(torch.exp(-energy(method.base(z))).mean())
@@ -186,9 +188,9 @@ def test_the_base_of_an_energy_of_its_own_learns_by_maximum_likelihood(objective
         return net(x) + x.square().sum(1)
 
     settings = Generalized(objective=objective, learns="base", relative=False, noise_factor=1000)
-    method = Turns(settings, base)
-    state = method.init(energy, data, seeded())
-    method.step(energy, data, state, seeded())[0].backward()
+    method = GeneralizedMethod(settings, base)
+    state = method.init(energy, Batch(data), seeded())
+    method.step(energy, Batch(data), state, seeded())[0].backward()
     found = [base.m.grad, base.s.grad]
     expected = torch.autograd.grad(-base.log_density(data).mean(), [base.m, base.s])
     for f, e in zip(found, expected, strict=True):
@@ -198,8 +200,10 @@ def test_the_base_of_an_energy_of_its_own_learns_by_maximum_likelihood(objective
 
 def test_the_base_of_an_energy_of_its_own_by_autograd():
     data, base, energy, own = drawn(10, 3), Affine(), network(), seeded()
-    method = Turns(Generalized(learns="base", relative=False, noise_factor=3), base)
-    method.step(energy, data, method.init(energy, data, seeded()), seeded())[0].backward()
+    method = GeneralizedMethod(Generalized(learns="base", relative=False, noise_factor=3), base)
+    method.step(energy, Batch(data), method.init(energy, Batch(data), seeded()), seeded())[
+        0
+    ].backward()
     y = base.decode(torch.randn(30, 3, generator=own))
     at_data = energy(data) + base.log_density(data)
     at_base = energy(y) + base.log_density(y)
@@ -211,20 +215,20 @@ def test_the_base_of_an_energy_of_its_own_by_autograd():
 
 def test_own_and_relative_energies_are_each_the_other_less_the_base():
     x, base, energy = drawn(5, 3), Affine(), network()
-    relative = Turns(Generalized(), base)
-    torch.testing.assert_close(relative.relative(energy)(x), energy(x))
-    torch.testing.assert_close(relative.own_energy(energy)(x), energy(x) - base.log_density(x))
-    own = Turns(Generalized(relative=False), base)
-    torch.testing.assert_close(own.own_energy(energy)(x), energy(x))
-    torch.testing.assert_close(own.relative(energy)(x), energy(x) + base.log_density(x))
+    relative = GeneralizedMethod(Generalized(), base)
+    torch.testing.assert_close(relative.relative_energy(energy)(x), energy(x))
+    torch.testing.assert_close(relative.density_energy(energy)(x), energy(x) - base.log_density(x))
+    own = GeneralizedMethod(Generalized(relative=False), base)
+    torch.testing.assert_close(own.density_energy(energy)(x), energy(x))
+    torch.testing.assert_close(own.relative_energy(energy)(x), energy(x) + base.log_density(x))
 
 
 def test_a_base_without_a_density_has_no_energy_of_its_own():
     data = drawn(10, 3)
     with pytest.raises(ValueError, match="needs a base with a density, got Decoder"):
-        Generalized(SMALL, relative=False).build((3,), 0, data)
+        Generalized(SMALL, relative=False).build((3,), 0, Batch(data))
     with pytest.raises(ValueError, match="needs a base with a density, got Decoder"):
-        Generalized(SMALL).build((3,), 0, data).own_energy(network())
+        Generalized(SMALL).build((3,), 0, Batch(data)).density_energy(network())
 
 
 def test_the_energy_learns_the_ratio_of_a_known_base():
@@ -245,15 +249,15 @@ def test_the_energy_learns_the_ratio_of_a_known_base():
         base.m.zero_()
         base.s.zero_()
     settings = Generalized(learns="energy", noise_factor=1)
-    method, energy, rng = Turns(settings, base), Quadratic(), seeded()
+    method, energy, rng = GeneralizedMethod(settings, base), Quadratic(), seeded()
     groups = [{"params": list(energy.parameters())}, {"params": [method.log_partition]}]
     optimizer = torch.optim.Adam(groups, 0.02)
-    state, found = method.init(energy, torch.zeros(1, 1), rng), []
+    state, found = method.init(energy, Batch(torch.zeros(1, 1)), rng), []
     for t in range(1200):
         for group in optimizer.param_groups:
             group["lr"] = 0.02 * min(1, (1200 - t) / 600)
         data = m + s * torch.randn(2000, 1, generator=rng)
-        loss, state, info = method.step(energy, data, state, rng)
+        loss, state, info = method.step(energy, Batch(data), state, rng)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -274,10 +278,10 @@ def test_samples_of_an_energy_of_its_own_do_not_depend_on_the_base():
     def normal(x):
         return (x - 0.5).square().sum(1) / (2 * 0.8**2)
 
-    method = Turns(settings, Affine())
+    method = GeneralizedMethod(settings, Affine())
     data = drawn(10, 3)
-    state = method.init(normal, data, seeded())
-    walkers = method.sample(normal, data, state, 4000, seeded())
+    state = method.init(normal, Batch(data), seeded())
+    walkers = method.sample(normal, Batch(data), state, 4000, seeded())
     for i in range(3):
         assert_mean(walkers.x[:, i], 0.5, f"E[x_{i}]")
         assert_mean((walkers.x[:, i] - 0.5).square(), 0.64, f"Var[x_{i}]")
@@ -291,20 +295,24 @@ def test_a_trajectory_is_what_samples_were_on_their_way():
         drawn(10, 3),
         network(),
     )
-    method = settings.build((3,), 0, data)
-    state = method.init(energy, data, seeded())
+    method = settings.build((3,), 0, Batch(data))
+    state = method.init(energy, Batch(data), seeded())
     frames = list(method.trajectory(energy, 20, [0, 2, 6], seeded()))
-    assert torch.equal(frames[-1].x, method.sample(energy, data, state, 20, seeded()).x)
+    assert torch.equal(frames[-1].x, method.sample(energy, Batch(data), state, 20, seeded()).x)
     z = method.base.latents(20, seeded())
     torch.testing.assert_close(frames[0].x, method.base.decode(z).detach())
-    assert torch.equal(frames[1].x, method.sample(energy, data, state, 20, seeded(), steps=2).x)
+    assert torch.equal(
+        frames[1].x, method.sample(energy, Batch(data), state, 20, seeded(), steps=2).x
+    )
 
 
 def test_the_turn_of_the_energy_leaves_the_base_alone():
     """Where E = U + log b it depends on the base, which must get no gradient from it."""
-    method = Turns(Generalized(SMALL, relative=False, gradient_penalty=0.1), Affine())
+    method = GeneralizedMethod(Generalized(SMALL, relative=False, gradient_penalty=0.1), Affine())
     energy, data = network(), drawn(10, 3)
-    loss, _, _ = method.step(energy, data, method.init(energy, data, seeded()), seeded())
+    loss, _, _ = method.step(
+        energy, Batch(data), method.init(energy, Batch(data), seeded()), seeded()
+    )
     loss.backward()
     assert all(p.grad is None for p in method.base.parameters())
     assert all(p.requires_grad for p in method.base.parameters())
@@ -316,9 +324,9 @@ def test_samples_have_the_inverse_temperature_of_the_settings():
     base, data, energy = LINEAR.build((3,), 0), drawn(10, 3), network()
     for beta in (0.0, 3.0):
         settings = Generalized(SMALL, kernel=ULA(0.1), sample_steps=4, inverse_temperature=beta)
-        method = Turns(settings, base)
-        state = method.init(energy, data, seeded())
-        x = method.sample(energy, data, state, 5, seeded()).x
+        method = GeneralizedMethod(settings, base)
+        state = method.init(energy, Batch(data), seeded())
+        x = method.sample(energy, Batch(data), state, 5, seeded()).x
         rng = seeded()
         z = base.latents(5, rng)
         for _ in range(4):
@@ -349,11 +357,13 @@ def test_golden(objective):
     data, energy, rng = drawn(64, 3), network(), seeded()
     settings = Generalized(SMALL, objective, energy_steps=2, first_energy_steps=4)
     settings = replace(settings, gradient_penalty=0.5, base_rate=1e-2, log_partition_rate=1e-2)
-    method = settings.build((3,), 0, data)
-    optimizer = torch.optim.SGD([{"params": list(energy.parameters())}, *method.groups()], 1e-2)
-    state = method.init(energy, data, rng)
+    method = settings.build((3,), 0, Batch(data))
+    optimizer = torch.optim.SGD(
+        [{"params": list(energy.parameters())}, *method.parameter_groups()], 1e-2
+    )
+    state = method.init(energy, Batch(data), rng)
     for _ in range(20):
-        loss, state, _ = method.step(energy, data, state, rng)
+        loss, state, _ = method.step(energy, Batch(data), state, rng)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -384,7 +394,7 @@ def test_wrong_settings_are_refused(wrong, message):
 
 
 def test_latents_of_the_wrong_size_are_refused():
-    method = Generalized(SMALL).build((3,), 0, drawn(10, 3))
+    method = Generalized(SMALL).build((3,), 0, Batch(drawn(10, 3)))
     with pytest.raises(ValueError, match=r"takes z of shape \(N, 2\), got \(4, 3\)"):
         method.base.decode(torch.zeros(4, 3))
 
@@ -405,12 +415,12 @@ def test_the_gradients_of_a_cycle_are_counted():
                 calls.append(len(x))
             return self.inner(x)
 
-    energy, method = Counted(), settings.build((3,), 0, data)
-    state = method.init(energy, data, seeded())
+    energy, method = Counted(), settings.build((3,), 0, Batch(data))
+    state = method.init(energy, Batch(data), seeded())
     for _ in range(4):
-        _, state, _ = method.step(energy, data, state, seeded())
+        _, state, _ = method.step(energy, Batch(data), state, seeded())
     assert calls == [10, 10, 10, 20]
     assert method.gradients(10) == math.ceil(sum(calls) / 4)
-    assert replace(settings, learns="base").build((3,), 0, data).gradients(10) == 20
+    assert replace(settings, learns="base").build((3,), 0, Batch(data)).gradients(10) == 20
     unpenalised = replace(settings, learns="energy", gradient_penalty=0.0)
-    assert unpenalised.build((3,), 0, data).gradients(10) == 0
+    assert unpenalised.build((3,), 0, Batch(data)).gradients(10) == 0

@@ -19,6 +19,7 @@ from weighted_cases import (
 
 from boltzwalk.energies import NetworkEnergy
 from boltzwalk.kernels import MALA, ULA, run_chain
+from boltzwalk.method import Batch
 from boltzwalk.methods.jarzynski import ExactStart, Jarzynski, RelaxedStart, Weighted
 from boltzwalk.methods.starts import NoiseStart
 from boltzwalk.networks import Multilayer
@@ -37,7 +38,7 @@ def test_the_gradient_is_the_weighted_difference_of_moments(kernel):
     state, rng = start(method, energy, data)
     state = weighted(state.walkers, torch.linspace(-1, 3, 50))
     energy.set(1.3, 0.4)
-    loss, state, info = method.step(energy, data, state, rng)
+    loss, state, info = method.step(energy, Batch(data), state, rng)
     loss.backward()
     share, x = torch.softmax(state.walkers.log_w, 0), state.walkers.x
     torch.testing.assert_close(energy.b.grad, -(data.mean(0) - share @ x))
@@ -71,7 +72,7 @@ def test_twenty_updates_of_algorithm_1_by_hand():
     hand.set_state(rng.get_state())
     optimizer, resamplings = torch.optim.SGD(energy.parameters(), 0.2), 0
     for _ in range(20):
-        loss, state, info = method.step(energy, data, state, rng)
+        loss, state, info = method.step(energy, Batch(data), state, rng)
         optimizer.zero_grad()
         loss.backward()
 
@@ -112,7 +113,7 @@ def test_idle_walkers_are_as_if_they_had_never_been_idle(threshold):
     hand.set_state(rng.get_state())
     optimizer, resamplings = torch.optim.SGD(energy.parameters(), 0.1), 0
     for _ in range(30):
-        loss, state, info = method.step(energy, data, state, rng)
+        loss, state, info = method.step(energy, Batch(data), state, rng)
         optimizer.zero_grad()
         loss.backward()
 
@@ -136,7 +137,7 @@ def test_idle_walkers_are_as_if_they_had_never_been_idle(threshold):
             chosen = ancestors(log_w, hand)
             x, u, log_w = x[chosen], u[chosen], log_mean_weight(log_w).expand(size)
             resamplings += 1
-        lazy = method.population(energy, state)
+        lazy = method.weighted_walkers(energy, state)
         torch.testing.assert_close(lazy.x, x, rtol=0, atol=1e-9)
         torch.testing.assert_close(lazy.log_w, log_w, rtol=0, atol=1e-9)
         optimizer.step()
@@ -152,7 +153,7 @@ def test_the_energy_penalty_adds_the_weighted_squares():
     energy.set(1.3, 0.4)
     losses = []
     for method in (plain, replace(plain, energy_penalty=0.3)):
-        loss, after, _ = method.step(energy, data, state, torch.Generator().manual_seed(1))
+        loss, after, _ = method.step(energy, Batch(data), state, torch.Generator().manual_seed(1))
         losses.append(loss)
     share = torch.softmax(after.walkers.log_w, 0)
     squares = energy(data).square().mean() + share @ after.walkers.energy.square()
@@ -165,7 +166,7 @@ def test_data_noise_has_its_standard_deviation():
     state, rng = start(method, energy, data)
     seen = []
     energy.register_forward_hook(lambda module, args, out: seen.append(args[0].detach()))
-    method.step(energy, data, state, rng)
+    method.step(energy, Batch(data), state, rng)
     (noisy,) = (x for x in seen if len(x) == 20_000)
     assert_mean(noisy.flatten(), 0.0, "mean of the noise")
     assert_mean(noisy.flatten().square(), 0.09, "variance of the noise")
@@ -192,7 +193,7 @@ def test_autocast_does_not_round_the_weights():
     for enabled in (False, True):
         rng = torch.Generator().manual_seed(1)
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-            loss, _, info = method.step(energy, data, state, rng)
+            loss, _, info = method.step(energy, Batch(data), state, rng)
         energy.zero_grad()
         loss.backward()
         logged = [info["energy_gap"], info["energy_walkers"]]
@@ -219,7 +220,7 @@ def test_log_z_and_cross_entropy_are_absolute(temperature):
         else:  # a network that becomes another constant
             nn.init.constant_(energy.energy.head.bias, 0.3 * k)
             log_z = math.log(2 * math.pi * temperature) - 0.3 * k / temperature
-        _, state, info = method.step(energy, data, state, rng)
+        _, state, info = method.step(energy, Batch(data), state, rng)
         assert_mean(torch.exp(state.walkers.log_w - log_z), 1.0, f"Z at update {k}")
         mean = energy(data).mean().detach()
         torch.testing.assert_close(info["log_z"], log_mean_weight(state.walkers.log_w))
@@ -235,7 +236,7 @@ def test_every_kernel_logs_finite_numbers(kernel, walkers):
     energy, data = Normal(), torch.randn(10, 2)
     method = Jarzynski(ExactStart(20), kernel, steps=2, walkers=walkers)
     state, rng = start(method, energy, data)
-    _, state, info = method.step(energy, data, state, rng)
+    _, state, info = method.step(energy, Batch(data), state, rng)
     assert len(state) == 20
     for name, value in info.items():
         assert value.shape == (), name
@@ -254,7 +255,7 @@ def test_a_relaxed_start_logs_the_change_of_log_z_only(rng):
     noise = walkers_at(energy, NoiseStart("gaussian", 3.0).noise(data, 20, other))
     assert_same_walkers(state.walkers, run_chain(kernel, energy, noise, 4, other)[0])
     assert not state.walkers.log_w.any()
-    _, _, info = method.step(energy, data, state, rng)
+    _, _, info = method.step(energy, Batch(data), state, rng)
     assert "log_z" not in info
     assert "cross_entropy" not in info
     assert info["log_z_change"].abs() < 1e-12, "the energy has not changed"
@@ -273,7 +274,7 @@ def test_out_of_range_is_of_the_walkers():
     method = Jarzynski(ExactStart(10), ULA(1e-12))
     x = torch.tensor([[0.0], [1.09], [1.11], [-1.09], [-1.11]])
     state = Weighted(walkers_at(energy, x), torch.tensor(0))
-    _, _, info = method.step(energy, data, state, torch.Generator().manual_seed(0))
+    _, _, info = method.step(energy, Batch(data), state, torch.Generator().manual_seed(0))
     assert info["out_of_range"].item() == pytest.approx(0.4)
 
 
@@ -289,7 +290,7 @@ def test_walkers_without_weight_are_an_error(kernel, value, walkers):
     state, rng = start(method, energy, data)
     nn.init.constant_(energy.a, value)
     with pytest.raises(FloatingPointError, match="resampling needs a walker of positive finite"):
-        method.step(energy, data, state, rng)
+        method.step(energy, Batch(data), state, rng)
 
 
 @pytest.mark.parametrize(
@@ -346,10 +347,10 @@ def test_golden(name, settings):
     data = torch.randn(64, 2, generator=rng) + 1
     method = Jarzynski(ExactStart(100), ULA(0.05), data_noise=0.1, threshold=0.98)
     method = replace(method, **settings)
-    state = method.init(energy, data, rng)
+    state = method.init(energy, Batch(data), rng)
     optimizer = torch.optim.SGD(energy.parameters(), 0.1)
     for _ in range(20):
-        loss, state, info = method.step(energy, data, state, rng)
+        loss, state, info = method.step(energy, Batch(data), state, rng)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

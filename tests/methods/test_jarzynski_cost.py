@@ -13,6 +13,7 @@ from weighted_cases import RARELY, Counted, Net, Normal, each_kernel, relaxed, s
 
 from boltzwalk.energies import NetworkEnergy
 from boltzwalk.kernels import HMC, MALA, ULA
+from boltzwalk.method import Batch
 from boltzwalk.methods.jarzynski import ExactStart, Jarzynski
 from boltzwalk.networks import Multilayer
 from boltzwalk.smc.resampling import resample
@@ -30,7 +31,7 @@ def cost(method, data):
     energy.set(1.01, 0.01)
     energy.counts.update(forward=0, input=0, parameter=0)
     energy.largest = 0
-    loss, state, _ = method.step(energy, data, state, rng)
+    loss, state, _ = method.step(energy, Batch(data), state, rng)
     inputs = energy.counts["input"]
     assert energy.counts["parameter"] == 0
     loss.backward()
@@ -144,11 +145,11 @@ def test_images_are_walkers_as_well():
         Jarzynski(ExactStart(12), HMC(0.1, 2), chunk=5, threshold=1.0),
     ):
         state, rng = start(method, energy, data)
-        loss, state, info = method.step(energy, data, state, rng)
+        loss, state, info = method.step(energy, Batch(data), state, rng)
         loss.backward()
         assert state.walkers.x.shape == (12, 1, 3, 3)
         assert info["log_z"].isfinite()
-        assert method.sample(energy, data, state, 5, rng).x.shape == (5, 1, 3, 3)
+        assert method.sample(energy, Batch(data), state, 5, rng).x.shape == (5, 1, 3, 3)
 
 
 # Resampling.
@@ -164,8 +165,8 @@ def test_a_mini_batch_resamples_all_walkers_at_the_energy_of_now(scheme):
     _, _, after, info = step_and_grad(method, energy, data, state)
     rng = torch.Generator().manual_seed(1)
     lazy = replace(method, threshold=RARELY)
-    _, before, _ = lazy.step(energy, data, state, rng)
-    population = method.population(energy, before)
+    _, before, _ = lazy.step(energy, Batch(data), state, rng)
+    population = method.weighted_walkers(energy, before)
     gap = log_mean_weight(after.walkers.log_w) - log_mean_weight(population.log_w)
     assert gap.abs() <= 1e-12
     assert len(after.walkers.log_w.unique()) == 1
@@ -181,7 +182,7 @@ def test_the_whole_population_resamples_without_an_evaluation():
     state, rng = start(method, energy, data)
     energy.counts.update(forward=0)
     for k in range(1, 6):
-        _, state, _ = method.step(energy, data, state, rng)
+        _, state, _ = method.step(energy, Batch(data), state, rng)
         assert state.resamplings == k
         assert energy.counts["forward"] == k * 38
 
@@ -207,7 +208,7 @@ def watched(method, energy, change, resamplings):
         before = int(state.resamplings)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            _, state, _ = method.step(energy, data, state, rng)
+            _, state, _ = method.step(energy, Batch(data), state, rng)
         found += [(int(state.resamplings), str(warning.message)) for warning in caught]
         assert not caught or state.resamplings == before + 1
         if state.resamplings == resamplings:
@@ -228,7 +229,7 @@ def test_a_threshold_above_the_ceiling_is_warned_of(walkers):
         r"loses some of a mode; write method.threshold=(.*), a smaller kernel.step_size, or "
         r"kernel=MALA",
         found[0][1],
-    ).groups()
+    ).parameter_groups()
     assert float(ceiling) == pytest.approx(math.exp(-0.125), abs=0.01)
     assert float(threshold) == pytest.approx(math.exp(-0.25), abs=0.02)
 

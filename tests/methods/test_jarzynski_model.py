@@ -9,6 +9,7 @@ from weighted_cases import RARELY, Counted, Net, Normal, Still, relaxed, start, 
 
 from boltzwalk.energies.learnt_mixture import LearntMixture
 from boltzwalk.kernels import MALA, ULA
+from boltzwalk.method import Batch
 from boltzwalk.methods import jarzynski
 from boltzwalk.methods.jarzynski import ExactStart, Jarzynski, Weighted
 from boltzwalk.smc.reweighting import move_and_reweight
@@ -28,7 +29,7 @@ def followed(walkers, size=20_000, kernel=EXACT):
     state, rng = start(method, energy, data)
     for k in range(1, 7):
         energy.set(1 + 0.15 * k, 0.3 * k)
-        _, state, _ = method.step(energy, data, state, rng)
+        _, state, _ = method.step(energy, Batch(data), state, rng)
     return method, energy, state, rng
 
 
@@ -38,7 +39,7 @@ def test_the_population_stands_for_the_model_and_for_others(walkers):
     method, energy, state, _ = followed(walkers)
     other = Normal(1, 1.7, 1.5)
     for model in (energy, other):
-        population = method.population(model, state)
+        population = method.weighted_walkers(model, state)
         torch.testing.assert_close(population.x, state.walkers.x)
         mean, variance = (model.b / model.a).item(), 1 / model.a.item()
         w = torch.exp(population.log_w - model.log_z)
@@ -48,7 +49,7 @@ def test_the_population_stands_for_the_model_and_for_others(walkers):
         assert_mean(w * deviation, 0.0, "mean")
         assert_mean(w * (deviation.square() - variance), 0.0, "variance")
         assert_mean(w * deviation**3, 0.0, "third moment")
-    assert len(method.population(energy, state)) == 20_000
+    assert len(method.weighted_walkers(energy, state)) == 20_000
 
 
 def test_the_population_has_the_temperature_of_the_kernel():
@@ -58,23 +59,23 @@ def test_the_population_has_the_temperature_of_the_kernel():
     state = weighted(state.walkers, torch.linspace(-1, 1, 40))
     x, log_w = state.walkers.x, state.walkers.log_w
     gain = (energy(x) - other(x)).detach() / 0.5
-    assert_same_walkers(method.population(other, state), walkers_at(other, x, log_w + gain))
+    assert_same_walkers(method.weighted_walkers(other, state), walkers_at(other, x, log_w + gain))
 
 
 def test_a_population_is_evaluated_in_parts(monkeypatch):
     method, energy, state, _ = followed(0, size=50)
-    whole = method.population(energy, state)
+    whole = method.weighted_walkers(energy, state)
     monkeypatch.setattr(jarzynski, "AT_ONCE", 7)
     counted = Counted()
-    assert_same_walkers(method.population(energy, state), whole)
-    method.population(counted, state)
+    assert_same_walkers(method.weighted_walkers(energy, state), whole)
+    method.weighted_walkers(counted, state)
     assert counted.largest == 7
 
 
 @pytest.mark.parametrize("walkers", [0, 5000])
 def test_samples_are_of_the_model_in_equal_weight(walkers):
     method, energy, state, rng = followed(walkers)
-    drawn = method.sample(energy, torch.randn(4, 1), state, 2000, rng, steps=2)
+    drawn = method.sample(energy, Batch(torch.randn(4, 1)), state, 2000, rng, steps=2)
     assert not drawn.log_w.any()
     assert len(drawn) == 2000
     mean, variance = (energy.b / energy.a).item(), 1 / energy.a.item()
@@ -92,7 +93,9 @@ def test_samples_take_as_many_steps_as_asked_for_and_else_those_of_training():
     method, data = replace(method, steps=3), torch.randn(4, 1)
 
     def draw(**options):
-        return method.sample(energy, data, state, 20, torch.Generator().manual_seed(4), **options)
+        return method.sample(
+            energy, Batch(data), state, 20, torch.Generator().manual_seed(4), **options
+        )
 
     assert_same_walkers(draw(), draw(steps=3))
     assert (draw().x != draw(steps=4).x).any()
@@ -105,7 +108,7 @@ def test_walkers_of_equal_weight_are_drawn_once_each():
     state = Weighted(walkers_at(energy, x), torch.tensor(0))
     data, rng = torch.randn(4, 1), torch.Generator().manual_seed(0)
     for n in (100, 30):
-        drawn = method.sample(energy, data, state, n, rng).x[:, 0].round()
+        drawn = method.sample(energy, Batch(data), state, n, rng).x[:, 0].round()
         assert len(drawn.unique()) == n
     assert drawn.max() > 40, "not the first ones only"
 
@@ -114,9 +117,9 @@ def test_samples_that_nothing_stands_for_are_refused():
     method, energy, state, rng = followed(0, size=50)
     data = torch.randn(4, 1)
     with pytest.raises(ValueError, match="the run holds 50 walkers, asked for 51 samples"):
-        method.sample(energy, data, state, 51, rng)
+        method.sample(energy, Batch(data), state, 51, rng)
     with pytest.raises(ValueError, match="chains from noise do not; draw samples without --noise"):
-        method.sample(energy, data, state, 10, rng, from_noise=True)
+        method.sample(energy, Batch(data), state, 10, rng, from_noise=True)
 
 
 # What learns.
@@ -144,10 +147,10 @@ def test_masses_of_modes_that_no_walker_crosses_are_learnt():
     for seed in range(2):
         energy, data, rng = wells(seed)
         method = Jarzynski(ExactStart(1000), ULA(0.1))
-        state = method.init(energy, data, rng)
+        state = method.init(energy, Batch(data), rng)
         optimizer = torch.optim.SGD([energy.zeta], 0.05)
         for _ in range(1000):
-            loss, state, info = method.step(energy, data, state, rng)
+            loss, state, info = method.step(energy, Batch(data), state, rng)
             log_z = energy.log_z
             optimizer.zero_grad()
             loss.backward()
@@ -182,11 +185,11 @@ def test_walkers_that_steer_are_biased_and_those_that_watch_are_not():
             rng = torch.Generator().manual_seed(seed)
             energy, data = Still(10), torch.zeros(2, 10)
             method = Jarzynski(ExactStart(size), ULA(0.1), threshold=0.3)
-            state = method.init(energy, data, rng)
+            state = method.init(energy, Batch(data), rng)
             watching = walkers_at(energy, energy.sample(1000, rng))
             optimizer = torch.optim.SGD(energy.parameters(), 0.01)
             for _ in range(500):
-                loss, state, info = method.step(energy, data, state, rng)
+                loss, state, info = method.step(energy, Batch(data), state, rng)
                 watching = move_and_reweight(ULA(0.1), energy, watching, 1, rng).walkers
                 optimizer.zero_grad()
                 loss.backward()

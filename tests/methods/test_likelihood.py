@@ -11,9 +11,10 @@ from boltzwalk.bases.flow_energy import FlowEnergy
 from boltzwalk.energies import NetworkEnergy
 from boltzwalk.energies.learnt_mixture import MixtureEnergy
 from boltzwalk.kernels import MALA, run_chain
+from boltzwalk.method import Batch
 from boltzwalk.methods.maximum_likelihood import MaximumLikelihood
 from boltzwalk.networks import Multilayer
-from boltzwalk.training.loop import train
+from boltzwalk.training.loop import train_loop
 from boltzwalk.walkers import walkers_at
 from statistics_helpers import assert_mean
 
@@ -27,7 +28,7 @@ def energy():
 
 def test_the_gradient_is_that_of_the_likelihood(energy, rng):
     x = torch.randn(20, 3, generator=rng)
-    loss, state, info = METHOD.step(energy, x, METHOD.init(energy, x, rng), rng)
+    loss, state, info = METHOD.step(energy, Batch(x), METHOD.init(energy, Batch(x), rng), rng)
     loss.backward()
     found = [p.grad.clone() for p in energy.parameters()]
     expected = torch.autograd.grad(-energy.flow.log_density(x).mean(), list(energy.parameters()))
@@ -41,7 +42,7 @@ def test_the_gradient_is_that_of_the_likelihood(energy, rng):
 def test_the_gradient_of_a_mixture_is_that_of_its_log_density(rng):
     energy = MixtureEnergy(modes=3, offset=1.0, noise=0.1).build((2,), rng_seed=0)
     x = torch.randn(20, 2, generator=rng)
-    loss, _, _ = METHOD.step(energy, x, None, rng)
+    loss, _, _ = METHOD.step(energy, Batch(x), None, rng)
     parameters = list(energy.parameters())
     found = torch.autograd.grad(loss, parameters)
     assert float(energy.log_partition().detach()) == pytest.approx(energy.log_z, abs=1e-12)
@@ -56,7 +57,7 @@ def test_the_gradient_of_a_mixture_is_that_of_its_log_density(rng):
 def test_noise_on_the_data_is_drawn_anew(energy, rng):
     x = torch.randn(500, 3, generator=rng)
     method = MaximumLikelihood(data_noise=0.5)
-    losses = torch.stack([method.step(energy, x, None, rng)[0].detach() for _ in range(50)])
+    losses = torch.stack([method.step(energy, Batch(x), None, rng)[0].detach() for _ in range(50)])
     assert float(losses.std()) > 0
     noisy = x + 0.5 * torch.randn(500, 3, generator=rng)
     rows = -energy.flow.log_density(noisy).detach()
@@ -69,10 +70,12 @@ def test_it_learns_a_gaussian_that_an_affine_flow_has(rng):
     energy = FlowEnergy(Flow(transforms=1)).build((1,), rng_seed=0)
     x = 2 + 3 * torch.randn(400, 1, generator=rng)
     optimizer = torch.optim.Adam(energy.parameters(), 0.05)
-    done = list(train(energy, METHOD, lambda rng: x, optimizer, state=None, updates=500))
+    done = list(
+        train_loop(energy, METHOD, lambda rng: Batch(x), optimizer, state=None, updates=500)
+    )
     entropy = math.log(float(x.std(correction=0))) + 0.5 * math.log(2 * math.pi * math.e)
     assert float(done[-1].info["nll"]) == pytest.approx(entropy, abs=1e-4)
-    walkers = METHOD.sample(energy, x, None, 20_000, rng)
+    walkers = METHOD.sample(energy, Batch(x), None, 20_000, rng)
     assert_mean(walkers.x[:, 0], float(x.mean()), "mean of samples")
     torch.testing.assert_close(walkers.energy, energy(walkers.x).detach())
 
@@ -80,7 +83,7 @@ def test_it_learns_a_gaussian_that_an_affine_flow_has(rng):
 def test_samples_that_move_on_stay_samples(energy, rng):
     """E_p[q/p] = 1 for a narrower density q, before and after steps that leave p as it is."""
     x = energy.sample(4000, rng)
-    moved = METHOD.sample(energy, torch.zeros(1, 3), None, 4000, rng, steps=20).x
+    moved = METHOD.sample(energy, Batch(torch.zeros(1, 3)), None, 4000, rng, steps=20).x
     assert not bool((x == moved).any())
     q = Normal(x.mean(0), 0.7 * x.std(0))
     for rows in (x, moved):
@@ -92,7 +95,7 @@ def test_energies_without_log_z_are_refused(rng):
     energy = NetworkEnergy(Multilayer((8,))).build((3,), 0)
     for known in (energy, lambda x: x.sum(1)):
         with pytest.raises(ValueError, match="write energy=FlowEnergy"):
-            METHOD.init(known, torch.zeros(4, 3), rng)
+            METHOD.init(known, Batch(torch.zeros(4, 3)), rng)
 
 
 def test_settings_that_make_no_sense_are_refused():
@@ -107,7 +110,7 @@ def test_settings_that_make_no_sense_are_refused():
 def test_the_noise_is_that_of_the_settings(energy):
     x = torch.randn(30, 3, generator=torch.Generator().manual_seed(1))
     method = MaximumLikelihood(data_noise=0.5)
-    loss, _, _ = method.step(energy, x, None, torch.Generator().manual_seed(2))
+    loss, _, _ = method.step(energy, Batch(x), None, torch.Generator().manual_seed(2))
     noise = torch.randn(30, 3, generator=torch.Generator().manual_seed(2))
     expected = -energy.flow.log_density(x + 0.5 * noise).mean()
     torch.testing.assert_close(loss.detach(), expected.detach())
@@ -123,5 +126,5 @@ def test_samples_make_the_steps_of_the_call_or_of_the_settings(energy):
 
     for steps, made in ((0, 2), (5, 5)):
         rng = torch.Generator().manual_seed(3)
-        found = method.sample(energy, torch.zeros(1, 3), None, 6, rng, steps=steps).x
+        found = method.sample(energy, Batch(torch.zeros(1, 3)), None, 6, rng, steps=steps).x
         assert torch.equal(found, moved(made))

@@ -8,8 +8,9 @@ import torch
 from boltzwalk.bases import Generator, Vae
 from boltzwalk.energies.analytic import Gaussian
 from boltzwalk.kernels import HMC, MALA, ULA, AdamDescent, Descent, KineticLangevin
+from boltzwalk.method import Batch
 from boltzwalk.methods.cooperative import Cooperative
-from boltzwalk.methods.proposal_training import ancestral, revise
+from boltzwalk.methods.proposal_training import ancestral_samples, refine
 from boltzwalk.methods.variational import Variational
 from boltzwalk.networks import DenseEncoder, DenseGenerator
 from statistics_helpers import Counting, assert_mean
@@ -36,7 +37,7 @@ def built(settings, kernel=None, **changes):
     """A method for events of shape (3,), and data for it."""
     changes |= {} if kernel is None else {"kernel": kernel}
     data = torch.randn(10, 3, generator=torch.Generator().manual_seed(5))
-    return type(settings)(**vars(settings) | changes).build((3,), 0, data), data
+    return type(settings)(**vars(settings) | changes).build((3,), 0, Batch(data)), data
 
 
 def seeded(seed=0):
@@ -55,7 +56,7 @@ def decoder(norm=True):
 def test_a_revision_by_hand():
     """Latents, then the noise of every step, from one generator."""
     base, own = decoder(), seeded()
-    found = revise(base, ULA(0.1), bowl, 6, 3, seeded())
+    found = refine(base, ULA(0.1), bowl, 6, 3, seeded())
     z = torch.randn(6, 2, generator=own)
     x = base.decode(z).detach()
     torch.testing.assert_close(found.z, z)
@@ -73,7 +74,7 @@ def test_a_revision_by_hand():
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda k: type(k).__name__)
 def test_nothing_of_a_revision_has_a_graph(kernel):
     base, energy = decoder(), torch.nn.Sequential(torch.nn.Linear(3, 1), torch.nn.Flatten(0))
-    found = revise(base, kernel, energy, 5, 2, seeded())
+    found = refine(base, kernel, energy, 5, 2, seeded())
     walkers = (found.walkers.x, found.walkers.energy, found.walkers.grad, found.walkers.log_w)
     for tensor in (found.z, found.proposed, *walkers, *found.walkers.memory, *found.chain):
         assert not tensor.requires_grad
@@ -83,7 +84,7 @@ def test_nothing_of_a_revision_has_a_graph(kernel):
 def test_a_proposal_does_not_depend_on_the_others():
     """Batch statistics would couple them: one row alone would be an error, or its own mean."""
     base = decoder()
-    proposed = revise(base, Descent(1e-9), bowl, 6, 1, seeded()).proposed
+    proposed = refine(base, Descent(1e-9), bowl, 6, 1, seeded()).proposed
     z = torch.randn(6, 2, generator=seeded())
     for i in range(6):
         torch.testing.assert_close(proposed[i : i + 1], base.decode(z[i : i + 1]).detach())
@@ -98,10 +99,10 @@ def test_statistics_move_once_in_a_step_and_never_in_samples(settings):
     method, data = built(settings)
     norm = [layer for layer in method.modules() if isinstance(layer, torch.nn.BatchNorm1d)]
     before = {key: value.clone() for key, value in method.state_dict().items()}
-    method.sample(bowl, data, None, 30, seeded())
-    revise(method.base, ULA(0.1), bowl, 30, 2, seeded())
+    method.sample(bowl, Batch(data), None, 30, seeded())
+    refine(method.base, ULA(0.1), bowl, 30, 2, seeded())
     assert all(torch.equal(value, before[key]) for key, value in method.state_dict().items())
-    loss, _, _ = method.step(bowl, data, None, seeded())
+    loss, _, _ = method.step(bowl, Batch(data), None, seeded())
     assert len(norm) == 1
     tracked = next(key for key in before if key.endswith("num_batches_tracked"))
     now = method.state_dict()
@@ -119,9 +120,9 @@ def test_statistics_move_once_in_a_step_and_never_in_samples(settings):
 def test_training_mode_does_not_couple_the_proposals():
     """Whoever calls train() on a method does not switch batch statistics on."""
     method, data = built(METHODS[0])
-    expected = method.sample(bowl, data, None, 5, seeded()).x
+    expected = method.sample(bowl, Batch(data), None, 5, seeded()).x
     method.train()
-    assert torch.equal(method.sample(bowl, data, None, 5, seeded()).x, expected)
+    assert torch.equal(method.sample(bowl, Batch(data), None, 5, seeded()).x, expected)
 
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda k: type(k).__name__)
@@ -130,7 +131,7 @@ def test_training_mode_does_not_couple_the_proposals():
 def test_evaluations_are_as_many_as_promised(settings, kernel, walkers):
     method, data = built(settings, kernel, walkers=walkers)
     counting = Counting(bowl)
-    method.step(counting, data, None, seeded())
+    method.step(counting, Batch(data), None, seeded())
     n = walkers or 10
     # Two more forward passes give the loss; they have no input gradient.
     assert counting.walkers == method.gradients(10) + 10 + n
@@ -146,7 +147,7 @@ def test_the_number_of_walkers_need_not_be_that_of_the_data(settings):
         seen.append(len(x))
         return bowl(x)
 
-    _, _, info = method.step(energy, data, None, seeded())
+    _, _, info = method.step(energy, Batch(data), None, seeded())
     assert seen == [25] * 5 + [10, 25]
     for name, value in info.items():
         assert value.shape == (), name
@@ -160,23 +161,23 @@ def test_samples_take_the_steps_that_are_asked_for(settings):
     z = torch.randn(8, 2, generator=seeded(4))
     for changes, asked, steps in (({}, 0, 4), ({"sample_steps": 9}, 0, 9), ({}, 2, 2)):
         method, data = built(settings, Descent(0.1), **changes)
-        found = method.sample(bowl, data, None, 8, seeded(4), steps=asked)
+        found = method.sample(bowl, Batch(data), None, 8, seeded(4), steps=asked)
         expected = 0.9**steps * method.base.decode(z).detach()
         torch.testing.assert_close(found.x, expected)
         torch.testing.assert_close(found.energy, bowl(expected))
     # The steps asked for go before those of the settings; noise is the only start there is.
     method, data = built(settings, Descent(0.1), sample_steps=9)
-    found = method.sample(bowl, data, None, 8, seeded(4), steps=1, from_noise=True)
+    found = method.sample(bowl, Batch(data), None, 8, seeded(4), steps=1, from_noise=True)
     torch.testing.assert_close(found.x, 0.9 * method.base.decode(z).detach())
 
 
 @pytest.mark.parametrize("settings", METHODS, ids=lambda m: type(m).__name__)
 def test_samples_repeat_and_do_not_show_the_data(settings):
     method, data = built(settings)
-    a, b, c = (method.sample(bowl, data, None, 16, seeded(s)).x for s in (4, 4, 5))
+    a, b, c = (method.sample(bowl, Batch(data), None, 16, seeded(s)).x for s in (4, 4, 5))
     assert torch.equal(a, b)
     assert not torch.equal(a, c)
-    d = method.sample(bowl, torch.full((2, 3), 77.0), None, 16, seeded(4)).x
+    d = method.sample(bowl, Batch(torch.full((2, 3), 77.0)), None, 16, seeded(4)).x
     assert torch.equal(a, d)
 
 
@@ -188,14 +189,14 @@ def test_samples_are_drawn_some_at_a_time():
         seen.append(len(x))
         return target(x)
 
-    found = ancestral(base, ULA(1.0), energy, 2500, 1, seeded())
+    found = ancestral_samples(base, ULA(1.0), energy, 2500, 1, seeded())
     assert seen == [1000, 1000, 1000, 1000, 500, 500]
     assert len(found) == 2500
     assert len(found.x.unique(dim=0)) == 2500, "parts have noise of their own"
     assert_mean(found.x.flatten(), 2.0, "mean")
     assert_mean((found.x.flatten() - 2).square(), 2.0, "variance of the noise of one step")
     torch.testing.assert_close(found.energy, target(found.x))
-    assert len(ancestral(base, ULA(1.0), target, 1001, 1, seeded())) == 1001
+    assert len(ancestral_samples(base, ULA(1.0), target, 1001, 1, seeded())) == 1001
 
 
 @pytest.mark.parametrize("settings", METHODS, ids=lambda m: type(m).__name__)
@@ -204,9 +205,9 @@ def test_positions_are_not_rounded_where_products_are_in_bfloat16(settings):
     method, data = built(settings, ULA(1e-6))
     method, data = method.float(), data.float()
     with torch.autocast("cpu", torch.bfloat16):
-        found = revise(method.base, ULA(1e-6), bowl, 200, 1, seeded())
-        loss, _, info = method.step(bowl, data, None, seeded())
-        drawn = method.sample(bowl, data, None, 3, seeded())
+        found = refine(method.base, ULA(1e-6), bowl, 200, 1, seeded())
+        loss, _, info = method.step(bowl, Batch(data), None, seeded())
+        drawn = method.sample(bowl, Batch(data), None, 3, seeded())
     for tensor in (found.z, found.proposed, found.walkers.x, found.walkers.grad, drawn.x, loss):
         assert tensor.dtype == torch.float32
     moved = found.walkers.x - found.proposed

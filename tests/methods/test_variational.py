@@ -9,6 +9,7 @@ from torch.distributions import Normal, kl_divergence
 
 from boltzwalk.bases import Vae, active_dimensions, default_gamma, vae_loss
 from boltzwalk.kernels import ULA
+from boltzwalk.method import Batch
 from boltzwalk.methods.variational import Variational
 from boltzwalk.networks import DenseEncoder, DenseGenerator, batch_statistics
 from statistics_helpers import assert_mean
@@ -58,13 +59,13 @@ def test_both_gradients_by_hand():
     """Autograd of each loss alone, on a revision made here from the same numbers."""
     settings = Variational(SMALL, ULA(0.1), 3, walkers=16, data_noise=0.3, gamma=0.7)
     data, energy, own = drawn(10, 3), Quadratic(), seeded()
-    method = settings.build((3,), 0, data)
-    loss, state, info = method.step(energy, data, None, seeded())
+    method = settings.build((3,), 0, Batch(data))
+    loss, state, info = method.step(energy, Batch(data), None, seeded())
     assert state is None
     loss.backward()
 
     a, b = energy.a.detach(), energy.b.detach()
-    x = settings.build((3,), 0, data).base.decode(torch.randn(16, 2, generator=own)).detach()
+    x = settings.build((3,), 0, Batch(data)).base.decode(torch.randn(16, 2, generator=own)).detach()
     for _ in range(3):
         x = x - 0.1 * (a * x - b) + math.sqrt(0.2) * torch.randn(16, 3, generator=own)
     noisy = data + 0.3 * torch.randn(10, 3, generator=own)
@@ -98,8 +99,8 @@ def test_with_data_as_teacher_it_learns_as_a_vae_alone_does():
     """The gradient is that of the evidence bound of the batch; the energy learns all the same."""
     settings = Variational(SMALL, ULA(0.1), 3, walkers=16, gamma=0.7, teacher="data")
     data, energy = drawn(10, 3), Quadratic()
-    method, alone = settings.build((3,), 0, data), settings.build((3,), 0, data).base
-    loss, _, _ = method.step(energy, data, None, seeded())
+    method, alone = settings.build((3,), 0, Batch(data)), settings.build((3,), 0, Batch(data)).base
+    loss, _, _ = method.step(energy, Batch(data), None, seeded())
     loss.backward()
 
     own = seeded()
@@ -119,10 +120,10 @@ def test_the_losses_do_not_meet():
     data, settings = drawn(10, 3), Variational(SMALL, ULA(0.1), steps=3)
     grads = {}
     for kept in ("both", "energy", "vae"):
-        energy, method = Quadratic(), settings.build((3,), 0, data)
+        energy, method = Quadratic(), settings.build((3,), 0, Batch(data))
         energy.requires_grad_(kept != "vae")
         method.requires_grad_(kept != "energy")
-        method.step(energy, data, None, seeded())[0].backward()
+        method.step(energy, Batch(data), None, seeded())[0].backward()
         grads[kept] = [p.grad for p in (*energy.parameters(), *method.parameters())]
     for both, alone in zip(grads["both"][:2], grads["energy"][:2], strict=True):
         assert torch.equal(both, alone)
@@ -136,13 +137,13 @@ def test_the_encoder_learns_from_the_reconstruction_after_a_step():
     """One published port regresses on events that were not encoded, and its encoder dies."""
     data = drawn(40, 3)
     plain = Vae(DenseEncoder((8,)), DenseGenerator((8,), norm=False), 2)
-    method = Variational(plain, ULA(0.1), steps=3, gamma=1e-100).build((3,), 0, data)
-    optimizer, energy = torch.optim.Adam(method.groups()), Quadratic()
+    method = Variational(plain, ULA(0.1), steps=3, gamma=1e-100).build((3,), 0, Batch(data))
+    optimizer, energy = torch.optim.Adam(method.parameter_groups()), Quadratic()
     for update in range(
         2
     ):  # the divergence weighs nothing, so the gradient is the reconstruction's
         optimizer.zero_grad()
-        method.step(energy, data, None, seeded(update))[0].backward()
+        method.step(energy, Batch(data), None, seeded(update))[0].backward()
         optimizer.step()
         grads = [p.grad.norm() for p in method.base.encoder.parameters()]
         assert min(grads) > 1e-4, update
@@ -151,15 +152,15 @@ def test_the_encoder_learns_from_the_reconstruction_after_a_step():
 def taught(energy, settings, updates, dim):
     """A linear autoencoder after so many updates, with the mean of W W' over the last tenth."""
     data = drawn(10, dim)
-    method = settings.build((dim,), 0, data)
-    optimizer = torch.optim.Adam(method.groups())
+    method = settings.build((dim,), 0, Batch(data))
+    optimizer = torch.optim.Adam(method.parameter_groups())
     rng, total, count = seeded(), torch.zeros(dim, dim), 0
     (layer,) = method.base.decoder.trunk
     for update in range(updates):
         for group in optimizer.param_groups:
             group["lr"] = settings.base_rate * min(1.0, 2 * (1 - update / updates))
         optimizer.zero_grad()
-        loss, _, info = method.step(energy, data, None, rng)
+        loss, _, info = method.step(energy, Batch(data), None, rng)
         loss.backward()
         optimizer.step()
         if update >= 0.9 * updates:
@@ -196,7 +197,7 @@ def test_teaching_recovers_the_known_solution(steps):
     assert info["active"] == 2
 
     # The encoder is the posterior: of variance (gamma / 2) / (w + gamma / 2) along each axis.
-    x = method.sample(energy, drawn(10, dim), None, 4000, seeded(1)).x
+    x = method.sample(energy, Batch(drawn(10, dim)), None, 4000, seeded(1)).x
     assert active_dimensions(method.base, x) == 2
     w = layer.weight.detach().square().sum(0)
     log_std = method.base.encode(x)[1].detach().mean(0)
@@ -224,15 +225,15 @@ def test_a_divergence_that_weighs_too_much_switches_all_latents_off():
 
 def test_the_weight_comes_from_the_data_unless_it_is_given():
     data = 3 * drawn(50, 3)
-    assert Variational(SMALL).build((3,), 0, data).settings.gamma == default_gamma(data)
+    assert Variational(SMALL).build((3,), 0, Batch(data)).settings.gamma == default_gamma(data)
     total = data.var(0).sum().item()
     assert default_gamma(data) == pytest.approx(2 * total / 763.2)
-    assert Variational(SMALL, gamma=0.7).build((3,), 0, data).settings.gamma == 0.7
+    assert Variational(SMALL, gamma=0.7).build((3,), 0, Batch(data)).settings.gamma == 0.7
     # It is this weight that the loss has.
     losses = {}
     for gamma in (0.0, default_gamma(data), 5.0):
-        method = Variational(SMALL, ULA(0.1), gamma=gamma).build((3,), 0, data)
-        loss, _, info = method.step(Quadratic(), data, None, seeded())
+        method = Variational(SMALL, ULA(0.1), gamma=gamma).build((3,), 0, Batch(data))
+        loss, _, info = method.step(Quadratic(), Batch(data), None, seeded())
         losses[gamma] = loss.item()
         parts = info["energy_gap"] + info["reconstruction"] + method.settings.gamma * info["kl"]
         assert loss.item() == pytest.approx(parts.item())
@@ -242,14 +243,16 @@ def test_the_weight_comes_from_the_data_unless_it_is_given():
 def test_an_explicit_weight_needs_no_variance():
     """Equal rows have none, so that there is no default."""
     with pytest.raises(ValueError, match="write gamma as a number"):
-        Variational(SMALL).build((3,), 0, torch.ones(5, 3))
-    assert Variational(SMALL, gamma=1.0).build((3,), 0, torch.ones(5, 3)).settings.gamma == 1.0
+        Variational(SMALL).build((3,), 0, Batch(torch.ones(5, 3)))
+    assert (
+        Variational(SMALL, gamma=1.0).build((3,), 0, Batch(torch.ones(5, 3))).settings.gamma == 1.0
+    )
 
 
 def test_means_are_decoded_without_noise_of_the_pixels():
     """Proposals of a linear decoder have the covariance W W' and no more."""
-    method = Variational(linear(1), ULA(1e-12), steps=1).build((3,), 0, drawn(10, 3))
-    found = method.sample(Quadratic(), drawn(10, 3), None, 4000, seeded()).x
+    method = Variational(linear(1), ULA(1e-12), steps=1).build((3,), 0, Batch(drawn(10, 3)))
+    found = method.sample(Quadratic(), Batch(drawn(10, 3)), None, 4000, seeded()).x
     (layer,) = method.base.decoder.trunk
     direction = layer.weight.detach()[:, 0]
     off = found - layer.bias.detach()
@@ -260,8 +263,8 @@ def test_means_are_decoded_without_noise_of_the_pixels():
 
 
 def test_the_vae_has_a_rate_and_a_moment_of_its_own():
-    method = Variational(SMALL, base_rate=3e-3, base_beta1=0.2).build((3,), 0, drawn(10, 3))
-    (group,) = method.groups()
+    method = Variational(SMALL, base_rate=3e-3, base_beta1=0.2).build((3,), 0, Batch(drawn(10, 3)))
+    (group,) = method.parameter_groups()
     assert (group["lr"], group["betas"]) == (3e-3, (0.2, 0.999))
     assert [id(p) for p in group["params"]] == [id(p) for p in method.parameters()]
 
@@ -290,7 +293,7 @@ def test_an_autoencoder_that_cannot_be_is_refused():
         Variational(Vae(latent=0))
     images = 0.5 + 3 * drawn(10, 1, 2, 2)
     with pytest.raises(ValueError, match=r"tanh makes events in \[-1, 1\].*write output='none'"):
-        Variational(SMALL).build((1, 2, 2), 0, images)
+        Variational(SMALL).build((1, 2, 2), 0, Batch(images))
 
 
 # Loss of the 20th update, sums of the energy's and of the autoencoder's parameters, float64; change
@@ -314,10 +317,12 @@ def test_golden(gamma):
     data = torch.randn(64, 2, generator=rng)
     vae = Vae(DenseEncoder((16,), dropout=0.1), DenseGenerator((16,)), 3)
     settings = Variational(vae, ULA(0.05), 5, 50, data_noise=0.1, gamma=gamma, base_rate=1e-2)
-    method = settings.build((2,), 0, data)
-    optimizer = torch.optim.SGD([{"params": list(net.parameters())}, *method.groups()], 1e-2)
+    method = settings.build((2,), 0, Batch(data))
+    optimizer = torch.optim.SGD(
+        [{"params": list(net.parameters())}, *method.parameter_groups()], 1e-2
+    )
     for _ in range(20):
-        loss, _, _ = method.step(net, data, None, rng)
+        loss, _, _ = method.step(net, Batch(data), None, rng)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from boltzwalk.kernels import HMC, MALA, ULA
+from boltzwalk.method import Batch
 from boltzwalk.methods.jarzynski import Jarzynski, RelaxedStart, Weighted
 from boltzwalk.methods.starts import NoiseStart
 
@@ -75,7 +76,7 @@ class Net(nn.Module):
 
 def start(method, energy, data, seed=0):
     rng = torch.Generator().manual_seed(seed)
-    return method.init(energy, data, rng), rng
+    return method.init(energy, Batch(data), rng), rng
 
 
 def weighted(walkers, log_w):
@@ -119,6 +120,6 @@ class Counted(Normal):
 
 def step_and_grad(method, energy, data, state, seed=1):
     energy.zero_grad()
-    loss, state, info = method.step(energy, data, state, torch.Generator().manual_seed(seed))
+    loss, state, info = method.step(energy, Batch(data), state, torch.Generator().manual_seed(seed))
     loss.backward()
     return loss.detach(), torch.cat([p.grad.flatten() for p in energy.parameters()]), state, info

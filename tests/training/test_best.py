@@ -14,14 +14,14 @@ from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.maximum_likelihood import MaximumLikelihood
 from boltzwalk.networks import Multilayer
 from boltzwalk.settings.optimizers import Adam
-from boltzwalk.settings.settings import Output, Settings, resolve
+from boltzwalk.settings.settings import Output, Settings, resolve_auto
 from boltzwalk.training.execute import execute
 from boltzwalk.training.folder import NLL, best_checkpoint, checkpoints, read_rows
-from boltzwalk.training.process import StopRequest
 from boltzwalk.training.run import open_run
+from boltzwalk.training.signals import StopRequest
 
 # A rate at which few rows are learnt by heart within some updates.
-SETTINGS = resolve(
+SETTINGS = resolve_auto(
     Settings(
         data=Toy("two_moons", n=60),
         energy=FlowEnergy(Flow(widths=(64,), activation="tanh")),
@@ -53,8 +53,10 @@ def test_the_best_is_kept_and_opened(tmp_path):
     assert kept == [120, 110, best]
     with torch.no_grad():
         x = run.dataset.validation
-        found = float((run.model(x).double() + run.model.log_z).mean())
-        assert found == pytest.approx(float(-run.model.flow.log_density(x).mean()), abs=1e-5)
+        found = float((run.model().module(x).double() + run.model().module.log_z).mean())
+        assert found == pytest.approx(
+            float(-run.model().module.flow.log_density(x).mean()), abs=1e-5
+        )
     assert found == pytest.approx(saved[best], abs=1e-5)
 
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from boltzwalk.training.sampling import draw
 from PIL import Image
 
 from boltzwalk.data import Digits, Table
@@ -14,10 +13,10 @@ from boltzwalk.energies import NetworkEnergy
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.starts import DataStart, NoiseStart
+from boltzwalk.model import Model
 from boltzwalk.networks import Convolutional, Multilayer
 from boltzwalk.rng import generator
-from boltzwalk.settings.settings import Settings, resolve
-from boltzwalk.training import pictures as export
+from boltzwalk.settings.settings import Settings, resolve_auto
 from boltzwalk.training.pictures import write_samples
 from boltzwalk.training.run import start
 
@@ -27,8 +26,8 @@ SPREADS = np.array([1.0, 30.0, 1e-5])
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A run of no update on a table whose columns have units as different as can be."""
+def model(tmp_path_factory):
+    """The model of no update on a table whose columns have units as different as can be."""
     path = tmp_path_factory.mktemp("data") / "table.csv"
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
@@ -41,7 +40,7 @@ def run(tmp_path_factory):
 def begun(data, network, walkers):
     method = Contrastive(walkers, ULA(1e-3), steps=2)
     settings = Settings(data, NetworkEnergy(network), method, batch=8, device="cpu", threads=1)
-    return start(resolve(settings))
+    return start(resolve_auto(settings)).model()
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +48,8 @@ def images():
     return begun(Digits(), Convolutional(width=2, layers=((1, 3, 2, 1),)), NoiseStart())
 
 
-def expected(run, n, seed=0):
-    return draw(run, n, generator(seed, "sample", 0, "cpu"))
+def expected(model, n, seed=0):
+    return model.draw(n, generator(seed, "sample", 0, "cpu"))
 
 
 def read_csv(path):
@@ -59,11 +58,11 @@ def read_csv(path):
     return header, np.array(rows, dtype=np.float64)
 
 
-def test_a_csv_comes_back_in_original_units(run, tmp_path):
-    said = write_samples(run, tmp_path / "a.csv", 120, seed=3)
+def test_a_csv_comes_back_in_original_units(model, tmp_path):
+    said = write_samples(model, tmp_path / "a.csv", 120, seed=3)
     header, rows = read_csv(tmp_path / "a.csv")
     assert tuple(header) == COLUMNS
-    original = run.dataset.to_original(expected(run, 120, 3).x).detach().numpy()
+    original = model.data.to_original(expected(model, 120, 3).x).detach().numpy()
     # Nine digits: every float32 comes back as it was.
     np.testing.assert_array_equal(rows.astype(np.float32), original)
     # The walkers start at the data and barely move: their means are those of the columns.
@@ -75,26 +74,26 @@ def test_a_csv_comes_back_in_original_units(run, tmp_path):
     ]
 
 
-def test_a_csv_can_be_loaded_as_data(run, tmp_path):
-    write_samples(run, tmp_path / "a.csv", 20)
+def test_a_csv_can_be_loaded_as_data(model, tmp_path):
+    write_samples(model, tmp_path / "a.csv", 20)
     assert Table(str(tmp_path / "a.csv")).load().columns == COLUMNS
 
 
-def test_an_npz_holds_both_units_and_the_energy(run, tmp_path):
-    write_samples(run, tmp_path / "a.npz", 9)
-    walkers = expected(run, 9)
+def test_an_npz_holds_both_units_and_the_energy(model, tmp_path):
+    write_samples(model, tmp_path / "a.npz", 9)
+    walkers = expected(model, 9)
     with np.load(tmp_path / "a.npz") as file:
         assert set(file.files) == {"x", "original", "energy"}
         np.testing.assert_array_equal(file["x"], walkers.x.detach().numpy())
         np.testing.assert_array_equal(file["energy"], walkers.energy.detach().numpy())
-        original = run.dataset.to_original(walkers.x).detach().numpy()
+        original = model.data.to_original(walkers.x).detach().numpy()
         np.testing.assert_array_equal(file["original"], original)
 
 
 @pytest.mark.parametrize("ending", ["npz", "csv"])
-def test_the_picture_overwrites_no_file_of_the_user(run, tmp_path, ending):
+def test_the_picture_overwrites_no_file_of_the_user(model, tmp_path, ending):
     (tmp_path / "a.png").write_bytes(b"mine")
-    write_samples(run, tmp_path / f"a.{ending}", 5)
+    write_samples(model, tmp_path / f"a.{ending}", 5)
     assert (tmp_path / "a.png").read_bytes() == b"mine"
     assert {p.name for p in tmp_path.iterdir()} == {"a.png", f"a.{ending}", "a_picture.png"}
     with Image.open(tmp_path / "a_picture.png") as image:
@@ -110,18 +109,18 @@ def test_a_png_is_the_picture_alone(images, tmp_path):
         assert image.size[0] == image.size[1]  # two rows of two images
 
 
-def test_the_seed_determines_the_file(run, tmp_path):
+def test_the_seed_determines_the_file(model, tmp_path):
     for name, seed in {"a": 0, "b": 0, "c": 1}.items():
-        write_samples(run, tmp_path / f"{name}.csv", 5, seed=seed)
+        write_samples(model, tmp_path / f"{name}.csv", 5, seed=seed)
     a, b, c = ((tmp_path / f"{name}.csv").read_bytes() for name in "abc")
     assert a == b
     assert a != c
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a", "a.PNG.gz", "a.npy"])
-def test_other_endings_are_refused(run, tmp_path, name):
+def test_other_endings_are_refused(model, tmp_path, name):
     with pytest.raises(ValueError, match=r"out must end in \.npz, \.csv or \.png, got "):
-        write_samples(run, tmp_path / name, 5)
+        write_samples(model, tmp_path / name, 5)
     assert not any(tmp_path.iterdir())
 
 
@@ -132,20 +131,22 @@ def test_a_csv_of_images_is_refused(images, tmp_path):
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
-def test_samples_that_are_not_finite_are_refused(run, tmp_path, monkeypatch, bad):
-    def broken(*arguments):
-        walkers = draw(*arguments)
+def test_samples_that_are_not_finite_are_refused(model, tmp_path, monkeypatch, bad):
+    draw = Model.draw
+
+    def broken(*arguments, **options):
+        walkers = draw(*arguments, **options)
         x = walkers.x.detach().clone()
         x[1, 2] = bad
         return replace(walkers, x=x)
 
-    monkeypatch.setattr(export, "draw", broken)
+    monkeypatch.setattr(Model, "draw", broken)
     with pytest.raises(ValueError, match=r"samples must be finite, 25% are not; try fewer --steps"):
-        write_samples(run, tmp_path / "a.npz", 4)
+        write_samples(model, tmp_path / "a.npz", 4)
     assert not any(tmp_path.iterdir())
 
 
-def test_columns_without_names_give_no_header(run, tmp_path):
-    nameless = replace(run, dataset=replace(run.dataset, columns=()))
+def test_columns_without_names_give_no_header(model, tmp_path):
+    nameless = replace(model, data=replace(model.data, columns=()))
     write_samples(nameless, tmp_path / "a.csv", 5)
     assert torch.from_numpy(np.loadtxt(tmp_path / "a.csv", delimiter=",")).shape == (5, 3)

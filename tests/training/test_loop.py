@@ -6,9 +6,10 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from boltzwalk.kernels import ULA
+from boltzwalk.method import Batch
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.rng import generator
-from boltzwalk.training.loop import train
+from boltzwalk.training.loop import train_loop
 
 
 class Line(nn.Module):
@@ -35,9 +36,11 @@ class Known:
 
 def run(energy, method, updates=3, **options):
     optimizer = torch.optim.SGD(energy.parameters(), 0.1)
-    batch = options.pop("batch", lambda rng: torch.zeros(2, 1))
+    batch = options.pop("batch", lambda rng: Batch(torch.zeros(2, 1)))
     state = options.pop("state", 0)
-    return list(train(energy, method, batch, optimizer, state=state, updates=updates, **options))
+    return list(
+        train_loop(energy, method, batch, optimizer, state=state, updates=updates, **options)
+    )
 
 
 def test_it_follows_the_gradient():
@@ -105,7 +108,13 @@ def test_the_numbers_of_an_update_depend_on_seed_and_update_only():
     run(Line(), part, 5, seed=7, first=3, state=3)
     assert whole.rngs[3:] == part.rngs
     batches = []
-    run(Line(), Known(), 2, seed=7, batch=lambda rng: batches.append(rng) or torch.zeros(2, 1))
+    run(
+        Line(),
+        Known(),
+        2,
+        seed=7,
+        batch=lambda rng: batches.append(rng) or Batch(torch.zeros(2, 1)),
+    )
     assert len(batches) == 2
     assert generator(7, "data", 0).initial_seed() == batches[0].initial_seed()
 

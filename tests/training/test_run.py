@@ -11,7 +11,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from boltzwalk.training.sampling import draw
 
 from boltzwalk.checkpoint import load_checkpoint, save_checkpoint
 from boltzwalk.data import Digits, Table, Toy
@@ -23,15 +22,15 @@ from boltzwalk.methods.starts import NoiseStart, ReplayStart
 from boltzwalk.networks import Convolutional, Multilayer
 from boltzwalk.rng import generator
 from boltzwalk.settings.optimizers import SGD, Adam, Schedule
-from boltzwalk.settings.settings import Output, Settings, resolve
+from boltzwalk.settings.settings import Output, Settings, resolve_auto
 from boltzwalk.smc.witness import Witness
 from boltzwalk.training import folder as run_folder
 from boltzwalk.training.execute import execute
 from boltzwalk.training.folder import read_trace
-from boltzwalk.training.process import StopRequest
 from boltzwalk.training.run import open_run
+from boltzwalk.training.signals import StopRequest
 
-SMALL = resolve(
+SMALL = resolve_auto(
     Settings(
         data=Toy("eight_gaussians", n=1000),
         energy=NetworkEnergy(Multilayer((16, 16)), spectral_norm=True),
@@ -221,10 +220,10 @@ def test_samples_come_from_the_average_and_repeat(tmp_path):
     finish(SMALL, tmp_path)
     opened = open_run(tmp_path)
     assert opened.update == 40
-    a = draw(opened, 50, generator(1, "sample"))
-    b = draw(opened, 50, generator(1, "sample"))
+    a = opened.model().draw(50, generator(1, "sample"))
+    b = opened.model().draw(50, generator(1, "sample"))
     assert torch.equal(a.x, b.x)
-    assert opened.model is opened.average.module
+    assert opened.model().module is opened.average.module
     torch.testing.assert_close(a.energy, opened.model(a.x).detach())
 
 
@@ -360,7 +359,7 @@ def test_held_out_rows_are_judged_in_the_log(tmp_path):
     row, run = run_folder.read_rows(tmp_path / "a" / "log.jsonl")[-1], open_run(tmp_path / "a")
     rows = run.dataset.validation
     with torch.no_grad():
-        model, energy = run.model(rows).mean(), run.energy(rows).mean()
+        model, energy = run.model().module(rows).mean(), run.energy(rows).mean()
     assert model != energy
     assert row["energy_validation"] == pytest.approx(float(energy))
     expected = float(energy) + row["log_z"]

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from boltzwalk.training.sampling import draw, proposals
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -23,30 +22,30 @@ from boltzwalk.energies import NetworkEnergy
 from boltzwalk.evaluation.evaluate import SECTIONS, EvaluationPlan, evaluate_sections
 from boltzwalk.evaluation.samples import draw_samples
 from boltzwalk.kernels import ULA
-from boltzwalk.methods.condition import Classes, Unconditional, Visible
+from boltzwalk.methods.condition import ClassConditional, NoCondition, ObservedPixels
 from boltzwalk.methods.variational import Variational
 from boltzwalk.networks import ConvolutionalEncoder, DenseEncoder, DenseGenerator, Multilayer
 from boltzwalk.networks.convolutional import Convolution
 from boltzwalk.rng import generator
 from boltzwalk.settings.optimizers import Adam
-from boltzwalk.settings.settings import Output, Settings, from_yaml, resolve, to_yaml
+from boltzwalk.settings.settings import Output, Settings, from_yaml, resolve_auto, to_yaml
 from boltzwalk.training import folder as run_folder
 from boltzwalk.training.execute import execute
-from boltzwalk.training.process import StopRequest
 from boltzwalk.training.run import open_run, start
+from boltzwalk.training.signals import StopRequest
 
 VAE = Vae(DenseEncoder((12,)), DenseGenerator((12,)), 3)
 SUMMARY = ConvolutionalEncoder((Convolution(4),))
 GIVEN = {
-    "classes": Classes(),
-    "lower": Visible("lower", SUMMARY, 5),
-    "boxes": Visible("boxes", SUMMARY, 5),
+    "classes": ClassConditional(),
+    "lower": ObservedPixels("lower", SUMMARY, 5),
+    "boxes": ObservedPixels("boxes", SUMMARY, 5),
 }
-SMALL = resolve(
+SMALL = resolve_auto(
     Settings(
         data=Digits(),
         energy=NetworkEnergy(Multilayer((16,))),
-        method=Variational(VAE, ULA(0.01), 3, data_noise=0.03, condition=Classes()),
+        method=Variational(VAE, ULA(0.01), 3, data_noise=0.03, condition=ClassConditional()),
         optimizer=Adam(1e-3),
         updates=12,
         batch=32,
@@ -87,7 +86,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(tmp_path, name):
 @EACH
 def test_another_condition_is_another_run(tmp_path, name):
     finish(replace(small(name), updates=1), tmp_path)
-    for other in (*GIVEN.values(), Unconditional(), Visible("upper", SUMMARY, 5)):
+    for other in (*GIVEN.values(), NoCondition(), ObservedPixels("upper", SUMMARY, 5)):
         if other == GIVEN[name]:
             continue
         changed = replace(small(name), method=replace(SMALL.method, condition=other))
@@ -102,15 +101,15 @@ def test_data_without_classes_are_refused():
             with pytest.raises(ValueError, match=r"the data must have classes.*without labels"):
                 start(settings)
         else:
-            assert start(settings).method.settings.condition == Classes(10)
+            assert start(settings).method.settings.condition == ClassConditional(10)
     with pytest.raises(ValueError, match="the visible part is that of images"):
         start(replace(small("lower"), data=Modes()))
 
 
 def test_labels_keep_their_meaning_where_some_classes_were_chosen():
     run = start(replace(SMALL, data=Digits(classes=(2, 3, 6))))
-    assert run.method.settings.condition == Classes(7)
-    drawn = draw_samples(run, 200, generator(0, "test"))
+    assert run.method.settings.condition == ClassConditional(7)
+    drawn = draw_samples(run.model(), 200, generator(0, "test"))
     assert sorted(drawn.labels.unique().tolist()) == [2, 3, 6]
     assert "of classes in the proportions of the data" in drawn.protocol
 
@@ -121,8 +120,8 @@ def test_proposals_are_those_that_are_revised(name):
     # A descent of no length leaves proposals where they are, up to rounding.
     still = replace(run.method.settings, kernel=ULA(1e-14))
     run.method.settings = still
-    x = draw(run, 20, generator(0, "a")).x
-    torch.testing.assert_close(x, proposals(run, 20, generator(0, "a")), atol=1e-5, rtol=0)
+    x = run.model().draw(20, generator(0, "a")).x
+    torch.testing.assert_close(x, run.model().propose(20, generator(0, "a")), atol=1e-5, rtol=0)
 
 
 @EACH
@@ -130,7 +129,7 @@ def test_energies_are_those_of_the_condition(name):
     run = start(small(name))
     condition = run.method.settings.condition
     c = condition.drawn(condition.rows(run.dataset), 6, generator(0, "c"))
-    walkers = draw(run, 6, generator(0, "a"), c=c)
+    walkers = run.model().draw(6, generator(0, "a"), c=c)
     torch.testing.assert_close(run.model(walkers.x, c), walkers.energy)
     if name != "classes":
         seen = (c[:, -1:] == 0).expand_as(walkers.x)
@@ -147,7 +146,7 @@ def inputs_of(run, mask, n=5):
 def test_completion_is_that_of_the_conditional_energy(name, mask, rng):
     run = start(small(name))
     inputs = inputs_of(run, mask)
-    found = complete_rows(run, inputs, CompletionPlan(n=3), rng)
+    found = complete_rows(run.model(), inputs, CompletionPlan(n=3), rng)
     assert found.x.shape == found.proposed.shape == (5, 3, 1, 8, 8)
     seen = ~inputs.hidden[:, None].expand_as(found.x)
     for x in (found.x, found.proposed):
@@ -159,7 +158,7 @@ def test_completion_is_that_of_the_conditional_energy(name, mask, rng):
     base = run.method.base.conditioned_on(c.repeat_interleave(3, 0))
     first = base.decode(base.latents(15, torch.Generator().manual_seed(0)))
     torch.testing.assert_close(found.proposed.flatten(0, 1), first)
-    names = [one.name for one in judge(run, inputs, found)]
+    names = [one.name for one in judge(run.model(), inputs, found)]
     assert names == [
         "a completion",
         "mean of 3",
@@ -173,9 +172,9 @@ def test_completion_is_that_of_the_conditional_energy(name, mask, rng):
 def test_what_it_was_not_trained_for_is_refused(rng):
     run = start(small("lower"))
     with pytest.raises(ValueError, match=r"trained to fill in the mask lower.*--mask lower"):
-        complete_rows(run, inputs_of(run, "upper"), CompletionPlan(), rng)
+        complete_rows(run.model(), inputs_of(run, "upper"), CompletionPlan(), rng)
     with pytest.raises(ValueError, match="completes by itself, got --variant encode"):
-        complete_rows(run, inputs_of(run, "lower"), CompletionPlan(variant="encode"), rng)
+        complete_rows(run.model(), inputs_of(run, "lower"), CompletionPlan(variant="encode"), rng)
     boxes = start(small("boxes"))
     with pytest.raises(ValueError, match="one box a picture, of a quarter to a half"):
         complete_rows(boxes, inputs_of(boxes, "lower"), CompletionPlan(), rng)
@@ -188,7 +187,7 @@ def test_what_it_was_not_trained_for_is_refused(rng):
 def test_what_says_something_is_judged_and_the_rest_is_refused(tmp_path, name):
     finish(replace(small(name), updates=2), tmp_path)
     run = open_run(tmp_path)
-    found = dict(evaluate_sections(run, tmp_path, EvaluationPlan(samples=300)))
+    found = dict(evaluate_sections(run.judged_on(run.dataset), tmp_path, EvaluationPlan(samples=300)))
     assert list(found) == list(SECTIONS)
     refused = {part for part in found if any(m.refusal for m in found[part].measures)}
     expected = set(SECTIONS) - {"training"}
@@ -234,13 +233,13 @@ def test_a_class_is_asked_for(tmp_path, monkeypatch):
     command("report", run)
     command("train", "vae_teaching_digits", *FEW)
     said = command("sample", "runs/vae_teaching_digits", "--class", "3", code=2)
-    assert "train it with condition=Classes" in said
+    assert "train it with condition=ClassConditional" in said
 
 
 def test_hidden_parts_are_filled_in(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     said = command(
-        "train", "vae_teaching_digits", "condition=Visible", "condition.mask=lower", *FEW
+        "train", "vae_teaching_digits", "condition=ObservedPixels", "condition.mask=lower", *FEW
     )
     assert "error, a proposal" in said
     assert "boltzwalk complete runs/vae_teaching_digits" in said

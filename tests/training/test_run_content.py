@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from boltzwalk.training.sampling import available, move, weighted_walkers
 
 from boltzwalk.data import Modes, Toy
 from boltzwalk.energies import NetworkEnergy
@@ -15,14 +14,14 @@ from boltzwalk.methods.jarzynski import ExactStart, Jarzynski
 from boltzwalk.methods.starts import NoiseStart, ReplayStart
 from boltzwalk.networks import Multilayer
 from boltzwalk.rng import generator
-from boltzwalk.settings.settings import Output, Settings, resolve
+from boltzwalk.settings.settings import Output, Settings, resolve_auto
 from boltzwalk.training import execute as executing
 from boltzwalk.training.execute import execute
 from boltzwalk.training.folder import FAILURE, checkpoints, read_rows, read_trace
 from boltzwalk.training.run import content, open_run, start
 from boltzwalk.walkers import walkers_at
 
-SMALL = resolve(
+SMALL = resolve_auto(
     Settings(
         data=Toy("eight_gaussians", n=300),
         energy=NetworkEnergy(Multilayer((8,))),
@@ -99,7 +98,8 @@ def test_every_tensor_counts_and_so_does_its_smallest_change():
 def test_the_update_and_the_data_count():
     run = start(SMALL)
     assert content(replace(run, update=1)) != content(run)
-    assert content(replace(run, fingerprint="another")) != content(run)
+    other = replace(run.dataset, identity="another")
+    assert content(replace(run, dataset=other)) != content(run)
 
 
 def test_a_run_that_is_opened_has_the_content_that_was_saved(tmp_path):
@@ -116,10 +116,10 @@ def test_a_run_that_is_opened_has_the_content_that_was_saved(tmp_path):
 
 def test_as_many_samples_are_available_as_walkers_are_kept():
     kept = start(SMALL)
-    assert [available(kept, n) for n in (1, 50, 51, 9999)] == [1, 50, 50, 50]
-    assert [available(start(WEIGHTED), n) for n in (60, 61)] == [60, 60]
+    assert [kept.model().available(n) for n in (1, 50, 51, 9999)] == [1, 50, 50, 50]
+    assert [start(WEIGHTED).model().available(n) for n in (60, 61)] == [60, 60]
     noise = start(replace(SMALL, method=replace(SMALL.method, start=NoiseStart())))
-    assert available(noise, 9999) == 9999
+    assert noise.model().available(9999) == 9999
 
 
 @pytest.mark.parametrize("kernel", [ULA(0.05), MALA(0.05)])
@@ -128,30 +128,30 @@ def test_walkers_are_moved_by_the_kernel_of_the_run_under_its_model(kernel):
     with torch.no_grad():
         for parameter in run.average.module.parameters():
             parameter += 0.1  # the average is not the energy
-    walkers = walkers_at(run.model, run.state.x[:20])
-    moved = move(run, walkers, 7, generator(0, "test"))
+    walkers = walkers_at(run.model().module, run.state.x[:20])
+    moved = run.model().move(walkers, 7, generator(0, "test"))
     expected, _ = run_chain(kernel, run.average.module, walkers, 7, generator(0, "test"))
     assert torch.equal(moved.x, expected.x)
     assert torch.equal(moved.energy, expected.energy)
     assert not torch.equal(moved.x, walkers.x)
-    torch.testing.assert_close(moved.energy, run.model(moved.x).detach())
+    torch.testing.assert_close(moved.energy, run.model().module(moved.x).detach())
 
 
 def test_walkers_without_weights_are_no_population():
-    assert weighted_walkers(start(SMALL)) is None
+    assert start(SMALL).model().weighted_walkers() is None
 
 
 def test_weighted_walkers_are_weighted_for_the_model_as_it_is_now():
     """Started as exact samples: the weights are those of importance sampling, mean Z' / Z."""
     run = start(replace(WEIGHTED, method=replace(WEIGHTED.method, start=ExactStart(4000))))
-    before = weighted_walkers(run)
+    before = run.model().weighted_walkers()
     assert torch.equal(before.x, run.state.walkers.x)
     assert float(before.log_w.exp().mean().log()) == pytest.approx(run.energy.log_z, rel=1e-5)
     assert isinstance(run.energy, LearntMixture)
     with torch.no_grad():
         run.energy.means += 0.1
         run.energy.zeta += 0.2
-    after = weighted_walkers(run)
+    after = run.model().weighted_walkers()
     assert torch.equal(after.x, before.x)
     # A mean over 4000 walkers, whose weights scatter by a fifth.
     assert float(after.log_w.exp().mean().log()) == pytest.approx(run.energy.log_z, abs=0.05)

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from boltzwalk.training.sampling import draw, proposals
 
 from boltzwalk.bases import Generator
 from boltzwalk.checkpoint import load_checkpoint
@@ -15,14 +14,14 @@ from boltzwalk.methods.generalized import Generalized
 from boltzwalk.networks import DenseGenerator, Multilayer
 from boltzwalk.rng import generator
 from boltzwalk.settings.optimizers import Adam, Schedule
-from boltzwalk.settings.settings import Output, Settings, from_yaml, resolve, to_yaml
+from boltzwalk.settings.settings import Output, Settings, from_yaml, resolve_auto, to_yaml
 from boltzwalk.smc.witness import Witness
 from boltzwalk.training import folder as run_folder
 from boltzwalk.training.execute import execute
 from boltzwalk.training.folder import read_trace
 from boltzwalk.training.pictures import write_samples
-from boltzwalk.training.process import StopRequest
 from boltzwalk.training.run import open_run, start
+from boltzwalk.training.signals import StopRequest
 
 METHOD = Generalized(
     Generator(DenseGenerator((12,)), 3),
@@ -33,7 +32,7 @@ METHOD = Generalized(
     sample_steps=4,
     kernel=ULA(0.05),
 )
-SMALL = resolve(
+SMALL = resolve_auto(
     Settings(
         data=Toy("damped_sine", n=1000),
         energy=NetworkEnergy(Multilayer((16, 16)), spectral_norm=True),
@@ -103,10 +102,10 @@ def test_the_log_says_what_can_be_believed(tmp_path):
 def test_samples_are_proposals_moved_in_latent_space(tmp_path):
     finish(SMALL, tmp_path)
     run = open_run(tmp_path)
-    found = draw(run, 50, generator(1, "sample"))
+    found = run.model().draw(50, generator(1, "sample"))
     own = generator(1, "sample")
     z = run.method.base.latents(50, own)
-    assert torch.equal(proposals(run, 50, generator(1, "sample")), run.method.base.decode(z))
+    assert torch.equal(run.model().propose(50, generator(1, "sample")), run.method.base.decode(z))
     for _ in range(4):
         z = z.detach().requires_grad_()
         u = z.square().sum() / 2 + run.model(run.method.base.decode(z)).sum()

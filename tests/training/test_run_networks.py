@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from boltzwalk.training.sampling import draw
 
 from boltzwalk.bases import Generator, Vae, default_gamma
 from boltzwalk.checkpoint import load_checkpoint
@@ -17,13 +16,13 @@ from boltzwalk.methods.variational import Variational
 from boltzwalk.networks import DenseEncoder, DenseGenerator, Multilayer
 from boltzwalk.rng import generator
 from boltzwalk.settings.optimizers import SGD, Adam, Schedule
-from boltzwalk.settings.settings import Output, Settings, from_yaml, resolve, to_yaml
+from boltzwalk.settings.settings import Output, Settings, from_yaml, resolve_auto, to_yaml
 from boltzwalk.smc.witness import Witness
 from boltzwalk.training import folder as run_folder
 from boltzwalk.training.execute import execute, updates
 from boltzwalk.training.folder import read_trace
-from boltzwalk.training.process import StopRequest
 from boltzwalk.training.run import open_run, start
+from boltzwalk.training.signals import StopRequest
 
 COOPERATIVE = Cooperative(
     Generator(DenseGenerator((12,)), 3),
@@ -42,7 +41,7 @@ VARIATIONAL = Variational(
     data_noise=0.05,
     base_rate=3e-3,
 )
-SMALL = resolve(
+SMALL = resolve_auto(
     Settings(
         data=Toy("eight_gaussians", n=1000),
         energy=NetworkEnergy(Multilayer((16, 16)), spectral_norm=True),
@@ -243,14 +242,14 @@ def test_settings_go_to_yaml_and_back(settings):
 def test_samples_are_proposals_revised_under_the_average(tmp_path, settings):
     finish(settings, tmp_path)
     run = open_run(tmp_path)
-    a, b = (draw(run, 50, generator(1, "sample")) for _ in range(2))
+    a, b = (run.model().draw(50, generator(1, "sample")) for _ in range(2))
     assert torch.equal(a.x, b.x)
     torch.testing.assert_close(a.energy, run.model(a.x).detach())
     own = generator(1, "sample")
     x = run.method.base.decode(run.method.base.latents(50, own)).detach()
     for _ in range(3):
         x = x.requires_grad_()
-        (slope,) = torch.autograd.grad(run.model(x).sum(), x)
+        (slope,) = torch.autograd.grad(run.model().module(x).sum(), x)
         x = (x - 0.1 * slope + 0.2**0.5 * torch.randn(x.shape, generator=own)).detach()
     torch.testing.assert_close(a.x, x)
 
@@ -260,12 +259,12 @@ def test_a_bfloat16_run_keeps_positions_and_parameters_in_float32(tmp_path, sett
     settings = replace(settings, data=Digits(), precision="bf16", updates=4)
     finish(settings, tmp_path)
     run = open_run(tmp_path)
-    assert draw(run, 10, generator(1, "sample")).x.dtype == torch.float32
+    assert run.model().draw(10, generator(1, "sample")).x.dtype == torch.float32
     floating = [t for t in run.tensors().values() if t.is_floating_point()]
     assert {t.dtype for t in floating} == {torch.float32}
     single = open_run(tmp_path)
     exact = replace(single, settings=replace(settings, precision="fp32"))
-    a, b = (draw(r, 10, generator(1, "sample")).x for r in (run, exact))
+    a, b = (r.model().draw(10, generator(1, "sample")).x for r in (run, exact))
     assert not torch.equal(a, b)
     torch.testing.assert_close(a, b, rtol=0.05, atol=0.05)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..evaluation.evaluate import EvaluationPlan
     from ..model import Model
 
-__all__ = ["classifier", "evaluate", "recipes", "report", "version"]
+__all__ = ["classifier", "evaluate_command", "recipes", "report_command", "version"]
 
 
 Overrides = Annotated[
@@ -66,8 +66,8 @@ BackwardSteps = Annotated[
 ]
 
 
-@app.command()
-def evaluate(
+@app.command("evaluate")
+def evaluate_command(
     folder: Trained,
     overrides: Overrides = None,
     n: Samples = 10_000,
@@ -134,8 +134,8 @@ def _evaluate(model: Model, folder: Path, plan: EvaluationPlan) -> None:
     typer.echo(f"report   boltzwalk report {folder}")
 
 
-@app.command()
-def report(
+@app.command("report")
+def report_command(
     folders: Annotated[
         list[Path], typer.Argument(help="Run folders, several to compare them; or a study folder.")
     ],

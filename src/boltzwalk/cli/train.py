@@ -28,10 +28,11 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
+    from ..data import Dataset
     from ..model import Model
     from ..settings.settings import Settings
 
-__all__ = ["resume", "train"]
+__all__ = ["resume", "train_command"]
 
 
 Recipe = Annotated[
@@ -59,8 +60,8 @@ Seeds = Annotated[
 ]
 
 
-@app.command(context_settings={"ignore_unknown_options": True})
-def train(
+@app.command("train", context_settings={"ignore_unknown_options": True})
+def train_command(
     recipe: Recipe,
     overrides: Overrides = None,
     name: Name = None,
@@ -127,15 +128,24 @@ def resume(
         from ..settings.settings import Settings, resolve_auto
         from ..settings.tree import from_tree, override, to_tree
         from ..training.code import code_needed
-        from ..training.folder import change, read_settings
+        from ..training.description import training_data
+        from ..training.folder import change, read_settings, require_changeable
+        from ..training.run import require_trained_on
 
         given = [] if device is None else [f"device={device}"]
         with code_needed(folder):
-            tree = to_tree(read_settings(folder))
-        tree = override(Settings, tree, [*parse_assignments(overrides or []), *given])
-        settings = resolve_auto(from_tree(Settings, tree))
+            before = read_settings(folder)
+        assignments = [*parse_assignments(overrides or []), *given]
+        settings = resolve_auto(
+            from_tree(Settings, override(Settings, to_tree(before), assignments))
+        )
+        require_changeable(before, settings)
+        rows = None
+        if settings.data != before.data:  # refused before the folder names another place
+            rows = training_data(settings, folder, moved=True).to(settings.device)
+            require_trained_on(folder, rows)
         change(folder, settings)
-        _train(settings, folder, quiet, stop)
+        _train(settings, folder, quiet, stop, dataset=rows)
 
 
 def _train_all(groups: list[list[tuple[Settings, Path]]], quiet: bool, stop: StopRequest) -> None:
@@ -160,14 +170,19 @@ def _train_all(groups: list[list[tuple[Settings, Path]]], quiet: bool, stop: Sto
 
 
 def _train(
-    settings: Settings, folder: Path, quiet: bool, stop: StopRequest, again: str = ""
+    settings: Settings,
+    folder: Path,
+    quiet: bool,
+    stop: StopRequest,
+    again: str = "",
+    dataset: Dataset | None = None,
 ) -> None:
     """Trains, shows progress, and prints the summary with the paths of picture and report."""
     from ..training.execute import execute
     from ..training.run import open_model
 
     last = 0
-    for done in shown(execute(settings, folder, stop), settings, folder.name, quiet):
+    for done in shown(execute(settings, folder, stop, dataset), settings, folder.name, quiet):
         last = done.update
     if 0 < last < settings.updates:
         typer.echo(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..completion import Codes
     from ..model import Model
 
-__all__ = ["complete", "interpolate", "reconstruct", "sample", "score"]
+__all__ = ["complete_command", "interpolate_command", "reconstruct_command", "sample", "score"]
 
 Rows = Annotated[
     Path | None,
@@ -177,8 +177,8 @@ Truth = Annotated[
 ]
 
 
-@app.command()
-def complete(
+@app.command("complete")
+def complete_command(
     folder: Trained,
     file: Partial = None,
     mask: Mask = None,
@@ -224,8 +224,8 @@ def complete(
             typer.echo(line)
 
 
-@app.command()
-def reconstruct(
+@app.command("reconstruct")
+def reconstruct_command(
     folder: Trained,
     file: Rows = None,
     steps: Steps = 0,
@@ -257,8 +257,8 @@ def reconstruct(
             typer.echo(line)
 
 
-@app.command()
-def interpolate(
+@app.command("interpolate")
+def interpolate_command(
     folder: Trained,
     file: Rows = None,
     n: Annotated[int, typer.Option("-n", "--n", min=2, help="Rows of a pair, with ends.")] = 8,

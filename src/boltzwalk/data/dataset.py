@@ -203,13 +203,14 @@ class Dataset:
 
     def has_digest(self, digest: str) -> bool:
         """Returns whether these are the data of a digest, also of one of version 0.1.0."""
-        return digest == self.digest or (self.full is None and digest == _bits(self))
+        bits = _bits(self) if self.full is None else self.full.bits
+        return digest in (self.digest, bits)
 
     @property
     def complete(self) -> bool:
         """Whether all rows are here: the data themselves, or a sample that left none out."""
         sizes = (len(self.train), len(self.validation), len(self.test))
-        return self.full is None or self.full[1:] == sizes
+        return self.full is None or self.full[1:4] == sizes
 
     def sample(self) -> Dataset:
         """Returns a sample of the rows, for a run folder: equal to the data where they are few.
@@ -225,7 +226,8 @@ class Dataset:
             index = kept_rows(rows, labels)
             splits[name] = rows[index]
             splits[f"{name}_labels"] = None if labels is None else labels[index]
-        full = FullData(self.digest, len(self.train), len(self.validation), len(self.test))
+        sizes = (len(self.train), len(self.validation), len(self.test))
+        full = FullData(self.digest, *sizes, _bits(self) if self.identity else "")
         return dataclasses.replace(self, full=full, **splits)  # type: ignore[arg-type]
 
     def batch(self, n: int, rng: torch.Generator) -> Float[Tensor, "n *event"]:
@@ -264,7 +266,7 @@ class Dataset:
         if self.train_labels is None:
             raise ValueError(
                 f"the data must have classes, got {self.source or 'rows'} without labels; take a "
-                "labelled set such as data=Digits, or write condition=Unconditional"
+                "labelled set such as data=Digits, or write condition=NoCondition"
             )
         return Batch(self.train, self.train_labels)
 

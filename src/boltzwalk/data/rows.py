@@ -23,12 +23,14 @@ class FullData(NamedTuple):
         train: The number of training rows.
         validation: The number of validation rows.
         test: The number of test rows.
+        bits: The digest of rows that are generated, as version 0.1.0 had it; "" for others.
     """
 
     digest: str
     train: int
     validation: int
     test: int
+    bits: str = ""
 
 
 class Batch(NamedTuple):

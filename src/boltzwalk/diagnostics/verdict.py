@@ -19,6 +19,7 @@ oscillating    d tends to change its sign at every update, with an amplitude tha
                nearly always does, with an amplitude of 5 % of the energy that drift takes from a
                walker that starts from noise, :math:`K \varepsilon v^2`.
 healthy        None of these.
+unknown        No energy gap is logged, and no likelihood: nothing tells whether training works.
 =============  ==================================================================================
 
 The energy of a new network is nearly constant, so d and v grow by orders of magnitude at first,
@@ -50,7 +51,7 @@ from .window import PRESENT, LogWindow, Row, median, summarise_window, trace_or_
 
 __all__ = ["Finding", "Verdict", "training_findings", "verdict"]
 
-Label = Literal["healthy", "nan", "exploded", "collapsed", "stalled", "oscillating"]
+Label = Literal["healthy", "nan", "exploded", "collapsed", "stalled", "oscillating", "unknown"]
 
 EXPLODED_TRAVEL = 3.0
 """Travel over distance and noise path of an exploded run: healthy runs on 8x8 digits have 0.65 to
@@ -163,6 +164,9 @@ def verdict(rows: Sequence[Row], trace: Trace, failure: str = "", window: int = 
     for label, reason in rules.items():
         if reason:
             return Verdict(label, f"{reason}. {CURES[label]}.", log.update)
+    if not len(log.gap) and "nll" not in log.last:
+        reason = "no energy gap is logged; let the method log energy_gap, and judge the samples"
+        return Verdict("unknown", f"{reason}.", log.update)
     return Verdict("healthy", f"{_healthy_summary(log)}.", log.update)
 
 
@@ -319,8 +323,7 @@ def _oscillating(log: LogWindow) -> str:
 def _healthy_summary(log: LogWindow) -> str:
     """The numbers of a healthy run, in a sentence."""
     if not len(log.gap):
-        known = "nll" in log.last  # log Z is known, and there are no walkers
-        return "the likelihood itself is learnt" if known else "nothing was logged yet"
+        return "the likelihood itself is learnt"  # log Z is known, and there are no walkers
     swing = {"none": "no oscillation, d keeps one sign", "weak": "weak oscillation"}.get(
         log.swing.kind, "strong oscillation, usual for learning that does not converge"
     )

@@ -263,7 +263,7 @@ def _evaluation(
     if missing:
         option = "" if len(missing) == len(SECTIONS) else f" --sections {','.join(missing)}"
         text = f"Not evaluated: {', '.join(name.replace('_', ' ') for name in missing)}. "
-        text += f"Run: boltzwalk evaluate {folder}{option}"
+        text += f"Where the folder lies: boltzwalk evaluate {folder.resolve().name}{option}"
         sections.append(Section("More", text))
     return sections
 

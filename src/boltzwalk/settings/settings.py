@@ -43,6 +43,8 @@ class Output:
         keep: How many of the newest checkpoints are kept.
         best: Whether to keep the checkpoint whose validation rows are the likeliest as well, and to
             sample and judge from it. The log must have a row at its update, and log Z be known.
+        pictures: Whether to draw pictures of samples.
+        events: Whether to write TensorBoard events, where it is installed.
     """
 
     log_every: int = 10
@@ -50,6 +52,8 @@ class Output:
     picture_every: int = 500
     keep: int = 3
     best: bool = False
+    pictures: bool = True
+    events: bool = True
 
     def __post_init__(self) -> None:
         for name, least in {"log_every": 1, "save_every": 1, "picture_every": 0, "keep": 1}.items():

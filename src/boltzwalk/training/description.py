@@ -10,7 +10,6 @@ import json
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from ..checkpoint import load_checkpoint, save_checkpoint
 from ..data import Dataset
@@ -46,10 +45,12 @@ def write_description(folder: Path, dataset: Dataset) -> None:
         OSError: If it cannot be written.
     """
     path = folder / NAME
-    if path.is_file():
-        _, text = load_checkpoint(path)
-        if text.get("digest") == dataset.digest:
-            return
+    try:
+        written = read_description(folder)
+    except ValueError:  # a damaged one is written again
+        written = None
+    if written is not None and written.digest == dataset.digest:
+        return
     sample = dataset.sample().to("cpu")
     assert sample.full is not None
     tensors = {name: getattr(sample, name) for name in TENSORS}
@@ -64,12 +65,13 @@ def write_description(folder: Path, dataset: Dataset) -> None:
     save_checkpoint(path, present, text)
 
 
-def training_data(settings: Settings, folder: Path) -> Dataset:
+def training_data(settings: Settings, folder: Path, moved: bool = False) -> Dataset:
     """Returns the data of a run: loaded, or from its folder where that has every row.
 
     Arguments:
         settings: The settings of the run.
         folder: The run folder.
+        moved: Whether another place of the data was named: they must be there then.
 
     Raises:
         ValueError: If the data cannot be loaded, and the folder has a sample of the rows only.
@@ -78,7 +80,7 @@ def training_data(settings: Settings, folder: Path) -> Dataset:
     try:
         return settings.data.load()
     except (FileNotFoundError, ValueError):
-        description = read_description(folder)
+        description = None if moved else read_description(folder)
         if description is None or not description.complete:
             raise
         return description
@@ -96,12 +98,16 @@ def read_description(folder: Path) -> Dataset | None:
     path = folder / NAME
     if not path.is_file():
         return None
-    tensors, text = load_checkpoint(path)
     try:
+        tensors, text = load_checkpoint(path)
         values = json.loads(text["values"])
+        values |= {name: tuple(values[name]) for name in ("class_names", "columns")}
         full, split = FullData(*json.loads(text["full"])), json.loads(text["split"])
+        rows = {name: tensors[name] for name in TENSORS if not name.endswith("_labels")}
+        labels = {name: tensors.get(name) for name in TENSORS if name.endswith("_labels")}
+        return Dataset(**rows, **labels, **values, full=full, split=split and tuple(split))  # type: ignore[arg-type]
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} must describe data, got another file ({error})") from error
-    values |= {name: tuple(values[name]) for name in ("class_names", "columns")}
-    rows: dict[str, Tensor | None] = {name: tensors.get(name) for name in TENSORS}
-    return Dataset(**rows, **values, full=full, split=split and tuple(split))  # type: ignore[arg-type]
+        raise ValueError(
+            f"{path} must describe data, got a damaged or another file ({error}); "
+            f"`boltzwalk resume {folder}` writes it again, where the data are"
+        ) from error

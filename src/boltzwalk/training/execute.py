@@ -90,6 +90,7 @@ def execute(
         run_folder.remove_temporaries(folder)
         for name in run_folder.ROWS:
             run_folder.truncate_rows(folder / name, now.update)
+        events = events and settings.output.events
         with _tensorboard(folder, now.update) if events else nullcontext() as writer:
             (folder / run_folder.FAILURE).unlink(missing_ok=True)
             yield from _named(_trained(now, folder, writer, stop), folder)
@@ -117,7 +118,8 @@ def _trained(
             for key, value in row.items() if events else ():
                 events.add_scalar(key, value, done.update)
         stopping = stop is not None and stop.asked
-        if last or (output.picture_every and done.update % output.picture_every == 0):
+        due = last or (output.picture_every and done.update % output.picture_every == 0)
+        if output.pictures and due:
             draw_picture(now.model(folder), folder)
         if last or stopping or done.update % output.save_every == 0:
             trace.write(done.update)

@@ -61,6 +61,7 @@ __all__ = [
     "read_settings",
     "read_trace",
     "remove_temporaries",
+    "require_changeable",
     "truncate_rows",
 ]
 
@@ -131,19 +132,32 @@ def change(folder: Path, settings: Settings) -> None:
         ValueError: If the change is one of the data, the network or the start of the walkers.
     """
     before = read_settings(folder)
+    require_changeable(before, settings)
     changed = differences(to_tree(before), to_tree(settings))
-    dropped = f"witness.walkers: {before.witness.walkers}, now 0"  # it may leave, but not come in
-    fixed = FIXED + WEIGHTED if carries_weights(before) else FIXED
-    for line in changed:
-        if line.startswith(fixed) and not line.startswith(MOVABLE) and line != dropped:
-            raise ValueError(
-                f"a run cannot go on with another {line.split(':')[0]} ({line}); train a new one"
-            )
     if changed:
         saved = checkpoints(folder)
         update = int(saved[0].stem.split("_")[1]) if saved else 0
         append_row(folder / "changes.jsonl", {"update": update, "changed": changed})
         write_atomically(folder / "settings.yaml", to_yaml(settings).encode())
+
+
+def require_changeable(before: Settings, after: Settings) -> None:
+    """Raises where a run cannot go on with other settings.
+
+    Arguments:
+        before: The settings of the run.
+        after: The settings to go on with.
+
+    Raises:
+        ValueError: If the change is one of the data, the network or the start of the walkers.
+    """
+    dropped = f"witness.walkers: {before.witness.walkers}, now 0"  # it may leave, but not come in
+    fixed = FIXED + WEIGHTED if carries_weights(before) else FIXED
+    for line in differences(to_tree(before), to_tree(after)):
+        if line.startswith(fixed) and not line.startswith(MOVABLE) and line != dropped:
+            raise ValueError(
+                f"a run cannot go on with another {line.split(':')[0]} ({line}); train a new one"
+            )
 
 
 def _fixed(settings: Settings) -> dict[str, Any]:

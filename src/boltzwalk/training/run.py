@@ -41,6 +41,7 @@ __all__ = [
     "content",
     "open_model",
     "open_run",
+    "require_trained_on",
     "restore",
     "restore_newest",
     "save",
@@ -129,9 +130,10 @@ def start(
             f"batch must be at most the {most} rows of training data, got {settings.batch}; write "
             f"batch={most}"
         )
-    rows = with_defaults(settings.method).condition.rows(dataset)
+    unbuilt = with_defaults(settings.method)
+    rows = unbuilt.condition.rows(dataset)
     seed = generator(settings.seed, "method network").initial_seed()
-    method = with_defaults(with_defaults(settings.method).build(dataset.event_shape, seed, rows))
+    method = with_defaults(unbuilt.build(dataset.event_shape, seed, rows), built=True)
     method.check_batch(settings.batch)
     network = energy or _network(settings, method, dataset)
     network = network.to(settings.device, dataset.train.dtype)
@@ -199,11 +201,7 @@ def restore(run: Run, path: Path) -> Run:
         raise ValueError(
             f"{path} was written by a run with other settings ({'; '.join(changed[:4])})"
         )
-    if not run.dataset.has_digest(text["data"]):
-        raise ValueError(
-            f"the data are not those that {path} was trained on; put the old file back, or train "
-            "the new one under another --name"
-        )
+    _require_digest(run.dataset, text["data"], path)
     for name, network in _networks(run).items():
         names = [key for key in tensors if key.startswith(f"{name}.")]
         try:
@@ -217,6 +215,29 @@ def restore(run: Run, path: Path) -> Run:
         witness=unflatten(run.witness, tensors, "witness"),
         update=int(text["update"]),
     )
+
+
+def require_trained_on(folder: Path, dataset: Dataset) -> None:
+    """Raises where a run was trained on other data.
+
+    Arguments:
+        folder: The run folder.
+        dataset: The data.
+
+    Raises:
+        ValueError: If they are others, or its newest checkpoint is damaged.
+    """
+    for path in run_folder.checkpoints(folder)[:1]:
+        _require_digest(dataset, load_checkpoint(path)[1].get("data", ""), path)
+
+
+def _require_digest(dataset: Dataset, digest: str, path: Path) -> None:
+    """Raises where data are not those of a checkpoint."""
+    if not dataset.has_digest(digest):
+        raise ValueError(
+            f"the data are not those that {path} was trained on; put the old file back, or train "
+            "the new one under another --name"
+        )
 
 
 def restore_newest(fresh: Run, candidates: list[Path]) -> Run:
@@ -265,7 +286,8 @@ def open_run(
         settings = from_tree(Settings, tree)
         here = resolve_auto(replace(settings, device=device or settings.device))
         if dataset is None:
-            dataset = training_data(here, run_folder.folder_of(path)).to(here.device)
+            folder = run_folder.folder_of(path)
+            dataset = training_data(here, folder, moved=bool(changes)).to(here.device)
         return restore_newest(start(here, dataset, energy), candidates)
 
 
