@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,22 +16,27 @@ from .completion.inputs import make_inputs
 from .completion.variants import CompletionPlan, complete_rows
 from .data.dataset import Dataset
 from .data.in_memory import InMemory
+from .energy import check_energy
 from .evaluation.cache import format_lines
 from .evaluation.evaluate import SECTIONS, EvaluationPlan, evaluate_sections
 from .evaluation.measure import EvaluationSection
 from .method import with_defaults
+from .methods.contrastive import Contrastive
 from .model import Model
 from .reporting.page import write_report
 from .rng import generator
-from .settings.given import given_energy
+from .settings.given import GivenEnergy, given_energy
 from .settings.optimizers import SGD, Adam, Schedule
 from .settings.settings import Output, Settings, resolve_auto
+from .settings.tree import from_tree, to_tree
 from .training.execute import execute
 from .training.progress import shown
 from .training.run import open_model, open_run
 from .training.signals import stop_on_signal
 
 __all__ = ["Evaluation", "complete", "evaluate", "load", "report", "train"]
+
+T = TypeVar("T")
 
 
 def train(
@@ -92,25 +97,36 @@ def train(
         (3, torch.Size([10, 2]), torch.Size([4]))
     """
     dataset, source = _dataset(data)
-    module, energy_settings = _energy(energy, dataset)
-    settings = resolve_auto(
-        Settings(
-            data=source,
-            energy=energy_settings,
-            method=_method(method),
-            optimizer=optimizer or Adam(1e-3),
-            schedule=schedule or Schedule(),
-            updates=updates,
-            batch=batch or min(64, len(dataset.train)),
-            clip_gradient=clip_gradient,
-            average=average,
-            precision=precision,
-            device=device,
-            threads=threads,
-            seed=seed,
-            output=output or Output(pictures=out is not None, events=out is not None),
-        )
+    problems: list[str] = []
+    method = _checked(problems, lambda: _method(method)) or Contrastive()
+    module, energy_settings = _checked(problems, lambda: _energy(energy, dataset, method)) or (
+        None,
+        GivenEnergy(""),
     )
+    batch = _checked(problems, lambda: _batch(batch, dataset))
+    settings = _checked(
+        problems,
+        lambda: _readable(
+            Settings(
+                data=source,
+                energy=energy_settings,
+                method=method,
+                optimizer=optimizer or Adam(1e-3),
+                schedule=schedule or Schedule(),
+                updates=updates,
+                batch=batch or 1,
+                clip_gradient=clip_gradient,
+                average=average,
+                precision=precision,
+                device=device,
+                threads=threads,
+                seed=seed,
+                output=output or Output(pictures=out is not None, events=out is not None),
+            )
+        ),
+    )
+    if settings is None or problems:
+        raise ValueError("; ".join(problems))
     if out is not None:
         return _trained(settings, Path(out), dataset, module, quiet)
     with tempfile.TemporaryDirectory() as folder:
@@ -139,17 +155,23 @@ def _dataset(data: Any) -> tuple[Dataset, Any]:  # noqa: ANN401
     return dataset, InMemory(dataset.digest, rows, dataset.whitening, split, dataset.split_seed)
 
 
-def _energy(energy: Any, dataset: Dataset) -> tuple[nn.Module | None, Any]:  # noqa: ANN401
+def _energy(energy: Any, dataset: Dataset, method: Any) -> tuple[nn.Module | None, Any]:  # noqa: ANN401
     """The module that was given, if any, and the settings of the energy."""
-    if callable(getattr(energy, "build", None)) and not isinstance(energy, nn.Module):
+    if callable(getattr(energy, "build", None)) and not isinstance(energy, nn.Module | type):
         return None, energy
     if not isinstance(energy, nn.Module):
+        got = f"the class {energy.__name__}" if isinstance(energy, type) else type(energy).__name__
+        instead = f"{energy.__name__}()" if isinstance(energy, type) else "a class with that parent"
         raise ValueError(
-            "energy must be a torch.nn.Module x (N, *event) -> (N,), or settings with "
-            f"build(event_shape, seed, data), got {type(energy).__name__}; write "
-            "bw.energies.NetworkEnergy(...), or a class with nn.Module as its parent"
+            "energy must be a torch.nn.Module x (N, *event) -> (N,), or settings such as "
+            f"bw.energies.NetworkEnergy(...), got {got}; write {instead}"
         )
-    check_energy(energy, dataset)
+    if not with_defaults(method).condition.unconditional:
+        raise ValueError(
+            "the energy of a model with a condition must be settings that take the condition as an "
+            "input, got a torch.nn.Module; write bw.energies.NetworkEnergy(...)"
+        )
+    check_energy(energy, dataset.train[:4])
     try:
         reference = references.reference(type(energy))
     except ValueError:
@@ -157,79 +179,64 @@ def _energy(energy: Any, dataset: Dataset) -> tuple[nn.Module | None, Any]:  # n
     return energy, given_energy(energy, reference)
 
 
-def check_energy(energy: nn.Module, dataset: Dataset) -> None:
-    """Raises where a module cannot be trained as an energy, with every problem.
-
-    Arguments:
-        energy: The module.
-        dataset: The data that it is to learn.
-
-    Raises:
-        ValueError: For no parameters, parameters of several devices or types, a result of another
-            shape, not finite, random, or that depends on the other rows of the batch.
-    """
-    problems = list(_parameter_problems(energy))
-    first = next(energy.parameters(), None)
-    if first is not None and not problems:
-        problems += _result_problems(energy.eval(), dataset.train[:4].to(first))
-    if problems:
-        raise ValueError(f"{type(energy).__name__} is no energy: {'; '.join(problems)}")
-
-
-def _parameter_problems(energy: nn.Module) -> Sequence[str]:
-    parameters = list(energy.parameters())
-    if not any(p.requires_grad for p in parameters):
-        return ["it must have parameters that learn, got none; an energy without them needs no run"]
-    problems = []
-    devices = sorted({str(p.device) for p in parameters})
-    kinds = sorted({str(p.dtype) for p in parameters})
-    if len(devices) > 1:
-        problems.append(f"its parameters must be on one device, got {', '.join(devices)}")
-    if kinds != ["torch.float32"]:
-        problems.append(f"its parameters must be float32, got {', '.join(kinds)}; write .float()")
-    if not all(bool(p.isfinite().all()) for p in parameters):
-        problems.append("its parameters must be finite")
-    return problems
-
-
-def _result_problems(energy: nn.Module, x: Tensor) -> Sequence[str]:
-    try:
-        with torch.no_grad():
-            u, again, alone = energy(x), energy(x), energy(x[:1])
-    except RuntimeError as error:
-        shape = tuple(x.shape[1:])
-        return [f"it must take rows of shape {shape}, got the error {str(error).splitlines()[0]}"]
-    if not torch.is_tensor(u) or u.shape != x.shape[:1]:
-        got = tuple(u.shape) if torch.is_tensor(u) else type(u).__name__
-        return [
-            f"its result must have shape (N,) = ({len(x)},), got {got}; end it with .squeeze(-1) "
-            "or .sum(-1)"
-        ]
-    if not bool(u.isfinite().all()):
-        return ["its energies of training rows must be finite; scale its input"]
-    if not torch.equal(u, again):
-        return ["it must be deterministic, got two results for the same rows; remove dropout"]
-    if not torch.allclose(u[:1], alone, rtol=1e-3, atol=1e-4):
-        return [
-            "the energy of a row must not depend on the other rows, got "
-            f"{float(u[0]):.6g} and {float(alone[0]):.6g}; use GroupNorm instead of BatchNorm"
-        ]
-    return []
-
-
 def _method(method: Any) -> Any:  # noqa: ANN401
     """The settings of a method, checked."""
-    from .methods.contrastive import Contrastive
-
     if method is None:
         return Contrastive()
+    name = method.__name__ if isinstance(method, type) else type(method).__name__
     if isinstance(method, type):
-        raise ValueError(
-            f"method must be an instance, got the class {method.__name__}; write "
-            f"{method.__name__}()"
-        )
+        raise ValueError(f"method must be an instance, got the class {name}; write {name}()")
     with_defaults(method)
+    if not is_dataclass(method):
+        raise ValueError(
+            f"method must be a dataclass, whose fields are its settings, got the plain class "
+            f"{name}; write @dataclass(frozen=True) above it"
+        )
+    references.reference(type(method))
     return method
+
+
+def _batch(batch: int | None, dataset: Dataset) -> int:
+    """The rows of data of one update."""
+    rows = len(dataset.train)
+    if batch is not None and not 1 <= batch <= rows:
+        raise ValueError(
+            f"batch must be at least 1 and at most the {rows} rows of training data, got {batch}; "
+            f"write batch={min(64, rows)}"
+        )
+    return min(64, rows) if batch is None else batch
+
+
+def _readable(settings: Settings) -> Settings:
+    """The settings of a run, resolved, with which its folder can be read again."""
+    tree = to_tree(settings)
+    for path, value in _leaves(tree):
+        if type(value) not in (bool, int, float, str, type(None)):
+            raise ValueError(
+                f"{path} must be a number, a text, or a dataclass of such, got {value!r:.80}; "
+                "settings are written to a file"
+            )
+    from_tree(Settings, tree)
+    return resolve_auto(settings)
+
+
+def _leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401
+    """The values of a tree with their dotted paths."""
+    if isinstance(tree, dict | list):
+        parts = tree.items() if isinstance(tree, dict) else enumerate(tree)
+        for key, value in parts:
+            yield from _leaves(value, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, tree
+
+
+def _checked(problems: list[str], make: Callable[[], T]) -> T | None:
+    """The result of a function; None where it refuses, with its reason among the problems."""
+    try:
+        return make()
+    except ValueError as error:
+        problems.append(str(error))
+        return None
 
 
 def load(folder: str | Path, energy: nn.Module | None = None, device: str | None = None) -> Model:
@@ -247,6 +254,9 @@ def load(folder: str | Path, energy: nn.Module | None = None, device: str | None
         FileNotFoundError: If there is no run, or nothing was saved.
         ValueError: If the folder is damaged, of a newer version, or needs code.
     """
+    if energy is not None and not isinstance(energy, nn.Module):
+        name = energy.__name__ if isinstance(energy, type) else type(energy).__name__
+        raise ValueError(f"energy must be a torch.nn.Module, got {name}; write energy=MyNet()")
     return open_model(Path(folder), device, energy)
 
 

@@ -143,6 +143,11 @@ def unflatten(template: T, tensors: Mapping[str, Tensor], prefix: str) -> T:
 def _parts(value: Any) -> dict[str, Any]:  # noqa: ANN401
     if isinstance(value, tuple):
         return {str(i): part for i, part in enumerate(value)}
+    if not dataclasses.is_dataclass(value):
+        raise ValueError(
+            "the state of a method must be None, a tensor, or a tuple or dataclass of such, got "
+            f"{type(value).__name__}; write a frozen dataclass with its parts as fields"
+        )
     return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
 
 

@@ -18,7 +18,7 @@ only near its walkers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol, TypeAlias, runtime_checkable
 
 import torch
@@ -29,6 +29,7 @@ __all__ = [
     "Energy",
     "ExactEnergy",
     "attached_energy_and_grad",
+    "check_energy",
     "energy_and_grad",
     "require_event_shape",
     "require_rowwise_energy",
@@ -136,18 +137,21 @@ def require_rowwise_energy(energy: Energy) -> None:
     """
     if not isinstance(energy, nn.Module):
         return
+    problems = []
     for name, layer in energy.named_modules():
         kind = type(layer).__name__
         if isinstance(layer, nn.modules.batchnorm._BatchNorm):
-            raise ValueError(
+            problems.append(
                 f"an energy must be a function of one x, got the layer {name!r} of type {kind}, "
                 "which mixes the walkers of a batch; use nn.GroupNorm(1, channels) or no norm"
             )
         if isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0:
-            raise ValueError(
+            problems.append(
                 f"an energy must be deterministic, got the layer {name!r} of type {kind} with "
                 f"p={layer.p}; remove it, and regularise with data noise or weight decay"
             )
+    if problems:
+        raise ValueError("; ".join(problems))
 
 
 def require_event_shape(x: Float[Tensor, "..."], event_shape: tuple[int, ...]) -> None:
@@ -172,3 +176,79 @@ def require_event_shape(x: Float[Tensor, "..."], event_shape: tuple[int, ...]) -
             "counts walkers: write x.unsqueeze(0) for a single one, or build the energy for events "
             f"of shape {tuple(x.shape[1:])}"
         )
+
+
+def check_energy(energy: nn.Module, x: Float[Tensor, "N *event"]) -> None:
+    """Raises where a module cannot be trained as an energy, with every problem.
+
+    Arguments:
+        energy: The module; it is put in evaluation mode, in which energies learn.
+        x: A few rows of the data.
+
+    Raises:
+        ValueError: For no parameters, parameters of several devices or types, batch normalisation,
+            dropout, or a result of another shape, not finite, random, or that depends on the other
+            rows of the batch.
+
+    Example:
+        >>> check_energy(nn.Linear(2, 1), torch.ones(4, 2))
+        Traceback (most recent call last):
+        ...
+        ValueError: Linear is no energy: its result must have shape (N,) = (4,), got (4, 1); ...
+    """
+    problems = list(_parameter_problems(energy))
+    try:
+        require_rowwise_energy(energy)
+    except ValueError as error:
+        problems.append(str(error))
+    kinds = {(p.device, p.dtype) for p in energy.parameters()}
+    if len(kinds) == 1 and next(iter(kinds))[0].type != "meta":
+        device, dtype = next(iter(kinds))
+        problems += _result_problems(energy.eval(), x.to(device, dtype))
+    if problems:
+        raise ValueError(f"{type(energy).__name__} is no energy: {'; '.join(problems)}")
+
+
+def _parameter_problems(energy: nn.Module) -> Iterator[str]:
+    parameters = list(energy.parameters())
+    if not any(p.requires_grad for p in parameters):
+        yield "it must have parameters that learn, got none; an energy without them needs no run"
+    devices = sorted({str(p.device) for p in parameters})
+    kinds = sorted({str(p.dtype) for p in parameters} - {"torch.float32"})
+    if len(devices) > 1 or "meta" in devices:
+        yield (
+            f"its parameters must be on one device that holds values, got {', '.join(devices)}; "
+            "write .to('cpu') or build it there"
+        )
+    if kinds:
+        yield f"its parameters must be float32, got {', '.join(kinds)}; write .float()"
+    if not all(p.is_meta or bool(p.isfinite().all()) for p in parameters):
+        yield "its parameters must be finite, got nan or infinity"
+
+
+def _result_problems(energy: nn.Module, x: Tensor) -> list[str]:
+    """The problems of the energies of a few rows."""
+    try:
+        with torch.no_grad():
+            u, again, alone = energy(x), energy(x), energy(x[:1])
+    except RuntimeError as error:
+        shape = ", ".join(["N", *map(str, x.shape[1:])])
+        return [f"it must take rows of shape ({shape}), got the error {str(error).splitlines()[0]}"]
+    if not torch.is_tensor(u) or u.shape != x.shape[:1]:
+        got = tuple(u.shape) if torch.is_tensor(u) else type(u).__name__
+        return [
+            f"its result must have shape (N,) = ({len(x)},), got {got}; end it with .squeeze(-1) "
+            "or .sum(-1)"
+        ]
+    if not bool(u.isfinite().all()):
+        return ["its energies of training rows must be finite, got nan or infinity"]
+    if not torch.equal(u, again):
+        return ["it must be deterministic, got two results for the same rows; remove its noise"]
+    rounding = 1e-3 if x.device.type == "cpu" else 1e-2  # TF32 depends on the size of a batch
+    if not torch.allclose(u[:1], alone, rtol=rounding, atol=1e-4):
+        return [
+            "the energy of a row must not depend on the other rows, got "
+            f"{float(u[0]):.6g} among others and {float(alone[0]):.6g} alone; use GroupNorm "
+            "instead of norms over the batch"
+        ]
+    return []

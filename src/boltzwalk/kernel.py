@@ -21,7 +21,9 @@ walkers become exact.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -36,8 +38,10 @@ __all__ = [
     "StepInfo",
     "accept",
     "event_sum",
+    "kernel_problems",
     "require_positive",
     "require_weighable",
+    "takes",
     "unadjusted_info",
 ]
 
@@ -152,3 +156,52 @@ def require_positive(kernel: str, name: str, value: float, instead: str) -> None
     """
     if not 0 < value < math.inf:
         raise ValueError(f"{kernel} needs a finite {name} > 0, got {value}; write {instead}")
+
+
+def kernel_problems(kernel: object) -> list[str]:
+    """Returns the ways in which a value breaks the contract of a kernel; none for None.
+
+    Arguments:
+        kernel: The kernel of a method.
+
+    Example:
+        >>> kernel_problems(3)
+        ['kernel must have step(energy, walkers, rng) -> (walkers, info), got int without it']
+    """
+    if kernel is None:
+        return []
+    name, signature = type(kernel).__name__, "step(energy, walkers, rng) -> (walkers, info)"
+    if isinstance(kernel, type):
+        return [f"kernel must be an instance, got the class {kernel.__name__}"]
+    step = getattr(kernel, "step", None)
+    problems = []
+    if not callable(step):
+        problems.append(f"kernel must have {signature}, got {name} without it")
+    elif not takes(step, 3):
+        problems.append(f"kernel must have {signature}, got step{inspect.signature(step)}")
+    values = ("temperature", "gradients", "drift", "invariant", "weighable")
+    missing = [value for value in values if not hasattr(kernel, value)]
+    if callable(step) and missing:
+        problems.append(
+            f"kernel must have the values {', '.join(values)}, got {name} without "
+            f"{', '.join(missing)}"
+        )
+    return problems
+
+
+def takes(function: Callable[..., Any], n: int) -> bool:
+    """Returns whether a function can be called with n positional arguments.
+
+    Arguments:
+        function: The function.
+        n: The number of arguments.
+
+    Example:
+        >>> takes(lambda x, y=0: x, 1), takes(lambda x, y=0: x, 3)
+        (True, False)
+    """
+    try:
+        inspect.signature(function).bind(*range(n))
+    except TypeError:
+        return False
+    return True

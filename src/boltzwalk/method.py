@@ -30,10 +30,18 @@ from .base import Base
 from .condition import Condition, NoCondition
 from .data.rows import Batch
 from .energy import Energy
-from .kernel import Kernel
+from .kernel import Kernel, kernel_problems, takes
 from .walkers import Walkers, walkers_at
 
-__all__ = ["DEFAULTS", "Batch", "Method", "learned_module", "require_fields", "with_defaults"]
+__all__ = [
+    "DEFAULTS",
+    "Batch",
+    "Method",
+    "can_sample",
+    "learned_module",
+    "require_fields",
+    "with_defaults",
+]
 
 State = TypeVar("State")
 
@@ -227,6 +235,16 @@ def require_fields(
         raise ValueError("; ".join(bad))
 
 
+def can_sample(method: Method[Any]) -> bool:
+    """Returns whether a method draws samples: by its function `sample`, or by kernel and steps.
+
+    Arguments:
+        method: A method, as `with_defaults` returns it.
+    """
+    inner = method.method if isinstance(method, _WithDefaults) else method
+    return hasattr(inner, "sample") or (method.kernel is not None and method.steps > 0)
+
+
 def learned_module(method: Method[Any]) -> nn.Module | None:
     """Returns the networks that a method learns beside the energy, as one module; None of none.
 
@@ -244,23 +262,21 @@ def _problems(method: object, built: bool) -> list[str]:
     if not callable(step):
         if built or not callable(getattr(method, "build", None)):
             return [f"it must have {signature}, got none"]
-    elif not _takes(step, 4):
+    elif not takes(step, 4):
         problems.append(f"it must have {signature}, got step{inspect.signature(step)}")
     for name, default in DEFAULTS.items():
         member = getattr(method, name, None)
-        if inspect.isfunction(default) and member is not None and not callable(member):
-            arguments = ", ".join(list(inspect.signature(getattr(Method, name)).parameters)[1:])
-            problems.append(f"{name} must be a function {name}({arguments}), got {member!r}")
-    return problems
-
-
-def _takes(function: Callable[..., Any], n: int) -> bool:
-    """Whether a function can be called with n positional arguments."""
-    try:
-        inspect.signature(function).bind(*range(n))
-    except TypeError:
-        return False
-    return True
+        if not inspect.isfunction(default) or member is None:
+            continue
+        arguments = list(inspect.signature(getattr(Method, name)).parameters)[1:]
+        if not callable(member):
+            got = repr(member)
+        elif not takes(member, len([a for a in arguments if a != "c"])):
+            got = f"{name}{inspect.signature(member)}"
+        else:
+            continue
+        problems.append(f"{name} must be a function {name}({', '.join(arguments)}), got {got}")
+    return problems + kernel_problems(getattr(method, "kernel", None))
 
 
 def _build(self: Any, event_shape: tuple[int, ...], seed: int, data: Batch) -> Any:  # noqa: ANN401

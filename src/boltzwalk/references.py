@@ -14,12 +14,14 @@ import hashlib
 import importlib.machinery
 import importlib.util
 import inspect
+import site
 import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
-__all__ = ["digest_of", "file_of", "import_file", "reference", "resolve"]
+__all__ = ["digest_of", "file_of", "import_file", "is_installed", "reference", "resolve"]
 
 
 def reference(obj: object) -> str:
@@ -178,6 +180,23 @@ def digest_of(path: Path) -> str:
         OSError: If it cannot be read.
     """
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def is_installed(path: Path) -> bool:
+    """Returns whether a file belongs to Python or to an installed package, not to a user.
+
+    Arguments:
+        path: The file.
+
+    Example:
+        >>> is_installed(Path(inspect.__file__)), is_installed(Path("my_models.py"))
+        (True, False)
+    """
+    names = ("stdlib", "platstdlib", "purelib", "platlib")
+    folders = [sysconfig.get_path(name) for name in names]
+    folders += [*site.getsitepackages(), site.getusersitepackages()]
+    resolved = path.resolve()
+    return any(resolved.is_relative_to(Path(folder).resolve()) for folder in folders)
 
 
 def _imported() -> list[ModuleType]:

@@ -187,7 +187,9 @@ def test_what_it_was_not_trained_for_is_refused(rng):
 def test_what_says_something_is_judged_and_the_rest_is_refused(tmp_path, name):
     finish(replace(small(name), updates=2), tmp_path)
     run = open_run(tmp_path)
-    found = dict(evaluate_sections(run.judged_on(run.dataset), tmp_path, EvaluationPlan(samples=300)))
+    found = dict(
+        evaluate_sections(run.judged_on(run.dataset), tmp_path, EvaluationPlan(samples=300))
+    )
     assert list(found) == list(SECTIONS)
     refused = {part for part in found if any(m.refusal for m in found[part].measures)}
     expected = set(SECTIONS) - {"training"}

@@ -149,6 +149,8 @@ class Dataset:
             >>> Dataset.of(torch.randn(100, 2))
             Dataset(train=80, validation=10, test=10, event_shape=(2,))
         """
+        if whitening not in ("none", "standard"):
+            raise ValueError(f"whitening must be 'none' or 'standard', got {whitening!r}")
         rows = read_source(source, labels)
         check_split(split)
         parts = split_rows(LabelledRows(rows.x, rows.labels), split, seed)
@@ -196,10 +198,16 @@ class Dataset:
 
     @property
     def digest(self) -> str:
-        """The digest of the training rows and of their units, also of those that are not here."""
+        """The digest of the training rows and their units, also of those that are not here.
+
+        That of rows in memory includes their labels.
+        """
         if self.full is not None:
             return self.full.digest
-        return hashlib.sha256(self.identity.encode()).hexdigest() if self.identity else _bits(self)
+        if self.identity:
+            return hashlib.sha256(self.identity.encode()).hexdigest()
+        labels = self.train_labels if self.split is not None else None
+        return _bits(self) if labels is None else _bits(self, labels=True)
 
     def has_digest(self, digest: str) -> bool:
         """Returns whether these are the data of a digest, also of one of version 0.1.0."""
@@ -375,10 +383,12 @@ class Dataset:
 
 
 @functools.lru_cache(maxsize=4)  # the same object is the same data: they are immutable
-def _bits(dataset: Dataset) -> str:
-    """A digest of the training rows and of their units."""
+def _bits(dataset: Dataset, labels: bool = False) -> str:
+    """A digest of the training rows and of their units, and of their labels."""
     digest = hashlib.sha256()
-    for tensor in (dataset.train, dataset.shift, dataset.scale):
+    parts = (dataset.train, dataset.shift, dataset.scale)
+    for tensor in (*parts, dataset.train_labels) if labels else parts:
+        assert tensor is not None
         digest.update(tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 

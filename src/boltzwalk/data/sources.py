@@ -48,7 +48,13 @@ def read_source(source: object, labels: object = None) -> SourceRows:
     if hasattr(source, "columns") and hasattr(source, "to_numpy"):
         columns, values = _frame(source)
     elif torch.is_tensor(source):
-        values = source.detach().cpu()
+        values = _real(source.detach().cpu())
+    elif isinstance(source, str | bytes | dict):
+        raise ValueError(
+            f"the data must be rows of numbers, got {type(source).__name__} {str(source)[:40]!r}; "
+            "write a data source, such as bw.data.Toy('rings') or bw.data.Table('rows.csv'), or an "
+            "array"
+        )
     elif hasattr(source, "__getitem__") and hasattr(source, "__len__") and not _is_array(source):
         values, item_labels = _items(source)
         labels = item_labels if labels is None else labels
@@ -64,12 +70,15 @@ def _checked(values: Tensor, labels: object, columns: tuple[str, ...]) -> Source
         values = values[:, None]
     if values.ndim == 0 or len(values) == 0:
         problems.append(f"the data must have one row at least, got shape {tuple(values.shape)}")
-    elif not bool(values.double().isfinite().all()):
-        bad = ~values.double().isfinite().flatten(1).all(1)
+    elif values[0].numel() == 0:
+        problems.append(f"every row must have a number, got shape {tuple(values.shape)}")
+    elif not bool(values.float().isfinite().all()):
+        bad = ~values.float().isfinite().flatten(1).all(1)
         first = int(bad.nonzero()[0])
         problems.append(
-            f"every value must be finite, got {int(bad.sum())} rows with nan or infinity, the "
-            f"first is row {first}; drop them, such as x[np.isfinite(x).all(1)]"
+            f"every value must be finite in float32, got {int(bad.sum())} rows with nan, infinity "
+            f"or a larger number, the first is row {first}; drop them, such as "
+            "x[np.isfinite(x).all(1)]"
         )
     numbers: Tensor | None = None
     names: tuple[str, ...] = ()
@@ -87,12 +96,29 @@ def _is_array(source: object) -> bool:
 
 def _numbers(source: object) -> Tensor:
     """An array of numbers as a tensor."""
-    array = np.asarray(source)
-    if array.dtype.kind not in "biuf":
+    try:
+        array = np.asarray(source)
+    except ValueError as error:
         raise ValueError(
-            f"the data must be numbers, got an array of type {array.dtype}; write x.astype(float)"
+            f"every row must have the same shape, got rows that NumPy cannot stack ({error}); cut "
+            "or pad them"
+        ) from error
+    if array.dtype.kind not in "biuf" or array.ndim == 0:
+        raise ValueError(
+            f"the data must be an array of numbers, got {type(source).__name__} of type "
+            f"{array.dtype} and shape {array.shape}; write x.astype(float) for an array of "
+            "numbers, and list(...) for an iterable"
         )
     return torch.from_numpy(np.ascontiguousarray(array))
+
+
+def _real(values: Tensor) -> Tensor:
+    """A tensor of real numbers."""
+    if values.is_complex():
+        raise ValueError(
+            f"the data must be real numbers, got {values.dtype}; write torch.view_as_real(x)"
+        )
+    return values
 
 
 def _frame(frame: Any) -> tuple[tuple[str, ...], Tensor]:  # noqa: ANN401
@@ -114,8 +140,14 @@ def _frame(frame: Any) -> tuple[tuple[str, ...], Tensor]:  # noqa: ANN401
 def _items(dataset: Any) -> tuple[Tensor, object]:  # noqa: ANN401
     """The rows of the items of a dataset, with their labels where items are pairs."""
     items = [dataset[i] for i in range(len(dataset))]
-    pairs = bool(items) and isinstance(items[0], tuple | list) and len(items[0]) == 2
-    rows = [torch.as_tensor(np.asarray(item[0] if pairs else item)) for item in items]
+    parts = len(items[0]) if items and isinstance(items[0], tuple | list) else 0
+    if parts > 2 or any(isinstance(item, dict) for item in items[:1]):
+        raise ValueError(
+            "an item of the data must be x or (x, label), got "
+            f"{f'{parts} parts' if parts else 'a dictionary'}; wrap the dataset to return these"
+        )
+    pairs = parts == 2
+    rows = [_row(item[0] if parts else item) for item in items]
     shapes = {tuple(row.shape) for row in rows}
     if len(shapes) > 1:
         raise ValueError(
@@ -126,13 +158,28 @@ def _items(dataset: Any) -> tuple[Tensor, object]:  # noqa: ANN401
     return x, [item[1] for item in items] if pairs else None
 
 
+def _row(item: Any) -> Tensor:  # noqa: ANN401
+    """One row of numbers, which may be a picture of Pillow."""
+    if torch.is_tensor(item):
+        return _real(item.detach().cpu())
+    array = np.array(item)
+    if array.dtype.kind not in "biuf":
+        raise ValueError(
+            f"every item of the data must be numbers, got {type(item).__name__} of type "
+            f"{array.dtype}; convert it to a tensor"
+        )
+    return torch.from_numpy(array)
+
+
 def _labels(labels: object, n: int) -> tuple[Tensor | None, tuple[str, ...], str]:
     """Labels as numbers from 0, the names of classes given as text, and the problem, if any."""
     values = np.asarray(labels.cpu() if torch.is_tensor(labels) else labels)
     if values.shape != (n,):
         shape = tuple(values.shape)
         return None, (), f"labels must have shape ({n},), one for each row, got {shape}"
-    if values.dtype.kind in "biu":
+    if values.dtype.kind == "f" and not (values % 1 == 0).all():
+        return None, (), f"labels must be whole numbers or names, got {values[values % 1 != 0][0]}"
+    if values.dtype.kind in "biuf":
         if n and values.min() < 0:
             return None, (), f"labels must be numbers from 0, got {values.min()}"
         return torch.from_numpy(values.astype(np.int64)), (), ""

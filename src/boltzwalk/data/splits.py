@@ -56,7 +56,7 @@ def check_split(relative: tuple[float, float, float]) -> None:
     if not valid or relative[0] <= 0:
         raise ValueError(
             "split must be three relative sizes, for training (above 0), validation and test "
-            f"(0 or above), got {relative}; write data.split=(0.8, 0.1, 0.1)"
+            f"(0 or above), got {relative}; write split=(0.8, 0.1, 0.1)"
         )
 
 
@@ -98,7 +98,7 @@ def split_sizes(n: int, relative: tuple[float, float, float]) -> tuple[int, int,
             raise ValueError(
                 f"every split must get a row, got {n} rows, of which a split of {relative} gives "
                 f"the {name} split {size}; provide more rows, or write 0 for a split you do not "
-                "need, as in data.split=(1, 0, 0)"
+                "need, as in split=(1, 0, 0)"
             )
     return sizes
 

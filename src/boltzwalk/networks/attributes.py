@@ -10,10 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import site
-import sysconfig
 from collections.abc import Callable
-from pathlib import Path
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
@@ -21,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..references import file_of, reference, resolve
+from ..references import file_of, is_installed, reference, resolve
 
 __all__ = [
     "decode_dtype",
@@ -276,22 +273,13 @@ def _require_user_code(ref: str, value: Any, owner: type[nn.Module]) -> None:  #
     else:
         path = file_of(value)
         in_notebook = value.__module__ == "__main__" and path is None
-        is_user = path is not None and not _is_installed(path)
+        is_user = path is not None and not is_installed(path)
         allowed = in_notebook or is_user or package == owner.__module__.partition(".")[0]
     if not allowed:
         raise ValueError(
             f"{ref} is part of an installed package, which a file may not name; "
             "wrap it in a function of your own"
         )
-
-
-def _is_installed(path: Path) -> bool:
-    """Whether a file belongs to Python or to an installed package."""
-    names = ("stdlib", "platstdlib", "purelib", "platlib")
-    folders = [sysconfig.get_path(name) for name in names]
-    folders += [*site.getsitepackages(), site.getusersitepackages()]
-    resolved = path.resolve()
-    return any(resolved.is_relative_to(Path(folder).resolve()) for folder in folders)
 
 
 def _encode_dataclass(value: Any, owner: type[nn.Module]) -> dict[str, Any]:  # noqa: ANN401

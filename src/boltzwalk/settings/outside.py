@@ -5,8 +5,10 @@ dataclass with the members of the contract is taken as it is: its fields are the
 class, or a function, is a factory: its arguments are the settings, and its result is an energy, a
 base or a data set. An argument ``event_shape`` is filled in.
 
-Nothing is imported here: a reference is looked up among the modules that are already imported, so
-that loading a file executes no code.
+Nothing is imported here: a reference is looked up among the modules that are already imported. A
+factory is called with arguments from a file, so it must be a `torch.nn.Module` or a function of a
+file of the user. Functions of Python, of installed packages and of boltzwalk are refused, whatever
+their name there, so that no settings file can run them.
 """
 
 from __future__ import annotations
@@ -78,7 +80,23 @@ def _schema(target: Callable[..., Any], reference: str, role: Open, path: str) -
             f"{path}={reference} must be {role.role} with {role.signature}, got a class without "
             f"{role.member}; add the method"
         )
+    _require_safe_factory(target, f"{path}={reference}", role)
     return _factory_settings(target, reference, role)
+
+
+def _require_safe_factory(target: Callable[..., Any], name: str, role: Open) -> None:
+    """Raises for a factory that a file must not call, such as ``os:system``."""
+    module = str(getattr(target, "__module__", ""))
+    package = module.partition(".")[0]
+    is_network = isinstance(target, type) and issubclass(target, nn.Module)
+    if role is not DATA and is_network and (package != "torch" or module.startswith("torch.nn.")):
+        return
+    file = references.file_of(target)
+    if package == "boltzwalk" or file is None or references.is_installed(file):
+        raise ValueError(
+            f"{name} must be a class or a function of a file of yours, got one of {module}; a "
+            "settings file may call no other: write a function of your own that calls it"
+        )
 
 
 def _factory_settings(target: Callable[..., Any], reference: str, role: Open) -> type:

@@ -33,6 +33,9 @@ IN_FULL = ("witness",)
 LISTED = 8
 """The most names that a message lists."""
 
+LONGEST = 80
+"""The most letters of a value in a message."""
+
 RENAMED_KINDS = {
     "Unconditional": "NoCondition",
     "Classes": "ClassConditional",
@@ -138,7 +141,13 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:  # noqa: ANN40
             for key in keys
             for line in differences(old.get(key), new.get(key), _join(path, key))
         ]
-    return [] if old == new else [f"{path}: {old}, now {new}"]
+    return [] if old == new else [f"{path}: {_brief(old)}, now {_brief(new)}"]
+
+
+def _brief(value: object) -> str:
+    """The text of a value, cut where it is long, as that of an architecture is."""
+    text = str(value)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
 @functools.cache  # a study makes thousands of trees

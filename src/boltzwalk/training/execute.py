@@ -23,6 +23,8 @@ from torch import nn
 from ..checkpoint import write_atomically
 from ..data import Dataset
 from ..data.rows import Batch
+from ..energy import check_energy
+from ..method import can_sample
 from ..model import Model
 from ..rng import generator
 from ..settings.settings import Settings
@@ -76,6 +78,9 @@ def execute(
     """
     rows = dataset or training_data(settings, folder).to(settings.device)
     fresh = start(settings, rows, energy)
+    is_outside = type(settings.energy).__module__.partition(".")[0] != "boltzwalk"
+    if is_outside and fresh.method.condition.unconditional:
+        check_energy(fresh.energy, rows.train[:4])
     run_folder.prepare(folder, settings)
     with only_process(folder):
         saved = run_folder.checkpoints(folder)
@@ -119,7 +124,7 @@ def _trained(
                 events.add_scalar(key, value, done.update)
         stopping = stop is not None and stop.asked
         due = last or (output.picture_every and done.update % output.picture_every == 0)
-        if output.pictures and due:
+        if output.pictures and due and can_sample(now.method):
             draw_picture(now.model(folder), folder)
         if last or stopping or done.update % output.save_every == 0:
             trace.write(done.update)

@@ -114,13 +114,16 @@ def prepare(folder: Path, settings: Settings) -> None:
         if changed:
             raise ValueError(
                 f"{folder} holds a run with other settings ({'; '.join(changed[:4])}); take "
-                "another folder with --name, or go on with the changes by `boltzwalk resume "
-                f"{folder} key=value`"
+                "another folder with --name (out= in Python), or go on with the changes by "
+                f"`boltzwalk resume {folder} key=value`"
             )
     elif folder.is_dir() and not path.exists():
         others = [p.name for p in folder.iterdir() if not p.name.startswith(".")]
         if set(others) - {"environment.yaml"}:
-            raise ValueError(f"{folder} must be empty or hold a run, found {others[0]}; use --name")
+            raise ValueError(
+                f"{folder} must be empty or hold a run, found {others[0]}; take "
+                "another with --name (out= in Python)"
+            )
     write_atomically(path, to_yaml(settings).encode())
     write_atomically(folder / "environment.yaml", yaml.safe_dump(_environment()).encode())
 
@@ -173,12 +176,13 @@ def read_settings(folder: Path) -> Settings:
 
     Raises:
         FileNotFoundError: If the folder holds no run.
+        ValueError: If it is of a newer version, or its settings cannot be read.
     """
     path = folder / "settings.yaml"
     if not path.is_file():
         raise FileNotFoundError(
             f"a run folder must hold settings.yaml, found none in {folder}; "
-            "runs are made by `boltzwalk train`"
+            "runs are made by `boltzwalk train`, or boltzwalk.train with out="
         )
     return from_yaml(path.read_text(), path)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from typing import Generic, NamedTuple, TypeAlias, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from ..checkpoint import flatten
 from ..data.rows import Batch
 from ..method import Method
 from ..networks.spectral import power_iteration
@@ -71,6 +72,7 @@ def train_loop(
         witness: The walkers that watch, before the first update.
 
     Raises:
+        ValueError: If the method returns anything but a loss, a state and numbers to log.
         FloatingPointError: If the loss or its gradient is not finite, when the parameters are still
             those before that update; or if weighted walkers have no weight left.
 
@@ -95,7 +97,9 @@ def train_loop(
         data = batch(generator(seed, "data", update, device))
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
             rng = generator(seed, "method", update, device)
-            loss, state, info = method.step(energy, data, state, rng)
+            result = method.step(energy, data, state, rng)
+        _require_step_result(method, result)
+        loss, state, info = result
 
         # 2. Gradient.
         optimizer.zero_grad(set_to_none=True)
@@ -120,6 +124,29 @@ def train_loop(
                 witness, metrics = watch(model, witness, generator(seed, "witness", update, device))
             info |= metrics
         yield Update(update + 1, state, info, witness)
+
+
+def _require_step_result(method: Method[Any], result: object) -> None:
+    """Raises unless a step has returned a loss with a gradient, a state and numbers to log."""
+    name = type(getattr(method, "method", method)).__name__
+    if not isinstance(result, tuple) or len(result) != 3 or not isinstance(result[2], Mapping):
+        got = f"{len(result)} values" if isinstance(result, tuple) else type(result).__name__
+        raise ValueError(
+            f"{name}.step must return (loss, state, info) with a dictionary info, got {got}"
+        )
+    loss, state, _ = result
+    flatten(state, "state")  # a checkpoint must be able to hold it
+    if not torch.is_tensor(loss) or loss.ndim:
+        got = f"shape {tuple(loss.shape)}" if torch.is_tensor(loss) else type(loss).__name__
+        raise ValueError(
+            f"{name}.step must return a loss that is one number, a tensor of shape (), got {got}; "
+            "write .mean() for the loss of each row"
+        )
+    if not loss.requires_grad:
+        raise ValueError(
+            f"{name}.step must return a loss that depends on the parameters of the energy, got one "
+            "without a gradient; compute it from energy(x), without no_grad or detach"
+        )
 
 
 def _optimizer_step(

@@ -24,7 +24,7 @@ from ..checkpoint import (
     unflatten,
 )
 from ..data import Dataset
-from ..energy import require_rowwise_energy
+from ..energy import check_energy, require_rowwise_energy
 from ..method import Method, learned_module, with_defaults
 from ..model import Model
 from ..rng import generator
@@ -149,6 +149,7 @@ def start(
         groups += method.parameter_groups()
     rng = generator(settings.seed, "init", 0, settings.device)
     state = method.init(network, rows, rng)
+    flatten(state, "state")  # a checkpoint must be able to hold it
     witness = None
     if settings.witness.walkers:
         assert method.kernel is not None
@@ -246,17 +247,17 @@ def restore_newest(fresh: Run, candidates: list[Path]) -> Run:
     Raises:
         ValueError: If none is whole.
     """
-    problem = ValueError("there is no checkpoint")
+    problem: ValueError | None = None
     for path in candidates:
         try:
             restored = restore(fresh, path)
         except ValueError as error:
-            problem = error
+            problem = problem or error
             continue
         if path != candidates[0]:
             warnings.warn(f"{candidates[0]} is damaged, went back to {path}", stacklevel=2)
         return restored
-    raise problem
+    raise problem or ValueError("there is no checkpoint")
 
 
 def open_run(
@@ -288,7 +289,10 @@ def open_run(
         if dataset is None:
             folder = run_folder.folder_of(path)
             dataset = training_data(here, folder, moved=bool(changes)).to(here.device)
-        return restore_newest(start(here, dataset, energy), candidates)
+        run = restore_newest(start(here, dataset, energy), candidates)
+    if energy is not None and run.method.condition.unconditional:
+        check_energy(run.energy, dataset.train[:4])
+    return run
 
 
 def open_model(path: Path, device: str | None = None, energy: nn.Module | None = None) -> Model:

@@ -1,0 +1,78 @@
+"""`import boltzwalk`: light, lazy and complete."""
+
+import importlib.util
+import json
+import pydoc
+import subprocess
+import sys
+
+import pytest
+
+import boltzwalk as bw
+
+HAS_ESTIMATORS = importlib.util.find_spec("boltzwalk.estimators") is not None
+ROOMS = ["estimators"] if HAS_ESTIMATORS else []
+
+
+def fresh(program):
+    """The JSON that a program prints in a fresh process."""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_an_import_loads_nothing_heavy():
+    before, after = fresh(
+        "import json, sys, typing, importlib; before = list(sys.modules)\n"
+        "import boltzwalk; print(json.dumps([before, list(sys.modules)]))"
+    )
+    heavy = {"torch", "numpy", "scipy", "sklearn", "pydantic", "yaml", "matplotlib"}
+    assert not heavy & set(after)
+    assert set(after) - set(before) <= {"boltzwalk", "__future__"}
+
+
+@pytest.mark.skipif(not HAS_ESTIMATORS, reason="help() loads every name")
+def test_dir_and_help_have_every_public_name_without_loading_one():
+    names, loaded, text = fresh(
+        "import json, sys, boltzwalk, pydoc\n"
+        "names = dir(boltzwalk); loaded = 'torch' in sys.modules\n"
+        "print(json.dumps([names, loaded, pydoc.plain(pydoc.render_doc(boltzwalk))]))"
+    )
+    assert not loaded
+    assert set(bw.__all__) | {"__version__", "estimators"} == set(names)
+    for name in bw.__all__:
+        assert name in text, name
+    assert "import boltzwalk as bw" in text
+
+
+@pytest.mark.parametrize("name", [*bw.__all__, *ROOMS])
+def test_every_public_name_exists_and_has_a_docstring(name):
+    value = getattr(bw, name)
+    assert pydoc.getdoc(value), name
+    assert getattr(bw, name) is value
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match=r"no attribute 'tain'; see dir\(boltzwalk\)"):
+        bw.tain  # noqa: B018
+    assert not hasattr(bw, "nets")
+
+
+def test_train_is_the_function_also_after_the_package_of_training_is_imported():
+    kinds = fresh(
+        "import json, boltzwalk.training, boltzwalk.training.run\n"
+        "from boltzwalk import train, settings, complete, report\n"
+        "import boltzwalk as bw, boltzwalk.completion, boltzwalk.evaluation, boltzwalk.reporting\n"
+        "print(json.dumps([type(v).__name__ for v in\n"
+        "    (train, bw.train, complete, bw.complete, bw.evaluate, report, bw.load, settings)]))"
+    )
+    assert kinds == ["function"] * 7 + ["module"]
+
+
+@pytest.mark.parametrize(
+    "room", ["bases", "data", "energies", "kernels", "methods", "networks", "recipes", "settings"]
+)
+def test_every_name_of_a_room_resolves(room):
+    module = getattr(bw, room)
+    assert module.__all__
+    assert all(getattr(module, name) is not None for name in module.__all__)
