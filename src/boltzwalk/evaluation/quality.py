@@ -14,6 +14,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from .. import metrics  # noqa: F401  # for the lines of MEASURES
 from ..data import Dataset
 from ..metrics.frechet import frechet_distance
 from ..metrics.mean_discrepancy import kernel_distance, mean_discrepancy

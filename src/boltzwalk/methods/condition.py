@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from ..bases.conditional import build_conditional
 from ..bases.generator import EncoderSettings, Generator, Vae
-from ..condition import Condition, NoCondition
+from ..condition import NoCondition
 from ..data.dataset import Dataset
 from ..data.masks import BOX_NAMES, are_random_boxes, box_mask, random_boxes
 from ..data.rows import Batch
@@ -368,9 +368,7 @@ class ObservedPixels:
         return "it fills in the hidden part of an image; boltzwalk complete judges that"
 
 
-ConditionSettings: TypeAlias = Annotated[
-    Condition | NoCondition | ClassConditional | ObservedPixels, CONDITION
-]
+ConditionSettings: TypeAlias = Annotated[NoCondition | ClassConditional | ObservedPixels, CONDITION]
 """The conditions of settings."""
 
 
