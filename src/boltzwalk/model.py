@@ -323,6 +323,12 @@ class Model:
                 f"rows must have shape (N, {', '.join(map(str, self.data.event_shape))}), got "
                 f"{tuple(x.shape)}; write one row of the data for each entry"
             )
+        wrong = (~x.flatten(1).isfinite().all(1)).nonzero().flatten()
+        if len(wrong):
+            raise ValueError(
+                f"rows must be finite, got nan or infinity in row {int(wrong[0])}; drop such rows, "
+                "or fill them in with boltzwalk.complete"
+            )
         return self.data.from_original(x).to(self.data.train)
 
     def estimate_log_z(self, rng: torch.Generator, effort: Effort) -> LogZ:

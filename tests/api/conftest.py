@@ -52,7 +52,7 @@ class Normal(nn.Module):
 
     @property
     def log_z(self):
-        return float(self.log_std.sum() + len(self.mean) * np.log(2 * np.pi) / 2)
+        return float(self.log_std.detach().sum() + len(self.mean) * np.log(2 * np.pi) / 2)
 
     def forward(self, x):
         return (((x - self.mean) / self.log_std.exp()).square() / 2).sum(-1)
@@ -174,14 +174,14 @@ class NoDecoder(nn.Module):
         return torch.randn(n, 2, generator=rng)
 
 
-def ring(n=100, radius=2.0, seed=0):
+def ring(n=300, radius=2.0, seed=0):
     angle = np.random.default_rng(seed).uniform(0, 2 * np.pi, n)
     return radius * np.stack([np.cos(angle), np.sin(angle)], 1)
 
 
 @dataclass(frozen=True)
 class Ring:
-    n: int = 100
+    n: int = 300
 
     def load(self):
         return bw.Dataset.of(ring(self.n), whitening="standard")

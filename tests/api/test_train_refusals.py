@@ -167,7 +167,7 @@ METHODS = {
     ),
     "base": (
         lambda toys: dataclasses.replace(bw.methods.Generalized(), base=toys.NoStep()),
-        r"base.*must be a base with build|a base must have|method.base",
+        r"method.base=api_toys.py:NoStep must be a base with build\(event_shape, seed, data\)",
     ),
 }
 

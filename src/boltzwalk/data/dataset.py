@@ -302,9 +302,7 @@ class Dataset:
         return x + (u @ quantum if quantum.ndim == 2 else u * quantum)
 
     def noise(self, n: int, rng: torch.Generator) -> Float[Tensor, "n *event"]:
-        r"""Draws n rows uniformly over the range of the training data, shape (n, \*event).
-
-        The range is that of each column of a table, and of all the pixels of images.
+        r"""Draws n rows uniformly over the range of each column, or of all pixels, of the data.
 
         Arguments:
             n: The number of rows.
@@ -313,8 +311,8 @@ class Dataset:
         low, high = self.train.amin(0), self.train.amax(0)
         if len(self.event_shape) == 3:
             low, high = low.amin(), high.amax()
-        shape = (n, *self.event_shape)
-        u = torch.rand(shape, generator=rng, device=rng.device, dtype=self.train.dtype)
+        shape, dtype = (n, *self.event_shape), self.train.dtype
+        u = torch.rand(shape, generator=rng, device=rng.device, dtype=dtype)
         return low + (high - low) * u.to(self.train.device)
 
     def held_out(self, most: int = 10_000) -> tuple[Tensor, str]:

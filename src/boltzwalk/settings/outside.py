@@ -75,7 +75,8 @@ def _schema(target: Callable[..., Any], reference: str, role: Open, path: str) -
                 "plain class; write @dataclass(frozen=True) above it"
             )
         return target
-    if role in (METHOD, KERNEL, CONDITION):
+    is_network = isinstance(target, type) and issubclass(target, nn.Module)
+    if role in (METHOD, KERNEL, CONDITION) or (dataclasses.is_dataclass(target) and not is_network):
         raise ValueError(
             f"{path}={reference} must be {role.role} with {role.signature}, got a class without "
             f"{role.member}; add the method"
