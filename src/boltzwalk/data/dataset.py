@@ -197,10 +197,7 @@ class Dataset:
 
     @property
     def digest(self) -> str:
-        """The digest of the training rows and their units, also of those that are not here.
-
-        That of rows in memory includes their labels.
-        """
+        """The digest of all training rows and their units, and of the labels of rows in memory."""
         if self.full is not None:
             return self.full.digest
         if self.identity:
@@ -390,7 +387,7 @@ def dequantise_held_out(data: Dataset, seed: int) -> Dataset:
     """Gives validation and test rows their noise, the same for the same seed.
 
     Arguments:
-        data: Splits whose rows all lie at the centres of their cells.
+        data: Splits whose rows lie at the centres of their cells.
         seed: Determines the noise.
     """
     rng = torch.Generator().manual_seed(seed)
