@@ -254,8 +254,9 @@ def load(folder: str | Path, energy: nn.Module | None = None, device: str | None
         FileNotFoundError: If there is no run, or nothing was saved.
         ValueError: If the folder is damaged, of a newer version, or needs code.
     """
-    if energy is not None and not isinstance(energy, nn.Module):
-        name = energy.__name__ if isinstance(energy, type) else type(energy).__name__
+    given: object = energy
+    if given is not None and not isinstance(given, nn.Module):
+        name = given.__name__ if isinstance(given, type) else type(given).__name__
         raise ValueError(f"energy must be a torch.nn.Module, got {name}; write energy=MyNet()")
     return open_model(Path(folder), device, energy)
 
