@@ -341,6 +341,13 @@ def complete(model: Model, rows: Tensor, n: int = 1, steps: int = 0, seed: int =
     """
     variant = "latent" if model.method.latent else "conditional"
     plan = CompletionPlan(variant=cast(Any, variant), n=n, steps=steps)
-    inputs = make_inputs(model.data, torch.as_tensor(rows).double(), None, None)
+    rows = torch.as_tensor(rows).double()
+    if tuple(rows.shape[1:]) != model.data.event_shape:
+        shape = ", ".join(["N", *map(str, model.data.event_shape)])
+        raise ValueError(
+            f"rows must have shape ({shape}), got {tuple(rows.shape)}; write nan for an entry that "
+            "is missing"
+        )
+    inputs = make_inputs(model.data, rows, None, None)
     rng = generator(seed, "complete", 0, model.device)
     return complete_rows(model, inputs, plan, rng).original.to(torch.float32)

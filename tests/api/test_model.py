@@ -56,7 +56,9 @@ def test_a_network_that_starts_at_zero_is_its_reference(train, rows):
 def test_the_density_of_a_flow_is_normalised(train, table):
     data = bw.Dataset.of(table, whitening="standard")
     model = train(bw.bases.FlowEnergy(), data, bw.methods.MaximumLikelihood(), updates=1)
-    first, second = torch.meshgrid(torch.linspace(-220, 420, 401), torch.linspace(-4.6, -1.4, 401))
+    first, second = torch.meshgrid(
+        torch.linspace(-220, 420, 401), torch.linspace(-4.6, -1.4, 401), indexing="ij"
+    )
     grid = torch.stack([first.flatten(), second.flatten()], 1)
     cell = (640 / 400) * (3.2 / 400)
     total = model.log_prob(grid).double().logsumexp(0) + math.log(cell)

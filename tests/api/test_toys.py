@@ -19,7 +19,7 @@ TOYS = {
     "method": (["toy", "method={}:ScoreMatching", "method.sigma=0.2"], "sigma: 0.2"),
     "network class": (["toy", "energy={}:Net", "energy.width=5", "method.steps=2"], "width: 5"),
     "network factory": (["toy", "energy={}:net_for", "width=6", "method.steps=2"], "width: 6"),
-    "data function": (["{}:ring", "data.radius=3", "method.steps=2", "batch=20"], "radius: 3"),
+    "data function": (["{}:ring", "data.radius=3", "method.steps=2", "batch=20"], "radius: 3.0"),
     "data class": (["{}:Ring", "data.n=200", "method.steps=2", "batch=20"], "n: 200"),
     "base": (
         ["toy", "method=Generalized", "base={}:Affine", "base.latent=3", "sample_steps=2"],

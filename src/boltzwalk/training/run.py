@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from ..base import as_base
 from ..checkpoint import (
     flatten,
     load_checkpoint,
@@ -134,6 +135,8 @@ def start(
     rows = unbuilt.condition.rows(dataset)
     seed = generator(settings.seed, "method network").initial_seed()
     method = with_defaults(unbuilt.build(dataset.event_shape, seed, rows), built=True)
+    if method.base is not None and method.condition.unconditional:
+        as_base(method.base)
     method.check_batch(settings.batch)
     network = energy or _network(settings, method, dataset)
     network = network.to(settings.device, dataset.train.dtype)
