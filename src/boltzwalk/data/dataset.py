@@ -29,7 +29,6 @@ from .splits import LabelledRows, check_split, split_rows
 
 __all__ = ["Batch", "Dataset", "dequantise_held_out"]
 
-
 Whitened: TypeAlias = Literal["none", "standard"]
 """The units of a model of rows in memory: those of the rows, or whitened columns."""
 
@@ -151,8 +150,8 @@ class Dataset:
         """
         if whitening not in ("none", "standard"):
             raise ValueError(f"whitening must be 'none' or 'standard', got {whitening!r}")
-        rows = read_source(source, labels)
         check_split(split)
+        rows = read_source(source, labels)
         parts = split_rows(LabelledRows(rows.x, rows.labels), split, seed)
         shift, scale = torch.zeros(()), torch.ones(())
         if whitening == "standard":
@@ -198,16 +197,12 @@ class Dataset:
 
     @property
     def digest(self) -> str:
-        """The digest of the training rows and their units, also of those that are not here.
-
-        That of rows in memory includes their labels.
-        """
+        """The digest of the training rows, their units and, of rows in memory, their labels."""
         if self.full is not None:
             return self.full.digest
         if self.identity:
             return hashlib.sha256(self.identity.encode()).hexdigest()
-        labels = self.train_labels if self.split is not None else None
-        return _bits(self) if labels is None else _bits(self, labels=True)
+        return _bits(self, labels=self.split is not None)
 
     def has_digest(self, digest: str) -> bool:
         """Returns whether these are the data of a digest, also of one of version 0.1.0."""
@@ -386,9 +381,9 @@ class Dataset:
 def _bits(dataset: Dataset, labels: bool = False) -> str:
     """A digest of the training rows and of their units, and of their labels."""
     digest = hashlib.sha256()
-    parts = (dataset.train, dataset.shift, dataset.scale)
-    for tensor in (*parts, dataset.train_labels) if labels else parts:
-        assert tensor is not None
+    parts = [dataset.train, dataset.shift, dataset.scale]
+    parts += [dataset.train_labels] if labels and dataset.train_labels is not None else []
+    for tensor in parts:
         digest.update(tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
@@ -401,8 +396,5 @@ def dequantise_held_out(data: Dataset, seed: int) -> Dataset:
         seed: Determines the noise.
     """
     rng = torch.Generator().manual_seed(seed)
-    return dataclasses.replace(
-        data,
-        validation=data.dequantised(data.validation, rng),
-        test=data.dequantised(data.test, rng),
-    )
+    held_out = {name: data.dequantised(getattr(data, name), rng) for name in ("validation", "test")}
+    return dataclasses.replace(data, **held_out)  # type: ignore[arg-type]
