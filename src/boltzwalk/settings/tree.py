@@ -219,8 +219,12 @@ def _class(schema: Any, kind: str, path: str) -> type:  # noqa: ANN401
 
 
 def _class_of_room(role: Open, name: str) -> type | None:
-    """The settings of this name that the room of a contract imports."""
-    target = getattr(sys.modules.get(role.room), name, None)
+    """The settings of this name that the room of a contract imports.
+
+    Those that the room lists in `__all__` have their roles in the declared unions.
+    """
+    room = sys.modules.get(role.room)
+    target = None if name in getattr(room, "__all__", ()) else getattr(room, name, None)
     if not isinstance(target, type) or not dataclasses.is_dataclass(target):
         return None
     fits = any(callable(getattr(target, member, None)) for member in (role.member, "build"))
