@@ -54,10 +54,9 @@ def judged(
         for measure in make(both, rng):
             found[measure.name] = measure.text
         seconds[name] = time.perf_counter() - began
-    settings: Any = SimpleNamespace(method=SimpleNamespace(kernel=SimpleNamespace(temperature=1.0)))
-    run: Any = SimpleNamespace(dataset=data, model=None, settings=settings)
+    model: Any = SimpleNamespace(data=data, module=None, temperature=1.0)
     began = time.perf_counter()
-    for measure in modes(run, drawn, features).measures:
+    for measure in modes(model, drawn, features).measures:
         found[measure.name] = measure.text
     seconds["classes"] = time.perf_counter() - began
     return found

@@ -42,7 +42,7 @@ class Job(NamedTuple):
         gradients: How many energy gradients it takes, summed over the chains.
     """
 
-    run_chain: Callable[[], object]
+    run: Callable[[], object]
     gradients: int
 
 

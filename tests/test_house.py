@@ -215,7 +215,7 @@ def test_no_module_is_long():
 def test_the_median_module_is_short():
     lengths = [len(file_of(module).read_text().splitlines()) for module in modules()]
     median = statistics.median(lengths)
-    assert median <= 165, f"the median module has at most 165 lines, got {median}"
+    assert median <= 175, f"the median module has at most 175 lines, got {median}"
 
 
 def test_no_function_is_long():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, is_dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
@@ -100,40 +99,43 @@ def train(
     dataset, source = _dataset(data)
     problems: list[str] = []
     method = _checked(problems, lambda: _method(method)) or Contrastive()
-    pair = _checked(problems, lambda: _energy(energy, dataset, method))
-    module, energy_settings = pair or (None, GivenEnergy(""))
+    given = _checked(problems, lambda: _energy(energy, dataset, method))
+    module, energy_settings = given or (None, GivenEnergy(""))
     batch = _checked(problems, lambda: _batch(batch, dataset))
-    output = output or Output(pictures=out is not None, events=out is not None)
-    make = partial(
-        Settings,
-        data=source,
-        energy=energy_settings,
-        method=method,
-        optimizer=optimizer or Adam(1e-3),
-        schedule=schedule or Schedule(),
-        updates=updates,
-        batch=batch or 1,
-        clip_gradient=clip_gradient,
-        average=average,
-        precision=precision,
-        device=device,
-        threads=threads,
-        seed=seed,
-        output=output,
+    settings = _checked(
+        problems,
+        lambda: _readable(
+            Settings(
+                data=source,
+                energy=energy_settings,
+                method=method,
+                optimizer=optimizer or Adam(1e-3),
+                schedule=schedule or Schedule(),
+                updates=updates,
+                batch=batch or 1,
+                clip_gradient=clip_gradient,
+                average=average,
+                precision=precision,
+                device=device,
+                threads=threads,
+                seed=seed,
+                output=output or Output(pictures=out is not None, events=out is not None),
+            )
+        ),
     )
-    settings = _checked(problems, lambda: _readable(make()))
     if settings is None or problems:
         raise ValueError("; ".join(problems))
-    if out is not None:
-        return _trained(settings, Path(out), dataset, module, quiet)
-    with tempfile.TemporaryDirectory() as folder:
-        return replace(_trained(settings, Path(folder), dataset, module, quiet), folder=None)
+    return _trained(settings, None if out is None else Path(out), dataset, module, quiet)
 
 
 def _trained(
-    settings: Settings, folder: Path, dataset: Dataset, module: nn.Module | None, quiet: bool
+    settings: Settings, folder: Path | None, dataset: Dataset, module: nn.Module | None, quiet: bool
 ) -> Model:
-    """Trains a run in its folder, or takes it up, and returns its model."""
+    """Trains a run in its folder, or resumes it, and returns its model."""
+    if folder is None:
+        with tempfile.TemporaryDirectory() as scratch:
+            model = _trained(settings, Path(scratch), dataset, module, quiet)
+            return replace(model, folder=None)
     rows = dataset.to(settings.device)
     with stop_on_signal() as stop:
         progress = execute(settings, folder, stop, rows, energy=module)

@@ -1,14 +1,15 @@
 """Marks of the settings that take a user's class, and the contract of each.
 
 A declared type such as ``Annotated[ULA | MALA, KERNEL]`` takes the classes of the union by name,
-and any class of a user by reference, ``FILE.py:NAME``.
+further classes that the room of the contract imports by name, and any class of a user by reference,
+``FILE.py:NAME``.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["BASE", "DATA", "ENERGY", "KERNEL", "METHOD", "Open"]
+__all__ = ["BASE", "CONDITION", "DATA", "ENERGY", "KERNEL", "METHOD", "Open"]
 
 
 class Open(NamedTuple):
@@ -18,15 +19,29 @@ class Open(NamedTuple):
         role: The kind of value, for messages.
         member: The function that every such value has.
         signature: Its arguments and result, for messages.
+        room: The subpackage whose classes have names of their own.
     """
 
     role: str
     member: str
     signature: str
+    room: str
 
 
-ENERGY = Open("an energy", "build", "build(event_shape, seed, data) -> nn.Module")
-BASE = Open("a base", "build", "build(event_shape, seed, data) -> nn.Module")
-DATA = Open("a data set", "load", "load() -> Dataset")
-METHOD = Open("a method", "step", "step(energy, data, state, rng) -> (loss, state, info)")
-KERNEL = Open("a kernel", "step", "step(energy, walkers, rng) -> (walkers, info)")
+ENERGY = Open(
+    "an energy", "build", "build(event_shape, seed, data) -> nn.Module", "boltzwalk.energies"
+)
+BASE = Open("a base", "build", "build(event_shape, seed, data) -> nn.Module", "boltzwalk.bases")
+CONDITION = Open(
+    "a condition",
+    "of",
+    "of(data, rng) -> Tensor | None",
+    "boltzwalk.methods",
+)
+DATA = Open("a data set", "load", "load() -> Dataset", "boltzwalk.data")
+METHOD = Open(
+    "a method", "step", "step(energy, data, state, rng) -> (loss, state, info)", "boltzwalk.methods"
+)
+KERNEL = Open(
+    "a kernel", "step", "step(energy, walkers, rng) -> (walkers, info)", "boltzwalk.kernels"
+)

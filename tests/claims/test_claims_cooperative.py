@@ -75,9 +75,9 @@ def completion_error(found: Taught) -> tuple[float, float]:
     rows = {
         one.name: float(one.error.mean())
         for one in judge(
-            found.run,
+            found.run.model(),
             inputs,
-            complete_rows(found.run, inputs, CompletionPlan(n=4), generator(3, "complete")),
+            complete_rows(found.run.model(), inputs, CompletionPlan(n=4), generator(3, "complete")),
         )
     }
     return rows["mean of 4"], rows["training mean"]

@@ -137,7 +137,7 @@ def test_c_is_too_small_where_base_and_data_lie_far_apart(tmp_path):
     rng = generator(0, "claim")
     for done in updates(run):
         if done.update % 250 == 0:
-            seen = model_partition(run, rng)
+            seen = model_partition(run.model(), rng)
             print(done.update, nll(run), seen)
     assert seen.effective / seen.samples < 0.01
     assert seen.learnt < seen.exact

@@ -36,6 +36,6 @@ def test_the_witness_stays_with_quadrature_all_along_training(name):
     for done in updates(run):
         if done.update % 40 == 0:
             wide = 3 * run.dataset.train  # the first energies are broader than the data
-            log_z = log_z_in_the_plane(run.model, wide, points=600)
+            log_z = log_z_in_the_plane(run.model().module, wide, points=600)
             assert abs(float(done.info["witness_log_z"]) - log_z) < 0.1
             assert float(done.info["witness_half_width"]) < 0.1

@@ -30,14 +30,14 @@ class Known:
 
     def step(self, energy, data, state, rng):
         self.rngs.append(torch.rand((), generator=rng).item())
-        factor = self.losses[state] if self.losses else 3.0
+        factor = self.losses[int(state)] if self.losses else 3.0
         return (energy.w * factor).sum(), state + 1, {}
 
 
 def run(energy, method, updates=3, **options):
     optimizer = torch.optim.SGD(energy.parameters(), 0.1)
     batch = options.pop("batch", lambda rng: Batch(torch.zeros(2, 1)))
-    state = options.pop("state", 0)
+    state = options.pop("state", torch.tensor(0))
     return list(
         train_loop(energy, method, batch, optimizer, state=state, updates=updates, **options)
     )
@@ -47,7 +47,7 @@ def test_it_follows_the_gradient():
     energy = Line()
     done = run(energy, Known(), 4)
     assert [d.update for d in done] == [1, 2, 3, 4]
-    assert [d.state for d in done] == [1, 2, 3, 4]
+    assert [int(d.state) for d in done] == [1, 2, 3, 4]
     assert energy.w.item() == pytest.approx(1 - 4 * 0.1 * 3)
     assert done[-1].info["gradient_norm"].item() == pytest.approx(3.0)
 
@@ -105,7 +105,7 @@ def test_the_cause_of_runaway_walkers_is_named():
 def test_the_numbers_of_an_update_depend_on_seed_and_update_only():
     whole, part = Known(), Known()
     run(Line(), whole, 5, seed=7)
-    run(Line(), part, 5, seed=7, first=3, state=3)
+    run(Line(), part, 5, seed=7, first=3, state=torch.tensor(3))
     assert whole.rngs[3:] == part.rngs
     batches = []
     run(

@@ -224,7 +224,7 @@ def test_samples_come_from_the_average_and_repeat(tmp_path):
     b = opened.model().draw(50, generator(1, "sample"))
     assert torch.equal(a.x, b.x)
     assert opened.model().module is opened.average.module
-    torch.testing.assert_close(a.energy, opened.model(a.x).detach())
+    torch.testing.assert_close(a.energy, opened.model().module(a.x).detach())
 
 
 def test_a_batch_larger_than_the_data_is_refused(tmp_path):

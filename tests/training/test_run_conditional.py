@@ -22,6 +22,7 @@ from boltzwalk.energies import NetworkEnergy
 from boltzwalk.evaluation.evaluate import SECTIONS, EvaluationPlan, evaluate_sections
 from boltzwalk.evaluation.samples import draw_samples
 from boltzwalk.kernels import ULA
+from boltzwalk.method import learned_module
 from boltzwalk.methods.condition import ClassConditional, NoCondition, ObservedPixels
 from boltzwalk.methods.variational import Variational
 from boltzwalk.networks import ConvolutionalEncoder, DenseEncoder, DenseGenerator, Multilayer
@@ -119,7 +120,7 @@ def test_proposals_are_those_that_are_revised(name):
     run = start(small(name))
     # A descent of no length leaves proposals where they are, up to rounding.
     still = replace(run.method.settings, kernel=ULA(1e-14))
-    run.method.settings = still
+    learned_module(run.method).settings = still
     x = run.model().draw(20, generator(0, "a")).x
     torch.testing.assert_close(x, run.model().propose(20, generator(0, "a")), atol=1e-5, rtol=0)
 
@@ -128,9 +129,9 @@ def test_proposals_are_those_that_are_revised(name):
 def test_energies_are_those_of_the_condition(name):
     run = start(small(name))
     condition = run.method.settings.condition
-    c = condition.drawn(condition.rows(run.dataset), 6, generator(0, "c"))
+    c = condition.sample(condition.rows(run.dataset), 6, generator(0, "c"))
     walkers = run.model().draw(6, generator(0, "a"), c=c)
-    torch.testing.assert_close(run.model(walkers.x, c), walkers.energy)
+    torch.testing.assert_close(run.model().module(walkers.x, c), walkers.energy)
     if name != "classes":
         seen = (c[:, -1:] == 0).expand_as(walkers.x)
         assert torch.equal(walkers.x[seen], c[:, :-1][seen])
@@ -153,7 +154,7 @@ def test_completion_is_that_of_the_conditional_energy(name, mask, rng):
         assert torch.equal(x[seen], inputs.truth[:, None].expand_as(x)[seen])
     assert (found.x - found.proposed)[~seen].abs().min() > 0
     c = torch.cat([torch.where(inputs.hidden, 0.0, inputs.x), inputs.hidden.float()], 1)
-    energy = run.model(found.x[:, 0], c)
+    energy = run.model().module(found.x[:, 0], c)
     torch.testing.assert_close(found.energy[:, 0], energy)
     base = run.method.base.conditioned_on(c.repeat_interleave(3, 0))
     first = base.decode(base.latents(15, torch.Generator().manual_seed(0)))
@@ -173,21 +174,23 @@ def test_what_it_was_not_trained_for_is_refused(rng):
     run = start(small("lower"))
     with pytest.raises(ValueError, match=r"trained to fill in the mask lower.*--mask lower"):
         complete_rows(run.model(), inputs_of(run, "upper"), CompletionPlan(), rng)
-    with pytest.raises(ValueError, match="completes by itself, got --variant encode"):
+    with pytest.raises(ValueError, match="completes without a variant, got --variant encode"):
         complete_rows(run.model(), inputs_of(run, "lower"), CompletionPlan(variant="encode"), rng)
     boxes = start(small("boxes"))
-    with pytest.raises(ValueError, match="one box a picture, of a quarter to a half"):
-        complete_rows(boxes, inputs_of(boxes, "lower"), CompletionPlan(), rng)
+    with pytest.raises(ValueError, match="one box an image, of a quarter to a half"):
+        complete_rows(boxes.model(), inputs_of(boxes, "lower"), CompletionPlan(), rng)
     classes = start(small("classes"))
-    with pytest.raises(ValueError, match="got one that is given the class"):
-        complete_rows(classes, inputs_of(classes, "lower"), CompletionPlan(), rng)
+    with pytest.raises(ValueError, match=r"got one of p\(x \| class\)"):
+        complete_rows(classes.model(), inputs_of(classes, "lower"), CompletionPlan(), rng)
 
 
 @EACH
 def test_what_says_something_is_judged_and_the_rest_is_refused(tmp_path, name):
     finish(replace(small(name), updates=2), tmp_path)
     run = open_run(tmp_path)
-    found = dict(evaluate_sections(run.judged_on(run.dataset), tmp_path, EvaluationPlan(samples=300)))
+    found = dict(
+        evaluate_sections(run.judged_on(run.dataset), tmp_path, EvaluationPlan(samples=300))
+    )
     assert list(found) == list(SECTIONS)
     refused = {part for part in found if any(m.refusal for m in found[part].measures)}
     expected = set(SECTIONS) - {"training"}
@@ -229,7 +232,7 @@ def test_a_class_is_asked_for(tmp_path, monkeypatch):
         assert np.bincount(file["label"]).tolist() == [3, 2, 3, 2, 3, 2, 3, 2, 3, 2]
     assert "class must be one of 0, 1, 2" in command("sample", run, "--class", "ten", code=2)
     said = command("score", run, "three.npz", code=2)
-    assert "a score must have a model of p(x), got one that is given Classes" in said
+    assert "a score must have a model of p(x), got the condition ClassConditional" in said
     command("report", run)
     command("train", "vae_teaching_digits", *FEW)
     said = command("sample", "runs/vae_teaching_digits", "--class", "3", code=2)

@@ -20,7 +20,7 @@ from boltzwalk.training import folder as run_folder
 from boltzwalk.training.execute import execute
 from boltzwalk.training.folder import read_trace
 from boltzwalk.training.pictures import write_samples
-from boltzwalk.training.run import open_run, start
+from boltzwalk.training.run import open_model, open_run, start
 from boltzwalk.training.signals import StopRequest
 
 METHOD = Generalized(
@@ -108,25 +108,25 @@ def test_samples_are_proposals_moved_in_latent_space(tmp_path):
     assert torch.equal(run.model().propose(50, generator(1, "sample")), run.method.base.decode(z))
     for _ in range(4):
         z = z.detach().requires_grad_()
-        u = z.square().sum() / 2 + run.model(run.method.base.decode(z)).sum()
+        u = z.square().sum() / 2 + run.model().module(run.method.base.decode(z)).sum()
         (slope,) = torch.autograd.grad(u, z)
         z = z - 0.05 * slope + 0.1**0.5 * torch.randn(z.shape, generator=own)
     torch.testing.assert_close(found.x, run.method.base.decode(z).detach())
-    torch.testing.assert_close(found.energy, run.model(found.x).detach())
+    torch.testing.assert_close(found.energy, run.model().module(found.x).detach())
 
 
 def test_the_picture_of_samples_says_what_is_beside_what(tmp_path):
     finish(SMALL, tmp_path)
-    said = write_samples(open_run(tmp_path), tmp_path / "x.npz", 30)
+    said = write_samples(open_model(tmp_path), tmp_path / "x.npz", 30)
     assert said[-1].endswith("(left: the base, right: the model, from the same latent noise)")
 
 
 def test_no_steps_draw_from_the_base_alone(tmp_path):
     settings = replace(SMALL, method=replace(METHOD, objective="logistic", sample_steps=0))
     finish(settings, tmp_path)
-    run = open_run(tmp_path)
-    a, b = (f(run, 30, generator(1, "sample")) for f in (draw, proposals))
-    torch.testing.assert_close(a.x, b)  # by a faster copy
+    model = open_run(tmp_path).model()
+    a = model.draw(30, generator(1, "sample"))
+    torch.testing.assert_close(a.x, model.propose(30, generator(1, "sample")))  # by a faster copy
 
 
 def test_settings_go_to_yaml_and_back():

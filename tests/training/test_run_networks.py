@@ -244,7 +244,7 @@ def test_samples_are_proposals_revised_under_the_average(tmp_path, settings):
     run = open_run(tmp_path)
     a, b = (run.model().draw(50, generator(1, "sample")) for _ in range(2))
     assert torch.equal(a.x, b.x)
-    torch.testing.assert_close(a.energy, run.model(a.x).detach())
+    torch.testing.assert_close(a.energy, run.model().module(a.x).detach())
     own = generator(1, "sample")
     x = run.method.base.decode(run.method.base.latents(50, own)).detach()
     for _ in range(3):

@@ -316,7 +316,7 @@ def _conditioned(model: Model, x: Tensor, hidden: Tensor) -> Model:
         return model
     c = condition.masked(x, hidden)
     method: Any = model.method
-    method = with_defaults(CooperativeStep(method.settings, method.base.given(c)))
+    method = with_defaults(CooperativeStep(method.settings, method.base.conditioned_on(c)))
     return replace(model, module=conditioned_on(model.module, c), method=method)
 
 

@@ -13,7 +13,6 @@ number computed from them can be compared between runs.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
@@ -23,11 +22,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from . import affine
-from .rows import Batch, FullData, kept_rows
+from .rows import Batch, FullData, kept_rows, tensors_digest
 from .sources import read_source
 from .splits import LabelledRows, check_split, split_rows
 
 __all__ = ["Batch", "Dataset", "dequantise_held_out"]
+
 
 Whitened: TypeAlias = Literal["none", "standard"]
 """The units of a model of rows in memory: those of the rows, or whitened columns."""
@@ -150,8 +150,8 @@ class Dataset:
         """
         if whitening not in ("none", "standard"):
             raise ValueError(f"whitening must be 'none' or 'standard', got {whitening!r}")
-        check_split(split)
         rows = read_source(source, labels)
+        check_split(split)
         parts = split_rows(LabelledRows(rows.x, rows.labels), split, seed)
         shift, scale = torch.zeros(()), torch.ones(())
         if whitening == "standard":
@@ -197,17 +197,25 @@ class Dataset:
 
     @property
     def digest(self) -> str:
-        """The digest of the training rows, their units and, of rows in memory, their labels."""
+        """The digest of all training rows and their units, and of the labels of rows in memory."""
         if self.full is not None:
             return self.full.digest
         if self.identity:
             return hashlib.sha256(self.identity.encode()).hexdigest()
-        return _bits(self, labels=self.split is not None)
+        labels = self.train_labels if self.split is not None else None
+        return (
+            self._bits
+            if labels is None
+            else tensors_digest(self.train, self.shift, self.scale, labels)
+        )
 
     def has_digest(self, digest: str) -> bool:
         """Returns whether these are the data of a digest, also of one of version 0.1.0."""
-        bits = _bits(self) if self.full is None else self.full.bits
-        return digest in (self.digest, bits)
+        return digest in (self.digest, self._bits if self.full is None else self.full.bits)
+
+    @property
+    def _bits(self) -> str:
+        return tensors_digest(self.train, self.shift, self.scale)
 
     @property
     def complete(self) -> bool:
@@ -230,7 +238,7 @@ class Dataset:
             splits[name] = rows[index]
             splits[f"{name}_labels"] = None if labels is None else labels[index]
         sizes = (len(self.train), len(self.validation), len(self.test))
-        full = FullData(self.digest, *sizes, _bits(self) if self.identity else "")
+        full = FullData(self.digest, *sizes, self._bits if self.identity else "")
         return dataclasses.replace(self, full=full, **splits)  # type: ignore[arg-type]
 
     def batch(self, n: int, rng: torch.Generator) -> Float[Tensor, "n *event"]:
@@ -291,9 +299,7 @@ class Dataset:
         return x + (u @ quantum if quantum.ndim == 2 else u * quantum)
 
     def noise(self, n: int, rng: torch.Generator) -> Float[Tensor, "n *event"]:
-        r"""Draws n rows uniformly over the range of the training data, shape (n, \*event).
-
-        The range is that of each column of a table, and of all the pixels of images.
+        r"""Draws n rows uniformly over the range of each column, or of all pixels, of the data.
 
         Arguments:
             n: The number of rows.
@@ -302,8 +308,8 @@ class Dataset:
         low, high = self.train.amin(0), self.train.amax(0)
         if len(self.event_shape) == 3:
             low, high = low.amin(), high.amax()
-        shape = (n, *self.event_shape)
-        u = torch.rand(shape, generator=rng, device=rng.device, dtype=self.train.dtype)
+        shape, dtype = (n, *self.event_shape), self.train.dtype
+        u = torch.rand(shape, generator=rng, device=rng.device, dtype=dtype)
         return low + (high - low) * u.to(self.train.device)
 
     def held_out(self, most: int = 10_000) -> tuple[Tensor, str]:
@@ -377,24 +383,16 @@ class Dataset:
         return rows.to(self.train.device)
 
 
-@functools.lru_cache(maxsize=4)  # the same object is the same data: they are immutable
-def _bits(dataset: Dataset, labels: bool = False) -> str:
-    """A digest of the training rows and of their units, and of their labels."""
-    digest = hashlib.sha256()
-    parts = [dataset.train, dataset.shift, dataset.scale]
-    parts += [dataset.train_labels] if labels and dataset.train_labels is not None else []
-    for tensor in parts:
-        digest.update(tensor.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
 def dequantise_held_out(data: Dataset, seed: int) -> Dataset:
     """Gives validation and test rows their noise, the same for the same seed.
 
     Arguments:
-        data: Splits whose rows all lie at the centres of their cells.
+        data: Splits whose rows lie at the centres of their cells.
         seed: Determines the noise.
     """
     rng = torch.Generator().manual_seed(seed)
-    held_out = {name: data.dequantised(getattr(data, name), rng) for name in ("validation", "test")}
-    return dataclasses.replace(data, **held_out)  # type: ignore[arg-type]
+    return dataclasses.replace(
+        data,
+        validation=data.dequantised(data.validation, rng),
+        test=data.dequantised(data.test, rng),
+    )

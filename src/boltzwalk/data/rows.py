@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-__all__ = ["Batch", "FullData", "kept_rows"]
+__all__ = ["Batch", "FullData", "kept_rows", "tensors_digest"]
 
 KEPT_ROWS = 10_000
 KEPT_BYTES = 2 * 2**20
@@ -62,3 +64,16 @@ def kept_rows(rows: Tensor, labels: Tensor | None = None) -> Tensor:
         first = [int((cpu == label).nonzero()[0]) for label in cpu.unique()]
         index = torch.cat([index, torch.tensor(first)]).unique()
     return index.sort().values.to(rows.device)
+
+
+@functools.lru_cache(maxsize=4)  # the same objects are the same data: they are immutable
+def tensors_digest(*tensors: Tensor) -> str:
+    """Returns the SHA-256 digest of the bits of tensors.
+
+    Arguments:
+        tensors: The tensors.
+    """
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

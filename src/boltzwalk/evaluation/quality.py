@@ -7,11 +7,14 @@ better. Distances and precision do not see the mass of rare modes; the shares of
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
+from .. import metrics  # noqa: F401  # for the lines of MEASURES
 from ..data import Dataset
 from ..metrics.frechet import frechet_distance
 from ..metrics.mean_discrepancy import kernel_distance, mean_discrepancy
@@ -23,7 +26,7 @@ from .features import Features
 from .measure import EvaluationSection, Measure, unavailable
 from .samples import SampleSet
 
-__all__ = ["Comparison", "make_comparison", "quality"]
+__all__ = ["Comparison", "make_comparison", "measure_of", "quality"]
 
 MAX_ROWS = 10_000
 """The largest number of samples, and of reference rows, which are spread over all held-out rows."""
@@ -65,6 +68,10 @@ class Comparison:
     training_features: Tensor
     feature_map: Features
     reference_name: str
+
+
+Measurement: TypeAlias = Callable[[Comparison, torch.Generator], list[Measure]]
+"""Measures samples; a ValueError is the reason for a refusal."""
 
 
 def quality(
@@ -233,7 +240,27 @@ def _memorisation(comparison: Comparison, rng: torch.Generator) -> list[Measure]
     return [Measure("memorisation", *result[:3], protocol=protocol)]
 
 
-MEASURES = {
+def measure_of(metric: Callable[[Tensor, Tensor], float]) -> Measurement:
+    """Returns a measure by a metric of which lower is better; its name is that of the function.
+
+    Arguments:
+        metric: Maps samples, shape (N, D), and a reference, shape (M, D), to a number.
+
+    Example:
+        >>> from boltzwalk import metrics
+        >>> measure = measure_of(metrics.wasserstein.exact_wasserstein)
+    """
+
+    def measure(comparison: Comparison, rng: torch.Generator) -> list[Measure]:
+        y = comparison.reference
+        value, floor = metric(comparison.samples, y), metric(comparison.training, y)
+        name = metric.__name__.replace("_", " ")
+        return [Measure(name, value, better="lower", floor=floor, protocol="model units")]
+
+    return measure
+
+
+MEASURES: dict[str, Measurement] = {
     "Fréchet distance": _frechet,
     "kernel distance": _kernel_distance,
     "precision, recall, density, coverage": _overlap,

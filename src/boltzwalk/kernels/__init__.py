@@ -33,9 +33,9 @@ from .langevin import MALA, ULA, langevin_log_ratio, langevin_proposal, noise_te
 from .transport import Transport
 
 TrainingKernel: TypeAlias = Annotated[
-    ULA | MALA | HMC | KineticLangevin | Descent | AdamDescent, KERNEL
+    Kernel | ULA | MALA | HMC | KineticLangevin | Descent | AdamDescent, KERNEL
 ]
-"""The kernels that may move the walkers of a training method."""
+"""The kernels that may move the walkers of a training method, and any that fits the contract."""
 
 __all__ = [
     "HMC",

@@ -9,7 +9,7 @@ differ in x alone. The contract, and `NoCondition`, are in :mod:`boltzwalk.condi
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -22,6 +22,7 @@ from ..condition import NoCondition
 from ..data.dataset import Dataset
 from ..data.masks import BOX_NAMES, are_random_boxes, box_mask, random_boxes
 from ..data.rows import Batch
+from ..extension import CONDITION
 from ..networks.convolutional import Convolution, ConvolutionalEncoder
 
 __all__ = ["ClassConditional", "ConditionSettings", "ObservedPixels"]
@@ -306,11 +307,7 @@ class ObservedPixels:
         return self.of(Batch(data.x[rows.to(data.x.device)]), rng)
 
     def labels(self, dataset: Dataset, n: int, name: str | None = None) -> None:
-        """Raises: the model draws no new images.
-
-        Raises:
-            ValueError: Always.
-        """
+        """Raises ValueError: the model draws no new images."""
         raise ValueError(
             "samples must be of a model of full images, got one that fills in the hidden part of "
             "images; write boltzwalk complete RUN"
@@ -371,8 +368,8 @@ class ObservedPixels:
         return "it fills in the hidden part of an image; boltzwalk complete judges that"
 
 
-ConditionSettings: TypeAlias = NoCondition | ClassConditional | ObservedPixels
-"""The conditions that a setting can name."""
+ConditionSettings: TypeAlias = Annotated[NoCondition | ClassConditional | ObservedPixels, CONDITION]
+"""The conditions of settings."""
 
 
 def _labels(data: Batch) -> Tensor:

@@ -25,7 +25,7 @@ from torch import nn
 
 from .. import references
 from ..data.dataset import Dataset
-from ..extension import DATA, KERNEL, METHOD, Open
+from ..extension import CONDITION, DATA, KERNEL, METHOD, Open
 
 __all__ = ["MissingCodeError", "outside_schema"]
 
@@ -76,7 +76,7 @@ def _schema(target: Callable[..., Any], reference: str, role: Open, path: str) -
             )
         return target
     is_network = isinstance(target, type) and issubclass(target, nn.Module)
-    if role in (METHOD, KERNEL) or (dataclasses.is_dataclass(target) and not is_network):
+    if role in (METHOD, KERNEL, CONDITION) or (dataclasses.is_dataclass(target) and not is_network):
         raise ValueError(
             f"{path}={reference} must be {role.role} with {role.signature}, got a class without "
             f"{role.member}; add the method"

@@ -93,12 +93,22 @@ class Settings:
     """
 
     data: Annotated[
-        Digits | Mnist | FashionMnist | Cifar10 | Table | Images | Toy | Modes | Uci | InMemory,
+        Digits
+        | Mnist
+        | FashionMnist
+        | Cifar10
+        | Table
+        | Images
+        | Toy
+        | Modes
+        | Uci
+        | InMemory
+        | Any,
         DATA,
     ]
-    energy: Annotated[NetworkEnergy | MixtureEnergy | FlowEnergy | GivenEnergy, ENERGY]
+    energy: Annotated[NetworkEnergy | MixtureEnergy | FlowEnergy | GivenEnergy | Any, ENERGY]
     method: Annotated[
-        Contrastive | Jarzynski | Cooperative | Variational | Generalized | MaximumLikelihood,
+        Contrastive | Jarzynski | Cooperative | Variational | Generalized | MaximumLikelihood | Any,
         METHOD,
     ]
     optimizer: Adam | SGD = field(default_factory=Adam)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import sys
 import typing
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
@@ -175,24 +176,17 @@ def _choices(schema: Any) -> list[type]:  # noqa: ANN401
     return [m for m in union_members(schema) if isinstance(m, type) and dataclasses.is_dataclass(m)]
 
 
-def _kinds(schema: Any) -> set[str]:  # noqa: ANN401
-    """The names of all dataclasses in the unions that a declared type reaches."""
-    choices = _choices(schema)
-    names = {cls.__name__ for cls in choices} if len(choices) > 1 else set()
-    return names.union(*(_kinds(t) for c in choices for t in _hints(c).values()))
-
-
 def _with_kinds(
     schema: type, tree: Tree, pairs: list[tuple[str, str]]
 ) -> tuple[Tree, list[tuple[str, str]]]:
     """The tree with its kinds assigned, and the assignments that are left."""
-    names, left = _kinds(schema), list(pairs)
+    left = list(pairs)
     while True:
         # Anew each time: a new kind brings blocks with kinds of their own.
         known, assigned = dict(_paths(schema, tree)), []
         for pair in left:
             kind = RENAMED_KINDS.get(pair[1], pair[1])
-            paths = _matches(pair[0], list(known)) if kind in names or ":" in kind else []
+            paths = _matches(pair[0], list(known))
             if len(paths) == 1 and _takes_kind(known[paths[0]], kind):
                 assigned.append((paths[0].split("."), pair))
         if not assigned:
@@ -207,9 +201,11 @@ def _with_kinds(
 
 
 def _takes_kind(schema: Any, kind: str) -> bool:  # noqa: ANN401
-    """Whether a declared type takes a kind: one of its classes, or a user's where it is open."""
-    names = [cls.__name__ for cls in _choices(schema)]
-    return kind in names or (":" in kind and _openness(schema) is not None)
+    """Whether a declared type takes a kind: one of its classes, of its room, or of a user."""
+    if kind in [cls.__name__ for cls in _choices(schema)]:
+        return True
+    role = _openness(schema)
+    return role is not None and (":" in kind or _class_of_room(role, kind) is not None)
 
 
 def _class(schema: Any, kind: str, path: str) -> type:  # noqa: ANN401
@@ -219,7 +215,16 @@ def _class(schema: Any, kind: str, path: str) -> type:  # noqa: ANN401
             return cls
     role = _openness(schema)
     assert role is not None
-    return outside_schema(kind, role, path)
+    return _class_of_room(role, kind) or outside_schema(kind, role, path)
+
+
+def _class_of_room(role: Open, name: str) -> type | None:
+    """The settings of this name that the room of a contract imports."""
+    target = getattr(sys.modules.get(role.room), name, None)
+    if not isinstance(target, type) or not dataclasses.is_dataclass(target):
+        return None
+    fits = any(callable(getattr(target, member, None)) for member in (role.member, "build"))
+    return target if fits else None
 
 
 def _chosen(schema: Any, tree: Any, path: str) -> tuple[type, Tree]:  # noqa: ANN401
@@ -257,13 +262,13 @@ def _paths(schema: Any, tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _default(field: dataclasses.Field[Any], schema: Any) -> Any:  # noqa: ANN401
-    """The default of a field of a declared type as a tree; None where there is none."""
+    """The default of a field of a declared type, as a tree; None where there is none."""
     if field.default_factory is not dataclasses.MISSING:
         value = field.default_factory()
-        plain, choices = to_tree(value), _choices(schema)
-        return (
-            {"kind": _kind(value, choices), **plain} if dataclasses.is_dataclass(value) else plain
-        )
+        plain = to_tree(value)
+        if not dataclasses.is_dataclass(value):
+            return plain
+        return {"kind": _kind(value, _choices(schema)), **plain}
     return None if field.default is dataclasses.MISSING else field.default
 
 

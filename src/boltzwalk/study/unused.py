@@ -96,7 +96,7 @@ def uses(settings: Settings, path: str, dataset: Dataset | None = None) -> bool:
     """
     few = dataclasses.replace(resolve_auto(settings), updates=PROBE_UPDATES)
     if any(field.name == "steps" for field in dataclasses.fields(few.method)):
-        short: Any = dataclasses.replace(few.method, steps=1)  # type: ignore[arg-type]
+        short: Any = dataclasses.replace(few.method, steps=1)
         few = dataclasses.replace(few, method=short)
     few = dataclasses.replace(few, batch=min(PROBE_BATCH, few.batch))
     probe = _with(few, path.split("."), _Sentinel())

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from ..checkpoint import flatten, write_atomically
+from ..checkpoint import write_atomically
 from ..data import Dataset
 from ..data.rows import Batch
 from ..energy import check_energy
@@ -112,7 +112,6 @@ def _trained(
     trace = Recorder(folder / "trace.jsonl")
     for done in _traced(updates(now), trace, now.update):
         now = replace(now, update=done.update, state=done.state, witness=done.witness)
-        flatten(now.state, "state")  # a state that no checkpoint can hold ends the run at once
         last = done.update == settings.updates
         row = None
         if last or done.update % output.log_every == 0:
