@@ -50,6 +50,14 @@ def test_a_module_of_torch_loads_with_no_code(run, rows):
     assert not (run.folder / "code.yaml").exists()
 
 
+def test_every_kernel_that_trains_loads_again(train, rows, plain_net, tmp_path):
+    kernel = bw.kernels.NormalProposals(0.5)
+    model = train(plain_net, rows, bw.methods.Contrastive(kernel=kernel), out=tmp_path / "run")
+    again = bw.load(tmp_path / "run")
+    assert again.settings.method.kernel == kernel
+    assert torch.equal(again.sample(10), model.sample(10))
+
+
 def test_a_path_may_be_text_and_a_checkpoint(run, rows):
     assert bw.load(str(run.folder)).update == 3
     early = bw.load(checkpoint(run, 1))

@@ -157,10 +157,6 @@ METHODS = {
         lambda toys: bw.methods.Contrastive(kernel=bw.kernels.MALA),
         "kernel must be an instance, got the class MALA",
     ),
-    "kernel of another role": (
-        lambda toys: bw.methods.Contrastive(kernel=bw.kernels.NormalProposals(0.5)),
-        "method.kernel=NormalProposals.*or a kernel of yours, method.kernel=FILE.py:NAME",
-    ),
     "NumPy number": (
         lambda toys: toys.ScoreMatching(sigma=np.float64(0.2)),
         r"method.sigma must be a number.*got np.float64\(0.2\)",
