@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, is_dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
@@ -100,28 +99,30 @@ def train(
     dataset, source = _dataset(data)
     problems: list[str] = []
     method = _checked(problems, lambda: _method(method)) or Contrastive()
-    pair = _checked(problems, lambda: _energy(energy, dataset, method))
-    module, energy_settings = pair or (None, GivenEnergy(""))
+    given = _checked(problems, lambda: _energy(energy, dataset, method))
+    module, energy_settings = given or (None, GivenEnergy(""))
     batch = _checked(problems, lambda: _batch(batch, dataset))
-    output = output or Output(pictures=out is not None, events=out is not None)
-    make = partial(
-        Settings,
-        data=source,
-        energy=energy_settings,
-        method=method,
-        optimizer=optimizer or Adam(1e-3),
-        schedule=schedule or Schedule(),
-        updates=updates,
-        batch=batch or 1,
-        clip_gradient=clip_gradient,
-        average=average,
-        precision=precision,
-        device=device,
-        threads=threads,
-        seed=seed,
-        output=output,
+    settings = _checked(
+        problems,
+        lambda: _readable(
+            Settings(
+                data=source,
+                energy=energy_settings,
+                method=method,
+                optimizer=optimizer or Adam(1e-3),
+                schedule=schedule or Schedule(),
+                updates=updates,
+                batch=batch or 1,
+                clip_gradient=clip_gradient,
+                average=average,
+                precision=precision,
+                device=device,
+                threads=threads,
+                seed=seed,
+                output=output or Output(pictures=out is not None, events=out is not None),
+            )
+        ),
     )
-    settings = _checked(problems, lambda: _readable(make()))
     if settings is None or problems:
         raise ValueError("; ".join(problems))
     return _trained(settings, None if out is None else Path(out), dataset, module, quiet)

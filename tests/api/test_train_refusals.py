@@ -275,7 +275,6 @@ RESULTS = {
     "rows": r"a tensor of shape \(\), got shape \(64,\); write .mean\(\)",
     "number": r"a tensor of shape \(\), got float",
     "constant": "without a gradient; compute it from energy",
-    "dictionary": "the state of a method must be None.*got dict; write a frozen dataclass",
 }
 
 
@@ -288,6 +287,11 @@ def test_the_result_of_a_step_is_checked_before_parameters_change(
         train(plain_net, rows, toys.Returns(result))
     pairs = zip(plain_net.parameters(), before, strict=True)
     assert all(torch.equal(parameter, old) for parameter, old in pairs)
+
+
+def test_a_state_that_no_checkpoint_can_hold_ends_the_first_update(train, rows, plain_net, toys):
+    with pytest.raises(ValueError, match=r"the state of a method must be None.*got dict; write"):
+        train(plain_net, rows, toys.Returns("dictionary"), updates=10**6)
 
 
 def test_a_method_without_kernel_trains_and_says_what_samples_need(

@@ -28,6 +28,7 @@ from .splits import LabelledRows, check_split, split_rows
 
 __all__ = ["Batch", "Dataset", "dequantise_held_out"]
 
+
 Whitened: TypeAlias = Literal["none", "standard"]
 """The units of a model of rows in memory: those of the rows, or whitened columns."""
 
@@ -149,8 +150,8 @@ class Dataset:
         """
         if whitening not in ("none", "standard"):
             raise ValueError(f"whitening must be 'none' or 'standard', got {whitening!r}")
-        check_split(split)
         rows = read_source(source, labels)
+        check_split(split)
         parts = split_rows(LabelledRows(rows.x, rows.labels), split, seed)
         shift, scale = torch.zeros(()), torch.ones(())
         if whitening == "standard":
@@ -390,5 +391,8 @@ def dequantise_held_out(data: Dataset, seed: int) -> Dataset:
         seed: Determines the noise.
     """
     rng = torch.Generator().manual_seed(seed)
-    held_out = {name: data.dequantised(getattr(data, name), rng) for name in ("validation", "test")}
-    return dataclasses.replace(data, **held_out)  # type: ignore[arg-type]
+    return dataclasses.replace(
+        data,
+        validation=data.dequantised(data.validation, rng),
+        test=data.dequantised(data.test, rng),
+    )

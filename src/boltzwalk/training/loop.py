@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -96,8 +96,8 @@ def train_loop(
         # 1. Data, walkers, loss.
         data = batch(generator(seed, "data", update, device))
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-            rng = generator(seed, "method", update, device)
-            loss, state, info = _require_step(method, method.step(energy, data, state, rng))
+            result = method.step(energy, data, state, generator(seed, "method", update, device))
+        loss, state, info = _checked_result(method, result)
 
         # 2. Gradient.
         optimizer.zero_grad(set_to_none=True)
@@ -124,18 +124,15 @@ def train_loop(
         yield Update(update + 1, state, info, witness)
 
 
-def _require_step(
-    method: Method[State], result: tuple[Tensor, State, dict[str, Tensor]]
-) -> tuple[Tensor, State, dict[str, Tensor]]:
+def _checked_result(method: Method[Any], result: object) -> tuple[Tensor, Any, dict[str, Tensor]]:
     """The result of a step, if it is a loss with a gradient, a state and numbers to log."""
-    value: object = result
     name = type(getattr(method, "method", method)).__name__
-    if not isinstance(value, tuple) or len(value) != 3 or not isinstance(value[2], Mapping):
-        got = f"{len(value)} values" if isinstance(value, tuple) else type(value).__name__
+    if not isinstance(result, tuple) or len(result) != 3 or not isinstance(result[2], Mapping):
+        got = f"{len(result)} values" if isinstance(result, tuple) else type(result).__name__
         raise ValueError(
             f"{name}.step must return (loss, state, info) with a dictionary info, got {got}"
         )
-    loss, state, _ = value
+    loss, state, info = result
     flatten(state, "state")  # a checkpoint must be able to hold it
     if not torch.is_tensor(loss) or loss.ndim:
         got = f"shape {tuple(loss.shape)}" if torch.is_tensor(loss) else type(loss).__name__
@@ -148,7 +145,7 @@ def _require_step(
             f"{name}.step must return a loss that depends on the parameters of the energy, got one "
             "without a gradient; compute it from energy(x), without no_grad or detach"
         )
-    return result
+    return loss, state, dict(info)
 
 
 def _optimizer_step(
