@@ -65,7 +65,7 @@ def test_hold_out_takes_the_share():
     "relative", [(0, 1, 1), (1, -1, 0), (1, float("nan"), 0), (float("inf"), 1, 1), (1, 1)]
 )
 def test_senseless_splits_are_refused(relative):
-    with pytest.raises(ValueError, match=r"three relative sizes.*write data.split="):
+    with pytest.raises(ValueError, match=r"three relative sizes.*write split=\(0.8, 0.1, 0.1\)"):
         check_split(relative)
 
 
