@@ -421,10 +421,12 @@ def test_what_does_not_fit_is_refused():
         ObservedPixels("0,0,4,4").resolved(Batch(pictures()))
     with pytest.raises(ValueError, match="a convolutional network takes images"):
         ClassConditional(4).build_energy(NetworkEnergy(Convolutional()), (3,), 0, drawn(5, 3))
-    for energy in (MixtureEnergy(), NetworkEnergy(reference_fit=0.1)):
-        with pytest.raises(
-            ValueError, match="the energy of a model with a class must be a network"
-        ):
+    refusals = {
+        MixtureEnergy(): "a model with a class must take the condition .*, got MixtureEnergy",
+        NetworkEnergy(reference_fit=0.1): "cannot be fitted to the data; write reference_fit=null",
+    }
+    for energy, message in refusals.items():
+        with pytest.raises(ValueError, match=message):
             ClassConditional(4).build_energy(energy, (3,), 0, drawn(5, 3))
     energy = ConditionalEnergy(lambda both: both.sum(1), flat=True)
     with pytest.raises(ValueError, match="one condition, got 5 events and 2 conditions"):

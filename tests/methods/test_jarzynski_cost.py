@@ -229,7 +229,7 @@ def test_a_threshold_above_the_ceiling_is_warned_of(walkers):
         r"loses some of a mode; write method.threshold=(.*), a smaller kernel.step_size, or "
         r"kernel=MALA",
         found[0][1],
-    ).parameter_groups()
+    ).groups()
     assert float(ceiling) == pytest.approx(math.exp(-0.125), abs=0.01)
     assert float(threshold) == pytest.approx(math.exp(-0.25), abs=0.02)
 
