@@ -96,7 +96,7 @@ def save_or_die(run, path):
 
 execute.save = save_or_die
 bw.train = lambda *a, **k: train(*a, **k, output=bw.settings.Output(save_every=10))
-bw.evaluate = bw.report = lambda *a, **k: None
+bw.evaluate = bw.report = bw.Model.log_z = lambda *a, **k: None
 for folder in sys.argv[3:]:
     train_my_network.main(folder, 20)
 """

@@ -127,6 +127,7 @@ def test_a_request_to_stop_between_two_runs_starts_no_other(tmp_path, capsys):
     assert "the same command" in said
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_the_second_run_stops_and_the_same_command_goes_on(tmp_path):
     words = [sys.executable, "-m", "boltzwalk", "train", ALL[0], *TINY, "updates=1500", "--quiet"]
 

@@ -46,6 +46,7 @@ def nll(model):
     return float(-model.module.flow.log_density(x).detach().double().mean())
 
 
+@pytest.mark.slow
 def test_every_method_is_trained_with_every_seed(tmp_path, boltzwalk):
     said = boltzwalk("train", "gebm_red_wine", *SMALL, "--seeds", "2", "--seed", "5")
     names = [f"gebm_red_wine{method}" for method in METHODS]
@@ -67,6 +68,7 @@ def test_every_method_is_trained_with_every_seed(tmp_path, boltzwalk):
     assert "%" not in rows["gebm_red_wine_ml"]  # which has no base
 
 
+@pytest.mark.slow
 def test_one_seed_has_the_name_of_its_recipe_and_an_interval(tmp_path, boltzwalk):
     said = boltzwalk("train", "gebm_red_wine", *SMALL, "--seeds", "1", "updates=10")
     assert (tmp_path / "runs" / "gebm_red_wine_cd" / "report.html").exists()

@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from typer.testing import CliRunner
 
 from boltzwalk.cli import app
@@ -25,6 +26,7 @@ def test_digits_are_learnt_in_seconds(tmp_path, monkeypatch):
     assert numbers["class entropy"] < 0.6
 
 
+@pytest.mark.slow
 def test_a_density_in_the_plane_is_learnt(tmp_path, monkeypatch):
     """The start, a Gaussian of scale 2, has log(8 pi) + 1.045 / 8 = 3.35 nats, the truth 1.10."""
     short = ["updates=300", "steps=10", "data.n=3000"]

@@ -34,6 +34,7 @@ def nll(model):
     return float((model.module(x).double() + model.module.log_z).mean())
 
 
+@pytest.mark.slow
 def test_kale_finds_log_z_and_does_not_overfit_as_maximum_likelihood_does(tmp_path, monkeypatch):
     """Without c that learnt, the last assertion on it would be off by 3 nats."""
     monkeypatch.chdir(tmp_path)

@@ -10,6 +10,7 @@ from boltzwalk.cli import app
 SMALL = ["data.dim=2", "data.rows=1000", "batch=1000", "learning_rate=0.02", "updates=1000"]
 
 
+@pytest.mark.slow
 def test_weighted_walkers_find_the_masses_and_others_do_not(tmp_path, monkeypatch):
     """In the plane, at eight times the published rate; the start has masses 1/2.
 

@@ -19,6 +19,7 @@ METHODS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_the_witness_stays_with_quadrature_all_along_training(name):
     """Within 0.1 nat; the energy of a run with a running average is the average."""

@@ -94,6 +94,7 @@ def test_the_likelihood_of_held_out_rows_is_that_of_the_truth(density):
     assert abs(scores.mean() + truth.entropy()) < (high - low) / 2 + 0.01 + error
 
 
+@pytest.mark.slow
 def test_a_density_of_two_modes_integrates_to_one_and_is_learnt():
     rows = mixture(1000, 0)
     density = EnergyDensity(hidden=(32, 32), random_state=0).fit(rows)
@@ -191,6 +192,7 @@ def with_gaps(rows, seed):
     return gaps
 
 
+@pytest.mark.slow
 def test_imputed_values_are_samples_given_the_others():
     r"""Of columns of correlation ρ a sample errs by 2 (1 - ρ²), the mean by 1, in variances.
 
@@ -363,6 +365,7 @@ def test_a_method_with_a_condition_is_refused():
         EnergyDensity(method=base).fit(gaussian(50, 0))
 
 
+@pytest.mark.slow
 def test_pipeline_and_grid_search():
     rows = gaussian(150, 0)
     pipeline = make_pipeline(EnergyImputer(**TINY), StandardScaler(), EnergyDensity(**TINY))

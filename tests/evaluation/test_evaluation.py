@@ -102,6 +102,7 @@ def test_noiseless_descent_samples_no_density():
     assert math.isnan(found.nll)
 
 
+@pytest.mark.slow
 def test_what_is_read_has_numbers_intervals_and_protocol(tmp_path):
     model = trained(dataclasses.replace(TOY, data=Digits(dequantise=True), updates=3))
     said = []

@@ -174,6 +174,7 @@ def test_without_weights_a_level_drifts_for_ever():
     assert energy.masses[1] < 1e-5
 
 
+@pytest.mark.slow
 def test_walkers_that_steer_are_biased_and_those_that_watch_are_not():
     """log Z is off by -eta K d (1 - eta / h) / N: what noise moves, noise then measures.
 

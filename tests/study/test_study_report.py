@@ -319,6 +319,7 @@ def test_shipped_studies_are_listed_and_suggested(monkeypatch):
     assert "did you mean studies/thesis/thesis_digits.yaml" in output
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path):
     import os
     import signal

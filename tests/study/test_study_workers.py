@@ -68,6 +68,7 @@ def test_two_workers_never_run_a_trial_twice_and_never_lose_one(tmp_path):
     assert list((tmp_path / "two" / "claims").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_trial_of_a_killed_worker_is_taken_up_from_its_checkpoint(tmp_path):
     study = tiny(SLOW, "seeds=[0]")
     prepare_folder(tmp_path / "s", study)
@@ -95,6 +96,7 @@ def test_the_trial_of_a_killed_worker_is_taken_up_from_its_checkpoint(tmp_path):
     assert content(tmp_path / "s") == content(tmp_path / "full")
 
 
+@pytest.mark.slow
 def test_a_study_survives_the_killing_of_its_workers(tmp_path):
     """`--workers 2`, one of them killed: another takes over, and nothing is missing."""
     study = tiny(SLOW, "seeds=[0]")

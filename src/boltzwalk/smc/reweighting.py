@@ -109,6 +109,7 @@ def move_and_reweight(
         ValueError: If the kernel is not weighable, such as ULA with a clip or a box.
 
     Example:
+        >>> from boltzwalk.kernels import ULA
         >>> rng = torch.Generator().manual_seed(0)
         >>> wide, narrow = lambda x: x.square().sum(-1) / 2, lambda x: x.square().sum(-1)
         >>> walkers = walkers_at(wide, torch.randn(4000, 1, generator=rng))
