@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # each kind of part starts a process
+
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "CONTRIBUTING.md").read_text()
 ROW = r"^\| ([a-z ]+) \| `((?!studies)\w+/\w+\.py)` \| `(.+?)` \| (.+?) \|$"

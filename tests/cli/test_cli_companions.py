@@ -67,6 +67,7 @@ def test_one_command_trains_all_and_ends_with_one_table(tmp_path, boltzwalk):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_same_command_again_trains_nothing_and_says_the_same(tmp_path, boltzwalk):
     said = boltzwalk("train", "jarzynski_mixture", *TINY)
     logs = [(tmp_path / "runs" / name / "log.jsonl").read_bytes() for name in ALL]
@@ -84,6 +85,7 @@ def test_alone_and_any_other_recipe_train_one(tmp_path, boltzwalk):
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [ALL[0], "other"]
 
 
+@pytest.mark.slow
 def test_names_begin_with_the_given_one(tmp_path, boltzwalk):
     said = boltzwalk("train", "jarzynski_mixture", *TINY, "--name", "mine", "--runs", "here")
     names = ["mine", "mine_cd", "mine_pcd"]
@@ -110,6 +112,7 @@ def test_a_mistake_leaves_nothing_behind(tmp_path, boltzwalk):
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_the_machine_of_each_run_is_kept(tmp_path, boltzwalk):
     boltzwalk("train", "jarzynski_mixture_pcd", *TINY, "threads=2")
     boltzwalk("train", "jarzynski_mixture", *TINY)

@@ -153,6 +153,7 @@ def test_a_trial_that_kills_every_process_is_given_up_and_the_study_goes_on(tmp_
     assert sum(r.label == "finished" for r in results.values()) == 3
 
 
+@pytest.mark.slow
 def test_a_worker_that_goes_wrong_ends_the_study(tmp_path):
     study = tiny(TINY, "seeds=[0]")
     prepare_folder(tmp_path / "s", study)
