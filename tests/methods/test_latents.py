@@ -13,14 +13,12 @@ from boltzwalk.energy import energy_and_grad
 from boltzwalk.kernels import HMC, MALA, ULA, KineticLangevin, NormalProposals, Transport
 from boltzwalk.methods.latents import (
     StepDecay,
-    importance_resampled,
     latent_chain,
     latent_energy,
     latent_walkers,
     scale_step,
 )
 from boltzwalk.networks import DenseGenerator
-from boltzwalk.walkers import effective_sample_size
 from statistics_helpers import assert_mean
 
 
@@ -73,17 +71,6 @@ def test_latent_chains_sample_the_model(kernel, steps, beta):
     found = latent_walkers(base, tilt, walkers)
     assert_samples(found.x, beta)
     torch.testing.assert_close(found.energy, tilt(found.x))
-
-
-@pytest.mark.parametrize("beta", [1.0, 2.0])
-def test_resampling_the_base_samples_the_model(beta):
-    """U4: few out of many, so that hardly any is chosen twice."""
-    base, rng = Curve(), torch.Generator().manual_seed(0)
-    u = LatentEnergy(base, tilt, beta)
-    x, log_w = importance_resampled(u, 2000, 1_000_000, rng)
-    assert_samples(x, beta)
-    assert len(log_w) == 1_000_000
-    assert effective_sample_size(log_w) > 100_000
 
 
 def test_the_energy_of_latent_variables(rng):
@@ -160,11 +147,3 @@ def test_transport_divides_by_the_steepest_slope(rng):
     steepest = slope.norm(dim=1).max()
     z = torch.randn(7, 1, generator=rng)
     torch.testing.assert_close(u(z), tilt(base.decode(z)) / steepest)
-
-
-def test_a_candidate_may_be_chosen_more_than_once():
-    u, rng = LatentEnergy(Curve(), tilt, 1.0), torch.Generator().manual_seed(0)
-    x, log_w = importance_resampled(u, 50, 5, rng)
-    assert x.shape == (50, 2)
-    assert log_w.shape == (5,)
-    assert len(x.unique(dim=0)) <= 5

@@ -37,7 +37,6 @@ from ..walkers import Walkers, walkers_at
 __all__ = [
     "LatentKernel",
     "StepDecay",
-    "importance_resampled",
     "latent_chain",
     "latent_energy",
     "latent_walkers",
@@ -168,28 +167,3 @@ def latent_walkers(base: Base, relative: Energy, walkers: Walkers) -> Walkers:
     with torch.no_grad():
         x = base.decode(walkers.x)
     return walkers_at(relative, x)
-
-
-@torch.no_grad()
-def importance_resampled(
-    energy: LatentEnergy, n: int, candidates: int, rng: torch.Generator
-) -> tuple[Float[Tensor, "n *event"], Float[Tensor, " candidates"]]:
-    r"""Draws n samples of the base again, with :math:`\mathrm{softmax}(-\beta E)` as weights.
-
-    A check of the chains where the base covers the model, and nothing where it does not: look at
-    the effective sample size of the weights.
-
-    Arguments:
-        energy: The energy of latent variables.
-        n: The number of samples.
-        candidates: The number of base samples that they are chosen from.
-        rng: The source of the noise.
-
-    Returns:
-        The samples, shape (n, *event), and the log-weights of the candidates.
-    """
-    x = energy.base.decode(energy.base.latents(candidates, rng))
-    assert energy.energy is not None
-    log_w = -energy.inverse_temperature * energy.energy(x)
-    chosen = torch.multinomial(torch.softmax(log_w.double(), 0), n, True, generator=rng)
-    return x[chosen], log_w
