@@ -86,6 +86,7 @@ def train(
     Raises:
         ValueError: With every problem of the arguments, before the first update.
         FloatingPointError: If the loss or its gradient is not finite.
+        KeyboardInterrupt: If Ctrl-C or SIGTERM stops it; the run is saved before.
         OSError: If the folder cannot be written.
 
     Example:
@@ -141,7 +142,13 @@ def _trained(
         progress = execute(settings, folder, stop, rows, energy=module)
         for _ in progress if quiet else shown(progress, settings, folder.name, quiet):
             pass
-    return open_run(folder, settings.device, rows, module).model(folder)
+    model = open_run(folder, settings.device, rows, module).model(folder)
+    if stop.asked and model.update < settings.updates:
+        raise KeyboardInterrupt(
+            f"stopped at update {model.update} of {settings.updates}, saved in {folder}; the same "
+            "call with this out=... resumes it"
+        )
+    return model
 
 
 def _dataset(data: Any) -> tuple[Dataset, Any]:  # noqa: ANN401

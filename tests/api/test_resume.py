@@ -1,5 +1,9 @@
 """The same `bw.train` again: an unfinished run goes on bit for bit, a finished one is returned."""
 
+import os
+import signal
+from dataclasses import dataclass
+
 import pytest
 import torch
 
@@ -108,3 +112,25 @@ def test_a_run_without_a_folder_leaves_none_and_is_the_same(
     assert torch.equal(model.energy(rows), kept)
     assert model.folder is None
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """Sends Ctrl-C to its process in the third update."""
+
+    def step(self, energy, data, state, rng):
+        count = torch.zeros(()) if state is None else state
+        if int(count) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return energy(data.x).square().mean(), count + 1, {}
+
+    def init(self, energy, data, rng):
+        return torch.zeros(())
+
+
+def test_ctrl_c_saves_the_run_and_interrupts_the_script(train, rows, plain_net, tmp_path):
+    with pytest.raises(KeyboardInterrupt, match=r"update 3 of 5.*run; the same call .* resumes"):
+        train(plain_net, rows, Interrupted(), updates=5, out=tmp_path / "run")
+    names = [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()]
+    assert names == ["update_00000003.safetensors"]
+    assert train(plain_net, rows, Interrupted(), updates=5, out=tmp_path / "run").update == 5

@@ -1,7 +1,9 @@
 """Scikit-learn's own checks of an estimator, and numbers whose answer is known."""
 
 import json
+import os
 import pickle
+import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -16,6 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import boltzwalk as bw
+from boltzwalk import api
 from boltzwalk.estimators import EnergyDensity, EnergyImputer, EnergyOutlierDetector
 
 TINY = {"hidden": (8,), "updates": 3, "steps": 2}
@@ -428,10 +431,11 @@ def test_estimators_fit_in_threads():
 
 def test_an_interrupted_fit_gives_no_estimator(monkeypatch):
     def interrupted(*args, **settings):
-        return train(*args, **{**settings, "updates": 1})
+        os.kill(os.getpid(), signal.SIGINT)
+        return execute(*args, **settings)
 
-    train = bw.train
-    monkeypatch.setattr("boltzwalk.api.train", interrupted)
+    execute = api.execute
+    monkeypatch.setattr(api, "execute", interrupted)
     detector = EnergyOutlierDetector(**TINY)
     with pytest.raises(KeyboardInterrupt):
         detector.fit(gaussian(60, 0))

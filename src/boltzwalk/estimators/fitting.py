@@ -138,8 +138,6 @@ def fit_model(estimator: Any, x: np.ndarray, seed: int, held_out: int = 0) -> No
             ),
             quiet=True,
         )
-        if model.update < estimator.updates:
-            raise KeyboardInterrupt
         estimator.files_ = _read_files(Path(scratch))
     estimator.seed_ = seed
     estimator.model_ = replace(model, folder=None)
