@@ -42,6 +42,9 @@ check: setup
 	$(BIN)/ruff check src tests benchmarks examples studies
 	$(BIN)/mypy
 
+# Two processes: two threads in each would wait for each other.
+test test-slow: export OMP_NUM_THREADS ?= 1
+
 test: check
 	$(BIN)/python -m pytest -q -n 2
 
