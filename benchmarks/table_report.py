@@ -1,0 +1,5 @@
+"""The tables of `tables.py` as markdown."""
+
+
+def print_report(*a):
+    pass
