@@ -52,10 +52,11 @@ def mixture(train: np.ndarray, validation: np.ndarray) -> tuple[LogDensity, str]
         return results[k, kind, floor][0]
 
     sizes = [k for k in COMPONENTS if k <= len(train) // 4]
-    for kind in ("full", "diag"):
-        best = max(sizes, key=lambda k: score(k, kind, 1e-2))
-        for floor in (1e-4, 1e-3, 1e-1):
-            score(best, kind, floor)
+    best = max(sizes, key=lambda k: score(k, "full", 1e-2))
+    for floor in (1e-4, 1e-3, 1e-1):
+        score(best, "full", floor)
+    for k in sizes[-2:]:
+        score(k, "diag", 1e-2)
     chosen = max(results, key=lambda choice: results[choice][0])
     k, kind, floor = chosen
     return results[chosen][1].score_samples, f"{k} {kind}, {floor:g}"

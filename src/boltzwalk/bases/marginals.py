@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["fit_marginals", "from_normal", "to_normal"]
+__all__ = ["fit_marginals", "from_normal", "to_normal", "to_normal_entries"]
 
 ROWS = 5000
 """The rows that the four numbers of each column are fitted to, at most."""
@@ -59,7 +59,7 @@ def fit_marginals(x: Float[Tensor, "N D"], iterations: int = 100) -> Float[Tenso
     def loss() -> Tensor:
         optimizer.zero_grad()
         marginals = first + unit * change
-        z, slopes = _map(x, marginals)
+        z, slopes = to_normal_entries(x, marginals)
         prior = marginals[2:].square().sum() / (2 * PRIOR_VARIANCE) * PRIOR_ROWS
         value = ((z.square() / 2 - slopes).sum() + prior) / len(x)
         value.backward()
@@ -80,7 +80,7 @@ def to_normal(
         x: The rows, shape (N, D).
         marginals: The numbers of each column, shape (4, D).
     """
-    z, slopes = _map(x, marginals.to(x))
+    z, slopes = to_normal_entries(x, marginals.to(x))
     return z, slopes.sum(1)
 
 
@@ -96,8 +96,15 @@ def from_normal(z: Float[Tensor, "N D"], marginals: Float[Tensor, "4 D"]) -> Flo
     return location + log_scale.exp() * torch.sinh(inner.clamp(-LARGEST, LARGEST))
 
 
-def _map(x: Tensor, marginals: Tensor) -> tuple[Tensor, Tensor]:
-    """The rows z and the logarithm of the slope of each entry."""
+def to_normal_entries(
+    x: Float[Tensor, "N D"], marginals: Float[Tensor, "4 D"]
+) -> tuple[Float[Tensor, "N D"], Float[Tensor, "N D"]]:
+    """Returns z and the logarithm of the slope of each entry, each of shape (N, D).
+
+    Arguments:
+        x: The rows, shape (N, D).
+        marginals: The numbers of each column, shape (4, D).
+    """
     location, log_scale, log_tails, skewness = marginals
     y = (x - location) * torch.exp(-log_scale)
     inner = (log_tails.exp() * torch.asinh(y) - skewness).clamp(-LARGEST, LARGEST)

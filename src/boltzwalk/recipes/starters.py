@@ -99,7 +99,7 @@ def table() -> Settings:
         method=MaximumLikelihood(),
         optimizer=Adam(1e-3),
         schedule=Schedule(anneal=0.5),
-        updates=1000,
+        updates=800,
         batch=64,
         average=0.98,
         output=Output(log_every=50, save_every=50, picture_every=0, best=True),
