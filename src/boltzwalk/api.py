@@ -158,7 +158,15 @@ def _dataset(data: Any) -> tuple[Dataset, Any]:  # noqa: ANN401
     dataset = data if isinstance(data, Dataset) else Dataset.of(data)
     rows = sum(map(len, (dataset.train, dataset.validation, dataset.test)))
     split = dataset.split or (1.0, 0.0, 0.0)
-    return dataset, InMemory(dataset.digest, rows, dataset.whitening, split, dataset.split_seed)
+    return dataset, InMemory(
+        dataset.digest,
+        rows,
+        dataset.whitening,
+        split,
+        dataset.split_seed,
+        repeats=dataset.repeats,
+        tails="keep" if dataset.tails is None else "compress",
+    )
 
 
 def _energy(energy: Any, dataset: Dataset, method: Any) -> tuple[nn.Module | None, Any]:  # noqa: ANN401
@@ -309,7 +317,7 @@ def evaluate(
         ValueError: If a section is unknown, or the data are others.
     """
     rows = model.data if data is None else _dataset(data)[0]
-    if rows.digest != model.data.digest:
+    if not rows.has_digest(model.data.digest):
         raise ValueError("data must be those that the model was trained on, got others")
     plan = EvaluationPlan(samples=samples, sections=tuple(sections), seed=seed)
     judged = replace(model, data=rows.to(model.device))
