@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -320,7 +321,7 @@ class Model:
 
     def _model_units(self, x: Tensor) -> Tensor:
         """Rows in the units of the data, checked and converted."""
-        x = torch.as_tensor(x, dtype=None if isinstance(x, Tensor) else torch.float64)
+        x = x if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x))
         x = x if x.is_floating_point() else x.double()
         if tuple(x.shape[1:]) != self.data.event_shape:
             raise ValueError(

@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["log_volume", "to_model", "to_original"]
+__all__ = ["log_volume", "require_digits", "to_model", "to_original"]
 
 
 def to_original(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
@@ -73,6 +73,32 @@ def log_volume(scale: Tensor, dimensions: int) -> float:
         size = scale.abs().amax(0)
         return float(torch.linalg.slogdet(scale / size).logabsdet + size.log().sum())
     return float(scale.abs().log().expand(dimensions).sum())
+
+
+def require_digits(y: Tensor, shift: Tensor, scale: Tensor, columns: tuple[str, ...]) -> None:
+    r"""Raises where rows in original units are of a type that loses what the model looks at.
+
+    Arguments:
+        y: Rows in original units, shape (N, \*event).
+        shift: The offset :math:`b`, shape () or (D,).
+        scale: The factor :math:`s`, shape () or (D,), or the matrix :math:`S`, shape (D, D).
+        columns: The names of the columns, for the message.
+
+    Raises:
+        ValueError: If the spread of a column is below the rounding of its offset.
+    """
+    if not y.is_floating_point() or y.dtype == torch.float64 or shift.ndim == 0:
+        return
+    size = scale.double().square().sum(0).sqrt() if scale.ndim == 2 else scale.double().abs()
+    lost = size < shift.double().abs() * torch.finfo(y.dtype).eps * 8
+    if bool(lost.any()):
+        first = int(lost.nonzero()[0])
+        name = columns[first] if columns else f"column{first}"
+        raise ValueError(
+            f"rows must be in float64, got {y.dtype}, which has no digits for the spread of "
+            f"{name!r}, {float(size[first]):.3g} at an offset of {float(shift[first]):.10g}; write "
+            "x.double(), or x.astype(float), where they come from"
+        )
 
 
 def _of_one_type(rows: Tensor, shift: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:

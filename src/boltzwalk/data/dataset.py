@@ -22,7 +22,7 @@ from torch import Tensor
 
 from . import affine
 from .repeats import Repeats
-from .rows import Batch, FullData, kept_rows, tensors_digest
+from .rows import Batch, FullData, check_rows, kept_rows, tensors_digest
 from .sources import read_source
 from .table_units import TableOptions, memory_fields
 from .tails import HeavyTails, compress, expand, log_slope
@@ -116,22 +116,7 @@ class Dataset:
             )
         for name in ("train", "validation", "test"):
             part, labels = getattr(self, name), getattr(self, f"{name}_labels")
-            if part.shape[1:] != self.train.shape[1:]:
-                raise ValueError(
-                    f"{name} must have rows of shape {self.event_shape} as train has, "
-                    f"got {tuple(part.shape[1:])}; for no rows write {name}=train[:0]"
-                )
-            if labels is not None and labels.shape != part.shape[:1]:
-                raise ValueError(
-                    f"{name}_labels must have shape ({len(part)},), one label a row, "
-                    f"got {tuple(labels.shape)}"
-                )
-            if part.dtype != torch.float32 or not part.isfinite().all():
-                raise ValueError(
-                    f"{name} must hold finite float32 values, got {part.dtype} with "
-                    f"{int((~part.isfinite()).sum())} values that are not finite; remove these "
-                    "rows and write x.float()"
-                )
+            check_rows(name, part, labels, self.event_shape)
 
     @staticmethod
     def of(
@@ -359,7 +344,11 @@ class Dataset:
 
         Arguments:
             y: Rows in original units, shape (n, \*event).
+
+        Raises:
+            ValueError: If rows in float32 cannot have the digits that the units need.
         """
+        affine.require_digits(y, self.shift, self.scale, self.columns)
         y = y if self.tails is None else compress(y, self.tails)
         return affine.to_model(y, self.shift, self.scale)
 

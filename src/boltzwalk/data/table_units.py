@@ -15,7 +15,14 @@ from .rows import tensors_digest
 from .sources import SourceRows
 from .splits import LabelledRows, check_split, split_rows
 from .tails import HeavyTails, compress, fit_tails, tails_note
-from .whitening import Whitening, fit_whitening, moments, require_float32
+from .whitening import (
+    ROUNDING,
+    Whitening,
+    fit_whitening,
+    moments,
+    require_float32,
+    require_resolved,
+)
 
 __all__ = [
     "TableFields",
@@ -126,6 +133,8 @@ def memory_fields(rows: SourceRows, options: TableOptions) -> dict[str, Any]:
             known |= {name: part.x.float(), f"{name}_labels": part.labels}
         return known
     columns = rows.columns or tuple(f"column{i}" for i in range(rows.x.shape[1]))
+    if rows.x.dtype != torch.float64:
+        require_resolved(rows.x.double(), columns)
     labelled = LabelledRows(rows.x.double(), rows.labels)
     known |= table_fields(labelled, columns, options, known["source"])._asdict()
     if options.whitening == "none":
@@ -221,7 +230,7 @@ def cell_widths(train: Float[Tensor, "N D"]) -> Float[Tensor, " D"]:
 def _coarse(train: Tensor, columns: tuple[str, ...]) -> str:
     """A sentence on columns whose values float64 barely tells apart, such as stamps in ns."""
     size, sd = train.abs().amax(0), moments(train)[1]
-    coarse = (sd > 0) & (train.amax(0) > train.amin(0)) & (sd < COARSE * size)
+    coarse = (sd > ROUNDING * size) & (sd < COARSE * size)
     texts = []
     for j in coarse.nonzero().flatten().tolist()[:5]:
         steps = float(sd[j]) / float(np.spacing(float(size[j])))

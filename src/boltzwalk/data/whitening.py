@@ -32,7 +32,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["Whitening", "fit_whitening", "moments", "require_float32"]
+__all__ = ["Whitening", "fit_whitening", "moments", "require_float32", "require_resolved"]
 
 Whitening: TypeAlias = Literal["none", "standard", "pca"]
 """No change; mean 0 and variance 1 for each column; or uncorrelated columns as well."""
@@ -50,7 +50,10 @@ ROUNDING = 2.0**-50
 """The spread of a column, as a share of its size, that rounding in float64 makes."""
 
 SINGLE = 2.0**-20
-"""The spread of a column, as a share of its offset, that float32 resolves into 16 steps."""
+"""The spread of a column, as a share of its offset, that float32 resolves into 8 to 16 steps."""
+
+TINY = 2.0**-126
+"""The least number of float32 that has all its digits."""
 
 NAMED = 8
 """The most columns that a message names."""
@@ -83,7 +86,7 @@ def fit_whitening(
         (tensor([2.]), tensor([1.]))
     """
     if whitening == "none":
-        _require_resolved(train, columns)
+        require_resolved(train, columns)
         one = torch.ones(train.shape[1], dtype=torch.float32, device=train.device)
         return torch.zeros_like(one), one
     mean, sd = moments(train)
@@ -169,19 +172,28 @@ def require_float32(
         )
 
 
-def _require_resolved(train: Tensor, columns: tuple[str, ...]) -> None:
-    """Raises where the rows of a column differ by less than float32 can hold."""
+def require_resolved(train: Float[Tensor, "N D"], columns: tuple[str, ...]) -> None:
+    """Raises where the rows of a column differ by less than float32 can hold.
+
+    Arguments:
+        train: The rows in original units, float64, shape (N, D).
+        columns: The names of the columns.
+
+    Raises:
+        ValueError: With the names of such columns.
+    """
     mean, sd = moments(train)
     quartiles = train.new_tensor(np.quantile(train.cpu().numpy(), (0.25, 0.5, 0.75), axis=0))
     span, size = (quartiles[2] - quartiles[0]) / 1.349, train.abs().amax(0)
     lost = (sd > ROUNDING * size) & (sd < SINGLE * mean.abs())
     # One row at 0 among time stamps must not hide that the others cannot be told apart.
     lost |= (span > ROUNDING * size) & (span < SINGLE * quartiles[1].abs())
+    lost |= (sd > 0) & (sd < TINY)
     if lost.any():
         names = _names(columns, lost)
         raise ValueError(
-            f"without whitening float32 must tell the rows of a column apart, got a spread of less "
-            f"than a millionth of the offset in {', '.join(names)}; write "
+            "float32, the type of the network, must tell the rows of a column apart, got a spread "
+            f"of less than a millionth of the offset, or below 1e-38, in {', '.join(names)}; write "
             "data.whitening=standard (in Python whitening='standard', with rows in float64), or "
             "subtract the offset first"
         )
