@@ -247,7 +247,7 @@ class Dataset:
         return self.dequantised(self.train[self._random_rows(n, rng)], rng)
 
     def labelled_batch(self, n: int, rng: torch.Generator) -> Batch:
-        r"""Draws the rows that `batch` draws, with their classes.
+        """Draws the rows that `batch` draws, with their classes.
 
         Arguments:
             n: The number of rows.
@@ -305,15 +305,18 @@ class Dataset:
         u = torch.rand(shape, generator=rng, device=rng.device, dtype=dtype)
         return low + (high - low) * u.to(self.train.device)
 
-    def held_out(self, most: int = 10_000) -> tuple[Tensor, str]:
+    def held_out(self, most: int = 10_000, validation: bool = True) -> tuple[Tensor, str]:
         """Returns rows that were not trained on, at most so many, and their name.
 
         Training rows take their place where fewer than two were held out.
 
         Arguments:
-            most: The largest number of rows.
+            most: The largest number of rows, which are spread over all.
+            validation: Whether validation rows are among them, which may choose a checkpoint.
         """
-        rows, name = torch.cat([self.validation, self.test]), "held-out rows"
+        rows, name = self.test, "test rows"
+        if validation:
+            rows, name = torch.cat([self.validation, self.test]), "held-out rows"
         if len(rows) < 2:
             rows, name = self.train, "training rows, as none were held out"
         n = min(most, len(rows))
@@ -340,7 +343,7 @@ class Dataset:
     def from_original(self, y: Float[Tensor, "n *event"]) -> Float[Tensor, "n *event"]:
         r"""Maps original units to model units, as a model needs new rows.
 
-        The result is in float64 where the units are: cast it to the type of the network last.
+        The result is of the type of the rows; the map itself is in that of the units.
 
         Arguments:
             y: Rows in original units, shape (n, \*event).
@@ -349,8 +352,9 @@ class Dataset:
             ValueError: If rows in float32 cannot have the digits that the units need.
         """
         affine.require_digits(y, self.shift, self.scale, self.columns)
-        y = y if self.tails is None else compress(y, self.tails)
-        return affine.to_model(y, self.shift, self.scale)
+        compressed = y if self.tails is None else compress(y, self.tails)
+        x = affine.to_model(compressed, self.shift, self.scale)
+        return x.to(y.dtype) if y.is_floating_point() else x
 
     def log_jacobian(self, x: Float[Tensor, "n *event"]) -> Float[Tensor, " n"]:
         r"""Returns :math:`\log |\partial y / \partial x|` of rows, shape (n,), in float64.
