@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import importlib.resources
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -263,7 +264,8 @@ def _evaluation(
     if missing:
         option = "" if len(missing) == len(SECTIONS) else f" --sections {','.join(missing)}"
         text = f"Not evaluated: {', '.join(name.replace('_', ' ') for name in missing)}. "
-        text += f"Where the folder lies: boltzwalk evaluate {folder.resolve().name}{option}"
+        name = shlex.quote(folder.resolve().name)
+        text += f"Where the folder lies: boltzwalk evaluate {name}{option}"
         sections.append(Section("More", text))
     return sections
 

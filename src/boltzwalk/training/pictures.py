@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,9 @@ __all__ = [
 
 GAP = 16
 """Pixels between pictures side by side."""
+
+TITLE = 28
+"""The most letters of a title of a histogram."""
 
 EACH = 10
 """Images of a class in the picture of several, at most."""
@@ -147,11 +151,20 @@ def _plot(x: np.ndarray, reference: np.ndarray, columns: tuple[str, ...]) -> byt
             edges = np.histogram_bin_edges(reference[:, column], 30)
             axes.hist(reference[:, column], edges, density=True, color="0.75")
             axes.hist(x[:, column], edges, density=True, histtype="step", color="tab:red")
-            axes.set_title(columns[column] if columns else f"column {column}", fontsize=8)
+            name = columns[column] if columns else f"column {column}"
+            axes.set_title(_title(name), fontsize=8, parse_math=False)  # $ is no formula
             axes.tick_params(labelsize=6)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # a letter that no font here has
+        figure.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()
+
+
+def _title(name: str) -> str:
+    """A name that fits above a histogram, on one line."""
+    text = "".join(c if c.isprintable() else " " for c in name)
+    return text if len(text) <= TITLE else f"{text[: TITLE - 3]}..."
 
 
 def write_samples(
