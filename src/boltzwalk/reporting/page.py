@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -144,7 +145,8 @@ def _evaluation(
     if missing:
         option = "" if len(missing) == len(SECTIONS) else f" --sections {','.join(missing)}"
         text = f"Not evaluated: {', '.join(name.replace('_', ' ') for name in missing)}. "
-        text += f"Where the folder lies: boltzwalk evaluate {folder.resolve().name}{option}"
+        name = shlex.quote(folder.resolve().name)
+        text += f"Where the folder lies: boltzwalk evaluate {name}{option}"
         sections.append(Section("More", text))
     return sections
 

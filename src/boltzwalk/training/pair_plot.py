@@ -38,6 +38,9 @@ BINS = 30
 MARGIN = 0.25
 """The margin of an axis on both sides, in widths of the central 99 % of the data."""
 
+LETTERS = 28
+"""The most letters of the name of an axis."""
+
 POINTS = 1000
 """The points of each kind in a scatter, at most."""
 
@@ -107,7 +110,7 @@ def _draw(samples: np.ndarray, data: np.ndarray, columns: Sequence[str], label: 
     finite = samples[np.isfinite(samples).all(1)]
     shown = worst_columns(finite, data) if len(finite) else list(range(data.shape[1]))
     shown = shown[:MOST_COLUMNS]
-    names = [columns[i] if columns else f"column {i}" for i in shown]
+    names = [_short(columns[i] if columns else f"column {i}") for i in shown]
     limits = [_limits(column) for column in data[:, shown].T]
     n = len(shown)
     figure = Figure(figsize=(2 * max(n, 2) + 0.4, 2 * max(n, 2) + 0.6), layout="constrained")
@@ -131,6 +134,12 @@ def _draw(samples: np.ndarray, data: np.ndarray, columns: Sequence[str], label: 
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=100)
     return buffer.getvalue()
+
+
+def _short(name: str) -> str:
+    """A name of one line that fits its axis."""
+    name = " ".join(name.split())
+    return name if len(name) <= LETTERS else f"{name[: LETTERS - 3]}..."
 
 
 def _limits(values: np.ndarray) -> tuple[float, float]:
