@@ -1,4 +1,4 @@
-"""Checks of samples and reference (one shape, finite, enough rows, in range), and sample weights."""
+"""Checks of samples and reference: one shape, finite, in range, enough rows; sample weights."""
 
 from __future__ import annotations
 
