@@ -18,6 +18,7 @@ from ..diagnostics.findings import latent_findings, partition_findings
 from ..diagnostics.verdict import verdict
 from ..evaluation.modes import has_classes, mode_masses, target_shares
 from ..metrics.classifier import classifier_for, judge_classes
+from ..metrics.frechet import FrechetDistance
 from ..metrics.quadrature import log_z_in_the_plane
 from ..model import Model
 from ..rng import generator
@@ -244,7 +245,15 @@ def _classes(model: Model, x: Tensor) -> list[Number]:
         ),
         Number(
             "classifier-FID",
-            f"{judged.frechet:.1f}",
-            f"against held-out data; training data themselves have {judged.frechet_floor:.1f}",
+            _with_error(judged.frechet),
+            "against held-out data, unbiased: 0 for samples of their distribution; training data "
+            f"themselves have {_with_error(judged.frechet_floor)}",
         ),
     ]
+
+
+def _with_error(distance: FrechetDistance) -> str:
+    """A distance with the half of its interval; unknown of too few samples."""
+    if math.isnan(distance.value):
+        return "unknown"
+    return f"{distance.value:.1f} ± {distance.high - distance.value:.1f}"
