@@ -14,6 +14,7 @@ from ..checkpoint import write_atomically
 from ..completion import complete_rows, held_out_examples, judge, make_inputs
 from ..completion.judge import standard_error
 from ..completion.variants import CompletionPlan, trained_mask
+from ..data import Dataset
 from ..diagnostics.findings import latent_findings, partition_findings
 from ..diagnostics.verdict import verdict
 from ..evaluation.modes import has_classes, mode_masses, target_shares
@@ -104,7 +105,7 @@ def _summary(model: Model, folder: Path) -> list[Number]:
         numbers += [
             Number(*finding) for finding in (*latent_findings(rows), *partition_findings(rows))
         ]
-        numbers += _weights(rows[-1], model.data.log_volume) + _chain(rows[-1])
+        numbers += _weights(rows[-1], _volume(model.data)) + _chain(rows[-1])
     if costs:
         cost = costs[-1]
         text = f"{cost['seconds']:.0f} s, {cost['peak_memory_mb']:.0f} MB"
@@ -138,6 +139,12 @@ def _completions(model: Model, rng: torch.Generator) -> list[Number]:
         )
         for one in judge(model, inputs, completed)
     ]
+
+
+def _volume(data: Dataset) -> float:
+    """The nats by which the density of validation rows exceeds that in original units."""
+    rows = data.validation if len(data.validation) else data.train
+    return float(data.log_jacobian(rows).mean())
 
 
 def _weights(row: dict[str, float], log_volume: float) -> list[Number]:
@@ -191,7 +198,7 @@ def _likelihood(model: Model, rows: Tensor, split: str) -> Number:
         off = abs(log_z - finer)
         reason = f"log Z of two grids differs by {off:.2g}: too sharp at this temperature"
         return Number(name, "unknown", reason)
-    nats = energy(rows).cpu().double() / temperature + finer + data.log_volume
+    nats = energy(rows).cpu().double() / temperature + finer + data.log_jacobian(rows).cpu()
     half = 1.96 * float(nats.std()) / math.sqrt(len(nats))
     truth = ""
     if (log_density := getattr(model.settings.data, "true_log_density", None)) is not None:

@@ -2,8 +2,8 @@ r"""The training driver: updates, log, checkpoints, pictures, and metrics of val
 
 With :math:`\log Z` from weighted walkers, the mean of :math:`U(x) / T + \log Z` over held-out rows
 is the cross-entropy in nats, in model units; original units add
-:attr:`~boltzwalk.data.Dataset.log_volume`. For an energy that knows its :math:`\log Z` it is exact,
-and decides which update is kept.
+:meth:`~boltzwalk.data.Dataset.log_jacobian`. For an energy that knows its :math:`\log Z` it is
+exact, and decides which update is kept.
 """
 
 from __future__ import annotations

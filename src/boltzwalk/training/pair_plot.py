@@ -138,7 +138,7 @@ def _draw(samples: np.ndarray, data: np.ndarray, columns: Sequence[str], label: 
 
 def _short(name: str) -> str:
     """A name of one line that fits its axis."""
-    name = " ".join(name.split())
+    name = "".join(c if c.isprintable() else " " for c in name)
     return name if len(name) <= LETTERS else f"{name[: LETTERS - 3]}..."
 
 

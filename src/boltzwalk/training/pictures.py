@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..checkpoint import write_atomically
 from ..data import Dataset
+from ..data.readable import readable_rows
 from ..model import Model
 from ..rng import generator
 from .pair_plot import pair_plot
@@ -187,10 +188,10 @@ def write_samples(
         raise ValueError(f"samples must be finite, {share:.0%} are not; try fewer --steps")
     lines = [f"{n} samples, {steps or model.method.steps} steps each, seed {seed}"]
     if path.suffix != ".png":
-        original = _array(data.to_original(walkers.x))
         if path.suffix == ".csv":
-            content = _csv(original, data.columns)
+            content = _csv(readable_rows(data, walkers.x), data.columns)
         else:
+            original = data.to_original(walkers.x).detach().cpu().numpy()
             arrays = {} if labels is None else {"label": labels.cpu().numpy()}
             arrays |= {"x": _array(walkers.x), "original": original}
             content = _npz(**arrays, energy=_array(walkers.energy))
@@ -227,7 +228,8 @@ def _npz(**arrays: np.ndarray) -> bytes:
 
 def _csv(rows: np.ndarray, columns: tuple[str, ...]) -> bytes:
     buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
     if columns:
-        csv.writer(buffer, lineterminator="\n").writerow(columns)
-    np.savetxt(buffer, rows, "%.9g", ",")  # nine digits tell any two float32 apart
+        writer.writerow(columns)
+    writer.writerows(rows.tolist())  # each with the shortest digits that tell it apart
     return buffer.getvalue().encode()
