@@ -245,7 +245,7 @@ def table_png(dataset: Dataset, inputs: Inputs, completed: Completed) -> bytes:
         axes.scatter(wide, filled.flatten(), s=9, c="tab:red", alpha=0.6, label="completed")
         if truth is not None:
             axes.scatter(at, truth[rows, column], s=60, c="black", marker="_", label="truth")
-        axes.set_title(names[column], fontsize=9)
+        axes.set_title(names[column], fontsize=9, parse_math=False)
         axes.set_xticks(at.tolist()[:: max(1, len(rows) // 8)])
         axes.set_xticklabels([str(int(row)) for row in rows[:: max(1, len(rows) // 8)]])
         axes.tick_params(labelsize=7)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shlex
 import sys
 import tempfile
 from pathlib import Path
@@ -116,7 +117,10 @@ def _log_z(model: Model, folder: Path) -> tuple[float, str]:
     """The log Z of an evaluation of the model and "", or the reason why there is none."""
     section = known_sections(model, folder).get("likelihood")
     if section is None:
-        return 0.0, f"run `boltzwalk evaluate {folder} --sections likelihood` first"
+        return (
+            0.0,
+            f"run `boltzwalk evaluate {shlex.quote(str(folder))} --sections likelihood` first",
+        )
     log_z = section.details["log_z"]
     if log_z["refusal"]:
         return 0.0, str(log_z["refusal"])

@@ -7,6 +7,7 @@ safetensors file holds the tensors, its header the text; loading it executes no 
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import torch
@@ -127,5 +128,5 @@ def read_description(folder: Path) -> Dataset | None:
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path} must describe data, got a damaged or another file ({error}); "
-            f"`boltzwalk resume {folder}` writes it again, where the data are"
+            f"`boltzwalk resume {shlex.quote(str(folder))}` writes it again, where the data are"
         ) from error
