@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ from .kernels import run_chain
 from .method import Method
 from .methods.proposal_training import chunk_sizes
 from .metrics.anomaly import conformal_threshold, percentile
-from .metrics.false_alarms import FalseAlarms, false_alarms
+from .metrics.false_alarms import RowScores, false_alarms
 from .rng import generator
 from .settings.settings import Settings
 from .smc.from_samples import Effort, log_z_from_samples, refused_log_z
@@ -44,26 +44,6 @@ CHUNK = 4096
 
 REFERENCE_ROWS = 10_000
 """The most held-out rows that set a threshold."""
-
-
-class RowScores(NamedTuple):
-    """Scores of rows, each of shape (N,).
-
-    Attributes:
-        energy: The energy U, in model units.
-        percentile: The share of held-out rows with a lower energy.
-        anomaly: Whether the energy is above the threshold.
-        threshold: The energy that the chosen share of held-out rows exceeds.
-        false_alarms: The interval of the rate at which this threshold flags ordinary rows.
-        reference: The rows that set the threshold, with what is wrong with them, if anything.
-    """
-
-    energy: Tensor
-    percentile: Tensor
-    anomaly: Tensor
-    threshold: float
-    false_alarms: FalseAlarms
-    reference: str
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from . import affine
 from .repeats import Repeats
-from .rows import Batch, FullData, check_rows, kept_rows, tensors_digest
+from .rows import Batch, FullData, check_rows, kept_rows, random_rows, tensors_digest
 from .sources import read_source
 from .table_units import TableOptions, memory_fields
 from .tails import HeavyTails, compress, expand, log_slope
@@ -109,11 +109,6 @@ class Dataset:
     former: str = ""
 
     def __post_init__(self) -> None:
-        if len(self.train) == 0:
-            raise ValueError(
-                f"train must have at least one row, got shape {tuple(self.train.shape)}; "
-                "give the training split a larger share"
-            )
         for name in ("train", "validation", "test"):
             part, labels = getattr(self, name), getattr(self, f"{name}_labels")
             check_rows(name, part, labels, self.event_shape)
@@ -244,7 +239,7 @@ class Dataset:
         Raises:
             ValueError: If there are fewer than n training rows.
         """
-        return self.dequantised(self.train[self._random_rows(n, rng)], rng)
+        return self.dequantised(self.train[random_rows(self.train, n, rng)], rng)
 
     def labelled_batch(self, n: int, rng: torch.Generator) -> Batch:
         """Draws the rows that `batch` draws, with their classes.
@@ -257,7 +252,7 @@ class Dataset:
             ValueError: If there are fewer than n training rows, or they have no classes.
         """
         x, labels = self.labelled()
-        rows = self._random_rows(n, rng)
+        rows = random_rows(self.train, n, rng)
         assert labels is not None
         return Batch(self.dequantised(x[rows], rng), labels[rows])
 
@@ -382,16 +377,6 @@ class Dataset:
             if torch.is_tensor(value := getattr(self, field.name))
         }
         return dataclasses.replace(self, **moved)
-
-    def _random_rows(self, n: int, rng: torch.Generator) -> Int[Tensor, " n"]:
-        """The numbers of n different training rows."""
-        if not 1 <= n <= len(self.train):
-            raise ValueError(
-                f"a batch must have between 1 and {len(self.train)} rows, the size of the "
-                f"training set, got {n}; write a smaller batch size"
-            )
-        rows = torch.randperm(len(self.train), generator=rng, device=rng.device)[:n]
-        return rows.to(self.train.device)
 
 
 def dequantise_held_out(data: Dataset, seed: int) -> Dataset:

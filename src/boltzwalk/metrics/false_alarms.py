@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-__all__ = ["FalseAlarms", "false_alarms", "percent"]
+__all__ = ["FalseAlarms", "RowScores", "false_alarms", "percent"]
 
 TAIL = 0.025
 """The probability beyond each end of the interval."""
@@ -51,6 +51,26 @@ class FalseAlarms(NamedTuple):
             f"rate of this threshold lies in {percent(self.low, digits=2)[:-2]}-"
             f"{percent(self.high, digits=2)} (95 %)"
         )
+
+
+class RowScores(NamedTuple):
+    """Scores of rows, each of shape (N,).
+
+    Attributes:
+        energy: The energy U, in model units.
+        percentile: The share of held-out rows with a lower energy.
+        anomaly: Whether the energy is above the threshold.
+        threshold: The energy that the chosen share of held-out rows exceeds.
+        false_alarms: The interval of the rate at which this threshold flags ordinary rows.
+        reference: The rows that set the threshold, with what is wrong with them, if anything.
+    """
+
+    energy: Tensor
+    percentile: Tensor
+    anomaly: Tensor
+    threshold: float
+    false_alarms: FalseAlarms
+    reference: str
 
 
 def false_alarms(inside: Tensor, threshold: float, asked: float) -> FalseAlarms:
