@@ -153,9 +153,9 @@ def _grouped(
         split = wanted if room[wanted] >= count else room.index(max(room))
         room[split] -= count
         places.append(split)
-    place = torch.full_like(counts, -1)
-    place[several] = torch.tensor(places, dtype=place.dtype)
-    of_row = place[groups][shuffled]
+    assigned = torch.full_like(counts, -1)
+    assigned[several] = torch.tensor(places, dtype=assigned.dtype)
+    of_row = assigned[groups][shuffled]
     single = (of_row < 0).nonzero().flatten()
     taken = 0
     for split in (2, 1):  # from the end, as single rows without groups lie
