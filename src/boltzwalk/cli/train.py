@@ -178,9 +178,13 @@ def _train(
     dataset: Dataset | None = None,
 ) -> None:
     """Trains, shows progress, and prints the summary with the paths of picture and report."""
+    from ..training.description import training_data
     from ..training.execute import execute
     from ..training.run import open_model
 
+    dataset = dataset or training_data(settings, folder).to(settings.device)
+    for line in dataset.reading.lines() if dataset.reading else ():
+        typer.echo(line)
     last = 0
     for done in shown(execute(settings, folder, stop, dataset), settings, folder.name, quiet):
         last = done.update

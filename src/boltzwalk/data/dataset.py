@@ -22,7 +22,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from . import affine
-from .rows import Batch, FullData, kept_rows, tensors_digest
+from .column_values import ColumnChoice, Missing
+from .reading import TableReading
+from .rows import Batch, FullData, check_rows, kept_rows, tensors_digest
 from .sources import read_source
 from .splits import LabelledRows, check_split, split_rows
 
@@ -64,6 +66,7 @@ class Dataset:
         whitening: The units of the model, where `of` made them.
         split: The relative sizes of the splits that `of` made; None for data of another source.
         split_seed: The seed of that split.
+        reading: How a table was read; None for other data.
 
     Raises:
         ValueError: If the splits do not fit together, training rows are missing or a value is not
@@ -95,6 +98,7 @@ class Dataset:
     whitening: Whitened = "none"
     split: tuple[float, float, float] | None = None
     split_seed: int = 0
+    reading: TableReading | None = None
 
     def __post_init__(self) -> None:
         if len(self.train) == 0:
@@ -103,23 +107,7 @@ class Dataset:
                 "give the training split a larger share"
             )
         for name in ("train", "validation", "test"):
-            part, labels = getattr(self, name), getattr(self, f"{name}_labels")
-            if part.shape[1:] != self.train.shape[1:]:
-                raise ValueError(
-                    f"{name} must have rows of shape {self.event_shape} as train has, "
-                    f"got {tuple(part.shape[1:])}; for no rows write {name}=train[:0]"
-                )
-            if labels is not None and labels.shape != part.shape[:1]:
-                raise ValueError(
-                    f"{name}_labels must have shape ({len(part)},), one label a row, "
-                    f"got {tuple(labels.shape)}"
-                )
-            if part.dtype != torch.float32 or not part.isfinite().all():
-                raise ValueError(
-                    f"{name} must hold finite float32 values, got {part.dtype} with "
-                    f"{int((~part.isfinite()).sum())} values that are not finite; remove these "
-                    "rows and write x.float()"
-                )
+            check_rows(name, getattr(self, name), getattr(self, f"{name}_labels"), self.event_shape)
 
     @staticmethod
     def of(
@@ -129,6 +117,9 @@ class Dataset:
         whitening: Whitened = "none",
         split: tuple[float, float, float] = (0.8, 0.1, 0.1),
         seed: int = 0,
+        missing: Missing = "auto",
+        categories: tuple[str, ...] = (),
+        dates: tuple[str, ...] = (),
     ) -> Dataset:
         r"""Returns rows in memory as a data set, split at random.
 
@@ -140,6 +131,9 @@ class Dataset:
                 column of a table, of the training rows.
             split: Relative sizes of training, validation and test split.
             seed: Determines which row goes where.
+            missing: The treatment of missing values of a frame, as `Table` has it.
+            categories: Columns of a frame that become one-hot columns.
+            dates: Columns of a frame that become days since 1970-01-01.
 
         Raises:
             ValueError: If the rows cannot be used; the message names every problem.
@@ -150,7 +144,8 @@ class Dataset:
         """
         if whitening not in ("none", "standard"):
             raise ValueError(f"whitening must be 'none' or 'standard', got {whitening!r}")
-        rows = read_source(source, labels)
+        choice = ColumnChoice(categories=categories, dates=dates, missing=missing, python=True)
+        rows = read_source(source, labels, choice)
         check_split(split)
         parts = split_rows(LabelledRows(rows.x, rows.labels), split, seed)
         shift, scale = torch.zeros(()), torch.ones(())
@@ -179,6 +174,7 @@ class Dataset:
             whitening=whitening,
             split=split,
             split_seed=seed,
+            reading=rows.reading,
         )
 
     def __repr__(self) -> str:

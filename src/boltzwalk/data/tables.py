@@ -6,14 +6,15 @@ gives :math:`x = D^{-1} (y - m) V \Lambda^{-1/2}`; so the result does not depend
 columns. Variances are those of the rows, with 1/N. The statistics come from the training split
 alone, so that test rows cannot leak into them.
 
+The columns are read by :mod:`.text_tables`, :mod:`.frames` or :func:`.files.read_array`, and chosen
+by :mod:`.table_columns`.
+
 Not guaranteed: that repeated rows of the file stay in one split.
 """
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -22,12 +23,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from . import affine
+from .column_values import ColumnChoice, Missing
 from .dataset import Dataset, dequantise_held_out
-from .files import find_user_path, read_array
+from .dialect import Separator
+from .files import find_user_path
+from .raw_table import ReadingOptions
 from .splits import LabelledRows, check_split, split_rows
-from .text_tables import Separator, parse_columns, read_text_table
+from .table_columns import ChosenTable, choose_columns
+from .table_files import check_options, read_table_file
 
-__all__ = ["Table", "Whitening", "cell_widths", "fit_whitening", "select_columns"]
+__all__ = ["Table", "Whitening", "cell_widths", "fit_whitening"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,9 @@ class Table:
     """Your own table, event shape (columns,).
 
     Text files are .csv, .data, .tsv or .txt, or .gz of these; a .npy or .npz file holds an array of
-    shape (rows, columns), whose columns are called column0, column1 and so on.
+    shape (rows, columns), whose columns are called column0, column1 and so on; .parquet and .xlsx
+    need pandas, the extra ``tables``. Columns of text, dates or booleans that are not named, row
+    numbers and empty columns are left out; `Dataset.reading` says so.
 
     Arguments:
         path: The file, as it is or below the root.
@@ -46,12 +53,25 @@ class Table:
         whitening: "standard" for mean 0 and variance 1 in each column, "pca" for no correlations
             either, "none" for values as they are.
         dequantise: Whether to add uniform noise of the width of the median gap between the distinct
-            values of a column.
+            values of a column. One-hot columns always have noise of width 1.
         separator: The separator of the fields of a line; "auto" to detect it.
         header: Whether the first line names the columns; None to detect it.
         key: The array of a .npz file; None where there is only one.
         split: Relative sizes of training, validation and test split.
         split_seed: Determines the split and the noise of held-out rows.
+        missing: The treatment of rows with missing fields: "refuse" for an error, "drop" to leave
+            them out, "median" to fill fields with the median of the column, "auto" for
+            "drop" where at least half of the rows are left, else "median"; columns that are mostly
+            empty are then left out before.
+        missing_marks: Fields that are missing, besides empty ones, NA, nan, null, None, ?, - and
+            the like.
+        categories: Columns of text, booleans or whole numbers that become one-hot columns.
+        dates: Columns of dates that become days since 1970-01-01.
+        decimal: The decimal sign, "." or ","; "auto" to detect it.
+        thousands: The sign between groups of three digits, such as ","; "" for none.
+        encoding: The encoding of text, such as cp1252; "auto" for UTF-8.
+        sheet: The sheet of a workbook; None for the first.
+        unpacked_gb: The largest unpacked size of a packed file, in gigabytes.
 
     Raises:
         ValueError: If a setting makes no sense.
@@ -72,6 +92,15 @@ class Table:
     key: str | None = None
     split: tuple[float, float, float] = (0.8, 0.1, 0.1)
     split_seed: int = 0
+    missing: Missing = "auto"
+    missing_marks: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    dates: tuple[str, ...] = ()
+    decimal: str = "auto"
+    thousands: str = ""
+    encoding: str = "auto"
+    sheet: str | None = None
+    unpacked_gb: float = 2.0
 
     def __post_init__(self) -> None:
         if self.whitening not in ("none", "standard", "pca"):
@@ -79,11 +108,12 @@ class Table:
                 f"whitening must be none, standard or pca, got {self.whitening!r}; write "
                 "data.whitening=standard"
             )
-        if self.separator not in ("auto", ",", ";", "tab", "space"):
+        if self.missing not in ("auto", "refuse", "drop", "median"):
             raise ValueError(
-                f"separator must be auto, a comma, a semicolon, tab or space, "
-                f"got {self.separator!r}; write data.separator=tab"
+                f"missing must be auto, refuse, drop or median, got {self.missing!r}; write "
+                "data.missing=drop"
             )
+        check_options(self.options)
         check_split(self.split)
 
     def load(self) -> Dataset:
@@ -95,12 +125,15 @@ class Table:
                 columns cannot be whitened.
         """
         path = find_user_path(self.path, self.root)
-        columns, values = self.read()
-        parts = split_rows(LabelledRows(torch.from_numpy(values)), self.split, self.split_seed)
+        chosen = self.choose()
+        columns = chosen.reading.columns
+        rows = LabelledRows(torch.from_numpy(chosen.values))
+        parts = split_rows(rows, self.split, self.split_seed)
         shift, scale = fit_whitening(parts[0].x, self.whitening, columns)
         quantum: float | torch.Tensor = 0.0
-        if self.dequantise:
-            width = cell_widths(parts[0].x)
+        if self.dequantise or chosen.reading.levels:
+            width = cell_widths(parts[0].x) * self.dequantise
+            width = torch.where(chosen.one_hot_columns(), 1.0, width)
             # A matrix of cells, one a row, for "pca"; else one width a column.
             cells = width.diag() if scale.ndim == 2 else width
             quantum = affine.to_model(cells, torch.zeros_like(shift), scale).float()
@@ -114,79 +147,58 @@ class Table:
             shift=shift.float(),
             scale=scale.float(),
             source=str(path),
+            reading=chosen.reading,
         )
         return dequantise_held_out(data, self.split_seed)
+
+    @property
+    def options(self) -> ReadingOptions:
+        """How the file is read."""
+        return ReadingOptions(
+            self.separator,
+            self.decimal,
+            self.thousands,
+            self.header,
+            self.missing_marks,
+            self.encoding,
+            self.key,
+            self.sheet,
+            self.unpacked_gb,
+        )
+
+    def choose(self) -> ChosenTable:
+        """Returns the numbers of the selected columns, and how they were read.
+
+        Raises:
+            FileNotFoundError: If there is no file.
+            ValueError: With every problem of the table.
+        """
+        path = find_user_path(self.path, self.root)
+        choice = ColumnChoice(
+            self.columns,
+            self.drop,
+            self.categories,
+            self.dates,
+            self.missing,
+            self.whitening != "none",
+        )
+        keep = frozenset((*self.categories, *self.dates))
+        chosen = choose_columns(read_table_file(path, self.options, keep), choice, self.options)
+        if len(chosen.values) < 2:
+            raise ValueError(
+                f"{path} must have at least two rows, got {len(chosen.values)}; provide more rows"
+            )
+        return chosen
 
     def read(self) -> tuple[tuple[str, ...], np.ndarray]:
         """Returns the names of the selected columns and their values, float64, shape (N, D).
 
         Raises:
             FileNotFoundError: If there is no file.
-            ValueError: If the file is damaged or has fewer than two rows, or a value is missing or
-                not finite.
+            ValueError: If the file is damaged or has fewer than two rows, or a value is not finite.
         """
-        path = find_user_path(self.path, self.root)
-        columns, values = self._selected(path)
-        _check_finite(values, columns, path)
-        if len(values) < 2:
-            raise ValueError(
-                f"{path} must have at least two rows, got {len(values)}; provide more rows"
-            )
-        return columns, values
-
-    def _selected(self, path: Path) -> tuple[tuple[str, ...], np.ndarray]:
-        """The names of the selected columns and their values."""
-        if path.is_dir():
-            raise ValueError(
-                f"path must name a file, got the folder {path}; write data.path={path}/FILE, or "
-                "use the images data set for a folder of images"
-            )
-        if path.suffix not in (".npy", ".npz"):
-            table = read_text_table(path, self.separator, self.header)
-            selected = select_columns(table.names, self.columns, self.drop)
-            return selected, parse_columns(table, selected, path)
-        array = read_array(path, self.key)
-        if array.ndim != 2 or array.dtype.kind not in "fiub" or 0 in array.shape:
-            raise ValueError(
-                f"{path} must hold real numbers of shape (rows, columns), got {array.dtype} of "
-                f"shape {array.shape}; write array.reshape(len(array), -1) of type float64"
-            )
-        names = tuple(f"column{i}" for i in range(array.shape[1]))
-        selected = select_columns(names, self.columns, self.drop)
-        return selected, array[:, [names.index(name) for name in selected]].astype(np.float64)
-
-
-def select_columns(
-    names: tuple[str, ...], use: tuple[str, ...] | None, drop: tuple[str, ...]
-) -> tuple[str, ...]:
-    """Returns the names of the columns to use.
-
-    Arguments:
-        names: All columns.
-        use: The columns to use, in this order; None for all.
-        drop: The columns to leave out.
-
-    Raises:
-        ValueError: If a name is unknown or repeated, or no column is left.
-
-    Example:
-        >>> select_columns(("a", "b", "c"), None, ("b",))
-        ('a', 'c')
-    """
-    for name in (*(use or ()), *drop):
-        if name not in names:
-            near = difflib.get_close_matches(name, names, n=3) or names
-            raise ValueError(
-                f"columns and drop must name columns of the table, got {name!r}; did you mean "
-                f"{', '.join(near)}?"
-            )
-    selected = tuple(name for name in (names if use is None else use) if name not in drop)
-    if not selected or len(set(selected)) < len(selected):
-        raise ValueError(
-            f"columns and drop must leave at least one column and each only once, got "
-            f"columns={use} and drop={drop} for a table of {', '.join(names)}; leave fewer out"
-        )
-    return selected
+        chosen = self.choose()
+        return chosen.reading.columns, chosen.values
 
 
 Whitening: TypeAlias = Literal["none", "standard", "pca"]
@@ -258,16 +270,3 @@ def cell_widths(train: Float[Tensor, "N D"]) -> Float[Tensor, " D"]:
     """
     gaps = [column.unique(sorted=True).diff() for column in train.T]
     return torch.stack([g.median() if len(g) else g.new_zeros(()) for g in gaps])
-
-
-def _check_finite(values: np.ndarray, columns: tuple[str, ...], path: Path) -> None:
-    """Raises ValueError where a value is nan, infinite or too large for float32."""
-    with np.errstate(over="ignore"):
-        bad = np.argwhere(~np.isfinite(values.astype(np.float32)))
-    if len(bad):
-        row, column = bad[0]
-        raise ValueError(
-            f"column {columns[column]!r} of {path} must hold finite float32 numbers, got "
-            f"{values[row, column]} in row {row} (the first is 0), and {len(bad) - 1} more; delete "
-            f"these rows or leave the column out with data.drop={columns[column]}"
-        )
