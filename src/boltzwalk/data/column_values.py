@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from .dialect import MISSING, FieldParser, thousands_of
+from .dialect import MISSING, FieldParser, decimal_of, thousands_of
 from .raw_table import RawColumn, RawTable
 
 __all__ = [
@@ -93,12 +93,15 @@ def encode_column(
         row, text = column.examples[0]
         more = f", and text in {column.texts - 1:,} more fields" if column.texts > 1 else ""
         sign = thousands_of(text)
+        comma = decimal_of(text for _, text in column.examples) == ","
         marks = ",".join(dict.fromkeys(text for _, text in column.examples[:3]))
         cure = f"write {choice.write('missing_marks', marks)} if that stands for a missing value"
         if sign and not choice.python:
             decimal = ' data.decimal=","' if sign == "." or text.count(",") else ""
             decimal = decimal if sign != "," else ""
             cure = f'write data.thousands="{sign}"{decimal} if that is one number'
+        if comma and not choice.python:
+            cure = 'write data.decimal="," if that is one number, in every column'
         return None, (
             f"column {column.name!r} must hold numbers, got text, {text[:40]!r} in "
             f"{table.location(row)}{more}; {cure}, mend the fields, or leave the column out with "

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .column_values import ColumnChoice, EncodedColumn, day_of, encode_column
-from .dialect import thousands_of
+from .dialect import decimal_of, thousands_of
 from .raw_table import RawColumn, RawTable, ReadingOptions
 from .reading import TableReading, some_names
 
@@ -119,12 +119,8 @@ def _without_gaps(
     if count and (missing == "refuse" or keep.sum() < 2):
         problems.append(_refused_gaps(gaps, count, table, choice))
     notes = list(table.notes)
-    for name, one in encoded.items():
-        rare = _rare_rows(one) & keep
-        if rare.any():
-            keep &= ~rare
-            notes.append(f"{int(rare.sum()):,} rows of rare levels of {name} left out")
-    problems += _constant_columns(encoded, keep, choice) if choice.varying else []
+    keep = _without_rare_levels(encoded, keep, notes)
+    problems += _constant_columns(encoded, keep, choice)
     if problems:
         raise problems_of(table.source, problems)
     values = _matrix(table, encoded, keep)
@@ -169,6 +165,8 @@ def _constant_columns(
     encoded: dict[str, EncodedColumn], keep: np.ndarray, choice: ColumnChoice
 ) -> list[str]:
     """The problem of columns with one value, if there are any."""
+    if not choice.varying:
+        return []
     constant = [name for one in encoded.values() for name in _constant(one, keep)]
     if not constant or int(keep.sum()) < 2:
         return []
@@ -187,6 +185,18 @@ def _constant(one: EncodedColumn, keep: np.ndarray) -> list[str]:
         if len(used) and np.nanmax(used) == np.nanmin(used):
             result.append(name)
     return result
+
+
+def _without_rare_levels(
+    encoded: dict[str, EncodedColumn], keep: np.ndarray, notes: list[str]
+) -> np.ndarray:
+    """The rows that are kept, without those of rare levels, which are noted."""
+    for name, one in encoded.items():
+        rare = _rare_rows(one) & keep
+        if rare.any():
+            keep = keep & ~rare
+            notes.append(f"{int(rare.sum()):,} rows of rare levels of {name} left out")
+    return keep
 
 
 def _rare_rows(one: EncodedColumn) -> np.ndarray:
@@ -240,7 +250,7 @@ def _reason_to_leave_out(column: RawColumn, table: RawTable, choice: ColumnChoic
             return f"dates; {choice.write('dates', column.name)} takes it in"
         if {text.lower() for text in texts} <= {"true", "false", "yes", "no", "t", "f", "y", "n"}:
             return f"true or false; {choice.write('categories', column.name)} takes it in"
-        if all(thousands_of(text) for text in texts[:50]):
+        if all(thousands_of(text) for text in texts[:50]) or decimal_of(texts) != ".":
             return ""  # numbers, which a setting makes readable: a problem
         return f"text such as {texts[0][:20]!r}"
     if column.texts == 0 and present == total and _counts_rows(column, table):

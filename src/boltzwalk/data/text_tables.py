@@ -33,6 +33,9 @@ __all__ = ["read_text_table"]
 
 EXAMPLES = 1000
 RECORDS = 8192
+NAN = float("nan")
+IDS = re.compile(r"\s*[+-]?\d{16,}\s*", re.ASCII)
+"""Whole numbers that float64 may not tell apart."""
 
 
 @dataclass
@@ -48,6 +51,7 @@ class _Body:
     fields: dict[int, list[str]] = field(default_factory=dict)
     ragged: list[tuple[int, int]] = field(default_factory=list)
     large: set[int] = field(default_factory=set)
+    points: bool = False  # whether a number has a decimal point
 
     def append(self, block: np.ndarray) -> None:
         needed = self.rows + len(block)
@@ -88,7 +92,7 @@ def read_text_table(
                 f"{path} must be a table of text, got one that cannot be read ({error}): is a "
                 "quote not closed? Mend it, save it as .csv anew, or write data.separator=..."
             ) from error
-        if options.decimal == "auto" and parser.decimal == "." and "," in body.signs:
+        if _commas(options, parser, body):
             parser = parser._replace(decimal=",")
             continue
         break
@@ -123,11 +127,16 @@ def _read(
             part = [r for r in part if not is_blank(r, width)]
             part, skip = part[skip:], max(skip - len(part), 0)
             _slow(part, layout, body)
-        signs = {sign for sign in body.signs if sign}
-        if options.decimal == "auto" and parser.decimal == "." and "," in signs and block == first:
+        if block == first and _commas(options, parser, body):
             break  # read again with a decimal comma
     body.values.resize((body.rows, width), refcheck=False)
     return layout, body
+
+
+def _commas(options: ReadingOptions, parser: FieldParser, body: _Body) -> bool:
+    """Whether the numbers have a decimal comma, although they were read with a point."""
+    undecided = options.decimal == "auto" and parser.decimal == "."
+    return undecided and "," in body.signs and not body.points
 
 
 def _records(
@@ -168,6 +177,7 @@ def _fast(block: str, layout: TextLayout, body: _Body) -> bool:
         return False
     if values.shape[1] != layout.width or not len(values):
         return False
+    body.points |= "." in block
     body.append(values)
     return True
 
@@ -193,18 +203,17 @@ def _slow(rows: list[list[str]], layout: TextLayout, body: _Body) -> None:
 
 def _column(j: int, column: tuple[str, ...], parser: FieldParser, body: _Body) -> list[float]:
     """The numbers of a column of a block; its text is counted."""
-    known = {}
+    known: dict[str, float | None] = {}
     for text in set(column):
         if parser.is_missing(text):
-            known[text] = float("nan")
+            known[text] = NAN
         else:
             number = parser.number(text)
-            known[text] = float("nan") if number is None else number
-            if number is None:
-                known[text] = None  # type: ignore[assignment]
-            elif abs(number) > 2**53 and re.fullmatch(r"\s*[+-]?\d{16,}\s*", text):
+            known[text] = number
+            if number is not None and abs(number) > 2**53 and re.fullmatch(IDS, text):
                 body.large.add(j)
     strange = [text for text, value in known.items() if value is None]
+    body.points |= any("." in text for text, value in known.items() if value is not None)
     if strange:
         sign = decimal_of(strange)
         order = ("", "?", ",", ".")
@@ -213,8 +222,8 @@ def _column(j: int, column: tuple[str, ...], parser: FieldParser, body: _Body) -
         body.texts[j] += len(at)
         room = EXAMPLES - len(body.examples[j])
         body.examples[j] += [(body.rows + i, text.strip()) for i, text in at[:room]]
-        known |= dict.fromkeys(strange, float("nan"))
-    return [known[text] for text in column]
+        known |= dict.fromkeys(strange, NAN)
+    return [known[text] for text in column]  # type: ignore[misc]
 
 
 def _finished(path: Path, options: ReadingOptions, layout: TextLayout, body: _Body) -> RawTable:
