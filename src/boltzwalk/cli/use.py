@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .arguments import integer, number
 from .errors import (
     Debug,
     Device,
@@ -44,7 +45,12 @@ CodesFile = Annotated[Path | None, typer.Option(help="The .npz file; default: in
 @app.command()
 def sample(
     folder: Trained,
-    n: Annotated[int, typer.Option("-n", "--n", min=1, help="The number of samples.")] = 100,
+    n: Annotated[
+        int,
+        typer.Option(
+            "-n", "--n", parser=integer(1), metavar="INTEGER", help="The number of samples."
+        ),
+    ] = 100,
     steps: Steps = 0,
     seed: Seed = 0,
     out: Annotated[
@@ -101,6 +107,14 @@ def _best_steps(model: Model, steps: int, seed: int) -> int:
     return chains.best
 
 
+FalseAlarm = Annotated[
+    float,
+    typer.Option(
+        parser=number(), metavar="NUMBER", help="The share of ordinary rows that may be flagged."
+    ),
+]
+
+
 @app.command()
 def score(
     folder: Trained,
@@ -113,10 +127,13 @@ def score(
     out: Annotated[
         str | None, typer.Option(help="The .csv or .npz file, or - for stdout (default).")
     ] = None,
-    false_alarm: Annotated[
-        float, typer.Option(help="The share of ordinary rows that may be flagged.")
-    ] = 0.05,
-    seed: Annotated[int, typer.Option(help="The seed of the noise of dequantisation.")] = 0,
+    false_alarm: FalseAlarm = 0.05,
+    seed: Annotated[
+        int,
+        typer.Option(
+            parser=integer(), metavar="INTEGER", help="The seed of the noise of dequantisation."
+        ),
+    ] = 0,
     device: Device = None,
     imports: Imports = None,
     debug: Debug = False,
@@ -170,7 +187,12 @@ Mask = Annotated[
 ]
 Variant = Annotated[str, typer.Option(help="conditional, encode, kernel or latent.")]
 Start = Annotated[str, typer.Option(help="Start of conditional chains: auto, noise, mean or base.")]
-Completions = Annotated[int, typer.Option("-n", "--n", min=1, help="Completions of each row.")]
+Completions = Annotated[
+    int,
+    typer.Option(
+        "-n", "--n", parser=integer(1), metavar="INTEGER", help="Completions of each row."
+    ),
+]
 Completed = Annotated[
     Path | None,
     typer.Option(help="The .npz file, or .csv for a table; default: in the run folder."),
@@ -287,7 +309,12 @@ def reconstruct_command(
 def interpolate_command(
     folder: Trained,
     file: Rows = None,
-    n: Annotated[int, typer.Option("-n", "--n", min=2, help="Rows of a pair, with ends.")] = 8,
+    n: Annotated[
+        int,
+        typer.Option(
+            "-n", "--n", parser=integer(2), metavar="INTEGER", help="Rows of a pair, with ends."
+        ),
+    ] = 8,
     steps: Steps = 0,
     seed: Seed = 0,
     out: CodesFile = None,

@@ -16,7 +16,8 @@ from torch import Tensor
 from ..checkpoint import write_atomically
 from ..data import Dataset
 from ..data.column_values import date_of, nearest_level
-from ..data.new_rows import NewRows, decimal_places, field_of
+from ..data.new_rows import NewRows, field_of
+from ..data.readable import readable_rows
 from ..model import Model
 from ..training.pictures import image_png
 from .inputs import Inputs
@@ -189,8 +190,8 @@ def _csv(dataset: Dataset, inputs: Inputs, completed: Completed, table: NewRows 
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names if n == 1 else ["row", "completion", *names])
     hidden = inputs.hidden.cpu().numpy()
-    places = decimal_places(dataset)
     originals = completed.original.numpy()
+    filled = readable_rows(dataset, completed.x.flatten(0, 1)).reshape(-1, n, width)
     at = np.arange(len(originals)) if table is None else table.partial
     order = {int(row): i for i, row in enumerate(at)}
     for row in range(len(originals) if table is None else table.table.rows):
@@ -200,16 +201,12 @@ def _csv(dataset: Dataset, inputs: Inputs, completed: Completed, table: NewRows 
             fields = [field_of(column, row) for column in table.table.columns]
             writer.writerow(fields if n == 1 else [row, "", *fields])
             continue
-        for j, values in enumerate(originals[i]):
+        for j in range(n):
             if table is not None:
-                fields = _given_fields(dataset, table, row, values, hidden[i], places)
+                fields = _given_fields(dataset, table, row, filled[i, j], hidden[i])
             else:
-                fields = [
-                    repr(round(value, decimals)) if is_hidden else repr(value)
-                    for value, is_hidden, decimals in zip(
-                        values.tolist(), hidden[i], places, strict=True
-                    )
-                ]
+                values = np.where(hidden[i], filled[i, j], originals[i, j])
+                fields = [repr(value) for value in values.tolist()]
             writer.writerow(fields if n == 1 else [row, j, *fields])
     return text.getvalue().encode()
 
@@ -220,7 +217,6 @@ def _given_fields(
     i: int,
     row: np.ndarray,
     hidden: np.ndarray,
-    places: list[int],
 ) -> list[str]:
     """The fields of a row of the input, with completions in the place of hidden ones."""
     fields = [field_of(column, i) for column in table.table.columns]
@@ -237,7 +233,7 @@ def _given_fields(
         elif name in dates:
             fields[at] = date_of(float(row[span][0]))
         else:
-            fields[at] = repr(round(float(row[span][0]), places[span.start]))
+            fields[at] = repr(float(row[span][0]))
     return fields
 
 
@@ -292,7 +288,7 @@ def table_png(dataset: Dataset, inputs: Inputs, completed: Completed) -> bytes:
         axes.scatter(wide, filled.flatten(), s=9, c="tab:red", alpha=0.6, label="completed")
         if truth is not None:
             axes.scatter(at, truth[rows, column], s=60, c="black", marker="_", label="truth")
-        axes.set_title(names[column], fontsize=9)
+        axes.set_title(names[column], fontsize=9, parse_math=False)
         axes.set_xticks(at.tolist()[:: max(1, len(rows) // 8)])
         axes.set_xticklabels([str(int(row)) for row in rows[:: max(1, len(rows) // 8)]])
         axes.tick_params(labelsize=7)

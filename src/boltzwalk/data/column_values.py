@@ -17,6 +17,7 @@ __all__ = [
     "ColumnChoice",
     "EncodedColumn",
     "Missing",
+    "RowNumbers",
     "date_of",
     "day_of",
     "encode_column",
@@ -26,6 +27,9 @@ __all__ = [
 
 Missing: TypeAlias = Literal["auto", "refuse", "drop", "median"]
 """The treatment of rows with missing fields."""
+
+RowNumbers: TypeAlias = Literal["drop", "keep"]
+"""The treatment of a column that numbers the rows."""
 
 LEVELS = 50
 """The largest number of levels of a category."""
@@ -43,6 +47,7 @@ class ColumnChoice(NamedTuple):
             least half of the rows are left, else "median".
         varying: Whether a column with one value only is a problem.
         python: Whether messages name arguments of Python instead of settings.
+        index: Whether a column that numbers the rows is left out or kept.
     """
 
     columns: tuple[str, ...] | None = None
@@ -52,6 +57,7 @@ class ColumnChoice(NamedTuple):
     missing: Missing = "auto"
     varying: bool = False
     python: bool = False
+    index: RowNumbers = "drop"
 
     def write(self, name: str, value: str) -> str:
         """Returns a setting as the user writes it.

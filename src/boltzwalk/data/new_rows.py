@@ -6,7 +6,6 @@ taken by name; a file without names must have the columns of the data, all or th
 
 from __future__ import annotations
 
-import math
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +21,7 @@ from .reading import TableReading, some_names
 from .table_columns import problems_of
 from .table_files import read_table_file
 
-__all__ = ["NewRows", "decimal_places", "field_of", "read_new_rows"]
+__all__ = ["NewRows", "field_of", "read_new_rows"]
 
 
 class NewRows(NamedTuple):
@@ -124,16 +123,6 @@ def read_new_rows(path: Path, dataset: Dataset) -> NewRows:
     return NewRows(
         values, ["; ".join(texts) for texts in reasons], unreadable, table, inputs, tuple(spans)
     )
-
-
-def decimal_places(dataset: Dataset) -> list[int]:
-    """Returns for each column the decimals that resolve a millionth of its standard deviation.
-
-    Arguments:
-        dataset: The data of a model, a table.
-    """
-    deviation = dataset.to_original(dataset.train[:10_000]).double().std(0, correction=0)
-    return [6 - math.floor(math.log10(s)) if s > 0 else 9 for s in deviation.tolist()]
 
 
 def _require_shape(path: Path, options: ReadingOptions, reading: TableReading) -> None:

@@ -59,6 +59,12 @@ class TableReading:
         """Whether a column, row or field of the source is not used as it is."""
         return bool(self.left_out or self.gap_rows or self.rows < self.rows_read)
 
+    @property
+    def one_hot(self) -> tuple[int, ...]:
+        """The columns of the model that are one-hot, by their numbers."""
+        names = {f"{name}={level}" for name, levels in self.levels for level in levels}
+        return tuple(i for i, name in enumerate(self.columns) if name in names)
+
     def lines(self) -> list[str]:
         """Returns the reading as lines for people.
 

@@ -52,12 +52,12 @@ def check_rows(name: str, rows: Tensor, labels: Tensor | None, event: tuple[int,
 
     Arguments:
         name: The name of the split.
-        rows: The rows, shape (N, \*event).
+        rows: The rows in model units, shape (N, \*event).
         labels: Their classes, shape (N,), or None.
         event: The shape of a training row.
 
     Raises:
-        ValueError: If they have another shape or type, or a value is not finite.
+        ValueError: If they do not fit the training rows or each other, or a value is not finite.
     """
     if rows.shape[1:] != event:
         raise ValueError(
@@ -72,8 +72,8 @@ def check_rows(name: str, rows: Tensor, labels: Tensor | None, event: tuple[int,
     if rows.dtype != torch.float32 or not rows.isfinite().all():
         raise ValueError(
             f"{name} must hold finite float32 values, got {rows.dtype} with "
-            f"{int((~rows.isfinite()).sum())} values that are not finite; remove these rows and "
-            "write x.float()"
+            f"{int((~rows.isfinite()).sum())} values that are not finite; remove these "
+            "rows and write x.float()"
         )
 
 

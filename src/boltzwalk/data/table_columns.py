@@ -11,8 +11,6 @@ import difflib
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from .column_values import ColumnChoice, EncodedColumn, day_of, encode_column
 from .dialect import decimal_of, thousands_of
@@ -45,12 +43,6 @@ class ChosenTable(NamedTuple):
     values: np.ndarray
     kept_rows: np.ndarray
     reading: TableReading
-
-    def one_hot_columns(self) -> Tensor:
-        """Returns which columns are one-hot, bool, shape (D,)."""
-        levels = dict(self.reading.levels)
-        names = {f"{name}={level}" for name in levels for level in levels[name]}
-        return torch.tensor([name in names for name in self.reading.columns])
 
 
 def choose_columns(table: RawTable, choice: ColumnChoice, options: ReadingOptions) -> ChosenTable:
@@ -253,7 +245,8 @@ def _reason_to_leave_out(column: RawColumn, table: RawTable, choice: ColumnChoic
         if all(thousands_of(text) for text in texts[:50]) or decimal_of(texts) != ".":
             return ""  # numbers, which a setting makes readable: a problem
         return f"text such as {texts[0][:20]!r}"
-    if column.texts == 0 and present == total and _counts_rows(column, table):
+    complete = column.texts == 0 and present == total
+    if choice.index == "drop" and complete and _counts_rows(column, table):
         return "row numbers"
     if choice.missing == "auto" and present + column.texts < total / 2:
         return f"{1 - (present + column.texts) / total:.0%} empty".replace("%", " %")

@@ -1,38 +1,31 @@
-r"""Your own table of numbers, one row a line, and its whitening.
+"""Your own table, one row a line.
 
-Whitening is the affine map after which training rows have mean 0 and unit variance or covariance.
-For "pca" the columns are standardised first, and their correlation matrix :math:`R = V \Lambda V^T`
-gives :math:`x = D^{-1} (y - m) V \Lambda^{-1/2}`; so the result does not depend on the units of the
-columns. Variances are those of the rows, with 1/N. The statistics come from the training split
-alone, so that test rows cannot leak into them.
-
-The columns are read by :mod:`.text_tables`, :mod:`.frames` or :func:`.files.read_array`, and chosen
-by :mod:`.table_columns`.
-
-Not guaranteed: that repeated rows of the file stay in one split.
+The columns are read by :mod:`.text_tables`, :mod:`.frames` or :func:`.files.read_array`, chosen by
+:mod:`.table_columns` and scaled by :mod:`.table_units`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
-from . import affine
-from .column_values import ColumnChoice, Missing
-from .dataset import Dataset, dequantise_held_out
+from .column_values import ColumnChoice, Missing, RowNumbers
+from .dataset import Dataset
 from .dialect import Separator
 from .files import find_user_path
+from .held_out import dequantise_held_out
 from .raw_table import ReadingOptions
-from .splits import LabelledRows, check_split, split_rows
+from .repeats import Repeats
+from .splits import LabelledRows, check_split
 from .table_columns import ChosenTable, choose_columns
 from .table_files import check_options, read_table_file
+from .table_units import TableOptions, check_table_options, table_fields
+from .tails import HeavyTails
+from .whitening import Whitening
 
-__all__ = ["Table", "Whitening", "cell_widths", "fit_whitening"]
+__all__ = ["Table"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +45,10 @@ class Table:
         drop: The names of the columns to leave out.
         whitening: "standard" for mean 0 and variance 1 in each column, "pca" for no correlations
             either, "none" for values as they are.
+        shrinkage: Whether "pca" takes the variances of rows that did not determine the components,
+            so that few rows of many columns cannot over-fit it.
+        tails: "compress" lets values far from the median of a whitened column with heavy tails or
+            outliers enter by their logarithm; "keep" leaves them.
         dequantise: Whether to add uniform noise of the width of the median gap between the distinct
             values of a column. One-hot columns always have noise of width 1.
         separator: The separator of the fields of a line; "auto" to detect it.
@@ -59,6 +56,8 @@ class Table:
         key: The array of a .npz file; None where there is only one.
         split: Relative sizes of training, validation and test split.
         split_seed: Determines the split and the noise of held-out rows.
+        repeats: Where equal rows go: "together" into one split; "anywhere", as different rows do;
+            "auto" for together, unless more than half of the rows repeat an earlier one.
         missing: The treatment of rows with missing fields: "refuse" for an error, "drop" to leave
             them out, "median" to fill fields with the median of the column, "auto" for
             "drop" where at least half of the rows are left, else "median"; columns that are mostly
@@ -72,6 +71,7 @@ class Table:
         encoding: The encoding of text, such as cp1252; "auto" for UTF-8.
         sheet: The sheet of a workbook; None for the first.
         unpacked_gb: The largest unpacked size of a packed file, in gigabytes.
+        index: Whether a column that numbers the rows is left out, "drop", or kept, "keep".
 
     Raises:
         ValueError: If a setting makes no sense.
@@ -86,12 +86,15 @@ class Table:
     columns: tuple[str, ...] | None = None
     drop: tuple[str, ...] = ()
     whitening: Whitening = "standard"
+    shrinkage: bool = True
+    tails: HeavyTails = "compress"
     dequantise: bool = False
     separator: Separator = "auto"
     header: bool | None = None
     key: str | None = None
     split: tuple[float, float, float] = (0.8, 0.1, 0.1)
     split_seed: int = 0
+    repeats: Repeats = "auto"
     missing: Missing = "auto"
     missing_marks: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
@@ -101,17 +104,18 @@ class Table:
     encoding: str = "auto"
     sheet: str | None = None
     unpacked_gb: float = 2.0
+    index: RowNumbers = "drop"
 
     def __post_init__(self) -> None:
-        if self.whitening not in ("none", "standard", "pca"):
-            raise ValueError(
-                f"whitening must be none, standard or pca, got {self.whitening!r}; write "
-                "data.whitening=standard"
-            )
+        check_table_options(self.whitening, self.tails, self.repeats)
         if self.missing not in ("auto", "refuse", "drop", "median"):
             raise ValueError(
                 f"missing must be auto, refuse, drop or median, got {self.missing!r}; write "
                 "data.missing=drop"
+            )
+        if self.index not in ("drop", "keep"):
+            raise ValueError(
+                f"index must be drop or keep, got {self.index!r}; write data.index=keep"
             )
         check_options(self.options)
         check_split(self.split)
@@ -127,27 +131,19 @@ class Table:
         path = find_user_path(self.path, self.root)
         chosen = self.choose()
         columns = chosen.reading.columns
-        rows = LabelledRows(torch.from_numpy(chosen.values))
-        parts = split_rows(rows, self.split, self.split_seed)
-        shift, scale = fit_whitening(parts[0].x, self.whitening, columns)
-        quantum: float | torch.Tensor = 0.0
-        if self.dequantise or chosen.reading.levels:
-            width = cell_widths(parts[0].x) * self.dequantise
-            width = torch.where(chosen.one_hot_columns(), 1.0, width)
-            # A matrix of cells, one a row, for "pca"; else one width a column.
-            cells = width.diag() if scale.ndim == 2 else width
-            quantum = affine.to_model(cells, torch.zeros_like(shift), scale).float()
-        train, validation, test = (affine.to_model(p.x, shift, scale).float() for p in parts)
+        options = TableOptions(
+            self.split,
+            self.split_seed,
+            self.whitening,
+            self.shrinkage,
+            self.tails,
+            self.repeats,
+            self.dequantise,
+            one_hot=chosen.reading.one_hot,
+        )
+        fields = table_fields(LabelledRows(torch.from_numpy(chosen.values)), columns, options, path)
         data = Dataset(
-            train,
-            validation,
-            test,
-            columns=columns,
-            quantum=quantum,
-            shift=shift.float(),
-            scale=scale.float(),
-            source=str(path),
-            reading=chosen.reading,
+            **fields._asdict(), columns=columns, source=str(path), reading=chosen.reading
         )
         return dequantise_held_out(data, self.split_seed)
 
@@ -181,6 +177,7 @@ class Table:
             self.dates,
             self.missing,
             self.whitening != "none",
+            index=self.index,
         )
         keep = frozenset((*self.categories, *self.dates))
         chosen = choose_columns(read_table_file(path, self.options, keep), choice, self.options)
@@ -199,74 +196,3 @@ class Table:
         """
         chosen = self.choose()
         return chosen.reading.columns, chosen.values
-
-
-Whitening: TypeAlias = Literal["none", "standard", "pca"]
-"""No change; mean 0 and variance 1 for each column; or uncorrelated columns as well."""
-
-SINGULAR = 1e-10
-"""The variance of a combination of standardised columns below which it is constant."""
-
-
-def fit_whitening(
-    train: Float[Tensor, "N D"], whitening: Whitening, columns: tuple[str, ...]
-) -> tuple[Tensor, Tensor]:
-    """Returns shift, shape (D,), and scale, shape (D,) or (D, D): original = x scale + shift.
-
-    Arguments:
-        train: The training rows in original units, float64, shape (N, D).
-        whitening: The kind of whitening.
-        columns: The names of the columns, for errors.
-
-    Raises:
-        ValueError: If a column is constant, or for "pca" a combination of columns is.
-
-    Example:
-        >>> fit_whitening(torch.tensor([[1.0], [3.0]]), "standard", ("a",))
-        (tensor([2.]), tensor([1.]))
-    """
-    if whitening == "none":
-        return torch.zeros_like(train[0]), torch.ones_like(train[0])
-    constant = train.amax(0) == train.amin(0)
-    if constant.any():
-        names = [name for name, is_constant in zip(columns, constant, strict=True) if is_constant]
-        raise ValueError(
-            f"whitening={whitening} needs columns that vary, got {len(train)} training rows in "
-            f"which {', '.join(names)} has one value only; leave it out with data.drop="
-            f"{','.join(names)}, or write data.whitening=none"
-        )
-    mean, sd = train.mean(0), train.std(0, correction=0)
-    if whitening == "standard":
-        return mean, sd
-    standardised = (train - mean) / sd
-    variance, vectors = torch.linalg.eigh(standardised.T @ standardised / len(train))
-    if variance[0] < SINGULAR:
-        heaviest = vectors[:, 0].abs().topk(min(3, len(columns))).indices.tolist()
-        raise ValueError(
-            f"whitening=pca needs more rows than columns and columns that do not determine each "
-            f"other, got {len(train)} training rows of {len(columns)} columns, one combination of "
-            f"which, mainly of {', '.join(columns[i] for i in heaviest)}, is constant; leave one "
-            f"out with data.drop={columns[heaviest[0]]}, or write data.whitening=standard"
-        )
-    variance, vectors = variance.flip(0), vectors.flip(1)
-    # The sign of an eigenvector is arbitrary: make its largest entry positive.
-    largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
-    vectors = vectors * largest.sign()
-    return mean, variance.sqrt().unsqueeze(1) * vectors.T * sd
-
-
-def cell_widths(train: Float[Tensor, "N D"]) -> Float[Tensor, " D"]:
-    """Returns the median gap between the sorted distinct values of each column, shape (D,).
-
-    It is the width of one step where a column was rounded, next to nothing where it was not, and 0
-    where the column is constant.
-
-    Arguments:
-        train: The training rows in original units, shape (N, D).
-
-    Example:
-        >>> cell_widths(torch.tensor([[0.5], [1.0], [1.0], [2.0], [1.5]]))
-        tensor([0.5000])
-    """
-    gaps = [column.unique(sorted=True).diff() for column in train.T]
-    return torch.stack([g.median() if len(g) else g.new_zeros(()) for g in gaps])
