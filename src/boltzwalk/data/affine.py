@@ -76,7 +76,7 @@ def log_volume(scale: Tensor, dimensions: int) -> float:
 
 
 def require_digits(y: Tensor, shift: Tensor, scale: Tensor, columns: tuple[str, ...]) -> None:
-    r"""Raises where rows in original units are of a type that loses what the model looks at.
+    r"""Raises where the type of rows in original units cannot hold the digits that the model needs.
 
     Arguments:
         y: Rows in original units, shape (N, \*event).

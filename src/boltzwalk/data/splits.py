@@ -148,14 +148,14 @@ def _grouped(
     several = several[position[first[several]].argsort()]
     ends = torch.tensor(sizes).cumsum(0)
     alone = torch.searchsorted(ends, position[first[several]], right=True).tolist()
-    room, places = list(sizes), []
+    room, splits = list(sizes), []
     for count, wanted in zip(counts[several].tolist(), alone, strict=True):
         split = wanted if room[wanted] >= count else room.index(max(room))
         room[split] -= count
-        places.append(split)
-    place = torch.full_like(counts, -1)
-    place[several] = torch.tensor(places, dtype=place.dtype)
-    of_row = place[groups][shuffled]
+        splits.append(split)
+    split_of_group = torch.full_like(counts, -1)
+    split_of_group[several] = torch.tensor(splits, dtype=split_of_group.dtype)
+    of_row = split_of_group[groups][shuffled]
     single = (of_row < 0).nonzero().flatten()
     taken = 0
     for split in (2, 1):  # from the end, as single rows without groups lie

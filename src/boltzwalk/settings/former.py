@@ -1,4 +1,4 @@
-"""Settings that earlier versions did not have, with the value that stands for what they did.
+"""Settings that earlier versions did not have, with the value that keeps their behaviour.
 
 A run keeps its rows where its settings are read again: a file that has every setting of its version
 gets the former behaviour for those that came later. A file by hand, which leaves others out as
