@@ -21,6 +21,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from . import affine
+from .column_values import ColumnChoice, Missing
+from .reading import TableReading
 from .repeats import Repeats
 from .rows import Batch, FullData, check_rows, kept_rows, random_rows, tensors_digest
 from .sources import read_source
@@ -28,7 +30,7 @@ from .table_units import TableOptions, memory_fields
 from .tails import HeavyTails, compress, expand, log_slope
 from .whitening import Whitening
 
-__all__ = ["Batch", "Dataset", "dequantise_held_out"]
+__all__ = ["Batch", "Dataset"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -70,6 +72,7 @@ class Dataset:
         test_copies: Which test rows do, shape (T,); None if unknown.
         notes: Sentences on rows that repeat and on how the units were chosen.
         former: The digest that an earlier version gave to these data; "" where it is derived.
+        reading: How a table was read; None for other data.
 
     Raises:
         ValueError: If the splits do not fit together, training rows are missing or a value is not
@@ -107,6 +110,7 @@ class Dataset:
     test_copies: Tensor | None = None
     notes: tuple[str, ...] = ()
     former: str = ""
+    reading: TableReading | None = None
 
     def __post_init__(self) -> None:
         for name in ("train", "validation", "test"):
@@ -123,6 +127,9 @@ class Dataset:
         seed: int = 0,
         repeats: Repeats = "auto",
         tails: HeavyTails = "compress",
+        missing: Missing = "auto",
+        categories: tuple[str, ...] = (),
+        dates: tuple[str, ...] = (),
     ) -> Dataset:
         r"""Returns rows in memory as a data set, split at random.
 
@@ -136,6 +143,9 @@ class Dataset:
             seed: Determines which row goes where.
             repeats: Where equal rows of a table go, as `Table` has it.
             tails: What happens to heavy tails of whitened columns, as `Table` has it.
+            missing: The treatment of missing values of a frame, as `Table` has it.
+            categories: Columns of a frame that become one-hot columns, as `Table` has it.
+            dates: Columns of a frame that become days since 1970-01-01.
 
         Raises:
             ValueError: If the rows cannot be used; the message names every problem.
@@ -144,10 +154,11 @@ class Dataset:
             >>> Dataset.of(torch.randn(100, 2))
             Dataset(train=80, validation=10, test=10, event_shape=(2,))
         """
+        choice = ColumnChoice(categories=categories, dates=dates, missing=missing, python=True)
         options = TableOptions(
             split, seed, whitening, tails=tails, repeats=repeats, unit_constants=True
         )
-        return Dataset(**memory_fields(read_source(source, labels), options))
+        return Dataset(**memory_fields(read_source(source, labels, choice), options))
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{n}={len(getattr(self, n))}" for n in ("train", "validation", "test"))
@@ -377,18 +388,3 @@ class Dataset:
             if torch.is_tensor(value := getattr(self, field.name))
         }
         return dataclasses.replace(self, **moved)
-
-
-def dequantise_held_out(data: Dataset, seed: int) -> Dataset:
-    """Gives validation and test rows their noise, the same for the same seed.
-
-    Arguments:
-        data: Splits whose rows lie at the centres of their cells.
-        seed: Determines the noise.
-    """
-    rng = torch.Generator().manual_seed(seed)
-    return dataclasses.replace(
-        data,
-        validation=data.dequantised(data.validation, rng),
-        test=data.dequantised(data.test, rng),
-    )
