@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
+from ..data.files import array_headers
 from ..extension import DATA
 from ..settings.outside import outside_schema
 from ..settings.settings import Settings, from_yaml
@@ -38,7 +38,9 @@ def settings_from(recipe: str, assignments: Sequence[str] = ()) -> Settings:
     elif path.suffix in (".yaml", ".yml"):
         base = from_yaml(path.read_text(), path)
     elif (path / "settings.yaml").exists():
-        raise ValueError(f"{path} is a run; go on with it by `boltzwalk resume {path}`")
+        raise ValueError(
+            f"{path} is a run; go on with it by `boltzwalk resume {shlex.quote(str(path))}`"
+        )
     elif ".py:" in recipe:
         base, assignments = _outside_data(recipe), list(assignments)
     elif path.exists():
@@ -61,12 +63,15 @@ def _holds_images(path: Path) -> bool:
     """Whether an array in a .npy or .npz file has more dimensions than a table."""
     if path.suffix not in (".npy", ".npz"):
         return False
-    loaded = np.load(path, allow_pickle=False)
-    arrays = [loaded[name] for name in loaded.files] if path.suffix == ".npz" else [loaded]
-    return any(array.ndim >= 3 for array in arrays)
+    return any(len(shape) >= 3 for shape, _, _ in array_headers(path).values())
 
 
 def _unknown_recipe(recipe: str) -> str:
+    if "://" in recipe:
+        return (
+            f"data must be a file on this machine, got the address {recipe}; fetch it first, by "
+            f"`curl -LO {recipe}`, and give the file"
+        )
     near = difflib.get_close_matches(recipe, RECIPES, 3)
     hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(RECIPES)}"
     return f"no recipe and no file is called {recipe!r}; {hint}"
