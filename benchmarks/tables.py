@@ -41,7 +41,7 @@ HELD_OUT_CLASS = {"iris": None, "wine": None, "digits": None, "voices": 0, "brea
 def boltzwalk_model(train: np.ndarray, validation: np.ndarray) -> tuple[LogDensity, str]:
     """The recipe `table`, as `boltzwalk train my.csv` runs it, with this split."""
     from boltzwalk.data import Dataset, affine
-    from boltzwalk.data.tables import fit_whitening
+    from boltzwalk.data.whitening import fit_whitening
     from boltzwalk.recipes.lookup import resolved_settings
     from boltzwalk.training.execute import execute
     from boltzwalk.training.run import open_model
@@ -53,7 +53,7 @@ def boltzwalk_model(train: np.ndarray, validation: np.ndarray) -> tuple[LogDensi
     parts = [
         affine.to_model(torch.from_numpy(p), shift, scale).float() for p in (train, validation)
     ]
-    data = Dataset(*parts, parts[0][:0], columns=columns, shift=shift.float(), scale=scale.float())
+    data = Dataset(*parts, parts[0][:0], columns=columns, shift=shift, scale=scale)
     with tempfile.TemporaryDirectory() as folder:
         for _ in execute(settings, Path(folder) / "run", dataset=data, events=False):
             pass
