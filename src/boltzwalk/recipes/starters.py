@@ -91,12 +91,12 @@ def toy() -> Settings:
 def table() -> Settings:
     """A table of numbers by a stack of densities and an energy on top: `boltzwalk train my.csv`.
 
-    Take another model where the covariance of a single Gaussian has axes that differ a thousandfold,
-    and `data.dequantise=true` where values are rounded: see `docs/tables.md`.
+    Take another model where the axes of a Gaussian differ a thousandfold in length, and
+    `data.dequantise=true` where values are rounded: see `docs/tables.md`.
 
-    Reached: likelier than a Gaussian, a Gaussian mixture, kernels and a flow, or within the interval
-    of the best of them, on 13 of 14 tables (one to three splits each), in 10 to 25 s of one core, by
-    `python benchmarks/tables.py`.
+    Reached: likelier than a Gaussian, a Gaussian mixture, kernels and a flow on 9 of 14 tables,
+    within the interval of the best of them on 4, worse on 1 (two or three splits each), in 10 to
+    20 s of one core, by `python benchmarks/tables.py`.
     """
     return Settings(
         data=Table(path="table.csv", tails="keep"),  # the stack maps heavy tails itself
