@@ -79,7 +79,7 @@ def test_minus_infinity_is_refused_and_plus_infinity_is_an_end():
     x = torch.tensor([[1.0], [-1.0]])
     assert unbounded_rays(lambda x: torch.where(x[:, 0] > 9, -math.inf, x[:, 0] ** 2), x)
     assert unbounded_rays(lambda x: torch.where(x[:, 0].abs() > 9, math.inf, 0.0), x) == ""
-    assert unbounded_rays(lambda x: torch.full((2,), math.inf), x) == ""
+    assert unbounded_rays(lambda x: torch.full((len(x),), math.inf), x) == ""
     assert unbounded_rays(lambda x: torch.where(x[:, 0] < 9, math.inf, -x[:, 0]), x) == ""
 
 

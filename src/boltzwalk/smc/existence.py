@@ -107,7 +107,7 @@ def unbounded_rays(energy: Energy, x: Float[Tensor, "N *event"]) -> str:
     u = torch.stack([energy(point).double() for point in points])
     dimensions = torch.ones(len(directions), dtype=u.dtype, device=u.device)
     dimensions[: len(through)] = d
-    fails = _fails(u, dimensions * math.log(2))
+    fails = _fails(u, dimensions * math.log(2), u[0, : len(through)])
     through_fails, axes_fail = (int(part.sum()) for part in fails.tensor_split([len(through)]))
     far = f"out to {2**DOUBLINGS} times the spread of the walkers"
     if through_fails:
@@ -126,15 +126,20 @@ def unbounded_rays(energy: Energy, x: Float[Tensor, "N *event"]) -> str:
     return ""
 
 
-def _fails(u: Float[Tensor, "K R"], volume: Float[Tensor, " R"]) -> Bool[Tensor, " R"]:
-    """Returns on which rays the energies at doubled distances grow less than the volume."""
+def _fails(
+    u: Float[Tensor, "K R"], volume: Float[Tensor, " R"], near: Float[Tensor, " N"]
+) -> Bool[Tensor, " R"]:
+    """Returns on which rays the energies at doubled distances grow less than the volume.
+
+    `near` has the energies at the typical distance of walkers.
+    """
     growth = u.diff(dim=0)
     growth[u[:-1] == -math.inf] = -math.inf
     known = ~growth.isnan()
     steps = torch.arange(1, len(u), device=u.device)[:, None]
     last = (known * steps).argmax(0)[None]
     last_growth = torch.where(known.any(0), growth.gather(0, last)[0], math.inf) - volume
-    near = u[0][u[0] < math.inf].sort().values
+    near = near[near < math.inf].sort().values
     if not len(near):
         return torch.zeros_like(volume, dtype=torch.bool)
     total_growth = u[1:].gather(0, last)[0] - near[len(near) // 4] - volume * (last[0] + 1)
