@@ -18,8 +18,8 @@ from ..metrics.proportions import (
     class_score,
     modes_covered,
     proportions,
-    total_variation,
     share_interval,
+    total_variation,
 )
 from ..model import Model
 from ..rng import generator
