@@ -10,6 +10,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from .arguments import integer
+
 __all__ = [
     "INTERRUPTED",
     "Debug",
@@ -106,8 +108,15 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the result wit
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Folder = Annotated[Path, typer.Argument(help="A run folder, such as runs/digits.")]
 Trained = Annotated[Path, typer.Argument(help="A run folder, or one of its checkpoints.")]
-Steps = Annotated[int, typer.Option(min=0, help="Kernel steps; 0 takes those of training.")]
-Seed = Annotated[int, typer.Option(help="The seed of the noise.")]
+Steps = Annotated[
+    int,
+    typer.Option(
+        parser=integer(0), metavar="INTEGER", help="Kernel steps; 0 takes those of training."
+    ),
+]
+Seed = Annotated[
+    int, typer.Option(parser=integer(), metavar="INTEGER", help="The seed of the noise.")
+]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")]
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .arguments import integer, number
 from .errors import (
     Debug,
     Device,
@@ -31,7 +33,10 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="data.path=FILE", help="The path of the training data, if it changed."),
 ]
-Samples = Annotated[int, typer.Option("-n", "--n", min=2, help="The number of samples.")]
+Samples = Annotated[
+    int,
+    typer.Option("-n", "--n", parser=integer(2), metavar="INTEGER", help="The number of samples."),
+]
 Sections = Annotated[
     str,
     typer.Option(
@@ -53,16 +58,37 @@ Inception = Annotated[
     typer.Option(help="The standard Inception weights, for the FID of the literature."),
 ]
 Seconds = Annotated[
-    float, typer.Option(help="Seconds for long chains; a later call with more continues them.")
+    float,
+    typer.Option(
+        parser=number(0),
+        metavar="NUMBER",
+        help="Seconds for long chains; a later call with more continues them.",
+    ),
 ]
-ChainSteps = Annotated[int, typer.Option(min=1, help="Steps of the long chains.")]
+ChainSteps = Annotated[
+    int, typer.Option(parser=integer(1), metavar="INTEGER", help="Steps of the long chains.")
+]
 LogZSeconds = Annotated[
-    float, typer.Option(help="Time limit for log Z; above it the estimate is refused.")
+    float,
+    typer.Option(
+        parser=number(0),
+        metavar="NUMBER",
+        help="Time limit for log Z; above it the estimate is refused.",
+    ),
 ]
-Replicates = Annotated[int, typer.Option(min=2, help="log Z: independent replicates.")]
-ReplicateWalkers = Annotated[int, typer.Option(min=2, help="log Z: walkers of a replicate.")]
+Replicates = Annotated[
+    int, typer.Option(parser=integer(2), metavar="INTEGER", help="log Z: independent replicates.")
+]
+ReplicateWalkers = Annotated[
+    int, typer.Option(parser=integer(2), metavar="INTEGER", help="log Z: walkers of a replicate.")
+]
 BackwardSteps = Annotated[
-    int, typer.Option(min=1, help="log Z: steps of the chains that start the way back.")
+    int,
+    typer.Option(
+        parser=integer(1),
+        metavar="INTEGER",
+        help="log Z: steps of the chains that start the way back.",
+    ),
 ]
 
 
@@ -131,7 +157,7 @@ def _evaluate(model: Model, folder: Path, plan: EvaluationPlan) -> None:
     path, protocol = folder / "evaluation.json", {"update": model.update, "seed": plan.seed}
     write_evaluation(known_sections(model, folder) | sections, path, protocol)
     typer.echo(f"\nnumbers  {path}")
-    typer.echo(f"report   boltzwalk report {folder}")
+    typer.echo(f"report   boltzwalk report {shlex.quote(str(folder))}")
 
 
 @app.command("report")

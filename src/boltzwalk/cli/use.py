@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .arguments import integer, number
 from .errors import (
     Debug,
     Device,
@@ -43,7 +44,12 @@ CodesFile = Annotated[Path | None, typer.Option(help="The .npz file; default: in
 @app.command()
 def sample(
     folder: Trained,
-    n: Annotated[int, typer.Option("-n", "--n", min=1, help="The number of samples.")] = 100,
+    n: Annotated[
+        int,
+        typer.Option(
+            "-n", "--n", parser=integer(1), metavar="INTEGER", help="The number of samples."
+        ),
+    ] = 100,
     steps: Steps = 0,
     seed: Seed = 0,
     out: Annotated[
@@ -113,9 +119,19 @@ def score(
         str | None, typer.Option(help="The .csv or .npz file, or - for stdout (default).")
     ] = None,
     false_alarm: Annotated[
-        float, typer.Option(help="The share of ordinary rows that may be flagged.")
+        float,
+        typer.Option(
+            parser=number(),
+            metavar="NUMBER",
+            help="The share of ordinary rows that may be flagged.",
+        ),
     ] = 0.05,
-    seed: Annotated[int, typer.Option(help="The seed of the noise of dequantisation.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(
+            parser=integer(), metavar="INTEGER", help="The seed of the noise of dequantisation."
+        ),
+    ] = 0,
     device: Device = None,
     imports: Imports = None,
     debug: Debug = False,
@@ -167,7 +183,12 @@ Mask = Annotated[
 ]
 Variant = Annotated[str, typer.Option(help="conditional, encode, kernel or latent.")]
 Start = Annotated[str, typer.Option(help="Start of conditional chains: auto, noise, mean or base.")]
-Completions = Annotated[int, typer.Option("-n", "--n", min=1, help="Completions of each row.")]
+Completions = Annotated[
+    int,
+    typer.Option(
+        "-n", "--n", parser=integer(1), metavar="INTEGER", help="Completions of each row."
+    ),
+]
 Completed = Annotated[
     Path | None,
     typer.Option(help="The .npz file, or .csv for a table; default: in the run folder."),
@@ -261,7 +282,12 @@ def reconstruct_command(
 def interpolate_command(
     folder: Trained,
     file: Rows = None,
-    n: Annotated[int, typer.Option("-n", "--n", min=2, help="Rows of a pair, with ends.")] = 8,
+    n: Annotated[
+        int,
+        typer.Option(
+            "-n", "--n", parser=integer(2), metavar="INTEGER", help="Rows of a pair, with ends."
+        ),
+    ] = 8,
     steps: Steps = 0,
     seed: Seed = 0,
     out: CodesFile = None,

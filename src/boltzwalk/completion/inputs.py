@@ -26,9 +26,12 @@ from PIL import Image
 from torch import Tensor
 
 from ..data import Dataset
+from ..data.external import top_level
 from ..data.files import read_array
-from ..data.images import read_image_array, read_image_folder
+from ..data.image_files import read_image_array, read_image_folder
+from ..data.image_values import ImageFormat, require_picture_range
 from ..data.masks import box_mask
+from ..data.readable import readable_rows
 from ..data.tables import select_columns
 from ..data.text_tables import is_number, read_text_table
 
@@ -109,9 +112,8 @@ def held_out_examples(dataset: Dataset, n: int = 16) -> tuple[Tensor, str]:
     rows, name = torch.cat([dataset.validation, dataset.test])[:n], "held-out rows"
     if len(rows) == 0:
         rows, name = dataset.train[:n], "training rows, as none were held out"
-    # By way of text: 8.1 in a file was rounded to float32, and 8.1 comes back.
-    original = dataset.to_original(rows).cpu().numpy().astype(str).astype(np.float64)
-    return torch.from_numpy(original), f"the first {len(rows)} {name}"
+    # With few digits: 8.1 in a file was rounded to float32, and 8.1 comes back.
+    return torch.from_numpy(readable_rows(dataset, rows)), f"the first {len(rows)} {name}"
 
 
 def read_partial(path: Path, dataset: Dataset) -> Tensor:
@@ -162,28 +164,22 @@ def _to_model(dataset: Dataset, original: Tensor) -> Tensor:
 def _images(path: Path, dataset: Dataset) -> Tensor:
     """Images in the units of the data, float64."""
     channels, height, width = dataset.event_shape
-    if path.suffix in (".npy", ".npz") and path.is_file():
+    is_array = path.suffix in (".npy", ".npz") and path.is_file()
+    if is_array:
         array = read_array(path, None)
         if array.dtype.kind == "f":
+            require_picture_range(array, 2 * float(dataset.shift), path)
             images = torch.from_numpy(array.astype(np.float64))
             bare = channels == 1 and images.shape[1:] == (height, width)
             return images[:, None] if bare else images
-        grey = read_image_array(path, None, None, None, "crop")
-    elif path.is_dir():
-        grey = read_image_folder(path, None, channels, "crop")
+    top = top_level(dataset)
+    form = ImageFormat(channels=channels, levels=round(top) + 1, of_model=True)
+    if is_array:
+        grey = read_image_array(path, None, form._replace(channels=None)).grey
     else:
-        try:
-            with Image.open(path) as image:
-                pixels = np.array(image.convert("L" if channels == 1 else "RGB"))
-        except OSError as error:
-            raise ValueError(
-                f"{path} must be an image, a folder of images, or a .npy or .npz file, got one "
-                f"that cannot be read ({error})"
-            ) from error
-        grey = pixels[None, None] if channels == 1 else pixels.transpose(2, 0, 1)[None]
+        grey = read_image_folder(path, form).grey
     if tuple(grey.shape[1:]) != dataset.event_shape:
         return torch.from_numpy(np.ascontiguousarray(grey)).double()  # refused by its shape
-    top = 2 * float(dataset.shift) or 255.0  # the largest grey level in the units of the data
     return torch.from_numpy(grey * (top / 255))
 
 

@@ -17,11 +17,18 @@ from torch import Tensor
 
 from .dataset import Dataset
 from .files import read_array
-from .images import read_image_array, read_image_folder, resize_image
+from .image_files import SUFFIXES, read_image_array, read_image_folder, resize_image
+from .image_values import ImageFormat, require_picture_range
 from .tables import select_columns
 from .text_tables import parse_columns, read_text_table
 
-__all__ = ["grey_to_model", "load_external_rows", "model_to_grey", "resize_round_trip"]
+__all__ = [
+    "grey_to_model",
+    "load_external_rows",
+    "model_to_grey",
+    "resize_round_trip",
+    "top_level",
+]
 
 
 def load_external_rows(path: Path, dataset: Dataset, rng: torch.Generator) -> Tensor:
@@ -63,8 +70,33 @@ def grey_to_model(grey: Tensor, dataset: Dataset) -> Tensor:
         grey: Images, uint8, shape (N, channels, height, width).
         dataset: The data of the model, images.
     """
-    top = 2 * float(dataset.shift) or 255.0  # the largest grey level in original units
+    top = top_level(dataset)
     return dataset.from_original(grey.float() * (top / 255)).to(dataset.train)
+
+
+def top_level(dataset: Dataset) -> float:
+    """Returns the largest grey level of images in original units.
+
+    Arguments:
+        dataset: The data of the model, images.
+
+    Raises:
+        ValueError: If the data are numbers of another range, which are no grey levels.
+
+    Example:
+        >>> from boltzwalk.data import Digits
+        >>> top_level(Digits().load())
+        16.0
+    """
+    if float(dataset.shift):
+        return 2 * float(dataset.shift)
+    largest = float(dataset.to_original(dataset.train.amax()[None]))
+    if largest <= 1:
+        raise ValueError(
+            "the data of the model must be grey levels to compare them with pictures, got numbers "
+            f"up to {largest:.4g}; give an array of numbers in the units of the data"
+        )
+    return 255.0
 
 
 def model_to_grey(x: Tensor, dataset: Dataset) -> Tensor:
@@ -74,7 +106,7 @@ def model_to_grey(x: Tensor, dataset: Dataset) -> Tensor:
         x: Images, shape (N, channels, height, width).
         dataset: The data of the model, images.
     """
-    top = 2 * float(dataset.shift) or 255.0
+    top = top_level(dataset)
     return (dataset.to_original(x) * (255 / top)).round().clamp(0, 255).byte().cpu()
 
 
@@ -117,16 +149,18 @@ def _read_images(path: Path, dataset: Dataset) -> Tensor:
                     f"{path} must hold images of shape (N, {channels}, {height}, {width}) in "
                     f"original units, or uint8 pictures, got {array.dtype} of shape {array.shape}"
                 )
+            require_picture_range(array, 2 * float(dataset.shift), path)
             return dataset.from_original(torch.from_numpy(array)).to(dataset.train)
     if height != width:
         raise ValueError(
             f"pictures can be scaled to square images only, and the model has {height}x{width}; "
             f"give an array of the shape (N, {channels}, {height}, {width}) in original units"
         )
-    if path.is_dir():
-        grey = read_image_folder(path, height, channels, "crop")
+    form = ImageFormat(height, channels, levels=round(top_level(dataset)) + 1, of_model=True)
+    if path.is_dir() or path.suffix.lower() in SUFFIXES:
+        grey = read_image_folder(path, form).grey
     else:
-        grey = read_image_array(path, _key(path), height, channels, "crop")
+        grey = read_image_array(path, _key(path), form).grey
     return grey_to_model(torch.from_numpy(np.ascontiguousarray(grey)), dataset)
 
 

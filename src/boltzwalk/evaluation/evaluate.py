@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ..diagnostics.findings import latent_findings, partition_findings
-from ..diagnostics.verdict import training_findings, verdict
+from ..diagnostics.findings import latent_findings, partition_findings, training_findings
+from ..diagnostics.verdict import verdict
 from ..model import Model
 from ..rng import generator
 from ..smc.from_samples import Effort

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shlex
 import sys
 import tempfile
 from pathlib import Path
@@ -95,7 +96,7 @@ def score_rows(model: Model, folder: Path, x: Tensor, false_alarm: float) -> Sco
     log_z, refusal = _log_z(model, folder)
     log_density = energy * np.nan
     if not refusal:
-        log_density = -energy / model.temperature - log_z - model.data.log_volume
+        log_density = -energy / model.temperature - log_z - model.data.log_jacobian(x).cpu()
     name = "energy"
     if model.method.latent and model.method.relative and scoring_energy(model) is model.module:
         name = "energy, relative to the base,"
@@ -113,7 +114,10 @@ def _log_z(model: Model, folder: Path) -> tuple[float, str]:
     """The log Z of an evaluation of the model and "", or the reason why there is none."""
     section = known_sections(model, folder).get("likelihood")
     if section is None:
-        return 0.0, f"run `boltzwalk evaluate {folder} --sections likelihood` first"
+        return (
+            0.0,
+            f"run `boltzwalk evaluate {shlex.quote(str(folder))} --sections likelihood` first",
+        )
     log_z = section.details["log_z"]
     if log_z["refusal"]:
         return 0.0, str(log_z["refusal"])

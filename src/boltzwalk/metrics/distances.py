@@ -81,7 +81,7 @@ def squared_distances(x: Tensor, y: Tensor) -> Tensor:
     allowed = torch.finfo(squared.dtype).eps ** (1 / 3)
     bound_x, bound_y = bound_x / allowed, bound_y / allowed
     if float(squared.min()) <= float(bound_x.max() + bound_y.max()):
-        refine(squared, squared - bound_y <= bound_x[:, None], x, y)
+        recompute_unclear(squared, squared - bound_y <= bound_x[:, None], x, y)
     return squared
 
 
@@ -128,7 +128,7 @@ def column_medians(x: Tensor) -> Tensor:
     return x[:: max(1, len(x) // CENTRE_ROWS)].median(0).values
 
 
-def refine(squared: Tensor, unclear: Tensor, x: Tensor, y: Tensor) -> None:
+def recompute_unclear(squared: Tensor, unclear: Tensor, x: Tensor, y: Tensor) -> None:
     """Replaces squared distances by those of differences, in place.
 
     Arguments:

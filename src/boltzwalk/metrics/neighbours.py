@@ -36,7 +36,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .distances import column_medians, distances_by_products, nearest_pairs, refine
+from .distances import column_medians, distances_by_products, nearest_pairs, recompute_unclear
 from .rows import check_samples
 
 __all__ = [
@@ -221,7 +221,7 @@ def _within_radii(x: Tensor, y: Tensor, centre: Tensor, *radii: Tensor) -> tuple
     unclear = [a & ~b for a, b in zip(possible, clear, strict=True) if not torch.equal(a, b)]
     if not unclear:
         return tuple(clear)
-    refine(squared, torch.stack(unclear).any(0), x, y)
+    recompute_unclear(squared, torch.stack(unclear).any(0), x, y)
     return tuple(squared <= radius for radius in radii)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +39,9 @@ def settings_from(recipe: str, assignments: Sequence[str] = ()) -> Settings:
     elif path.suffix in (".yaml", ".yml"):
         base = from_yaml(path.read_text(), path)
     elif (path / "settings.yaml").exists():
-        raise ValueError(f"{path} is a run; go on with it by `boltzwalk resume {path}`")
+        raise ValueError(
+            f"{path} is a run; go on with it by `boltzwalk resume {shlex.quote(str(path))}`"
+        )
     elif ".py:" in recipe:
         base, assignments = _outside_data(recipe), list(assignments)
     elif path.exists():

@@ -24,9 +24,11 @@ from ..methods.jarzynski import Jarzynski
 from ..methods.maximum_likelihood import MaximumLikelihood
 from ..methods.variational import Variational
 from ..smc.witness import Witness
+from .former import with_former_values
 from .given import GivenEnergy
 from .optimizers import SGD, Adam, Schedule
 from .outside import MissingCodeError
+from .plain_yaml import load_yaml
 from .tree import from_tree, to_tree
 
 __all__ = ["Output", "Settings", "carries_weights", "from_yaml", "resolve_auto", "to_yaml"]
@@ -204,11 +206,11 @@ def from_yaml(text: str, source: Path | str = "the text") -> Settings:
         ValueError: If it is no YAML, or holds unknown, missing or wrong settings.
     """
     try:
-        tree = yaml.safe_load(text)
+        tree = load_yaml(text)
     except yaml.YAMLError as error:
         raise ValueError(f"{source} must be YAML: {error}") from error
     try:
-        return from_tree(Settings, tree)
+        return from_tree(Settings, with_former_values(tree))
     except MissingCodeError:
         raise
     except ValueError as error:

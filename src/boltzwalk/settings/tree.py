@@ -22,7 +22,7 @@ from ..extension import Open
 from .outside import outside_schema
 from .values import coerce, is_null, union_members
 
-__all__ = ["differences", "from_tree", "override", "to_tree"]
+__all__ = ["differences", "from_tree", "missing", "override", "to_tree"]
 
 T = TypeVar("T")
 Tree = dict[str, Any]
@@ -142,6 +142,26 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:  # noqa: ANN40
             for line in differences(old.get(key), new.get(key), _join(path, key))
         ]
     return [] if old == new else [f"{path}: {_brief(old)}, now {_brief(new)}"]
+
+
+def missing(full: Any, tree: Any, path: str = "") -> list[str]:  # noqa: ANN401
+    """Returns the dotted paths of settings that a tree leaves to their defaults.
+
+    Arguments:
+        full: The tree of all settings.
+        tree: The tree that may lack some.
+        path: The dotted path of both.
+
+    Example:
+        >>> missing({"a": 1, "b": {"c": 2, "d": 3}}, {"b": {"c": 5}})
+        ['a', 'b.d']
+    """
+    if not isinstance(full, dict) or not isinstance(tree, dict):
+        return []
+    absent = [_join(path, key) for key in full if key not in tree]
+    for key in full.keys() & tree.keys():
+        absent += missing(full[key], tree[key], _join(path, key))
+    return sorted(absent)
 
 
 def _brief(value: object) -> str:

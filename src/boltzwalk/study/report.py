@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 
 from ..checkpoint import write_atomically
 from ..reporting.figures import Curve, curves, heat_map
-from ..reporting.page import Cell, CellTable, Figure, PageVerdict, Section, render
+from ..reporting.html import Cell, CellTable, Figure, PageVerdict, Section, render
 from .analysis import Analysis, LoadedAnalysis, run_analysis
 from .answers import Answer, Sheet, format_number, to_csv
 from .effects import cell_effects
@@ -82,7 +83,9 @@ def write_study_report(
     study = open_study(folder)
     outcomes = read_outcomes(study, folder)
     if not outcomes:
-        raise ValueError(f"no trial of {folder} has ended yet; run `boltzwalk study {folder}`")
+        raise ValueError(
+            f"no trial of {folder} has ended yet; run `boltzwalk study {shlex.quote(str(folder))}`"
+        )
     analysis = run_analysis(loaded, study, outcomes) if loaded else Analysis()
     note = _analysis_note(folder, study, loaded)
     path = out or folder / "report.html"

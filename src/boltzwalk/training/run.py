@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import shlex
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -332,7 +333,7 @@ def _saved(path: Path) -> tuple[Settings, list[Path]]:
     candidates.sort(key=lambda candidate: candidate != best)  # the others stay in their order
     if not candidates:
         raise FileNotFoundError(
-            f"{path} holds no checkpoint yet; `boltzwalk resume {path}` goes on"
+            f"{path} holds no checkpoint yet; `boltzwalk resume {shlex.quote(str(path))}` goes on"
         )
     return settings, candidates
 
