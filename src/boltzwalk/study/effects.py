@@ -30,8 +30,8 @@ import numpy as np
 from scipy import stats
 
 from .outcome import Outcome
+from .results import FAILED_LABELS
 from .spec import BASELINE, Axis
-from .storage import FAILED_LABELS
 
 __all__ = [
     "Effect",
