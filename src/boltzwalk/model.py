@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -99,6 +100,8 @@ class Model:
     def sample(self, n: int, seed: int = 0, steps: int = 0, label: str | None = None) -> Tensor:
         r"""Draws n samples as in training, shape (n, \*event), in the units of the data.
 
+        Those of whitened columns are in float64, which a time stamp needs; others in float32.
+
         Arguments:
             n: The number of samples.
             seed: The seed of the noise.
@@ -124,13 +127,10 @@ class Model:
             ValueError: If the model has a condition, or the rows another shape.
         """
         self.require_unconditional("an energy")
-        u = self.density_energy()
-        rows = self._model_units(x)
-        with self.arithmetic():
-            return torch.cat([u(part).float() for part in rows.split(CHUNK)])
+        return self._energies(self._model_units(x))
 
     def log_prob(self, x: Tensor) -> Tensor:
-        r"""Returns :math:`\log p(x)`, shape (N,), in nats and the units of the data.
+        r"""Returns :math:`\log p(x)`, shape (N,), in nats and the units of the data, in float64.
 
         .. math:: \log p(x) = -U(x) / T - \log Z - \log |\partial y / \partial x|
 
@@ -143,7 +143,10 @@ class Model:
         log_z = self.log_z()
         if log_z.refusal:
             raise ValueError(f"log p must have a log Z, got none: {log_z.refusal}")
-        return -self.energy(x) / self.temperature - log_z.estimate - self.data.log_volume
+        self.require_unconditional("an energy")
+        rows = self._model_units(x)
+        nats = self._energies(rows).double() / self.temperature + log_z.estimate
+        return -nats - self.data.log_jacobian(rows)
 
     def log_z(self, seed: int = 0) -> LogZ:
         r"""Returns :math:`\log Z` of :math:`e^{-U / T}` in model units: an interval or a refusal.
@@ -170,7 +173,8 @@ class Model:
             ValueError: If there are too few held-out rows for such a share.
         """
         rows, _ = self.data.held_out()
-        usual = self.energy(self.data.to_original(rows)).double()
+        self.require_unconditional("a score")
+        usual = self._energies(rows).double()
         energy = self.energy(x).double()
         limit = conformal_threshold(usual, false_alarm)
         return RowScores(energy, percentile(usual, energy), energy > limit, limit)
@@ -317,7 +321,8 @@ class Model:
 
     def _model_units(self, x: Tensor) -> Tensor:
         """Rows in the units of the data, checked and converted."""
-        x = torch.as_tensor(x, dtype=torch.float32)
+        x = x if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x))
+        x = x if x.is_floating_point() else x.double()
         if tuple(x.shape[1:]) != self.data.event_shape:
             raise ValueError(
                 f"rows must have shape (N, {', '.join(map(str, self.data.event_shape))}), got "
@@ -329,7 +334,22 @@ class Model:
                 f"rows must be finite, got nan or infinity in row {int(wrong[0])}; drop such rows, "
                 "or fill them in with boltzwalk.complete"
             )
-        return self.data.from_original(x).to(self.data.train)
+        # Only after the map: in float32 a time stamp of 1.6e9 is a multiple of 128.
+        rows = self.data.from_original(x.to(self.data.train.device)).to(self.data.train.dtype)
+        wrong = (~rows.flatten(1).isfinite().all(1)).nonzero().flatten()
+        if len(wrong):
+            raise ValueError(
+                "rows must be finite in float32 in the units of the model, got row "
+                f"{int(wrong[0])} too far from the data; drop such rows"
+            )
+        return rows
+
+    @torch.no_grad()
+    def _energies(self, rows: Tensor) -> Tensor:
+        """The energies of rows in model units."""
+        u = self.density_energy()
+        with self.arithmetic():
+            return torch.cat([u(part).float() for part in rows.split(CHUNK)])
 
     def estimate_log_z(self, rng: torch.Generator, effort: Effort) -> LogZ:
         r"""Returns :math:`\log Z`: exact where it is known, else by annealing, or a refusal.

@@ -221,8 +221,8 @@ def test_the_inception_network_needs_images(tmp_path):
 
 def test_total_variation_of_histograms_in_closed_cases():
     corners = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
-    name, distance = distance_to(corners, features_for(NORMAL.load()))
-    assert name == "total variation of histograms"
+    name, distance = distance_to(corners, features_for(NORMAL.load()), 1000)
+    assert name == "total variation of histograms of 1,000 samples"
     assert distance(corners) == 0
     assert distance(corners[[0, 0, 1, 1, 2, 2, 3, 3]]) == 0
     assert distance(corners[:2]) == 0.5
@@ -233,16 +233,16 @@ def test_total_variation_of_histograms_in_closed_cases():
     assert distance(corners * 0.5 + 0.25) == 1  # the same outline, other cells
     assert distance(corners + 1000) == 1
     assert distance(1e6 * corners) == 0.75  # one corner is the same
-    assert distance_to(2 * corners, features_for(NORMAL.load()))[1](2 * corners) == 0
+    assert distance_to(2 * corners, features_for(NORMAL.load()), 4)[1](2 * corners) == 0
     inside = torch.rand(4, 2) * 0.8 + 0.1
-    _, distance = distance_to(torch.cat([corners, inside]), features_for(NORMAL.load()))
+    _, distance = distance_to(torch.cat([corners, inside]), features_for(NORMAL.load()), 8)
     assert distance(torch.cat([inside, corners])) == 0
 
 
 def test_elsewhere_the_distance_is_that_of_the_features(rng):
     data = THREE.load()
-    name, distance = distance_to(data.test, features_for(data))
-    assert name == "Fréchet distance"
+    name, distance = distance_to(data.test, features_for(data), len(data.test))
+    assert name == f"Fréchet distance of {len(data.test):,} samples"
     assert distance(data.test) == pytest.approx(0, abs=1e-6)
     assert distance(data.test + 1) == pytest.approx(4, rel=1e-4)  # |shift|^2
 
@@ -348,11 +348,11 @@ def test_samples_that_are_all_the_same_or_missing_are_refused(three):
 def test_fewer_samples_than_features_have_no_frechet_distance_and_the_number_is_named(three):
     data = three[0]
     found = judged(data, data.train[:4])
-    assert "5 rows or more" in found["Fréchet distance"].refusal
+    assert "10 rows or more" in found["Fréchet distance"].refusal
     assert "got 4" in found["Fréchet distance"].refusal
     assert found["energy distance"].refusal == ""  # which needs none
     assert "20 rows" in found["C2ST accuracy"].refusal
-    assert judged(data, data.train[:5])["Fréchet distance"].refusal == ""
+    assert judged(data, data.train[:10])["Fréchet distance"].refusal == ""
 
 
 def test_weighted_samples_are_judged_by_their_weights(three):

@@ -26,6 +26,16 @@ __all__ = ["studies", "study", "tune"]
 Studies = Annotated[
     Path, typer.Option("--studies", help="The folder that holds the study folders.")
 ]
+MaxTrials = Annotated[
+    int,
+    typer.Option(
+        "--max-trials",
+        "--most",
+        parser=integer(0),
+        metavar="INTEGER",
+        help="Maximum number of trials; 0: all.",
+    ),
+]
 Workers = Annotated[
     int, typer.Option(parser=integer(1), metavar="INTEGER", help="Processes, one for each core.")
 ]
@@ -49,16 +59,7 @@ def study(
         ),
     ] = None,
     workers: Workers = 1,
-    max_trials: Annotated[
-        int,
-        typer.Option(
-            "--max-trials",
-            "--most",
-            parser=integer(0),
-            metavar="INTEGER",
-            help="Maximum number of trials; 0: all.",
-        ),
-    ] = 0,
+    max_trials: MaxTrials = 0,
     name: Annotated[str | None, typer.Option(help="The name of the study folder.")] = None,
     into: Studies = Path("studies"),
     budget: Annotated[

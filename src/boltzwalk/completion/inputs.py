@@ -31,6 +31,7 @@ from ..data.files import read_array
 from ..data.image_files import read_image_array, read_image_folder
 from ..data.image_values import ImageFormat, require_picture_range
 from ..data.masks import box_mask
+from ..data.readable import readable_rows
 from ..data.tables import select_columns
 from ..data.text_tables import is_number, read_text_table
 
@@ -111,9 +112,8 @@ def held_out_examples(dataset: Dataset, n: int = 16) -> tuple[Tensor, str]:
     rows, name = torch.cat([dataset.validation, dataset.test])[:n], "held-out rows"
     if len(rows) == 0:
         rows, name = dataset.train[:n], "training rows, as none were held out"
-    # By way of text: 8.1 in a file was rounded to float32, and 8.1 comes back.
-    original = dataset.to_original(rows).cpu().numpy().astype(str).astype(np.float64)
-    return torch.from_numpy(original), f"the first {len(rows)} {name}"
+    # With few digits: 8.1 in a file was rounded to float32, and 8.1 comes back.
+    return torch.from_numpy(readable_rows(dataset, rows)), f"the first {len(rows)} {name}"
 
 
 def read_partial(path: Path, dataset: Dataset) -> Tensor:

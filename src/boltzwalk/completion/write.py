@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..checkpoint import write_atomically
 from ..data import Dataset
+from ..data.readable import readable_rows
 from ..model import Model
 from ..training.pictures import image_png
 from .inputs import Inputs
@@ -182,11 +183,12 @@ def _csv(dataset: Dataset, inputs: Inputs, completed: Completed) -> bytes:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names if n == 1 else ["row", "completion", *names])
     hidden = inputs.hidden.cpu().tolist()
+    filled = readable_rows(dataset, completed.x.flatten(0, 1)).reshape(-1, n, width).tolist()
     for i, rows in enumerate(completed.original.tolist()):
         for j, row in enumerate(rows):
             fields = [
-                f"{value:.9g}" if is_hidden else repr(value)
-                for value, is_hidden in zip(row, hidden[i], strict=True)
+                repr(new if is_hidden else value)
+                for value, new, is_hidden in zip(row, filled[i][j], hidden[i], strict=True)
             ]
             writer.writerow(fields if n == 1 else [i, j, *fields])
     return text.getvalue().encode()

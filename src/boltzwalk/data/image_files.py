@@ -275,7 +275,7 @@ class _Pictures:
 
 
 def _image_paths(folder: Path) -> tuple[list[Path], Counter[str]]:
-    """The image files, sorted, and counts of what was passed over, by its kind."""
+    """The image files, sorted, and the number of files passed over, by kind."""
     if folder.is_file():
         return [folder], Counter()
     paths, passed_over = [], Counter[str]()

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-__all__ = ["Batch", "FullData", "kept_rows", "tensors_digest"]
+__all__ = ["Batch", "FullData", "check_rows", "kept_rows", "tensors_digest"]
 
 KEPT_ROWS = 10_000
 KEPT_BYTES = 2 * 2**20
@@ -45,6 +45,36 @@ class Batch(NamedTuple):
 
     x: Float[Tensor, "N *event"]
     labels: Int[Tensor, " N"] | None = None
+
+
+def check_rows(name: str, rows: Tensor, labels: Tensor | None, event: tuple[int, ...]) -> None:
+    r"""Checks the rows of a split.
+
+    Arguments:
+        name: The name of the split.
+        rows: The rows in model units, shape (N, \*event).
+        labels: Their classes, shape (N,), or None.
+        event: The shape of a training row.
+
+    Raises:
+        ValueError: If they do not fit the training rows or each other, or a value is not finite.
+    """
+    if rows.shape[1:] != event:
+        raise ValueError(
+            f"{name} must have rows of shape {event} as train has, got {tuple(rows.shape[1:])}; "
+            f"for no rows write {name}=train[:0]"
+        )
+    if labels is not None and labels.shape != rows.shape[:1]:
+        raise ValueError(
+            f"{name}_labels must have shape ({len(rows)},), one label a row, "
+            f"got {tuple(labels.shape)}"
+        )
+    if rows.dtype != torch.float32 or not rows.isfinite().all():
+        raise ValueError(
+            f"{name} must hold finite float32 values, got {rows.dtype} with "
+            f"{int((~rows.isfinite()).sum())} values that are not finite; remove these "
+            "rows and write x.float()"
+        )
 
 
 def kept_rows(rows: Tensor, labels: Tensor | None = None) -> Tensor:

@@ -19,7 +19,8 @@ class SourceRows(NamedTuple):
     r"""The rows of a source.
 
     Attributes:
-        x: The rows, shape (N, \*event), float32.
+        x: The rows, shape (N, \*event): float64 for numbers of a table that float32 may round, else
+            float32.
         labels: The class of each row, shape (N,), int64; None without classes.
         columns: The names of the columns of a frame.
         class_names: The names of classes that were given as text.
@@ -72,14 +73,17 @@ def _checked(values: Tensor, labels: object, columns: tuple[str, ...]) -> Source
         problems.append(f"the data must have one row at least, got shape {tuple(values.shape)}")
     elif values[0].numel() == 0:
         problems.append(f"every row must have a number, got shape {tuple(values.shape)}")
-    elif not bool(values.float().isfinite().all()):
-        bad = ~values.float().isfinite().flatten(1).all(1)
-        first = int(bad.nonzero()[0])
-        problems.append(
-            f"every value must be finite in float32, got {int(bad.sum())} rows with nan, infinity "
-            f"or a larger number, the first is row {first}; drop them, such as "
-            "x[np.isfinite(x).all(1)]"
-        )
+    else:
+        # Units of a table are determined in float64; images have levels that float32 holds.
+        values = values.double() if _rounded(values) else values.float()
+        bad = ~values.isfinite().flatten(1).all(1)
+        if bool(bad.any()):
+            first = int(bad.nonzero()[0])
+            problems.append(
+                f"every value must be finite, got {int(bad.sum())} rows with nan, infinity or, in "
+                f"more than two dimensions, a number beyond float32, the first is row {first}; "
+                "drop them, such as x[np.isfinite(x).all(1)]"
+            )
     numbers: Tensor | None = None
     names: tuple[str, ...] = ()
     if labels is not None:
@@ -87,7 +91,13 @@ def _checked(values: Tensor, labels: object, columns: tuple[str, ...]) -> Source
         problems += [problem] if problem else []
     if problems:
         raise ValueError("; ".join(problems))
-    return SourceRows(values.float(), numbers, columns, names)
+    return SourceRows(values, numbers, columns, names)
+
+
+def _rounded(values: Tensor) -> bool:
+    """Whether float32 may round numbers of a table."""
+    exact = (torch.float32, torch.float16, torch.bfloat16, torch.uint8, torch.int8, torch.int16)
+    return values.ndim == 2 and values.dtype not in exact
 
 
 def _is_array(source: object) -> bool:

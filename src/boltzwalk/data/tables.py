@@ -1,33 +1,24 @@
-r"""Your own table of numbers, one row a line, and its whitening.
-
-Whitening is the affine map after which training rows have mean 0 and unit variance or covariance.
-For "pca" the columns are standardised first, and their correlation matrix :math:`R = V \Lambda V^T`
-gives :math:`x = D^{-1} (y - m) V \Lambda^{-1/2}`; so the result does not depend on the units of the
-columns. Variances are those of the rows, with 1/N. The statistics come from the training split
-alone, so that test rows cannot leak into them.
-
-Not guaranteed: that repeated rows of the file stay in one split.
-"""
+"""Your own table of numbers, one row a line."""
 
 from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
-from . import affine
 from .dataset import Dataset, dequantise_held_out
 from .files import find_user_path, read_array
-from .splits import LabelledRows, check_split, split_rows
+from .repeats import Repeats
+from .splits import LabelledRows, check_split
+from .table_units import TableOptions, check_table_options, table_fields
+from .tails import HeavyTails
 from .text_tables import Separator, parse_columns, read_text_table
+from .whitening import Whitening
 
-__all__ = ["Table", "Whitening", "cell_widths", "fit_whitening", "select_columns"]
+__all__ = ["Table", "select_columns"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +36,10 @@ class Table:
         drop: The names of the columns to leave out.
         whitening: "standard" for mean 0 and variance 1 in each column, "pca" for no correlations
             either, "none" for values as they are.
+        shrinkage: Whether "pca" takes the variances of rows that did not determine the components,
+            so that few rows of many columns cannot over-fit it.
+        tails: "compress" lets values far from the median of a whitened column with heavy tails or
+            outliers enter by their logarithm; "keep" leaves them.
         dequantise: Whether to add uniform noise of the width of the median gap between the distinct
             values of a column.
         separator: The separator of the fields of a line; "auto" to detect it.
@@ -52,6 +47,8 @@ class Table:
         key: The array of a .npz file; None where there is only one.
         split: Relative sizes of training, validation and test split.
         split_seed: Determines the split and the noise of held-out rows.
+        repeats: Where equal rows go: "together" into one split; "anywhere", as different rows do;
+            "auto" for together, unless more than half of the rows repeat an earlier one.
 
     Raises:
         ValueError: If a setting makes no sense.
@@ -66,19 +63,18 @@ class Table:
     columns: tuple[str, ...] | None = None
     drop: tuple[str, ...] = ()
     whitening: Whitening = "standard"
+    shrinkage: bool = True
+    tails: HeavyTails = "compress"
     dequantise: bool = False
     separator: Separator = "auto"
     header: bool | None = None
     key: str | None = None
     split: tuple[float, float, float] = (0.8, 0.1, 0.1)
     split_seed: int = 0
+    repeats: Repeats = "auto"
 
     def __post_init__(self) -> None:
-        if self.whitening not in ("none", "standard", "pca"):
-            raise ValueError(
-                f"whitening must be none, standard or pca, got {self.whitening!r}; write "
-                "data.whitening=standard"
-            )
+        check_table_options(self.whitening, self.tails, self.repeats)
         if self.separator not in ("auto", ",", ";", "tab", "space"):
             raise ValueError(
                 f"separator must be auto, a comma, a semicolon, tab or space, "
@@ -96,25 +92,17 @@ class Table:
         """
         path = find_user_path(self.path, self.root)
         columns, values = self.read()
-        parts = split_rows(LabelledRows(torch.from_numpy(values)), self.split, self.split_seed)
-        shift, scale = fit_whitening(parts[0].x, self.whitening, columns)
-        quantum: float | torch.Tensor = 0.0
-        if self.dequantise:
-            width = cell_widths(parts[0].x)
-            # A matrix of cells, one a row, for "pca"; else one width a column.
-            cells = width.diag() if scale.ndim == 2 else width
-            quantum = affine.to_model(cells, torch.zeros_like(shift), scale).float()
-        train, validation, test = (affine.to_model(p.x, shift, scale).float() for p in parts)
-        data = Dataset(
-            train,
-            validation,
-            test,
-            columns=columns,
-            quantum=quantum,
-            shift=shift.float(),
-            scale=scale.float(),
-            source=str(path),
+        options = TableOptions(
+            self.split,
+            self.split_seed,
+            self.whitening,
+            self.shrinkage,
+            self.tails,
+            self.repeats,
+            self.dequantise,
         )
+        fields = table_fields(LabelledRows(torch.from_numpy(values)), columns, options, path)
+        data = Dataset(**fields._asdict(), columns=columns, source=str(path))
         return dequantise_held_out(data, self.split_seed)
 
     def read(self) -> tuple[tuple[str, ...], np.ndarray]:
@@ -189,85 +177,13 @@ def select_columns(
     return selected
 
 
-Whitening: TypeAlias = Literal["none", "standard", "pca"]
-"""No change; mean 0 and variance 1 for each column; or uncorrelated columns as well."""
-
-SINGULAR = 1e-10
-"""The variance of a combination of standardised columns below which it is constant."""
-
-
-def fit_whitening(
-    train: Float[Tensor, "N D"], whitening: Whitening, columns: tuple[str, ...]
-) -> tuple[Tensor, Tensor]:
-    """Returns shift, shape (D,), and scale, shape (D,) or (D, D): original = x scale + shift.
-
-    Arguments:
-        train: The training rows in original units, float64, shape (N, D).
-        whitening: The kind of whitening.
-        columns: The names of the columns, for errors.
-
-    Raises:
-        ValueError: If a column is constant, or for "pca" a combination of columns is.
-
-    Example:
-        >>> fit_whitening(torch.tensor([[1.0], [3.0]]), "standard", ("a",))
-        (tensor([2.]), tensor([1.]))
-    """
-    if whitening == "none":
-        return torch.zeros_like(train[0]), torch.ones_like(train[0])
-    constant = train.amax(0) == train.amin(0)
-    if constant.any():
-        names = [name for name, is_constant in zip(columns, constant, strict=True) if is_constant]
-        raise ValueError(
-            f"whitening={whitening} needs columns that vary, got {len(train)} training rows in "
-            f"which {', '.join(names)} has one value only; leave it out with data.drop="
-            f"{','.join(names)}, or write data.whitening=none"
-        )
-    mean, sd = train.mean(0), train.std(0, correction=0)
-    if whitening == "standard":
-        return mean, sd
-    standardised = (train - mean) / sd
-    variance, vectors = torch.linalg.eigh(standardised.T @ standardised / len(train))
-    if variance[0] < SINGULAR:
-        heaviest = vectors[:, 0].abs().topk(min(3, len(columns))).indices.tolist()
-        raise ValueError(
-            f"whitening=pca needs more rows than columns and columns that do not determine each "
-            f"other, got {len(train)} training rows of {len(columns)} columns, one combination of "
-            f"which, mainly of {', '.join(columns[i] for i in heaviest)}, is constant; leave one "
-            f"out with data.drop={columns[heaviest[0]]}, or write data.whitening=standard"
-        )
-    variance, vectors = variance.flip(0), vectors.flip(1)
-    # The sign of an eigenvector is arbitrary: make its largest entry positive.
-    largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
-    vectors = vectors * largest.sign()
-    return mean, variance.sqrt().unsqueeze(1) * vectors.T * sd
-
-
-def cell_widths(train: Float[Tensor, "N D"]) -> Float[Tensor, " D"]:
-    """Returns the median gap between the sorted distinct values of each column, shape (D,).
-
-    It is the width of one step where a column was rounded, next to nothing where it was not, and 0
-    where the column is constant.
-
-    Arguments:
-        train: The training rows in original units, shape (N, D).
-
-    Example:
-        >>> cell_widths(torch.tensor([[0.5], [1.0], [1.0], [2.0], [1.5]]))
-        tensor([0.5000])
-    """
-    gaps = [column.unique(sorted=True).diff() for column in train.T]
-    return torch.stack([g.median() if len(g) else g.new_zeros(()) for g in gaps])
-
-
 def _check_finite(values: np.ndarray, columns: tuple[str, ...], path: Path) -> None:
-    """Raises ValueError where a value is nan, infinite or too large for float32."""
-    with np.errstate(over="ignore"):
-        bad = np.argwhere(~np.isfinite(values.astype(np.float32)))
+    """Raises ValueError where a value is nan or infinite."""
+    bad = np.argwhere(~np.isfinite(values))
     if len(bad):
         row, column = bad[0]
         raise ValueError(
-            f"column {columns[column]!r} of {path} must hold finite float32 numbers, got "
+            f"column {columns[column]!r} of {path} must hold finite numbers, got "
             f"{values[row, column]} in row {row} (the first is 0), and {len(bad) - 1} more; delete "
             f"these rows or leave the column out with data.drop={columns[column]}"
         )

@@ -96,7 +96,7 @@ def held_out_likelihood(
         nats = (
             _energies(model.density_energy(), rows) / temperature
             + log_z.estimate
-            + model.data.log_volume
+            + model.data.log_jacobian(rows).cpu()
         )
         nll = float(nats.mean())
         half_width = math.hypot(1.96 * float(nats.std()) / math.sqrt(len(nats)), log_z.half_width)
@@ -109,7 +109,7 @@ def held_out_likelihood(
         log_z=log_z,
         temperature=temperature,
         dequantised=rows.ndim == 4 and bool(torch.as_tensor(model.data.quantum).any()),
-        log_volume=model.data.log_volume if rows.ndim == 2 else 0.0,
+        log_volume=float(model.data.log_jacobian(rows).mean()) if rows.ndim == 2 else 0.0,
         inverse_temperature=model.method.inverse_temperature,
     )
 

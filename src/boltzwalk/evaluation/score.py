@@ -96,7 +96,7 @@ def score_rows(model: Model, folder: Path, x: Tensor, false_alarm: float) -> Sco
     log_z, refusal = _log_z(model, folder)
     log_density = energy * np.nan
     if not refusal:
-        log_density = -energy / model.temperature - log_z - model.data.log_volume
+        log_density = -energy / model.temperature - log_z - model.data.log_jacobian(x).cpu()
     name = "energy"
     if model.method.latent and model.method.relative and scoring_energy(model) is model.module:
         name = "energy, relative to the base,"

@@ -336,12 +336,12 @@ def _scatters(frames: list[Tensor], checkpoints: list[int], data: Dataset) -> by
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(2 * len(frames), 2.2), layout="constrained")
-    reference = data.to_original(data.train[:2000]).float().cpu().numpy()
+    reference = data.to_original(data.train[:2000]).cpu().numpy()
     low, high = reference.min(0), reference.max(0)
     margin = 0.3 * (high - low)
     panels = figure.subplots(1, len(frames))
     for axes, frame, steps in zip(panels, frames, checkpoints, strict=True):
-        points = data.to_original(frame).float().cpu().numpy()
+        points = data.to_original(frame).cpu().numpy()
         axes.scatter(reference[:, 0], reference[:, 1], s=1, c="0.8")
         axes.scatter(points[:, 0], points[:, 1], s=1, c="tab:red")
         axes.set_xlim(low[0] - margin[0], high[0] + margin[0])

@@ -24,6 +24,7 @@ from ..methods.jarzynski import Jarzynski
 from ..methods.maximum_likelihood import MaximumLikelihood
 from ..methods.variational import Variational
 from ..smc.witness import Witness
+from .former import with_former_values
 from .given import GivenEnergy
 from .optimizers import SGD, Adam, Schedule
 from .outside import MissingCodeError
@@ -212,7 +213,7 @@ def from_yaml(text: str, source: Path | str = "the text") -> Settings:
     except yaml.YAMLError as error:
         raise ValueError(f"{source} must be YAML: {error}") from error
     try:
-        return from_tree(Settings, tree)
+        return from_tree(Settings, with_former_values(tree))
     except MissingCodeError:
         raise
     except ValueError as error:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..checkpoint import write_atomically
 from ..reporting.figures import Curve, curves, heat_map
-from ..reporting.page import Cell, CellTable, Figure, PageVerdict, Section, render
+from ..reporting.html import Cell, CellTable, Figure, PageVerdict, Section, render
 from .analysis import Analysis, LoadedAnalysis, run_analysis
 from .answers import Answer, Sheet, format_number, to_csv
 from .effects import cell_effects

@@ -31,8 +31,25 @@ TENSORS = (
     "quantum",
     "shift",
     "scale",
+    "tails",
+    "validation_copies",
+    "test_copies",
 )
-TEXT = ("class_names", "columns", "low", "high", "source", "standard", "whitening", "split_seed")
+OPTIONAL = ("labels", "copies", "tails")
+"""The last words of the names of tensors that not all data have."""
+
+TEXT = (
+    "class_names",
+    "columns",
+    "low",
+    "high",
+    "source",
+    "standard",
+    "whitening",
+    "split_seed",
+    "repeats",
+    "notes",
+)
 
 
 def write_description(folder: Path, dataset: Dataset) -> None:
@@ -103,10 +120,11 @@ def read_description(folder: Path) -> Dataset | None:
         tensors, text = load_checkpoint(path)
         values = json.loads(text["values"])
         values |= {name: tuple(values[name]) for name in ("class_names", "columns")}
+        values["notes"] = tuple(values.get("notes", ()))
         full, split = FullData(*json.loads(text["full"])), json.loads(text["split"])
-        rows = {name: tensors[name] for name in TENSORS if not name.endswith("_labels")}
-        labels = {name: tensors.get(name) for name in TENSORS if name.endswith("_labels")}
-        return Dataset(**rows, **labels, **values, full=full, split=split and tuple(split))  # type: ignore[arg-type]
+        rows = {name: tensors[name] for name in TENSORS if not name.endswith(OPTIONAL)}
+        others = {name: tensors.get(name) for name in TENSORS if name.endswith(OPTIONAL)}
+        return Dataset(**rows, **others, **values, full=full, split=split and tuple(split))  # type: ignore[arg-type]
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path} must describe data, got a damaged or another file ({error}); "

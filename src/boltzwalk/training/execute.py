@@ -2,8 +2,8 @@ r"""The training driver: updates, log, checkpoints, pictures, and metrics of val
 
 With :math:`\log Z` from weighted walkers, the mean of :math:`U(x) / T + \log Z` over held-out rows
 is the cross-entropy in nats, in model units; original units add
-:attr:`~boltzwalk.data.Dataset.log_volume`. For an energy that knows its :math:`\log Z` it is exact,
-and decides which update is kept.
+:meth:`~boltzwalk.data.Dataset.log_jacobian`. For an energy that knows its :math:`\log Z` it is
+exact, and decides which update is kept.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from . import changes
 from . import folder as run_folder
 from .code import write_code
 from .description import training_data, write_description
+from .evidence import log_evidence
 from .folder import NLL, Recorder
 from .loop import Update, train_loop
 from .pictures import image_png, picture, picture_of_classes
@@ -151,6 +152,7 @@ def _trained(
             trace.write(done.update)
             row = {"update": done.update} | {k: float(v) for k, v in done.info.items()}
             row |= validation_metrics(now, row)
+            row |= log_evidence(now.judged_on(now.dataset), last)
             run_folder.append_row(folder / "log.jsonl", row)
             run_folder.append_row(folder / "cost.jsonl", clock.row(now))
             for key, value in row.items() if events else ():
