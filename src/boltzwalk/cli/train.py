@@ -219,9 +219,14 @@ def _train(
     changed: bool = False,
 ) -> None:
     """Trains, shows progress, and prints the summary with the paths of picture and report."""
+    from ..training.description import training_data
     from ..training.execute import execute
     from ..training.run import open_model
 
+    dataset = dataset or training_data(settings, folder).to(settings.device)
+    reading = dataset.reading.lines() if dataset.reading else []
+    for line in (*reading, *dataset.notes):
+        typer.echo(line)
     last = 0
     progress = execute(settings, folder, stop, dataset, changed=changed)
     for done in shown(progress, settings, folder.name, quiet):

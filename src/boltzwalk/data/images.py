@@ -22,8 +22,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .dataset import Dataset, dequantise_held_out
+from .dataset import Dataset
 from .files import find_user_path
+from .held_out import dequantise_held_out
 from .image_files import read_image_array, read_image_folder
 from .image_values import ImageFormat, Resize
 from .splits import LabelledRows, check_split, split_rows

@@ -10,6 +10,7 @@ import __future__
 import ast
 import difflib
 import functools
+import shlex
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -65,6 +66,11 @@ def unknown_recipe(recipe: str) -> str:
         >>> unknown_recipe("digit")
         "no recipe and no file is called 'digit'; did you mean digits?"
     """
+    if "://" in recipe:
+        return (
+            f"data must be a file on this machine, got the address {recipe}; fetch it first, by "
+            f"`curl -LO {shlex.quote(recipe)}`, and give the file"
+        )
     names, path = list(recipe_texts()), Path(recipe).expanduser()
     near = [str(path.with_name(name)) for name in _near_files(path)]
     is_path = len(path.parts) > 1 or path.suffix != ""

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
+from ..data.files import array_headers
 from ..extension import DATA
 from ..settings.outside import outside_schema
 from ..settings.settings import Settings, from_yaml
@@ -64,9 +63,7 @@ def _holds_images(path: Path) -> bool:
     """Whether an array in a .npy or .npz file has more dimensions than a table."""
     if path.suffix not in (".npy", ".npz"):
         return False
-    loaded = np.load(path, allow_pickle=False)
-    arrays = [loaded[name] for name in loaded.files] if path.suffix == ".npz" else [loaded]
-    return any(array.ndim >= 3 for array in arrays)
+    return any(len(shape) >= 3 for shape, _, _ in array_headers(path).values())
 
 
 def resolved_settings(recipe: str, assignments: Sequence[str]) -> Settings:

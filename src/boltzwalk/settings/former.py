@@ -12,7 +12,7 @@ from typing import Any
 __all__ = ["with_former_values"]
 
 FORMER_VALUES: dict[str, dict[str, Any]] = {
-    "Table": {"shrinkage": False, "tails": "keep", "repeats": "anywhere"},
+    "Table": {"shrinkage": False, "tails": "keep", "repeats": "anywhere", "index": "keep"},
     "InMemory": {"tails": "keep", "repeats": "anywhere"},
     "Images": {"repeats": "anywhere"},
 }
