@@ -15,6 +15,7 @@ from ..training.progress import shown
 from ..training.signals import StopRequest, stop_on_signal
 from .arguments import parse_assignments, run_name
 from .errors import (
+    FAILED_RUN,
     INTERRUPTED,
     Debug,
     Folder,
@@ -103,8 +104,8 @@ def train_command(
         groups = [_with_seeds(its, path, count) for its, path in [(settings, folder), *others]]
         if others or count > 1:
             _train_all(groups, quiet, stop)
-        else:
-            _train(settings, folder, quiet, stop)
+        elif not _train(settings, folder, quiet, stop):
+            raise typer.Exit(FAILED_RUN)
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
@@ -145,7 +146,8 @@ def resume(
             rows = training_data(settings, folder, moved=True).to(settings.device)
             require_trained_on(folder, rows)
         change(folder, settings)
-        _train(settings, folder, quiet, stop, dataset=rows)
+        if not _train(settings, folder, quiet, stop, dataset=rows):
+            raise typer.Exit(FAILED_RUN)
 
 
 def _train_all(groups: list[list[tuple[Settings, Path]]], quiet: bool, stop: StopRequest) -> None:
@@ -154,7 +156,9 @@ def _train_all(groups: list[list[tuple[Settings, Path]]], quiet: bool, stop: Sto
     The runs of a group differ in their seed only.
     """
     again = f"the same command, {shlex.join(['boltzwalk', *sys.argv[1:]])}"
-    runs = [run for group in groups for run in group]
+    from ..training.folder import checkpoints
+
+    runs, failed = [run for group in groups for run in group], []
     for number, (settings, folder) in enumerate(runs):
         if stop.asked:
             typer.echo(
@@ -162,11 +166,21 @@ def _train_all(groups: list[list[tuple[Settings, Path]]], quiet: bool, stop: Sto
             )
             raise typer.Exit(INTERRUPTED)
         typer.echo(f"{folder}, run {number + 1} of {len(runs)}\n")
-        _train(settings, folder, quiet, stop, again)
+        try:
+            failed += [] if _train(settings, folder, quiet, stop, again) else [folder]
+        except FloatingPointError as error:  # the other runs go on
+            typer.echo(f"error: {error}", err=True)
+            failed.append(folder)
         typer.echo()
     from ..reporting.tables import results_of_runs
 
-    typer.echo(results_of_runs([[folder for _, folder in group] for group in groups]))
+    done = [[folder for _, folder in group if checkpoints(folder)] for group in groups]
+    if any(done):
+        typer.echo(results_of_runs([group for group in done if group]))
+    if failed:
+        names = ", ".join(map(str, failed))
+        typer.echo(f"FAILED: {len(failed)} of {len(runs)} runs gave no model: {names}")
+        raise typer.Exit(FAILED_RUN)
 
 
 def _train(
@@ -176,8 +190,8 @@ def _train(
     stop: StopRequest,
     again: str = "",
     dataset: Dataset | None = None,
-) -> None:
-    """Trains, shows progress, and prints the summary with the paths of picture and report."""
+) -> bool:
+    """Trains, shows progress, and prints the summary; returns whether there is a model."""
     from ..training.execute import execute
     from ..training.run import open_model
 
@@ -190,27 +204,36 @@ def _train(
             f"go on with: {again or f'boltzwalk resume {folder}'}"
         )
         raise typer.Exit(INTERRUPTED)
-    _conclude(open_model(folder), folder)
+    return _conclude(open_model(folder), folder)
 
 
-def _conclude(finished: Model, folder: Path) -> None:
-    """Prints the summary of a finished run and writes its report."""
+def _conclude(finished: Model, folder: Path) -> bool:
+    """Prints the summary of a run, first whether it failed, and writes its report."""
+    from ..evaluation.answer import answer, failure_line, final_verdict
+    from ..evaluation.evaluate import known_sections
     from ..reporting.page import write_report
     from ..reporting.summary import summarise
     from ..training.execute import draw_picture
 
+    training = final_verdict(finished, folder)
+    failure = failure_line(training)
+    if failure:
+        typer.echo(f"{failure}\n")
     is_last = finished.update == finished.settings.updates
     if not (is_last and (folder / "samples.png").exists()):
         draw_picture(finished, folder)
-    numbers = summarise(finished, folder)
-    report = write_report(finished, folder, numbers)
+    numbers = summarise(finished, folder, training)
+    report = write_report(finished, folder, numbers, training)
     for number in numbers:
         typer.echo(f"{number.name:<28} {number.text:<22} {number.meaning}")
     typer.echo(f"\npicture  {folder / 'samples.png'}\nreport   {report}")
-    if finished.method.condition.completes:
-        typer.echo(f"complete boltzwalk complete {folder}")
-    else:
-        typer.echo(f"samples  boltzwalk sample {folder} -n 1000")
+    if not failure and finished.method.condition.completes:
+        typer.echo(f"complete boltzwalk complete {shlex.quote(str(folder))}")
+    elif not failure:
+        typer.echo(f"samples  boltzwalk sample {shlex.quote(str(folder))} -n 1000")
+    uses = answer(finished, folder, training, known_sections(finished, folder))
+    typer.echo(f"\n{uses.text}")
+    return not failure
 
 
 def _companions(

@@ -13,13 +13,14 @@ from ..completion import complete_rows, held_out_examples, judge, make_inputs
 from ..completion.judge import standard_error
 from ..completion.variants import CompletionPlan, trained_mask
 from ..diagnostics.findings import latent_findings, partition_findings
-from ..diagnostics.verdict import verdict
+from ..diagnostics.verdict import Verdict
+from ..evaluation.answer import final_verdict
 from ..evaluation.modes import has_classes, mode_masses, target_shares
 from ..metrics.classifier import classifier_for, judge_classes
 from ..metrics.quadrature import log_z_in_the_plane
 from ..model import Model
 from ..rng import generator
-from ..training.folder import read_rows, read_trace
+from ..training.folder import read_rows
 from ..walkers import effective_sample_size
 
 __all__ = ["Number", "summarise"]
@@ -42,12 +43,13 @@ class Number(NamedTuple):
     meaning: str
 
 
-def summarise(model: Model, folder: Path) -> list[Number]:
+def summarise(model: Model, folder: Path, training: Verdict | None = None) -> list[Number]:
     """Returns the summary of a finished run.
 
     Arguments:
         model: The model.
         folder: Its folder, for the log and the cost.
+        training: The verdict on the training; None takes it from log, samples and energy.
     """
     rows, costs = read_rows(folder / "log.jsonl"), read_rows(folder / "cost.jsonl")
     n = model.available(SAMPLES)
@@ -65,7 +67,7 @@ def summarise(model: Model, folder: Path) -> list[Number]:
     if condition.unconditional:
         numbers += _energies(model, x, rows_held_out, split)
     if rows:
-        result = verdict(rows, read_trace(folder))
+        result = training or final_verdict(model, folder)
         numbers.append(Number("training", result.label, result.reason))
         numbers += [
             Number(*finding) for finding in (*latent_findings(rows), *partition_findings(rows))
