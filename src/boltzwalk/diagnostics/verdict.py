@@ -275,6 +275,8 @@ def _exploded(log: LogWindow) -> str:
 def _too_short(rows: Sequence[Row], log: LogWindow) -> str:
     """Why the run is too short for a verdict; "" where it is not."""
     judged = not math.isnan(evidence.latest(rows, "sample_distance"))
+    if not log.update:
+        return ""
     if log.update < MIN_UPDATES:
         return f"{log.update} updates are fewer than the {MIN_UPDATES} that a verdict needs"
     if judged or not len(log.gap) or log.long_enough(MIN_UPDATES):
