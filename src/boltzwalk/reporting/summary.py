@@ -162,9 +162,9 @@ def _weights(row: dict[str, float], log_volume: float) -> list[Number]:
         if not row["witness_half_width"] <= TOLERANCE:
             text = "unknown"
             meaning = (
-                "log Z of the replicates of the witness differs by ± "
-                f"{row['witness_half_width']:.2g} nats; take more witness.walkers or "
-                "witness.steps, or a smaller learning rate"
+                "log Z of the replicates of the witness differs by more than a nat, or the weights "
+                "of one collapsed; take more witness.walkers or witness.steps, or a smaller "
+                "learning rate"
             )
         numbers.append(Number("validation nll", text, meaning))
     return numbers
