@@ -20,7 +20,7 @@ from .raw_table import Expected, ReadingOptions
 __all__ = ["TextLayout", "is_blank", "is_comment", "layout_of", "without_rows"]
 
 LINES_OF_DETECTION = 200
-SAMPLE = 1 << 17
+SAMPLE = 1 << 16
 """The characters that decide the layout."""
 
 
