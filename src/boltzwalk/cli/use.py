@@ -163,8 +163,7 @@ def score(
             write_atomically(Path(out), write_scores(scores, Path(out).suffix, given.table))
         flagged = int(scores.anomaly.sum())
         typer.echo(
-            f"{flagged:,} of {len(scores.anomaly):,} rows are flagged, where {false_alarm:.0%} of "
-            f"ordinary rows are; {scores.protocol}",
+            f"{flagged:,} of {len(scores.anomaly):,} rows are flagged; {scores.protocol}",
             err=True,
         )
         if out not in (None, "-"):

@@ -24,7 +24,7 @@ from . import affine
 from .column_values import ColumnChoice, Missing
 from .reading import TableReading
 from .repeats import Repeats
-from .rows import Batch, FullData, check_rows, kept_rows, tensors_digest
+from .rows import Batch, FullData, check_rows, kept_rows, random_rows, tensors_digest
 from .sources import read_source
 from .table_units import TableOptions, memory_fields
 from .tails import HeavyTails, compress, expand, log_slope
@@ -112,11 +112,6 @@ class Dataset:
     reading: TableReading | None = None
 
     def __post_init__(self) -> None:
-        if len(self.train) == 0:
-            raise ValueError(
-                f"train must have at least one row, got shape {tuple(self.train.shape)}; "
-                "give the training split a larger share"
-            )
         for name in ("train", "validation", "test"):
             part, labels = getattr(self, name), getattr(self, f"{name}_labels")
             check_rows(name, part, labels, self.event_shape)
@@ -254,10 +249,10 @@ class Dataset:
         Raises:
             ValueError: If there are fewer than n training rows.
         """
-        return self.dequantised(self.train[self._random_rows(n, rng)], rng)
+        return self.dequantised(self.train[random_rows(self.train, n, rng)], rng)
 
     def labelled_batch(self, n: int, rng: torch.Generator) -> Batch:
-        r"""Draws the rows that `batch` draws, with their classes.
+        """Draws the rows that `batch` draws, with their classes.
 
         Arguments:
             n: The number of rows.
@@ -267,7 +262,7 @@ class Dataset:
             ValueError: If there are fewer than n training rows, or they have no classes.
         """
         x, labels = self.labelled()
-        rows = self._random_rows(n, rng)
+        rows = random_rows(self.train, n, rng)
         assert labels is not None
         return Batch(self.dequantised(x[rows], rng), labels[rows])
 
@@ -315,15 +310,18 @@ class Dataset:
         u = torch.rand(shape, generator=rng, device=rng.device, dtype=dtype)
         return low + (high - low) * u.to(self.train.device)
 
-    def held_out(self, most: int = 10_000) -> tuple[Tensor, str]:
+    def held_out(self, most: int = 10_000, validation: bool = True) -> tuple[Tensor, str]:
         """Returns rows that were not trained on, at most so many, and their name.
 
         Training rows take their place where fewer than two were held out.
 
         Arguments:
-            most: The largest number of rows.
+            most: The largest number of rows, which are spread over all.
+            validation: Whether validation rows are among them, which may choose a checkpoint.
         """
-        rows, name = torch.cat([self.validation, self.test]), "held-out rows"
+        rows, name = self.test, "test rows"
+        if validation:
+            rows, name = torch.cat([self.validation, self.test]), "held-out rows"
         if len(rows) < 2:
             rows, name = self.train, "training rows, as none were held out"
         n = min(most, len(rows))
@@ -350,7 +348,7 @@ class Dataset:
     def from_original(self, y: Float[Tensor, "n *event"]) -> Float[Tensor, "n *event"]:
         r"""Maps original units to model units, as a model needs new rows.
 
-        The result is in float64 where the units are: cast it to the type of the network last.
+        The result is of the type of the rows; the map itself is in that of the units.
 
         Arguments:
             y: Rows in original units, shape (n, \*event).
@@ -359,8 +357,9 @@ class Dataset:
             ValueError: If rows in float32 cannot have the digits that the units need.
         """
         affine.require_digits(y, self.shift, self.scale, self.columns)
-        y = y if self.tails is None else compress(y, self.tails)
-        return affine.to_model(y, self.shift, self.scale)
+        compressed = y if self.tails is None else compress(y, self.tails)
+        x = affine.to_model(compressed, self.shift, self.scale)
+        return x.to(y.dtype) if y.is_floating_point() else x
 
     def log_jacobian(self, x: Float[Tensor, "n *event"]) -> Float[Tensor, " n"]:
         r"""Returns :math:`\log |\partial y / \partial x|` of rows, shape (n,), in float64.
@@ -387,14 +386,4 @@ class Dataset:
             for field in dataclasses.fields(self)
             if torch.is_tensor(value := getattr(self, field.name))
         }
-        return dataclasses.replace(self, **moved)  # type: ignore[arg-type]
-
-    def _random_rows(self, n: int, rng: torch.Generator) -> Int[Tensor, " n"]:
-        """The numbers of n different training rows."""
-        if not 1 <= n <= len(self.train):
-            raise ValueError(
-                f"a batch must have between 1 and {len(self.train)} rows, the size of the "
-                f"training set, got {n}; write a smaller batch size"
-            )
-        rows = torch.randperm(len(self.train), generator=rng, device=rng.device)[:n]
-        return rows.to(self.train.device)
+        return dataclasses.replace(self, **moved)

@@ -4,7 +4,8 @@ r"""Scores of rows: energy, log-density, percentile among held-out rows, and an 
 
 in the units of the data, where the evaluation of the model has a trusted :math:`\log Z`. The flag
 is conformal: of rows like the held-out ones at most the chosen share is flagged, however good the
-model is.
+model is. That is a mean over held-out rows; for those at hand the rate has an interval, which the
+protocol states.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from torch import Tensor
 from ..data.external import load_external_rows
 from ..data.new_rows import NewRows, field_of, read_new_rows
 from ..metrics.anomaly import conformal_threshold, percentile
+from ..metrics.false_alarms import false_alarms
 from ..model import Model
 from .anomalies import energies_and_norms, scoring_energy
 from .evaluate import known_sections
@@ -120,7 +122,7 @@ def score_rows(model: Model, folder: Path, x: Tensor, false_alarm: float) -> Sco
         ValueError: If there are too few held-out rows for such a share.
         FloatingPointError: If an energy is not finite.
     """
-    rows, reference = model.data.held_out()
+    rows, reference = model.reference_rows(false_alarm)
     usual, energy = energies_and_norms(model, rows)[0], energies_and_norms(model, x)[0]
     bad = (~energy.isfinite()).nonzero().flatten().tolist()
     if bad:
@@ -136,7 +138,8 @@ def score_rows(model: Model, folder: Path, x: Tensor, false_alarm: float) -> Sco
     name = "energy"
     if model.method.latent and model.method.relative and scoring_energy(model) is model.module:
         name = "energy, relative to the base,"
-    protocol = f"{name} above {limit:.6g}, against {reference}"
+    rate = false_alarms(usual, limit, false_alarm)
+    protocol = f"{name} above {limit:.6g}, against {reference}; {rate}"
     return Scores(
         energy.numpy(),
         log_density.numpy(),
