@@ -13,7 +13,14 @@ import typer
 
 from ..training.progress import shown
 from ..training.signals import StopRequest, stop_on_signal
-from .arguments import checked_name, integer, parse_assignments, require_recipe, run_name
+from .arguments import (
+    checked_name,
+    integer,
+    parse_assignments,
+    require_recipe,
+    run_name,
+    summary_lines,
+)
 from .errors import (
     INTERRUPTED,
     Debug,
@@ -255,7 +262,8 @@ def _conclude(finished: Model, folder: Path) -> None:
     numbers = summarise(finished, folder)
     report = write_report(finished, folder, numbers)
     for number in numbers:
-        typer.echo(f"{number.name:<28} {number.text:<22} {number.meaning}")
+        for line in summary_lines(number.name, number.text, number.meaning):
+            typer.echo(line)
     typer.echo(f"\npicture  {folder / 'samples.png'}\nreport   {report}")
     quoted = shlex.quote(str(folder))
     if finished.method.condition.completes:
