@@ -67,7 +67,7 @@ def errors(debug: bool) -> Iterator[None]:
 
 @contextmanager
 def _notes() -> Iterator[None]:
-    """Prints what the package logs, such as how a file was read."""
+    """Prints the log of the package, such as how a file was read."""
     handler, log = logging.StreamHandler(sys.stderr), logging.getLogger("boltzwalk")
     level = log.level
     log.addHandler(handler)

@@ -251,7 +251,7 @@ def recipes(
     ] = None,
     debug: Debug = False,
 ) -> None:
-    """List the recipes, one line each, or those with some words with what they reached."""
+    """List the recipes, one line each; with words, the recipes that have them and their results."""
     with errors(debug):
         from ..recipes.index import recipe_texts
 
@@ -275,7 +275,7 @@ def recipes(
             )
             for row in textwrap.wrap(" ".join(rest), 98 - width) if wanted else ():
                 typer.echo(f"{'':<{width}}  {row}")
-        more = "" if wanted else "; what one reached: boltzwalk recipes NAME"
+        more = "" if wanted else "; its result: boltzwalk recipes NAME"
         typer.echo(f"\nTrain one with: boltzwalk train NAME{more}")
 
 

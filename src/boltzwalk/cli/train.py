@@ -13,7 +13,14 @@ import typer
 
 from ..training.progress import shown
 from ..training.signals import StopRequest, stop_on_signal
-from .arguments import checked_name, integer, parse_assignments, require_recipe, run_name
+from .arguments import (
+    checked_name,
+    integer,
+    parse_assignments,
+    require_recipe,
+    run_name,
+    summary_lines,
+)
 from .errors import (
     FAILED_RUN,
     INTERRUPTED,
@@ -276,7 +283,8 @@ def _conclude(finished: Model, folder: Path) -> bool:
     numbers = summarise(finished, folder, training)
     report = write_report(finished, folder, numbers, training)
     for number in numbers:
-        typer.echo(f"{number.name:<28} {number.text:<22} {number.meaning}")
+        for line in summary_lines(number.name, number.text, number.meaning):
+            typer.echo(line)
     typer.echo(f"\npicture  {folder / 'samples.png'}\nreport   {report}")
     quoted = shlex.quote(str(folder))
     if not failure and finished.method.condition.completes:

@@ -83,7 +83,7 @@ def shown(
 
 
 class _Pace:
-    """The rate of updates, without the first one, which also builds what it needs."""
+    """The rate of updates, without the first one, which also builds its parts."""
 
     def __init__(self, updates: int) -> None:
         self.updates = updates
