@@ -42,7 +42,7 @@ def of_then(settings):
     """Settings with those of a table that came later as they were without them."""
     if not isinstance(settings.data, Table):
         return settings
-    former = {"shrinkage": False, "tails": "keep", "repeats": "anywhere"}
+    former = {"shrinkage": False, "tails": "keep", "repeats": "anywhere", "index": "keep"}
     return replace(settings, data=replace(settings.data, **former))
 
 
