@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-__all__ = ["checked_name", "integer", "number", "parse_assignments", "run_name"]
+__all__ = ["checked_name", "integer", "number", "parse_assignments", "require_recipe", "run_name"]
 
 LONGEST_NAME = 100
 
@@ -55,6 +55,21 @@ def run_name(recipe: str) -> str:
     words = [word for word in re.split(r"[.\\]", path.name) if word.strip("- ")]
     name = words[0].strip().lstrip("-") if words else "run"
     return "".join(c if c.isprintable() else "_" for c in name)[:LONGEST_NAME]
+
+
+def require_recipe(recipe: str) -> None:
+    """Raises where an argument is neither a recipe nor a path, before anything heavy is imported.
+
+    Arguments:
+        recipe: The argument.
+
+    Raises:
+        ValueError: If there is no such recipe and no such file.
+    """
+    from ..recipes.index import recipe_texts, unknown_recipe
+
+    if recipe not in recipe_texts() and ".py:" not in recipe and not Path(recipe).exists():
+        raise ValueError(unknown_recipe(recipe))
 
 
 def parse_assignments(words: Sequence[str]) -> list[str]:

@@ -13,7 +13,7 @@ import typer
 
 from ..training.progress import shown
 from ..training.signals import StopRequest, stop_on_signal
-from .arguments import integer, parse_assignments, run_name
+from .arguments import checked_name, integer, parse_assignments, require_recipe, run_name
 from .errors import (
     INTERRUPTED,
     Debug,
@@ -95,6 +95,7 @@ def train_command(
         given = [f"{key}={value}" for key, value in options.items() if value is not None]
         assignments = [*parse_assignments(overrides or []), *given]
         import_named([recipe, *assignments])
+        require_recipe(recipe)
         from ..recipes.lookup import resolved_settings
 
         folder = runs / (run_name(recipe) if name is None else checked_name(name))

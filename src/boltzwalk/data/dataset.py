@@ -44,8 +44,7 @@ class Dataset:
         train_labels: The class of each training row, shape (N,), or None.
         validation_labels: The class of each validation row, shape (V,), or None.
         test_labels: The class of each test row, shape (T,), or None.
-        class_names: What the labels mean: label i is ``class_names[i]``. All names of the set,
-            also where only some classes were chosen.
+        class_names: The names of all classes of the set; label i is ``class_names[i]``.
         columns: The names of a table's columns, in original units.
         low: The lower bound of the valid range in model units; None where there is none.
         high: The upper bound of the valid range in model units; None where there is none.

@@ -33,6 +33,27 @@ IN_FULL = ("witness",)
 LISTED = 8
 """The most names that a message lists."""
 
+SYNONYMS = {
+    "lr": "learning_rate",
+    "rate": "learning_rate",
+    "batch_size": "batch",
+    "bs": "batch",
+    "epochs": "updates",
+    "iterations": "updates",
+    "n_iter": "updates",
+    "max_iter": "updates",
+    "max_steps": "updates",
+    "gpu": "device",
+    "random_state": "seed",
+    "hidden": "widths",
+    "layers": "widths",
+    "ema": "average",
+    "clip": "clip_gradient",
+    "delimiter": "separator",
+    "sep": "separator",
+}
+"""Words of other libraries for settings."""
+
 LONGEST = 80
 """The most letters of a value in a message."""
 
@@ -300,7 +321,11 @@ def _resolve(key: str, known: list[str]) -> str:
     """The one known path that a possibly scale_step key names."""
     matches = _matches(key, known)
     if len(matches) > 1:
-        raise ValueError(f"{key!r} names several settings: {', '.join(matches)}; write one in full")
+        matches.sort(key=lambda path: not path.startswith("data."))  # the likeliest first
+        raise ValueError(
+            f"{key!r} names several settings: {', '.join(matches)}; write one in full, such as "
+            f"{matches[0]}=..."
+        )
     if not matches:
         shallow = sorted(known, key=lambda path: path.count("."))
         endings = sorted((_ending(path, known) for path in shallow), key=lambda e: e.count("."))
@@ -363,7 +388,9 @@ def _unknown(name: str, known: Sequence[str], listed: Sequence[str] = ()) -> str
     by_ending = {path.rsplit(".", 1)[-1]: path for path in known}
     near = difflib.get_close_matches(name, known, 3, 0.6)
     near += [by_ending[n] for n in difflib.get_close_matches(name.rsplit(".", 1)[-1], by_ending, 3)]
-    near = list(dict.fromkeys(near))
+    meant = SYNONYMS.get(name.rsplit(".", 1)[-1].lower())
+    near = [path for path in known if path.rsplit(".", 1)[-1] == meant][:1] + near
+    near = list(dict.fromkeys(near))[:3]
     few = [*(listed or known)[:LISTED], *(["..."] if len(known) > LISTED else [])]
     hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(few)}"
     return f"unknown setting {name!r}; {hint}"

@@ -261,6 +261,11 @@ def restore_newest(fresh: Run, candidates: list[Path]) -> Run:
         if path != candidates[0]:
             warnings.warn(f"{candidates[0]} is damaged, went back to {path}", stacklevel=2)
         return restored
+    if problem is not None and len(candidates) > 1:
+        raise ValueError(
+            f"one checkpoint of {candidates[0].parent} must be readable, got {len(candidates)} "
+            f"that are not, the newest: {problem}; train again under another --name"
+        ) from problem
     raise problem or ValueError("there is no checkpoint")
 
 
