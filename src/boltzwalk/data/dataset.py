@@ -381,7 +381,7 @@ class Dataset:
         Arguments:
             device: Where to, such as "cuda".
         """
-        moved = {
+        moved: dict[str, Any] = {
             field.name: value.to(device)
             for field in dataclasses.fields(self)
             if torch.is_tensor(value := getattr(self, field.name))

@@ -200,8 +200,8 @@ def write_samples(
             arrays |= {"x": _array(walkers.x), "original": original}
             content = _npz(**arrays, energy=_array(walkers.energy))
         write_atomically(path, content)
-        note = formula_note(data.columns) if path.suffix == ".csv" else []
-        lines += [f"samples  {path}", *note]
+        formulas = formula_note(data.columns) if path.suffix == ".csv" else []
+        lines += [f"samples  {path}", *formulas]
     # A name that differs from the path: a.png may be the user's.
     image = path if path.suffix == ".png" else path.with_name(f"{path.stem}_picture.png")
 
