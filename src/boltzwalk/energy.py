@@ -185,7 +185,8 @@ def require_rowwise_energy(energy: Energy, x: Float[Tensor, "N *event"] | None =
 
     Without rows, the layers of a module are looked at. With rows, the energy is evaluated three
     times at 16 of them, with the modes that its layers have: at all of them twice, once with its
-    gradient, and at each half alone. It must give the same energies, but for rounding, and leave its buffers as they were.
+    gradient, and at each half alone. It must give the same energies, but for rounding, and leave
+    its buffers as they were.
 
     Arguments:
         energy: The energy :math:`U`.
