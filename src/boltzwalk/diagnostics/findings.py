@@ -1,4 +1,4 @@
-r"""Findings of a log: whether the log-partition c can be trusted, and latent variables in use.
+r"""Findings of a log: gap, gradient and travel, the log-partition c, and latent variables in use.
 
 A learnt log-partition c of a generalized model is trusted by two numbers: its difference from the
 estimate :math:`\hat A` of a batch, and the share of effective base samples, the effective sample
@@ -14,13 +14,18 @@ Not guaranteed: that a latent variable in use has a meaning.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
-from statistics import median
+from typing import NamedTuple
 
-from .verdict import Finding
+import numpy as np
 
-__all__ = ["latent_findings", "partition_findings"]
+from ..training.folder import Trace
+from .oscillation import WINDOW
+from .window import Row, median, summarise_window
+
+__all__ = ["Finding", "latent_findings", "partition_findings", "training_findings"]
 
 
 ROWS = 50
@@ -31,6 +36,71 @@ MAX_DIFFERENCE = 0.5
 
 MIN_SHARE = 0.01
 """The share of effective base samples below which neither c nor the estimate is trusted."""
+
+
+class Finding(NamedTuple):
+    """A number with its name and its meaning."""
+
+    name: str
+    text: str
+    meaning: str
+
+
+def training_findings(rows: Sequence[Row], trace: Trace, window: int = WINDOW) -> list[Finding]:
+    """Returns the numbers that explain a verdict, for people to read.
+
+    Arguments:
+        rows: The rows of log.jsonl.
+        trace: The energy gap and the gradient norm of every update, each of shape (T,); if empty
+            the values of the rows are used.
+        window: The maximum number of updates; of a short run the last half is used.
+
+    Raises:
+        ValueError: If window < 1.
+
+    Example:
+        >>> trace = Trace(np.resize([0.1, -0.1], 200), np.full(200, 2.0))
+        >>> for finding in training_findings([{"update": 200, "temperature": 1.0}], trace)[:2]:
+        ...     print(finding.name, "=", finding.text)
+        energy gap = 0 ± 0.1
+        gradient norm = 2
+    """
+    log = summarise_window(rows, trace, window)
+    d, swing = log.gap, log.swing
+    if not len(d):
+        return []
+    over = f"of the last {swing.updates} values"
+    signs = f"{over}; negative ones steepen the energy, positive ones flatten it"
+    correlations = (
+        f"autocorrelation of the gap {swing.acf1:.2f} ± {swing.error:.2f} at lag 1, partial "
+        f"{swing.pacf[2]:.2f} at lag 2; strong below -0.1, usual where chains do not converge"
+    )
+    follows = "correlation; negative where a negative gap steepens the energy at once"
+    findings = [
+        ("energy gap", f"{d.mean():.3g} ± {_rms(d):.3g}", f"mean ± root mean square {over}"),
+        ("gradient norm", f"{median(log.gradient):.3g}", f"along the chains, median {over}"),
+        ("positive gaps", f"{(d > 0).mean():.0%}", signs),
+        ("oscillation", swing.kind, correlations),
+        ("gap and next change of gradient", f"{swing.follows:.2f}", follows),
+    ]
+    if not math.isnan(log.drift):
+        travel, goal = f"{log.drift * log.now:.3g}", ""
+        if not math.isnan(log.distance):
+            travel += f" of {log.distance:.3g}"
+            goal = ", of the distance from noise to data; 0.6 to 1 of it is usual"
+        findings.append(("travel", travel, f"the path of a walker by drift alone{goal}"))
+    if "temperature" in log.last:
+        findings.append(_temperature(log.last["temperature"]))
+    return [Finding(*parts) for parts in findings]
+
+
+def _temperature(value: float) -> Finding:
+    meaning = "long chains sample exp(-U / temperature)"
+    if value == 0:
+        meaning = "no noise: walkers descend the energy and sample no density"
+    elif not 0.5 <= value <= 2:
+        meaning += ", which is not exp(-U)"
+    return Finding("temperature", f"{value:.3g}", meaning)
 
 
 def partition_findings(rows: Sequence[Mapping[str, float]]) -> list[Finding]:
@@ -84,8 +154,12 @@ def latent_findings(rows: Sequence[Mapping[str, float]]) -> list[Finding]:
     last = [row["active"] for row in rows[-max(1, len(rows) // 4) :] if "active" in row]
     if not last:
         return []
-    active, name = median(last), "latent variables"
+    active, name = statistics.median(last), "latent variables"
     if active == 0:
         meaning = "every code is the prior, whatever the row. Lower method.gamma"
         return [Finding(name, "none in use: collapsed", meaning)]
     return [Finding(name, f"{active:.0f} in use", "median over the last quarter; 0 is a collapse")]
+
+
+def _rms(values: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))

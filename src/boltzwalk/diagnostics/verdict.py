@@ -10,14 +10,26 @@ nan            A value is not finite.
 exploded       The travel is more than 3 times the distance plus the path of the noise, which drift
                balances at equilibrium. If walkers do not start from noise: v is 100 times its
                median in the window, and the travel 100 times the first displacement of a walker;
-               or v is 100 times its first value, and walkers are out of the range of the data.
+               or v is 100 times its first value, and walkers are out of the range of the data. Or
+               walkers or samples are 10 times as far from the mean of the data as the data; or
+               energies of data and walkers differ by 1,000 temperatures, where walkers sample at
+               a temperature of 0.5 or more.
+frozen         Less than 5 % of the proposals are accepted.
 stalled        The travel is less than 0.6 of the distance and no longer grows, and the energy gap d
                is positive at less than 5 % of updates: walkers do not reach the data.
 collapsed      Walkers reach the data, but d is as one-sided, has grown by 1.6 since the middle of
                the run, and was never as large: nothing bounds the energy of the data from below.
+               Or samples are one point, or nearly all training rows are copies.
 oscillating    d tends to change its sign at every update, with an amplitude that doubles; or it
                nearly always does, with an amplitude of 5 % of the energy that drift takes from a
                walker that starts from noise, :math:`K \varepsilon v^2`.
+overfitted     Validation rows have higher energies than training rows in over 60 % of pairs, by the
+               lower end of the interval.
+samples wrong  Samples at the end of the run do not have the place, scale or shape of the data.
+samples good,  Samples and energy disagree on the masses of modes, or in the plane on the density;
+density wrong  :mod:`boltzwalk.evaluation.masses` finds it, not this module.
+too short to   The window has fewer than 100 updates, or samples are wrong while walkers still come
+say            nearer to the data.
 healthy        None of these.
 unknown        No energy gap is logged, and no likelihood: nothing tells whether training works.
 =============  ==================================================================================
@@ -27,9 +39,9 @@ with d negative. The rules do not report that as an explosion or a collapse, nor
 single update. The cost of a verdict does not grow with the run, so that it can be used for early
 stopping.
 
-Not guaranteed: that a healthy run has good samples, or a density. An explosion is detected late if
-walkers stay in a box and do not start from noise; a collapse is not detected without logged
-travel.
+Not guaranteed: that a healthy run has a density, or the masses of its modes: `evaluate` tells. A
+log without the numbers of :mod:`boltzwalk.training.evidence`, as version 0.1.0 wrote it, is judged
+by gap, gradient and travel alone: its samples may be bad.
 
 | Learning non-convergent non-persistent short-run MCMC (Nijkamp et al., 2019)
 | https://arxiv.org/abs/1904.09770
@@ -40,18 +52,40 @@ travel.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
-from ..training.folder import Trace
+from ..model import Model
+from ..training.evidence import with_evidence
+from ..training.folder import FAILURE, Trace, read_rows, read_trace
+from . import evidence
 from .oscillation import ONE_SIDED, WINDOW
 from .window import PRESENT, LogWindow, Row, median, summarise_window, trace_or_log
 
-__all__ = ["Finding", "Verdict", "training_findings", "verdict"]
+__all__ = ["FAILED", "TOO_SHORT", "Label", "Verdict", "model_verdict", "verdict"]
 
-Label = Literal["healthy", "nan", "exploded", "collapsed", "stalled", "oscillating", "unknown"]
+TOO_SHORT: Final = "too short to say"
+
+Label = Literal[
+    "healthy",
+    "nan",
+    "exploded",
+    "frozen",
+    "collapsed",
+    "stalled",
+    "oscillating",
+    "overfitted",
+    "samples wrong",
+    "samples good, density wrong",
+    "too short to say",
+    "unknown",
+]
+
+FAILED = ("nan", "exploded", "collapsed")
+"""Labels of a run that gave no model."""
 
 EXPLODED_TRAVEL = 3.0
 """Travel over distance and noise path of an exploded run: healthy runs on 8x8 digits have 0.65 to
@@ -92,7 +126,7 @@ SWINGS = 0.05
 runs, 0.07 to 0.17 in cycles, where v changes by up to a third in one update."""
 
 MIN_UPDATES = 100
-"""Updates in the window below which only explosions are reported."""
+"""Updates in the window below which a run is too short to say, unless it is nan or exploded."""
 
 MIN_COLLAPSE_UPDATES = 500
 """Updates below which no collapse is reported: the initial growth ends after 130 to 800."""
@@ -100,9 +134,13 @@ MIN_COLLAPSE_UPDATES = 500
 CURES = {
     "nan": "Go on from an earlier checkpoint with half the learning rate",
     "exploded": "Halve the learning rate, double method.steps, or raise method.data_noise",
+    "frozen": "Lower kernel.step_size or the learning rate",
     "collapsed": "Raise method.data_noise: constant parts of data without noise have no density",
     "stalled": "Raise method.steps or the learning rate, or take off spectral normalisation",
     "oscillating": "Lower the learning rate",
+    "overfitted": "Take fewer updates, raise method.data_noise, or give it more rows",
+    "samples wrong": "Take more updates, raise method.steps, or change kernel.step_size",
+    "too short to say": "Take more updates",
 }
 
 
@@ -118,14 +156,6 @@ class Verdict(NamedTuple):
     label: Label
     reason: str
     update: int
-
-
-class Finding(NamedTuple):
-    """A number with its name and its meaning."""
-
-    name: str
-    text: str
-    meaning: str
 
 
 def verdict(rows: Sequence[Row], trace: Trace, failure: str = "", window: int = WINDOW) -> Verdict:
@@ -151,17 +181,13 @@ def verdict(rows: Sequence[Row], trace: Trace, failure: str = "", window: int = 
         'travel 74.7 is 9.11 times the distance 8.2 (limit 3), d ... Halve the learning rate, ...'
     """
     log = summarise_window(rows, trace, window)
-    rules: dict[Label, str] = {"exploded": _exploded(log)}
+    exploded = _exploded(log) or evidence.explosion(rows)
     broken = _first_not_finite(rows, trace, window)
     if failure or broken:
         reason, update = broken or (failure.rstrip("."), log.update)
-        before = f"; before that, {rules['exploded']}" if rules["exploded"] else ""
+        before = f"; before that, {exploded}" if exploded else ""
         return Verdict("nan", f"{reason}{before}. {CURES['nan']}.", update)
-    if log.long_enough(MIN_UPDATES):
-        rules["stalled"] = _stalled(log)
-        rules["collapsed"] = _collapsed(log)
-        rules["oscillating"] = _oscillating(log)
-    for label, reason in rules.items():
+    for label, reason in _broken_rules(rows, log, exploded):
         if reason:
             return Verdict(label, f"{reason}. {CURES[label]}.", log.update)
     if not len(log.gap) and "nll" not in log.last:
@@ -170,61 +196,35 @@ def verdict(rows: Sequence[Row], trace: Trace, failure: str = "", window: int = 
     return Verdict("healthy", f"{_healthy_summary(log)}.", log.update)
 
 
-def training_findings(rows: Sequence[Row], trace: Trace, window: int = WINDOW) -> list[Finding]:
-    """Returns the numbers that explain a verdict, for people to read.
+def model_verdict(model: Model, folder: Path) -> Verdict:
+    """Returns the verdict on the run of a model, up to the update that is kept.
 
     Arguments:
-        rows: The rows of log.jsonl.
-        trace: The energy gap and the gradient norm of every update, each of shape (T,); if empty
-            the values of the rows are used.
-        window: The maximum number of updates; of a short run the last half is used.
-
-    Raises:
-        ValueError: If window < 1.
-
-    Example:
-        >>> trace = Trace(np.resize([0.1, -0.1], 200), np.full(200, 2.0))
-        >>> for finding in training_findings([{"update": 200, "temperature": 1.0}], trace)[:2]:
-        ...     print(finding.name, "=", finding.text)
-        energy gap = 0 ± 0.1
-        gradient norm = 2
+        model: The model.
+        folder: Its folder, for the log.
     """
-    log = summarise_window(rows, trace, window)
-    d, swing = log.gap, log.swing
-    if not len(d):
-        return []
-    over = f"of the last {swing.updates} values"
-    signs = f"{over}; negative ones steepen the energy, positive ones flatten it"
-    correlations = (
-        f"autocorrelation of the gap {swing.acf1:.2f} ± {swing.error:.2f} at lag 1, partial "
-        f"{swing.pacf[2]:.2f} at lag 2; strong below -0.1, usual where chains do not converge"
-    )
-    follows = "correlation; negative where a negative gap steepens the energy at once"
-    findings = [
-        ("energy gap", f"{d.mean():.3g} ± {_rms(d):.3g}", f"mean ± root mean square {over}"),
-        ("gradient norm", f"{median(log.gradient):.3g}", f"along the chains, median {over}"),
-        ("positive gaps", f"{(d > 0).mean():.0%}", signs),
-        ("oscillation", swing.kind, correlations),
-        ("gap and next change of gradient", f"{swing.follows:.2f}", follows),
-    ]
-    if not math.isnan(log.drift):
-        travel, goal = f"{log.drift * log.now:.3g}", ""
-        if not math.isnan(log.distance):
-            travel += f" of {log.distance:.3g}"
-            goal = f", of the distance from noise to data; {STALLED_TRAVEL:g} to 1 of it is usual"
-        findings.append(("travel", travel, f"the path of a walker by drift alone{goal}"))
-    if "temperature" in log.last:
-        findings.append(_temperature(log.last["temperature"]))
-    return [Finding(*parts) for parts in findings]
+    path = folder / FAILURE
+    failure = path.read_text() if path.is_file() else ""
+    rows, trace = with_evidence(model, read_rows(folder / "log.jsonl")), read_trace(folder)
+    return verdict(rows, Trace(*(values[: model.update] for values in trace)), failure)
 
 
-def _temperature(value: float) -> Finding:
-    meaning = "long chains sample exp(-U / temperature)"
-    if value == 0:
-        meaning = "no noise: walkers descend the energy and sample no density"
-    elif not 0.5 <= value <= 2:
-        meaning += ", which is not exp(-U)"
-    return Finding("temperature", f"{value:.3g}", meaning)
+def _broken_rules(
+    rows: Sequence[Row], log: LogWindow, exploded: str
+) -> Iterator[tuple[Label, str]]:
+    """Every label that a run can have instead of healthy, with the reason for it, "" for none."""
+    yield "exploded", exploded
+    yield "frozen", evidence.frozen(rows)
+    yield "collapsed", evidence.point_collapse(rows) or evidence.few_distinct_rows(rows)
+    yield TOO_SHORT, _too_short(rows, log)
+    if log.long_enough(MIN_UPDATES):
+        yield "stalled", _stalled(log)
+        yield "collapsed", _collapsed(log)
+        yield "oscillating", _oscillating(log)
+    yield "overfitted", evidence.overfitting(rows)
+    wrong = evidence.wrong_samples(rows)
+    if wrong:
+        yield (TOO_SHORT if _still_growing(log) else "samples wrong"), wrong
 
 
 def _first_not_finite(rows: Sequence[Row], trace: Trace, window: int) -> tuple[str, int] | None:
@@ -270,6 +270,27 @@ def _exploded(log: LogWindow) -> str:
             f"first (limit {EXPLOSION:g}), {gap}"
         )
     return ""
+
+
+def _too_short(rows: Sequence[Row], log: LogWindow) -> str:
+    """Why the run is too short for a verdict; "" where it is not."""
+    judged = not math.isnan(evidence.latest(rows, "sample_distance"))
+    if not log.update:
+        return ""
+    if log.update < MIN_UPDATES:
+        return f"{log.update} updates are fewer than the {MIN_UPDATES} that a verdict needs"
+    if judged or not len(log.gap) or log.long_enough(MIN_UPDATES):
+        return ""
+    return (
+        f"the last half of {log.update} updates has fewer than the {MIN_UPDATES} that a verdict "
+        "needs where no samples are judged"
+    )
+
+
+def _still_growing(log: LogWindow) -> bool:
+    """Whether walkers from noise travel farther in the last quarter of the window than before."""
+    before, now = (log.drift * median(part) for part in np.array_split(log.gradient, 4)[2:])
+    return now > STILL_GROWING * before and now < log.distance
 
 
 def _stalled(log: LogWindow) -> str:

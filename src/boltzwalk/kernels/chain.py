@@ -21,7 +21,14 @@ from ..energy import Energy, require_same_energy
 from ..kernel import Kernel
 from ..walkers import Walkers
 
-__all__ = ["ChainInfo", "chain_metrics", "out_of_range", "require_movable", "run_chain"]
+__all__ = [
+    "ChainInfo",
+    "chain_metrics",
+    "out_of_range",
+    "relative_scale",
+    "require_movable",
+    "run_chain",
+]
 
 
 class ChainInfo(NamedTuple):
@@ -179,7 +186,10 @@ def chain_metrics(
         metrics["travel"] = steps * kernel.drift * chain.gradient_mean
         width = math.sqrt(2 * kernel.drift * kernel.temperature * x[0].numel())
         metrics["noise_path"] = torch.as_tensor(steps * width)
-    return metrics | {"out_of_range": out_of_range(data, x)}
+    return metrics | {
+        "out_of_range": out_of_range(data, x),
+        "walker_scale": relative_scale(data, x),
+    }
 
 
 def out_of_range(
@@ -199,7 +209,27 @@ def out_of_range(
         tensor(0.5000)
     """
     columns, walkers = (data, x) if data.ndim == 2 else (data.reshape(-1, 1), x.reshape(-1, 1))
-    low, high = columns.amin(0), columns.amax(0)
+    low, high = columns.aminmax(dim=0)
     margin = (high - low) / 20
     outside = (walkers < low - margin) | (walkers > high + margin)
     return outside.to(data.dtype).mean()
+
+
+def relative_scale(
+    data: Float[Tensor, "B *event"], x: Float[Tensor, "N *event"]
+) -> Float[Tensor, ""]:
+    r"""Returns the distance of walkers from the mean of the data, over that of the data.
+
+    .. math:: \left( \overline{\|x - \bar y\|^2} / \overline{\|y - \bar y\|^2} \right)^{1/2}
+
+    Arguments:
+        data: A batch of data y, shape (B, \*event).
+        x: Walkers, shape (N, \*event).
+
+    Example:
+        >>> relative_scale(torch.tensor([[-1.0], [1.0]]), torch.tensor([[3.0], [-3.0]]))
+        tensor(3.)
+    """
+    variance, mean = torch.var_mean(data, 0, correction=0)
+    squares = (x - mean).square().mean()
+    return (squares / variance.mean().clamp_min(torch.finfo(data.dtype).tiny)).sqrt()

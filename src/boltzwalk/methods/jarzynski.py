@@ -42,7 +42,7 @@ from ..energies.exact import exact_samples
 from ..energy import Energy
 from ..extension import KERNEL
 from ..kernels import HMC, MALA, ULA, require_weighable, run_chain
-from ..kernels.chain import out_of_range
+from ..kernels.chain import out_of_range, relative_scale
 from ..method import require_fields
 from ..smc.resampling import ResamplingScheme, ancestors, require_ess_threshold, resample
 from ..smc.reweighting import (
@@ -269,6 +269,7 @@ class Jarzynski:
             "acceptance": acceptance,
             "temperature": torch.as_tensor(self.kernel.temperature),
             "out_of_range": out_of_range(rows, moved.x),
+            "walker_scale": relative_scale(rows, moved.x),
         }
         if self.start.exact:
             info["log_z"] = log_z

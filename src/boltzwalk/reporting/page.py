@@ -2,116 +2,78 @@
 
 from __future__ import annotations
 
-import base64
-import importlib.resources
 import math
+import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ..checkpoint import write_atomically
 from ..diagnostics.oscillation import oscillation
+from ..diagnostics.verdict import FAILED, Verdict, model_verdict
+from ..evaluation.answer import answer
 from ..evaluation.evaluate import SECTIONS, known_sections
+from ..evaluation.long_run import SHORT_RUN
+from ..evaluation.masses import AGREE, DENSITY_WRONG
 from ..evaluation.measure import EvaluationSection, Measure
 from ..model import Model
 from ..settings.settings import to_yaml
 from ..training.folder import read_rows, read_trace
-from ..training.pictures import picture
-from .figures import Curve, bars, chain_pictures, curves, histograms, neighbour_pictures
+from .figures import Curve, bars, curves, histograms
+from .html import Cell, CellTable, Figure, PageVerdict, Section, measure_rows, render
+from .samples import samples_section
 from .summary import Number
 
-__all__ = [
-    "Cell",
-    "CellTable",
-    "Figure",
-    "PageVerdict",
-    "Section",
-    "image",
-    "render",
-    "training_figures",
-    "write_report",
-]
+__all__ = ["training_figures", "write_report"]
 
 TITLES = {
     "quality": "Samples and held-out data",
     "base": "Proposals of the base, before any walker moves",
     "modes": "Classes and modes",
     "goodness": "Samples and data under the density of the model",
+    "masses": "Masses of modes in samples and density",
     "anomalies": "Anomalies",
     "long_run": "Long chains",
     "partition": "Log-partition",
     "likelihood": "Likelihood",
     "training": "Training",
 }
-GOOD, BAD = ("healthy", "convergent"), ("nan", "exploded", "collapsed", "stalled")
+SYMBOLS = (
+    "d, the energy gap: mean energy of data minus that of walkers, near 0 when they agree. v: mean "
+    "norm of the gradient along chains. travel: steps × step size × v, the length of the path of a "
+    "walker by drift alone."
+)
+"""The symbols of the curves."""
 
-
-class Figure(NamedTuple):
-    """A picture or an `<svg>` element, with its caption.
-
-    Attributes:
-        content: The HTML element.
-        caption: The caption.
-        wide: Whether it takes the full width of the page.
-    """
-
-    content: str
-    caption: str = ""
-    wide: bool = False
-
-
-class Cell(NamedTuple):
-    """A cell of a table: its text and its style class."""
-
-    text: str
-    kind: str = ""
-
-
-@dataclass(frozen=True)
-class CellTable:
-    """Rows of cells."""
-
-    rows: Sequence[Sequence[Cell]]
-    head: Sequence[str] = ()
-    title: str = ""
-    kind: str = "numbers"
-
-
-class PageVerdict(NamedTuple):
-    """A verdict at the top of the page."""
-
-    subject: str
-    label: str
-    reason: str
-    tone: str
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of the page under one heading."""
-
-    title: str
-    text: str = ""
-    figures: Sequence[Figure] = ()
-    tables: Sequence[CellTable] = ()
-    blocks: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+GOOD = ("healthy", "convergent", AGREE)
+BAD = (*FAILED, "frozen", "stalled", "overfitted", "samples wrong", DENSITY_WRONG, SHORT_RUN)
 
 
 def write_report(
-    model: Model, folder: Path, numbers: Sequence[Number] = (), out: Path | None = None
+    model: Model,
+    folder: Path,
+    numbers: Sequence[Number] = (),
+    training: Verdict | None = None,
+    out: Path | None = None,
 ) -> Path:
     """Writes the report of a run and returns its path; cached sections are read, none computed.
+
+    It begins with what the model may be used for.
 
     Arguments:
         model: The model.
         folder: Its folder.
         numbers: The summary of the run, shown where there is no evaluation.
+        training: The verdict on the training; None takes it from the log.
         out: The .html file; None for `report.html` in the folder.
     """
     known = known_sections(model, folder)
+    training = training or model_verdict(model, folder)
+    if "training" not in known:
+        label, reason = training.label, training.reason
+        known = {"training": EvaluationSection([], {}, label, reason), **known}
     verdicts = [
         PageVerdict(TITLES[name].lower(), section.label, section.reason, _tone(section.label))
         for name, section in known.items()
@@ -124,8 +86,9 @@ def write_report(
         folder.resolve().name,
         f"{model.update:,} updates of {model.settings.updates:,}; {model.data.source}",
         verdicts,
-        [
-            _pictures(model, folder),
+        answer=answer(model, folder, training, known).text,
+        sections=[
+            samples_section(model, folder),
             *_evaluation(known, missing, folder, numbers),
             _training(folder, known.get("training")),
             _cost(model, folder),
@@ -133,31 +96,6 @@ def write_report(
     )
     write_atomically(path, page.encode())
     return path
-
-
-def render(
-    title: str, subtitle: str, verdicts: Sequence[PageVerdict], sections: Sequence[Section]
-) -> str:
-    """Returns a page as HTML; all text is escaped.
-
-    Arguments:
-        title: Its title.
-        subtitle: The line below.
-        verdicts: The verdicts at the top.
-        sections: The parts of the page.
-    """
-    import jinja2
-
-    here = importlib.resources.files(__package__)
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string((here / "page.html").read_text())
-    return template.render(
-        title=title,
-        subtitle=subtitle,
-        verdicts=verdicts,
-        sections=sections,
-        style=(here / "style.css").read_text(),
-    )
 
 
 def training_figures(folders: Sequence[Path]) -> list[Figure]:
@@ -204,46 +142,8 @@ DASHED = {"travel": "distance", "witness_cross_entropy": "cross_entropy_validati
 """The keys of the dashed curves in the same panels."""
 
 
-def measure_rows(measures: Sequence[Measure]) -> list[list[Cell]]:
-    """Returns the rows of a table of measures: name, number, meaning.
-
-    Arguments:
-        measures: The measures.
-    """
-    return [[Cell(m.name), Cell(m.text, "value"), Cell(m.meaning, "quiet")] for m in measures]
-
-
 def _tone(label: str) -> str:
     return "good" if label in GOOD else "bad" if label in BAD else ""
-
-
-def _pictures(model: Model, folder: Path) -> Section:
-    """Samples, data, nearest neighbours, and chains along their steps."""
-    data = model.data
-    rows, split = data.test_rows()
-    n = 100 if len(data.event_shape) == 3 else 1000
-    figures = [
-        Figure(image((folder / "samples.png").read_bytes()), _samples_caption(model)),
-        Figure(image(picture(rows[:n], data)), f"{split} data"),
-    ]
-    neighbours = neighbour_pictures(model)
-    if neighbours is not None:
-        caption = "samples, and below each the training image nearest to it"
-        figures.append(Figure(image(neighbours), caption, wide=True))
-    for from_data in (False, True):
-        chains = chain_pictures(model, from_data)
-        if chains is not None:
-            png, caption = chains
-            start = "held-out data" if from_data else "noise"
-            figures.append(Figure(image(png), f"chains from {start}, {caption}", wide=True))
-    return Section("Samples", figures=figures)
-
-
-def _samples_caption(model: Model) -> str:
-    """The caption of the picture of samples."""
-    if model.method.condition.completes:
-        return "held-out images: observed pixels, completions, the images"
-    return "samples, a line for each class" if model.method.condition.classes else "samples"
 
 
 def _evaluation(
@@ -257,13 +157,16 @@ def _evaluation(
     if numbers and "quality" not in known:
         rows = [[Cell(n.name), Cell(n.text, "value"), Cell(n.meaning, "quiet")] for n in numbers]
         sections.append(Section("Numbers", tables=[CellTable(rows)]))
-    for name in ("quality", "base", "modes", "goodness", "anomalies", "long_run", "likelihood"):
+    for name in TITLES:
+        if name in ("partition", "training"):
+            continue
         if name in known and (known[name].measures or known[name].details):
             sections.append(_section(name, known[name]))
     if missing:
         option = "" if len(missing) == len(SECTIONS) else f" --sections {','.join(missing)}"
         text = f"Not evaluated: {', '.join(name.replace('_', ' ') for name in missing)}. "
-        text += f"Where the folder lies: boltzwalk evaluate {folder.resolve().name}{option}"
+        name = shlex.quote(folder.resolve().name)
+        text += f"Where the folder lies: boltzwalk evaluate {name}{option}"
         sections.append(Section("More", text))
     return sections
 
@@ -326,11 +229,12 @@ def _training(folder: Path, section: EvaluationSection | None) -> Section:
         figures.append(
             Figure(bars("cross-correlation of d and v", heights, "lag", 2 * swing.error))
         )
-    findings = section.details["findings"] if section is not None else []
+    findings = section.details.get("findings", []) if section is not None else []
     rows = [
         [Cell(name), Cell(text, "value"), Cell(reason, "quiet")] for name, text, reason in findings
     ]
-    return Section("Training", figures=figures, tables=[CellTable(rows)] if rows else [])
+    tables = [CellTable(rows)] if rows else []
+    return Section("Training", SYMBOLS if figures else "", figures, tables)
 
 
 def _cost(model: Model, folder: Path) -> Section:
@@ -353,12 +257,3 @@ def _cost(model: Model, folder: Path) -> Section:
 
 def _column(rows: Sequence[Mapping[str, Any]], key: str) -> np.ndarray:
     return np.array([row.get(key, math.nan) for row in rows], dtype=float)
-
-
-def image(png: bytes) -> str:
-    """Returns an `<img>` element that holds a PNG.
-
-    Arguments:
-        png: The content of the file.
-    """
-    return f'<img alt="" src="data:image/png;base64,{base64.b64encode(png).decode()}">'

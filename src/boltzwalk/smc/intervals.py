@@ -30,7 +30,8 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
-from scipy import stats
+from scipy.special import stdtrit
+from torch import Tensor
 
 __all__ = [
     "LEAST_SHARE",
@@ -70,7 +71,7 @@ def combine_replicates(log_z: Float[Tensor, " R"]) -> Interval:
     estimate = torch.logsumexp(log_z, 0) - math.log(r)
     first_order = float((torch.exp(log_z - estimate) - 1).square().sum() / (r * (r - 1))) ** 0.5
     error = max(first_order, float(log_z.std()) / math.sqrt(r))
-    return Interval(float(estimate), float(stats.t.ppf(0.975, r - 1)) * error)
+    return Interval(float(estimate), float(stdtrit(r - 1, 0.975)) * error)
 
 
 def student_t_interval(log_z: Float[Tensor, " R"]) -> Interval:
@@ -85,7 +86,7 @@ def student_t_interval(log_z: Float[Tensor, " R"]) -> Interval:
         Interval(estimate=1.002..., half_width=0.15...)
     """
     estimate, half_width = combine_replicates(log_z)
-    quantile_95, quantile_97 = stats.t.ppf([0.975, 0.985], len(log_z) - 1)
+    quantile_95, quantile_97 = stdtrit(len(log_z) - 1, [0.975, 0.985])
     return Interval(estimate, half_width * float(quantile_97 / quantile_95))
 
 

@@ -1,0 +1,192 @@
+r"""Evidence on a training run, for its log: energies of rows, and samples against data.
+
+With energies :math:`U_i` of training rows and :math:`V_j` of other rows, the rank of the others is
+the probability :math:`P(V > U) + P(V = U) / 2`: 0.5 where nothing tells the two apart, 1 where all
+others lie higher. With rows y and samples x of the same size, the energy coefficient is
+
+.. math:: H = \frac{2 E|x - y| - E|x - x'| - E|y - y'|}{2 E|x - y|} \in [0, 1] ,
+
+0 for equal distributions, 1 for distributions far apart; its root, the distance, grows in
+proportion to a small shift. All of them are free of units.
+
+Not guaranteed: that a small distance means good samples. It sees scale, place and large modes, not
+masses of rare modes or fine structure.
+
+References:
+    | Energy statistics (Szekely and Rizzo, 2013), https://doi.org/10.1016/j.jspi.2013.03.018
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..data import Dataset
+from ..method import can_sample
+from ..model import Model
+from ..rng import generator
+
+__all__ = ["energy_distance_coefficient", "log_evidence", "rank_above", "with_evidence"]
+
+ROWS_OF_LOG = 10
+"""Rows of the log from one row with evidence to the next."""
+
+ROWS = 256
+"""Rows of each kind: a mean over them has an error of 6 % of the spread."""
+
+SAMPLE_ERRORS = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
+"""Errors of a draw, also in the code of a user, that must not cost a run."""
+
+
+def with_evidence(model: Model, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Returns the rows of a log up to the update of a model, the last one with evidence on it.
+
+    A log of version 0.1.0 has none, and that of a run whose best update is kept has none on that.
+
+    Arguments:
+        model: The model.
+        rows: The rows of the log.
+    """
+    rows = [row for row in rows if row["update"] <= model.update]
+    if rows and not (rows[-1]["update"] == model.update and "samples_finite" in rows[-1]):
+        rows.append({**rows[-1], "update": model.update, **log_evidence(model, last=True)})
+    return rows
+
+
+def log_evidence(model: Model, last: bool) -> dict[str, float]:
+    """Returns the evidence for a row of the log.
+
+    Every tenth row, and the last one, has the energies of rows; the last one has samples as well.
+    So the cost of an update stays below 1 % of its chains.
+
+    Arguments:
+        model: The model of a run, with all of its rows.
+        last: Whether this is the last row of the run.
+    """
+    if not last and model.update % (ROWS_OF_LOG * model.settings.output.log_every):
+        return {}
+    return _energy_evidence(model) | (_sample_evidence(model) if last else {})
+
+
+@torch.no_grad()
+def _energy_evidence(model: Model) -> dict[str, float]:
+    """The energies of training and validation rows, and the spread of the training rows."""
+    data = model.data
+    rng = generator(model.settings.seed, "evidence", model.update, model.device)
+    rows = data.dequantised(_spread_over(data.train), rng)
+    centred = (rows - rows.mean(0)).flatten(1).double()
+    evidence = {
+        "data_spread": float(centred.square().sum(1).mean().sqrt()),
+        "data_distinct": len(_spread_over(data.train).flatten(1).unique(dim=0)) / len(rows),
+    }
+    if not model.method.condition.unconditional:
+        return evidence
+    with model.arithmetic():
+        u = model.module(rows).cpu().double()
+        evidence |= {"energy_train": float(u.mean()), "energy_spread": float(u.std(correction=0))}
+        others = _spread_over(data.validation)
+        if len(others) > 1:
+            v = model.module(others).cpu().double()
+            evidence |= {
+                "energy_excess": float(v.mean() - u.mean()),
+                "validation_rank": rank_above(v, u),
+                "validation_rows": float(len(others)),
+            }
+    return evidence
+
+
+@torch.no_grad()
+def _sample_evidence(model: Model) -> dict[str, float]:
+    """The distance of samples to the data, their scale and variety, and their energies.
+
+    Scale is the root mean square distance from the mean of the data over that of the data, variety
+    the variance of samples over that of the data. Empty where the method draws no samples, or
+    completes rows.
+    """
+    data, condition = model.data, model.method.condition
+    if condition.completes or not can_sample(model.method):
+        return {}
+    rng = generator(model.settings.seed, "evidence samples", model.update, model.device)
+    try:
+        x = model.draw(model.available(ROWS), rng).x.detach()
+    except SAMPLE_ERRORS:
+        return {}
+    finite = x.isfinite().flatten(1).all(1)
+    evidence = {"samples_finite": float(finite.double().mean())}
+    if not bool(finite.all()):
+        return evidence
+    rows = _reference_rows(data, rng)
+    flat, reference = x.flatten(1).cpu().double(), rows.flatten(1).cpu().double()
+    centre = reference.mean(0)
+    spread = (reference - centre).square().sum(1).mean()
+    variety = (flat - flat.mean(0)).square().sum(1).mean()
+    half = len(reference) // 2
+    evidence |= {
+        "sample_distance": energy_distance_coefficient(flat, reference) ** 0.5,
+        "sample_floor": energy_distance_coefficient(reference[:half], reference[half:]) ** 0.5,
+        "sample_scale": float(((flat - centre).square().sum(1).mean() / spread).sqrt()),
+        "sample_variety": float(variety / spread),
+    }
+    if condition.unconditional:
+        with model.arithmetic():
+            u, v = (model.module(part).cpu().double() for part in (rows, x))
+        evidence |= {"sample_rank": rank_above(v, u), "energy_samples": float(v.mean())}
+    return {name: value for name, value in evidence.items() if not math.isnan(value)}
+
+
+def rank_above(others: Tensor, rows: Tensor) -> float:
+    """Returns the probability that a value of others lies above one of rows, ties half.
+
+    Arguments:
+        others: Values, shape (M,).
+        rows: Values, shape (N,).
+
+    Example:
+        >>> rank_above(torch.tensor([1.0, 3.0]), torch.tensor([1.0, 2.0]))
+        0.625
+    """
+    if not bool(others.isfinite().all() and rows.isfinite().all()):
+        return math.nan
+    ordered = rows.sort().values
+    below, up_to = (torch.searchsorted(ordered, others, right=side) for side in (False, True))
+    return float((below + up_to).double().mean()) / (2 * len(rows))
+
+
+def energy_distance_coefficient(x: Tensor, y: Tensor) -> float:
+    r"""Returns the energy coefficient H of two samples, without pairs of a row with itself.
+
+    Negative estimates, which chance gives equal distributions, become 0.
+
+    Arguments:
+        x: Samples, shape (N, D).
+        y: Samples, shape (M, D).
+
+    Example:
+        >>> x = torch.tensor([[0.0], [0.0]])
+        >>> energy_distance_coefficient(x, x + 1), energy_distance_coefficient(x, x)
+        (1.0, 0.0)
+    """
+    if len(x) < 2 or len(y) < 2:
+        return math.nan
+    between = float(torch.cdist(x, y).mean())
+    within = sum(float(torch.cdist(z, z).sum()) / (len(z) * (len(z) - 1)) for z in (x, y))
+    if not math.isfinite(between + within):
+        return 1.0
+    return max(0.0, 1 - within / (2 * between)) if between > 0 else 0.0
+
+
+def _spread_over(rows: Tensor) -> Tensor:
+    """At most `ROWS` rows, spread over all of them, which may be sorted."""
+    n = min(ROWS, len(rows))
+    return rows[torch.arange(n, device=rows.device) * len(rows) // max(n, 1)]
+
+
+def _reference_rows(data: Dataset, rng: torch.Generator) -> Tensor:
+    """Validation rows for samples to be compared with; training rows where they are too few."""
+    if len(data.validation) >= ROWS // 2:
+        return _spread_over(data.validation)
+    return data.dequantised(_spread_over(data.train), rng)
