@@ -12,10 +12,11 @@ Everything else speaks model units, in which walkers move.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,6 +31,7 @@ from .kernels import run_chain
 from .method import Method
 from .methods.proposal_training import chunk_sizes
 from .metrics.anomaly import conformal_threshold, percentile
+from .metrics.false_alarms import RowScores, false_alarms
 from .rng import generator
 from .settings.settings import Settings
 from .smc.from_samples import Effort, log_z_from_samples, refused_log_z
@@ -41,21 +43,8 @@ __all__ = ["Model", "RowScores"]
 CHUNK = 4096
 """Rows whose energies are computed at once."""
 
-
-class RowScores(NamedTuple):
-    """Scores of rows, each of shape (N,).
-
-    Attributes:
-        energy: The energy U, in model units.
-        percentile: The share of held-out rows with a lower energy.
-        anomaly: Whether the energy is above the threshold.
-        threshold: The energy that the chosen share of held-out rows exceeds.
-    """
-
-    energy: Tensor
-    percentile: Tensor
-    anomaly: Tensor
-    threshold: float
+REFERENCE_ROWS = 10_000
+"""The most held-out rows that set a threshold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,6 +154,9 @@ class Model:
     def score(self, x: Tensor, false_alarm: float = 0.05) -> RowScores:
         r"""Returns how usual rows are among held-out rows of the data.
 
+        The chance that an ordinary row is flagged is at most that share over all held-out rows that
+        there might be. For the rows at hand it has an interval, `RowScores.false_alarms`.
+
         Arguments:
             x: Rows in the units of the data, shape (N, \*event).
             false_alarm: The share of ordinary rows that may be flagged.
@@ -172,12 +164,37 @@ class Model:
         Raises:
             ValueError: If there are too few held-out rows for such a share.
         """
-        rows, _ = self.data.held_out()
+        rows, reference = self.reference_rows(false_alarm)
         self.require_unconditional("a score")
         usual = self._energies(rows).double()
         energy = self.energy(x).double()
         limit = conformal_threshold(usual, false_alarm)
-        return RowScores(energy, percentile(usual, energy), energy > limit, limit)
+        rate = false_alarms(usual, limit, false_alarm)
+        flags = energy > limit
+        return RowScores(energy, percentile(usual, energy), flags, limit, rate, reference)
+
+    def reference_rows(
+        self, false_alarm: float = 0.01, most: int = REFERENCE_ROWS
+    ) -> tuple[Tensor, str]:
+        r"""Returns rows in model units that set a threshold, shape (N, \*event), and their name.
+
+        They are held-out rows; the test rows alone where the validation rows chose the checkpoint,
+        which makes their energies a little too low, and there are enough test rows for the rate.
+
+        Arguments:
+            false_alarm: The rate of false alarms that they are for.
+            most: The largest number of rows.
+        """
+        data = self.data
+        chosen = self.settings.output.best and len(data.validation) > 0
+        if chosen and len(data.test) > 1 and (len(data.test) + 1) * false_alarm >= 1 - 1e-9:
+            return data.held_out(most, validation=False)
+        rows, name = data.held_out(most)
+        if len(data.validation) + len(data.test) < 2:
+            name += ", whose energies are too low: more ordinary rows than asked are flagged"
+        elif chosen:
+            name += f", {len(data.validation):,} of which chose the checkpoint"
+        return rows, name
 
     # In model units.
 
@@ -369,6 +386,17 @@ class Model:
             return refused_log_z("the run was trained by noiseless descent, which has no density")
         known = getattr(energy, "log_z", None)
         if known is not None and self.temperature == 1:
-            return LogZ(float(known), 0.0, "")
+            return _known_log_z(energy, float(known))
         x = self.draw(self.available(effort.samples), rng).x
         return log_z_from_samples(Tempered(energy, self.temperature), x, rng, effort)
+
+
+def _known_log_z(energy: nn.Module, log_z: float) -> LogZ:
+    r"""A :math:`\log Z` that an energy knows: exactly, or with an interval."""
+    half_width = float(getattr(energy, "log_z_half_width", 0.0))
+    if math.isnan(half_width):
+        return refused_log_z(
+            "fewer than 100 samples of the stack have weight under the energy on top of it; take "
+            "fewer updates, or a larger energy.gradient_penalty"
+        )
+    return LogZ(log_z, half_width, "")

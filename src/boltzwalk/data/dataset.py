@@ -21,14 +21,16 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from . import affine
+from .column_values import ColumnChoice, Missing
+from .reading import TableReading
 from .repeats import Repeats
-from .rows import Batch, FullData, check_rows, kept_rows, tensors_digest
+from .rows import Batch, FullData, check_rows, kept_rows, random_rows, tensors_digest
 from .sources import read_source
 from .table_units import TableOptions, memory_fields
 from .tails import HeavyTails, compress, expand, log_slope
 from .whitening import Whitening
 
-__all__ = ["Batch", "Dataset", "dequantise_held_out"]
+__all__ = ["Batch", "Dataset"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -42,8 +44,7 @@ class Dataset:
         train_labels: The class of each training row, shape (N,), or None.
         validation_labels: The class of each validation row, shape (V,), or None.
         test_labels: The class of each test row, shape (T,), or None.
-        class_names: What the labels mean: label i is ``class_names[i]``. All names of the set,
-            also where only some classes were chosen.
+        class_names: The names of all classes of the set; label i is ``class_names[i]``.
         columns: The names of a table's columns, in original units.
         low: The lower bound of the valid range in model units; None where there is none.
         high: The upper bound of the valid range in model units; None where there is none.
@@ -70,6 +71,7 @@ class Dataset:
         test_copies: Which test rows do, shape (T,); None if unknown.
         notes: Sentences on rows that repeat and on how the units were chosen.
         former: The digest that an earlier version gave to these data; "" where it is derived.
+        reading: How a table was read; None for other data.
 
     Raises:
         ValueError: If the splits do not fit together, training rows are missing or a value is not
@@ -107,13 +109,9 @@ class Dataset:
     test_copies: Tensor | None = None
     notes: tuple[str, ...] = ()
     former: str = ""
+    reading: TableReading | None = None
 
     def __post_init__(self) -> None:
-        if len(self.train) == 0:
-            raise ValueError(
-                f"train must have at least one row, got shape {tuple(self.train.shape)}; "
-                "give the training split a larger share"
-            )
         for name in ("train", "validation", "test"):
             part, labels = getattr(self, name), getattr(self, f"{name}_labels")
             check_rows(name, part, labels, self.event_shape)
@@ -128,6 +126,9 @@ class Dataset:
         seed: int = 0,
         repeats: Repeats = "auto",
         tails: HeavyTails = "compress",
+        missing: Missing = "auto",
+        categories: tuple[str, ...] = (),
+        dates: tuple[str, ...] = (),
     ) -> Dataset:
         r"""Returns rows in memory as a data set, split at random.
 
@@ -141,6 +142,9 @@ class Dataset:
             seed: Determines which row goes where.
             repeats: Where equal rows of a table go, as `Table` has it.
             tails: What happens to heavy tails of whitened columns, as `Table` has it.
+            missing: The treatment of missing values of a frame, as `Table` has it.
+            categories: Columns of a frame that become one-hot columns, as `Table` has it.
+            dates: Columns of a frame that become days since 1970-01-01.
 
         Raises:
             ValueError: If the rows cannot be used; the message names every problem.
@@ -149,10 +153,11 @@ class Dataset:
             >>> Dataset.of(torch.randn(100, 2))
             Dataset(train=80, validation=10, test=10, event_shape=(2,))
         """
+        choice = ColumnChoice(categories=categories, dates=dates, missing=missing, python=True)
         options = TableOptions(
             split, seed, whitening, tails=tails, repeats=repeats, unit_constants=True
         )
-        return Dataset(**memory_fields(read_source(source, labels), options))
+        return Dataset(**memory_fields(read_source(source, labels, choice), options))
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{n}={len(getattr(self, n))}" for n in ("train", "validation", "test"))
@@ -244,10 +249,10 @@ class Dataset:
         Raises:
             ValueError: If there are fewer than n training rows.
         """
-        return self.dequantised(self.train[self._random_rows(n, rng)], rng)
+        return self.dequantised(self.train[random_rows(self.train, n, rng)], rng)
 
     def labelled_batch(self, n: int, rng: torch.Generator) -> Batch:
-        r"""Draws the rows that `batch` draws, with their classes.
+        """Draws the rows that `batch` draws, with their classes.
 
         Arguments:
             n: The number of rows.
@@ -257,7 +262,7 @@ class Dataset:
             ValueError: If there are fewer than n training rows, or they have no classes.
         """
         x, labels = self.labelled()
-        rows = self._random_rows(n, rng)
+        rows = random_rows(self.train, n, rng)
         assert labels is not None
         return Batch(self.dequantised(x[rows], rng), labels[rows])
 
@@ -305,15 +310,18 @@ class Dataset:
         u = torch.rand(shape, generator=rng, device=rng.device, dtype=dtype)
         return low + (high - low) * u.to(self.train.device)
 
-    def held_out(self, most: int = 10_000) -> tuple[Tensor, str]:
+    def held_out(self, most: int = 10_000, validation: bool = True) -> tuple[Tensor, str]:
         """Returns rows that were not trained on, at most so many, and their name.
 
         Training rows take their place where fewer than two were held out.
 
         Arguments:
-            most: The largest number of rows.
+            most: The largest number of rows, which are spread over all.
+            validation: Whether validation rows are among them, which may choose a checkpoint.
         """
-        rows, name = torch.cat([self.validation, self.test]), "held-out rows"
+        rows, name = self.test, "test rows"
+        if validation:
+            rows, name = torch.cat([self.validation, self.test]), "held-out rows"
         if len(rows) < 2:
             rows, name = self.train, "training rows, as none were held out"
         n = min(most, len(rows))
@@ -340,7 +348,7 @@ class Dataset:
     def from_original(self, y: Float[Tensor, "n *event"]) -> Float[Tensor, "n *event"]:
         r"""Maps original units to model units, as a model needs new rows.
 
-        The result is in float64 where the units are: cast it to the type of the network last.
+        The result is of the type of the rows; the map itself is in that of the units.
 
         Arguments:
             y: Rows in original units, shape (n, \*event).
@@ -349,8 +357,9 @@ class Dataset:
             ValueError: If rows in float32 cannot have the digits that the units need.
         """
         affine.require_digits(y, self.shift, self.scale, self.columns)
-        y = y if self.tails is None else compress(y, self.tails)
-        return affine.to_model(y, self.shift, self.scale)
+        compressed = y if self.tails is None else compress(y, self.tails)
+        x = affine.to_model(compressed, self.shift, self.scale)
+        return x.to(y.dtype) if y.is_floating_point() else x
 
     def log_jacobian(self, x: Float[Tensor, "n *event"]) -> Float[Tensor, " n"]:
         r"""Returns :math:`\log |\partial y / \partial x|` of rows, shape (n,), in float64.
@@ -372,34 +381,9 @@ class Dataset:
         Arguments:
             device: Where to, such as "cuda".
         """
-        moved = {
+        moved: dict[str, Any] = {
             field.name: value.to(device)
             for field in dataclasses.fields(self)
             if torch.is_tensor(value := getattr(self, field.name))
         }
         return dataclasses.replace(self, **moved)
-
-    def _random_rows(self, n: int, rng: torch.Generator) -> Int[Tensor, " n"]:
-        """The numbers of n different training rows."""
-        if not 1 <= n <= len(self.train):
-            raise ValueError(
-                f"a batch must have between 1 and {len(self.train)} rows, the size of the "
-                f"training set, got {n}; write a smaller batch size"
-            )
-        rows = torch.randperm(len(self.train), generator=rng, device=rng.device)[:n]
-        return rows.to(self.train.device)
-
-
-def dequantise_held_out(data: Dataset, seed: int) -> Dataset:
-    """Gives validation and test rows their noise, the same for the same seed.
-
-    Arguments:
-        data: Splits whose rows lie at the centres of their cells.
-        seed: Determines the noise.
-    """
-    rng = torch.Generator().manual_seed(seed)
-    return dataclasses.replace(
-        data,
-        validation=data.dequantised(data.validation, rng),
-        test=data.dequantised(data.test, rng),
-    )

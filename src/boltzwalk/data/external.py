@@ -19,8 +19,7 @@ from .dataset import Dataset
 from .files import read_array
 from .image_files import SUFFIXES, read_image_array, read_image_folder, resize_image
 from .image_values import ImageFormat, require_picture_range
-from .tables import select_columns
-from .text_tables import parse_columns, read_text_table
+from .new_rows import read_new_rows
 
 __all__ = [
     "grey_to_model",
@@ -166,31 +165,15 @@ def _read_images(path: Path, dataset: Dataset) -> Tensor:
 
 def _read_table(path: Path, dataset: Dataset) -> np.ndarray:
     """Rows of a table in original units, float64, shape (N, D)."""
-    (width,) = dataset.event_shape
-    if path.is_dir():
-        raise ValueError(f"a table must be a file, got the folder {path}; name a file in it")
-    if path.suffix in (".npy", ".npz"):
-        array = read_array(path, _key(path))
-        if array.ndim != 2 or array.shape[1] != width or array.dtype.kind not in "fiub":
-            raise ValueError(
-                f"{path} must hold numbers of shape (N, {width}), the columns of the data, got "
-                f"{array.dtype} of shape {array.shape}"
-            )
-        return array.astype(np.float64)
-    table = read_text_table(path, "auto", None)
-    if _numbered(table.names) or _numbered(dataset.columns):
-        if len(table.names) != width:
-            raise ValueError(
-                f"{path} must have {width} columns, those of the data, got {len(table.names)}; "
-                f"name them in the first line: {', '.join(dataset.columns) or 'x, y'}"
-            )
-        return parse_columns(table, table.names, path)
-    return parse_columns(table, select_columns(table.names, dataset.columns, ()), path)
-
-
-def _numbered(names: tuple[str, ...]) -> bool:
-    """Whether columns have default names, column0, column1 and so on."""
-    return names == tuple(f"column{i}" for i in range(len(names)))
+    rows = read_new_rows(path, dataset)
+    bad = [(row, note) for row, note in enumerate(rows.notes) if note]
+    if bad:
+        row, note = bad[0]
+        raise ValueError(
+            f"{path} must hold finite numbers, got gaps or text in {len(bad):,} rows, the first "
+            f"is {rows.table.location(row)} ({note}); delete these rows"
+        )
+    return rows.values
 
 
 def _key(path: Path) -> str | None:

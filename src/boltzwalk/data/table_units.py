@@ -49,6 +49,8 @@ class TableOptions(NamedTuple):
         repeats: Where equal rows go.
         dequantise: Whether values are spread over their cells.
         unit_constants: Whether whitening=standard takes constant columns, with a scale of 1.
+        one_hot: The numbers of columns of zeros and ones, which are always spread over cells of
+            width 1, since a density over them would be infinite, and have no tails.
     """
 
     split: tuple[float, float, float]
@@ -59,6 +61,7 @@ class TableOptions(NamedTuple):
     repeats: Repeats = "auto"
     dequantise: bool = False
     unit_constants: bool = False
+    one_hot: tuple[int, ...] = ()
 
 
 class TableFields(NamedTuple):
@@ -120,6 +123,7 @@ def memory_fields(rows: SourceRows, options: TableOptions) -> dict[str, Any]:
         "split": options.split,
         "split_seed": options.seed,
         "repeats": options.repeats,
+        "reading": rows.reading,
     }
     names = ("train", "validation", "test")
     if rows.x.ndim != 2:
@@ -135,6 +139,8 @@ def memory_fields(rows: SourceRows, options: TableOptions) -> dict[str, Any]:
     columns = rows.columns or tuple(f"column{i}" for i in range(rows.x.shape[1]))
     if rows.x.dtype != torch.float64:
         require_resolved(rows.x.double(), columns)
+    if rows.reading is not None:
+        options = options._replace(one_hot=rows.reading.one_hot)
     labelled = LabelledRows(rows.x.double(), rows.labels)
     known |= table_fields(labelled, columns, options, known["source"])._asdict()
     if options.whitening == "none":
@@ -174,7 +180,7 @@ def table_fields(
     notes = [split.note, _coarse(train, columns)]
     tails = None
     if options.tails == "compress" and whitening != "none" and not options.dequantise:
-        tails = fit_tails(train)
+        tails = _without(fit_tails(train), options.one_hot)
     if tails is not None:
         notes.append(tails_note(train, tails, columns))
         train = compress(train, tails)
@@ -182,8 +188,9 @@ def table_fields(
         train, whitening, columns, options.shrinkage, options.unit_constants
     )
     quantum: float | Tensor = 0.0
-    if options.dequantise:
-        width = cell_widths(train)
+    if options.dequantise or options.one_hot:
+        width = cell_widths(train) * options.dequantise
+        width[list(options.one_hot)] = 1.0
         # A matrix of cells, one a row, for "pca"; else one width a column.
         quantum = width.diag() if scale.ndim == 2 else width
         quantum = affine.to_model(quantum, torch.zeros_like(shift), scale).float()
@@ -196,7 +203,9 @@ def table_fields(
     if not all(bool(part.isfinite().all()) for part in parts):
         require_float32(units(rows.x), rows.x, columns, source)
     return TableFields(
-        *parts,
+        parts[0],
+        parts[1],
+        parts[2],
         split.train.labels,
         split.validation.labels,
         split.test.labels,
@@ -208,6 +217,14 @@ def table_fields(
         split.test_copies,
         tuple(note for note in notes if note),
     )
+
+
+def _without(tails: Tensor | None, columns: tuple[int, ...]) -> Tensor | None:
+    """Tails without those of some columns."""
+    if tails is None:
+        return None
+    tails[:, list(columns)] = 0.0
+    return tails if bool((tails[2] > 0).any()) else None
 
 
 def cell_widths(train: Float[Tensor, "N D"]) -> Float[Tensor, " D"]:

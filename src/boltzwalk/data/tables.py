@@ -1,24 +1,31 @@
-"""Your own table of numbers, one row a line."""
+"""Your own table, one row a line.
+
+The columns are read by :mod:`.text_tables`, :mod:`.frames` or :func:`.files.read_array`, chosen by
+:mod:`.table_columns` and scaled by :mod:`.table_units`.
+"""
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from .dataset import Dataset, dequantise_held_out
-from .files import find_user_path, read_array
+from .column_values import ColumnChoice, Missing, RowNumbers
+from .dataset import Dataset
+from .dialect import Separator
+from .files import find_user_path
+from .held_out import dequantise_held_out
+from .raw_table import ReadingOptions
 from .repeats import Repeats
 from .splits import LabelledRows, check_split
+from .table_columns import ChosenTable, choose_columns
+from .table_files import check_options, read_table_file
 from .table_units import TableOptions, check_table_options, table_fields
 from .tails import HeavyTails
-from .text_tables import Separator, parse_columns, read_text_table
 from .whitening import Whitening
 
-__all__ = ["Table", "select_columns"]
+__all__ = ["Table"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,9 @@ class Table:
     """Your own table, event shape (columns,).
 
     Text files are .csv, .data, .tsv or .txt, or .gz of these; a .npy or .npz file holds an array of
-    shape (rows, columns), whose columns are called column0, column1 and so on.
+    shape (rows, columns), whose columns are called column0, column1 and so on; .parquet and .xlsx
+    need pandas, the extra ``tables``. Columns of text, dates or booleans that are not named, row
+    numbers and empty columns are left out; `Dataset.reading` says so.
 
     Arguments:
         path: The file, as it is or below the root.
@@ -41,7 +50,7 @@ class Table:
         tails: "compress" lets values far from the median of a whitened column with heavy tails or
             outliers enter by their logarithm; "keep" leaves them.
         dequantise: Whether to add uniform noise of the width of the median gap between the distinct
-            values of a column.
+            values of a column. One-hot columns always have noise of width 1.
         separator: The separator of the fields of a line; "auto" to detect it.
         header: Whether the first line names the columns; None to detect it.
         key: The array of a .npz file; None where there is only one.
@@ -49,6 +58,20 @@ class Table:
         split_seed: Determines the split and the noise of held-out rows.
         repeats: Where equal rows go: "together" into one split; "anywhere", as different rows do;
             "auto" for together, unless more than half of the rows repeat an earlier one.
+        missing: The treatment of rows with missing fields: "refuse" for an error, "drop" to leave
+            them out, "median" to fill fields with the median of the column, "auto" for
+            "drop" where at least half of the rows are left, else "median"; columns that are mostly
+            empty are then left out before.
+        missing_marks: Fields that are missing, besides empty ones, NA, nan, null, None, ?, - and
+            the like.
+        categories: Columns of text, booleans or whole numbers that become one-hot columns.
+        dates: Columns of dates that become days since 1970-01-01.
+        decimal: The decimal sign, "." or ","; "auto" to detect it.
+        thousands: The sign between groups of three digits, such as ","; "" for none.
+        encoding: The encoding of text, such as cp1252; "auto" for UTF-8.
+        sheet: The sheet of a workbook; None for the first.
+        unpacked_gb: The largest unpacked size of a packed file, in gigabytes.
+        index: Whether a column that numbers the rows is left out, "drop", or kept, "keep".
 
     Raises:
         ValueError: If a setting makes no sense.
@@ -72,14 +95,29 @@ class Table:
     split: tuple[float, float, float] = (0.8, 0.1, 0.1)
     split_seed: int = 0
     repeats: Repeats = "auto"
+    missing: Missing = "auto"
+    missing_marks: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    dates: tuple[str, ...] = ()
+    decimal: str = "auto"
+    thousands: str = ""
+    encoding: str = "auto"
+    sheet: str | None = None
+    unpacked_gb: float = 2.0
+    index: RowNumbers = "drop"
 
     def __post_init__(self) -> None:
         check_table_options(self.whitening, self.tails, self.repeats)
-        if self.separator not in ("auto", ",", ";", "tab", "space"):
+        if self.missing not in ("auto", "refuse", "drop", "median"):
             raise ValueError(
-                f"separator must be auto, a comma, a semicolon, tab or space, "
-                f"got {self.separator!r}; write data.separator=tab"
+                f"missing must be auto, refuse, drop or median, got {self.missing!r}; write "
+                "data.missing=drop"
             )
+        if self.index not in ("drop", "keep"):
+            raise ValueError(
+                f"index must be drop or keep, got {self.index!r}; write data.index=keep"
+            )
+        check_options(self.options)
         check_split(self.split)
 
     def load(self) -> Dataset:
@@ -91,7 +129,8 @@ class Table:
                 columns cannot be whitened.
         """
         path = find_user_path(self.path, self.root)
-        columns, values = self.read()
+        chosen = self.choose()
+        columns = chosen.reading.columns
         options = TableOptions(
             self.split,
             self.split_seed,
@@ -100,90 +139,60 @@ class Table:
             self.tails,
             self.repeats,
             self.dequantise,
+            one_hot=chosen.reading.one_hot,
         )
-        fields = table_fields(LabelledRows(torch.from_numpy(values)), columns, options, path)
-        data = Dataset(**fields._asdict(), columns=columns, source=str(path))
+        fields = table_fields(LabelledRows(torch.from_numpy(chosen.values)), columns, options, path)
+        data = Dataset(
+            **fields._asdict(), columns=columns, source=str(path), reading=chosen.reading
+        )
         return dequantise_held_out(data, self.split_seed)
+
+    @property
+    def options(self) -> ReadingOptions:
+        """How the file is read."""
+        return ReadingOptions(
+            self.separator,
+            self.decimal,
+            self.thousands,
+            self.header,
+            self.missing_marks,
+            self.encoding,
+            self.key,
+            self.sheet,
+            self.unpacked_gb,
+        )
+
+    def choose(self) -> ChosenTable:
+        """Returns the numbers of the selected columns, and how they were read.
+
+        Raises:
+            FileNotFoundError: If there is no file.
+            ValueError: With every problem of the table.
+        """
+        path = find_user_path(self.path, self.root)
+        choice = ColumnChoice(
+            self.columns,
+            self.drop,
+            self.categories,
+            self.dates,
+            self.missing,
+            self.whitening != "none",
+            index=self.index,
+        )
+        keep = frozenset((*self.categories, *self.dates))
+        chosen = choose_columns(read_table_file(path, self.options, keep), choice, self.options)
+        if len(chosen.values) < 2:
+            raise ValueError(
+                f"{path} must have at least two rows, got {len(chosen.values)}; provide more rows"
+            )
+        return chosen
 
     def read(self) -> tuple[tuple[str, ...], np.ndarray]:
         """Returns the names of the selected columns and their values, float64, shape (N, D).
 
         Raises:
             FileNotFoundError: If there is no file.
-            ValueError: If the file is damaged or has fewer than two rows, or a value is missing or
-                not finite.
+            ValueError: If the file is damaged or has fewer than two rows, or a value is not finite.
         """
-        path = find_user_path(self.path, self.root)
-        columns, values = self._selected(path)
-        _check_finite(values, columns, path)
-        if len(values) < 2:
-            raise ValueError(
-                f"{path} must have at least two rows, got {len(values)}; provide more rows"
-            )
-        return columns, values
-
-    def _selected(self, path: Path) -> tuple[tuple[str, ...], np.ndarray]:
-        """The names of the selected columns and their values."""
-        if path.is_dir():
-            raise ValueError(
-                f"path must name a file, got the folder {path}; write data.path={path}/FILE, or "
-                "use the images data set for a folder of images"
-            )
-        if path.suffix not in (".npy", ".npz"):
-            table = read_text_table(path, self.separator, self.header)
-            selected = select_columns(table.names, self.columns, self.drop)
-            return selected, parse_columns(table, selected, path)
-        array = read_array(path, self.key)
-        if array.ndim != 2 or array.dtype.kind not in "fiub" or 0 in array.shape:
-            raise ValueError(
-                f"{path} must hold real numbers of shape (rows, columns), got {array.dtype} of "
-                f"shape {array.shape}; write array.reshape(len(array), -1) of type float64"
-            )
-        names = tuple(f"column{i}" for i in range(array.shape[1]))
-        selected = select_columns(names, self.columns, self.drop)
-        return selected, array[:, [names.index(name) for name in selected]].astype(np.float64)
-
-
-def select_columns(
-    names: tuple[str, ...], use: tuple[str, ...] | None, drop: tuple[str, ...]
-) -> tuple[str, ...]:
-    """Returns the names of the columns to use.
-
-    Arguments:
-        names: All columns.
-        use: The columns to use, in this order; None for all.
-        drop: The columns to leave out.
-
-    Raises:
-        ValueError: If a name is unknown or repeated, or no column is left.
-
-    Example:
-        >>> select_columns(("a", "b", "c"), None, ("b",))
-        ('a', 'c')
-    """
-    for name in (*(use or ()), *drop):
-        if name not in names:
-            near = difflib.get_close_matches(name, names, n=3) or names
-            raise ValueError(
-                f"columns and drop must name columns of the table, got {name!r}; did you mean "
-                f"{', '.join(near)}?"
-            )
-    selected = tuple(name for name in (names if use is None else use) if name not in drop)
-    if not selected or len(set(selected)) < len(selected):
-        raise ValueError(
-            f"columns and drop must leave at least one column and each only once, got "
-            f"columns={use} and drop={drop} for a table of {', '.join(names)}; leave fewer out"
-        )
-    return selected
-
-
-def _check_finite(values: np.ndarray, columns: tuple[str, ...], path: Path) -> None:
-    """Raises ValueError where a value is nan or infinite."""
-    bad = np.argwhere(~np.isfinite(values))
-    if len(bad):
-        row, column = bad[0]
-        raise ValueError(
-            f"column {columns[column]!r} of {path} must hold finite numbers, got "
-            f"{values[row, column]} in row {row} (the first is 0), and {len(bad) - 1} more; delete "
-            f"these rows or leave the column out with data.drop={columns[column]}"
-        )
+        chosen = self.choose()
+        return chosen.reading.columns, chosen.values

@@ -10,6 +10,7 @@ import torch
 import yaml
 
 from ..bases.flow_energy import FlowEnergy
+from ..bases.stacked import StackedEnergy
 from ..data import Cifar10, Digits, FashionMnist, Images, Mnist, Modes, Table, Toy, Uci
 from ..data.in_memory import InMemory
 from ..energies import NetworkEnergy
@@ -108,7 +109,9 @@ class Settings:
         | Any,
         DATA,
     ]
-    energy: Annotated[NetworkEnergy | MixtureEnergy | FlowEnergy | GivenEnergy | Any, ENERGY]
+    energy: Annotated[
+        NetworkEnergy | MixtureEnergy | FlowEnergy | StackedEnergy | GivenEnergy | Any, ENERGY
+    ]
     method: Annotated[
         Contrastive | Jarzynski | Cooperative | Variational | Generalized | MaximumLikelihood | Any,
         METHOD,
@@ -176,9 +179,12 @@ def resolve_auto(settings: Settings) -> Settings:
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        kind = settings.device.partition(":")[0]
+        reason = str(error).splitlines()[0].partition(" device type at start")[0]
+        remedy = "device=cuda for an NVIDIA GPU, or device=cpu" if kind == "gpu" else "device=cpu"
         raise ValueError(
-            f"device must exist here, got {settings.device!r} ({reason}); write device=cpu"
+            f"device must exist here, got {settings.device!r} ({reason[:100]}); write {remedy}; "
+            "there are auto, cpu, cuda, cuda:1 and mps"
         ) from error
     precision = settings.precision
     if precision == "auto":

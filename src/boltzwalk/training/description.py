@@ -14,6 +14,7 @@ import torch
 
 from ..checkpoint import load_checkpoint, save_checkpoint
 from ..data import Dataset
+from ..data.reading import TableReading
 from ..data.rows import FullData
 from ..settings.settings import Settings
 
@@ -74,6 +75,7 @@ def write_description(folder: Path, dataset: Dataset) -> None:
     tensors = {name: getattr(sample, name) for name in TENSORS}
     present = {n: torch.as_tensor(t) for n, t in tensors.items() if t is not None}
     values = {name: getattr(sample, name) for name in TEXT}
+    values["reading"] = None if sample.reading is None else sample.reading.tree()
     text = {
         "digest": sample.digest,
         "full": json.dumps(sample.full),
@@ -120,6 +122,8 @@ def read_description(folder: Path) -> Dataset | None:
         tensors, text = load_checkpoint(path)
         values = json.loads(text["values"])
         values |= {name: tuple(values[name]) for name in ("class_names", "columns")}
+        reading = values.pop("reading", None)
+        values["reading"] = None if reading is None else TableReading.from_plain(reading)
         values["notes"] = tuple(values.get("notes", ()))
         full, split = FullData(*json.loads(text["full"])), json.loads(text["split"])
         rows = {name: tensors[name] for name in TENSORS if not name.endswith(OPTIONAL)}
