@@ -252,7 +252,7 @@ def _noise(outcomes: Sequence[Outcome]) -> Answer:
     if fisher_p(with_noise, without) < LEVEL or (ratio.low > 1 and math.log(ratio.mean) > spread):
         return answer(name, claim, False, reason)
     # Of one pair the interval is unlimited.
-    limited = 0 < ratio.low and ratio.high < math.inf
+    limited = ratio.low > 0 and ratio.high < math.inf
     within = limited and max(abs(math.log(ratio.low)), abs(math.log(ratio.high))) <= spread
     return answer(name, claim, True if within else None, reason)
 
