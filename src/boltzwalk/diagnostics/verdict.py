@@ -12,7 +12,8 @@ exploded       The travel is more than 3 times the distance plus the path of the
                median in the window, and the travel 100 times the first displacement of a walker;
                or v is 100 times its first value, and walkers are out of the range of the data. Or
                walkers or samples are 10 times as far from the mean of the data as the data; or
-               energies of data and walkers differ by 10⁴ temperatures, and no proposal is accepted.
+               energies of data and walkers differ by 1,000 temperatures, where walkers sample at
+               a temperature of 0.5 or more.
 frozen         Less than 5 % of the proposals are accepted.
 stalled        The travel is less than 0.6 of the distance and no longer grows, and the energy gap d
                is positive at less than 5 % of updates: walkers do not reach the data.
@@ -22,8 +23,11 @@ collapsed      Walkers reach the data, but d is as one-sided, has grown by 1.6 s
 oscillating    d tends to change its sign at every update, with an amplitude that doubles; or it
                nearly always does, with an amplitude of 5 % of the energy that drift takes from a
                walker that starts from noise, :math:`K \varepsilon v^2`.
-overfitted     Validation rows have higher energies than training rows in over 70 % of pairs.
+overfitted     Validation rows have higher energies than training rows in over 60 % of pairs, by the
+               lower end of the interval.
 samples wrong  Samples at the end of the run do not have the place, scale or shape of the data.
+samples good,  Samples and energy disagree on the masses of modes, or in the plane on the density;
+density wrong  :mod:`boltzwalk.evaluation.masses` finds it, not this module.
 too short to   The window has fewer than 100 updates, or samples are wrong while walkers still come
 say            nearer to the data.
 healthy        None of these.
@@ -49,16 +53,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
-from ..training.folder import Trace
+from ..model import Model
+from ..training.evidence import with_evidence
+from ..training.folder import FAILURE, Trace, read_rows, read_trace
 from . import evidence
 from .oscillation import ONE_SIDED, WINDOW
 from .window import PRESENT, LogWindow, Row, median, summarise_window, trace_or_log
 
-__all__ = ["FAILED", "TOO_SHORT", "Label", "Verdict", "verdict"]
+__all__ = ["FAILED", "TOO_SHORT", "Label", "Verdict", "model_verdict", "verdict"]
 
 TOO_SHORT: Final = "too short to say"
 
@@ -72,6 +79,7 @@ Label = Literal[
     "oscillating",
     "overfitted",
     "samples wrong",
+    "samples good, density wrong",
     "too short to say",
     "unknown",
 ]
@@ -188,6 +196,19 @@ def verdict(rows: Sequence[Row], trace: Trace, failure: str = "", window: int = 
     return Verdict("healthy", f"{_healthy_summary(log)}.", log.update)
 
 
+def model_verdict(model: Model, folder: Path) -> Verdict:
+    """Returns the verdict on the run of a model, up to the update that is kept.
+
+    Arguments:
+        model: The model.
+        folder: Its folder, for the log.
+    """
+    path = folder / FAILURE
+    failure = path.read_text() if path.is_file() else ""
+    rows, trace = with_evidence(model, read_rows(folder / "log.jsonl")), read_trace(folder)
+    return verdict(rows, Trace(*(values[: model.update] for values in trace)), failure)
+
+
 def _broken_rules(
     rows: Sequence[Row], log: LogWindow, exploded: str
 ) -> Iterator[tuple[Label, str]]:
@@ -254,6 +275,8 @@ def _exploded(log: LogWindow) -> str:
 def _too_short(rows: Sequence[Row], log: LogWindow) -> str:
     """Why the run is too short for a verdict; "" where it is not."""
     judged = not math.isnan(evidence.latest(rows, "sample_distance"))
+    if not log.update:
+        return ""
     if log.update < MIN_UPDATES:
         return f"{log.update} updates are fewer than the {MIN_UPDATES} that a verdict needs"
     if judged or not len(log.gap) or log.long_enough(MIN_UPDATES):

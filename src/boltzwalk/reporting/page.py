@@ -12,7 +12,11 @@ import numpy as np
 
 from ..checkpoint import write_atomically
 from ..diagnostics.oscillation import oscillation
+from ..diagnostics.verdict import FAILED, Verdict, model_verdict
+from ..evaluation.answer import answer
 from ..evaluation.evaluate import SECTIONS, known_sections
+from ..evaluation.long_run import SHORT_RUN
+from ..evaluation.masses import AGREE, DENSITY_WRONG
 from ..evaluation.measure import EvaluationSection, Measure
 from ..model import Model
 from ..settings.settings import to_yaml
@@ -29,6 +33,7 @@ TITLES = {
     "base": "Proposals of the base, before any walker moves",
     "modes": "Classes and modes",
     "goodness": "Samples and data under the density of the model",
+    "masses": "Masses of modes in samples and density",
     "anomalies": "Anomalies",
     "long_run": "Long chains",
     "partition": "Log-partition",
@@ -42,21 +47,33 @@ SYMBOLS = (
 )
 """The symbols of the curves."""
 
-GOOD, BAD = ("healthy", "convergent"), ("nan", "exploded", "collapsed", "stalled")
+GOOD = ("healthy", "convergent", AGREE)
+BAD = (*FAILED, "frozen", "stalled", "overfitted", "samples wrong", DENSITY_WRONG, SHORT_RUN)
 
 
 def write_report(
-    model: Model, folder: Path, numbers: Sequence[Number] = (), out: Path | None = None
+    model: Model,
+    folder: Path,
+    numbers: Sequence[Number] = (),
+    training: Verdict | None = None,
+    out: Path | None = None,
 ) -> Path:
     """Writes the report of a run and returns its path; cached sections are read, none computed.
+
+    It begins with what the model may be used for.
 
     Arguments:
         model: The model.
         folder: Its folder.
         numbers: The summary of the run, shown where there is no evaluation.
+        training: The verdict on the training; None takes it from the log.
         out: The .html file; None for `report.html` in the folder.
     """
     known = known_sections(model, folder)
+    training = training or model_verdict(model, folder)
+    if "training" not in known:
+        label, reason = training.label, training.reason
+        known = {"training": EvaluationSection([], {}, label, reason), **known}
     verdicts = [
         PageVerdict(TITLES[name].lower(), section.label, section.reason, _tone(section.label))
         for name, section in known.items()
@@ -69,7 +86,8 @@ def write_report(
         folder.resolve().name,
         f"{model.update:,} updates of {model.settings.updates:,}; {model.data.source}",
         verdicts,
-        [
+        answer=answer(model, folder, training, known).text,
+        sections=[
             samples_section(model, folder),
             *_evaluation(known, missing, folder, numbers),
             _training(folder, known.get("training")),
@@ -139,7 +157,9 @@ def _evaluation(
     if numbers and "quality" not in known:
         rows = [[Cell(n.name), Cell(n.text, "value"), Cell(n.meaning, "quiet")] for n in numbers]
         sections.append(Section("Numbers", tables=[CellTable(rows)]))
-    for name in ("quality", "base", "modes", "goodness", "anomalies", "long_run", "likelihood"):
+    for name in TITLES:
+        if name in ("partition", "training"):
+            continue
         if name in known and (known[name].measures or known[name].details):
             sections.append(_section(name, known[name]))
     if missing:
@@ -209,7 +229,7 @@ def _training(folder: Path, section: EvaluationSection | None) -> Section:
         figures.append(
             Figure(bars("cross-correlation of d and v", heights, "lag", 2 * swing.error))
         )
-    findings = section.details["findings"] if section is not None else []
+    findings = section.details.get("findings", []) if section is not None else []
     rows = [
         [Cell(name), Cell(text, "value"), Cell(reason, "quiet")] for name, text, reason in findings
     ]
