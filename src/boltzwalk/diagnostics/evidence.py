@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from .window import Row
 
 __all__ = [
+    "WRONG_DISTANCE",
     "explosion",
     "few_distinct_rows",
     "frozen",
@@ -32,7 +33,7 @@ LOOK_BACK = 200
 FAR = 10.0
 """Distance of walkers or samples from the mean of the data, over that of the data."""
 
-SHARP = 1000.0
+SHARP = 300.0
 """Energy gap over the temperature, in nats, where walkers sample at a temperature of 0.5 or more:
 2 and less in healthy runs in the plane and on small tables, 10 on 8x8 digits."""
 

@@ -12,7 +12,7 @@ exploded       The travel is more than 3 times the distance plus the path of the
                median in the window, and the travel 100 times the first displacement of a walker;
                or v is 100 times its first value, and walkers are out of the range of the data. Or
                walkers or samples are 10 times as far from the mean of the data as the data; or
-               energies of data and walkers differ by 1,000 temperatures, where walkers sample at
+               energies of data and walkers differ by 300 temperatures, where walkers sample at
                a temperature of 0.5 or more.
 frozen         Less than 5 % of the proposals are accepted.
 stalled        The travel is less than 0.6 of the distance and no longer grows, and the energy gap d

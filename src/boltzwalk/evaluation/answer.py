@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from ..diagnostics.evidence import latest
+from ..diagnostics.evidence import WRONG_DISTANCE, latest
 from ..diagnostics.verdict import FAILED, TOO_SHORT, Verdict, model_verdict
 from ..model import Model
 from ..training.evidence import with_evidence
@@ -24,6 +24,9 @@ __all__ = ["Answer", "Use", "answer", "failure_line", "final_verdict"]
 
 SEPARATED = 0.8
 """The lower end of the AUROC of noise and held-out rows, from which energies may be scores."""
+
+USUAL_RATE = 1e-3
+"""The learning rate to try after a run that failed, or a tenth of its rate."""
 
 Knowledge = Literal["yes", "no", "unknown"]
 
@@ -141,10 +144,10 @@ def _samples(model: Model, folder: Path, training: Verdict) -> Use:
     if training.label in (TOO_SHORT, "overfitted", "unknown"):
         return Use("samples", "unknown", f"training is {training.label}")
     rows = with_evidence(model, read_rows(folder / "log.jsonl"))
-    distance, floor = latest(rows, "sample_distance"), latest(rows, "sample_floor")
+    distance = latest(rows, "sample_distance")
     if not distance >= 0:
         return Use("samples", "unknown", "none were compared with the data")
-    return Use("samples", "yes", f"distance to the data {distance:.2g}, of the data {floor:.2g}")
+    return Use("samples", "yes", f"distance to the data {distance:.2f}, limit {WRONG_DISTANCE:g}")
 
 
 def _scores(model: Model, training: Verdict, sections: Mapping[str, EvaluationSection]) -> Use:
@@ -214,7 +217,7 @@ def _next_command(
     if change.startswith("updates=") and training.label != "overfitted":
         return f"boltzwalk resume {run} {change}"
     if change:
-        name = shlex.quote(f"{folder.resolve().name}-2")
+        name = shlex.quote(_free_name(folder))
         runs = shlex.quote(str(folder.parent))
         again = shlex.quote(str(folder / "settings.yaml"))
         return f"boltzwalk train {again} {change} --runs {runs} --name {name}"
@@ -225,16 +228,24 @@ def _next_command(
     return f"boltzwalk sample {run} -n 1000"
 
 
+def _free_name(folder: Path) -> str:
+    """A name for another run next to this one."""
+    number = 2
+    while folder.with_name(f"{folder.name}-{number}").exists():
+        number += 1
+    return f"{folder.name}-{number}"
+
+
 def _change(model: Model, training: Verdict) -> str:
     """The setting to change after a verdict, "" for a healthy run."""
     settings, method, label = model.settings, model.settings.method, training.label
     rate = settings.optimizer.learning_rate
     noise, steps = getattr(method, "data_noise", None), getattr(method, "steps", 0)
     if label in ("nan", "exploded", "oscillating", "frozen"):
-        return f"optimizer.learning_rate={rate / 10:g}"
+        return f"optimizer.learning_rate={min(rate / 10, USUAL_RATE):g}"
     if label == "collapsed":
         if noise is None:
-            return f"optimizer.learning_rate={rate / 10:g}"
+            return f"optimizer.learning_rate={min(rate / 10, USUAL_RATE):g}"
         return f"method.data_noise={max(0.1, 2 * noise):g}"
     if label == "stalled" and steps:
         return f"method.steps={2 * steps}"

@@ -126,13 +126,12 @@ def write_report(
     """
     known = known_sections(model, folder)
     training = training or model_verdict(model, folder)
-    if "training" not in known:
-        label, reason = training.label, training.reason
-        known = {"training": EvaluationSection([], {}, label, reason), **known}
+    labels = {"training": (training.label, training.reason)}
+    labels |= {name: (section.label, section.reason) for name, section in known.items()}
     verdicts = [
-        PageVerdict(TITLES[name].lower(), section.label, section.reason, _tone(section.label))
-        for name, section in known.items()
-        if section.label
+        PageVerdict(TITLES[name].lower(), label, reason, _tone(label))
+        for name, (label, reason) in labels.items()
+        if label
     ]
     refusal = model.method.condition.refusal
     missing = [name for name in SECTIONS if name not in known and not refusal(name)]
