@@ -61,9 +61,9 @@ ERRORS = {
 
 PARENTS = {"Module", "NamedTuple", "Protocol", "Enum", "IntEnum", "StrEnum", "Generic", *ERRORS}
 PARENTS |= {"BaseEstimator", "DensityMixin", "OutlierMixin", "TransformerMixin"}
-PARENTS |= {"Function", "Unpickler", "Linear", "Conv2d"}
+PARENTS |= {"Function", "Unpickler", "SafeLoader", "Linear", "Conv2d"}
 """Classes that a class may have as its parent: those of DESIGN, scikit-learn's for its interface,
-and those that PyTorch and Python have no other way to extend: `autograd.Function`, `Unpickler`, and
+and those that have no other way to be extended: `autograd.Function`, `Unpickler`, `SafeLoader`, and
 the layers that spectral normalisation and initialisation must recognise, `Linear` and `Conv2d`."""
 
 

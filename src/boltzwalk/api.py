@@ -8,12 +8,14 @@ from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from . import references
 from .completion.inputs import make_inputs
 from .completion.variants import CompletionPlan, complete_rows
+from .data.affine import require_digits
 from .data.dataset import Dataset
 from .data.in_memory import InMemory
 from .energy import check_energy
@@ -158,7 +160,15 @@ def _dataset(data: Any) -> tuple[Dataset, Any]:  # noqa: ANN401
     dataset = data if isinstance(data, Dataset) else Dataset.of(data)
     rows = sum(map(len, (dataset.train, dataset.validation, dataset.test)))
     split = dataset.split or (1.0, 0.0, 0.0)
-    return dataset, InMemory(dataset.digest, rows, dataset.whitening, split, dataset.split_seed)
+    return dataset, InMemory(
+        dataset.digest,
+        rows,
+        dataset.whitening,
+        split,
+        dataset.split_seed,
+        repeats=dataset.repeats,
+        tails="keep" if dataset.tails is None else "compress",
+    )
 
 
 def _energy(energy: Any, dataset: Dataset, method: Any) -> tuple[nn.Module | None, Any]:  # noqa: ANN401
@@ -309,7 +319,7 @@ def evaluate(
         ValueError: If a section is unknown, or the data are others.
     """
     rows = model.data if data is None else _dataset(data)[0]
-    if rows.digest != model.data.digest:
+    if not rows.has_digest(model.data.digest):
         raise ValueError("data must be those that the model was trained on, got others")
     plan = EvaluationPlan(samples=samples, sections=tuple(sections), seed=seed)
     judged = replace(model, data=rows.to(model.device))
@@ -348,13 +358,16 @@ def complete(model: Model, rows: Tensor, n: int = 1, steps: int = 0, seed: int =
     """
     variant = "latent" if model.method.latent else "conditional"
     plan = CompletionPlan(variant=cast(Any, variant), n=n, steps=steps)
-    rows = torch.as_tensor(rows).double()
+    rows = rows if isinstance(rows, Tensor) else torch.as_tensor(np.asarray(rows))
+    rows = rows if rows.is_floating_point() else rows.double()
     if tuple(rows.shape[1:]) != model.data.event_shape:
         shape = ", ".join(["N", *map(str, model.data.event_shape)])
         raise ValueError(
             f"rows must have shape ({shape}), got {tuple(rows.shape)}; write nan for an entry that "
             "is missing"
         )
-    inputs = make_inputs(model.data, rows, None, None)
+    require_digits(rows, model.data.shift, model.data.scale, model.data.columns)
+    inputs = make_inputs(model.data, rows.double(), None, None)
     rng = generator(seed, "complete", 0, model.device)
-    return complete_rows(model, inputs, plan, rng).original.to(torch.float32)
+    completed = complete_rows(model, inputs, plan, rng).original
+    return completed.to(torch.promote_types(torch.float32, model.data.scale.dtype))

@@ -12,11 +12,13 @@ Everything else speaks model units, in which walkers move.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -29,6 +31,7 @@ from .kernels import run_chain
 from .method import Method
 from .methods.proposal_training import chunk_sizes
 from .metrics.anomaly import conformal_threshold, percentile
+from .metrics.false_alarms import RowScores, false_alarms
 from .rng import generator
 from .settings.settings import Settings
 from .smc.from_samples import Effort, log_z_from_samples, refused_log_z
@@ -40,21 +43,8 @@ __all__ = ["Model", "RowScores"]
 CHUNK = 4096
 """Rows whose energies are computed at once."""
 
-
-class RowScores(NamedTuple):
-    """Scores of rows, each of shape (N,).
-
-    Attributes:
-        energy: The energy U, in model units.
-        percentile: The share of held-out rows with a lower energy.
-        anomaly: Whether the energy is above the threshold.
-        threshold: The energy that the chosen share of held-out rows exceeds.
-    """
-
-    energy: Tensor
-    percentile: Tensor
-    anomaly: Tensor
-    threshold: float
+REFERENCE_ROWS = 10_000
+"""The most held-out rows that set a threshold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +89,8 @@ class Model:
     def sample(self, n: int, seed: int = 0, steps: int = 0, label: str | None = None) -> Tensor:
         r"""Draws n samples as in training, shape (n, \*event), in the units of the data.
 
+        Those of whitened columns are in float64, which a time stamp needs; others in float32.
+
         Arguments:
             n: The number of samples.
             seed: The seed of the noise.
@@ -124,13 +116,10 @@ class Model:
             ValueError: If the model has a condition, or the rows another shape.
         """
         self.require_unconditional("an energy")
-        u = self.density_energy()
-        rows = self._model_units(x)
-        with self.arithmetic():
-            return torch.cat([u(part).float() for part in rows.split(CHUNK)])
+        return self._energies(self._model_units(x))
 
     def log_prob(self, x: Tensor) -> Tensor:
-        r"""Returns :math:`\log p(x)`, shape (N,), in nats and the units of the data.
+        r"""Returns :math:`\log p(x)`, shape (N,), in nats and the units of the data, in float64.
 
         .. math:: \log p(x) = -U(x) / T - \log Z - \log |\partial y / \partial x|
 
@@ -143,7 +132,10 @@ class Model:
         log_z = self.log_z()
         if log_z.refusal:
             raise ValueError(f"log p must have a log Z, got none: {log_z.refusal}")
-        return -self.energy(x) / self.temperature - log_z.estimate - self.data.log_volume
+        self.require_unconditional("an energy")
+        rows = self._model_units(x)
+        nats = self._energies(rows).double() / self.temperature + log_z.estimate
+        return -nats - self.data.log_jacobian(rows)
 
     def log_z(self, seed: int = 0) -> LogZ:
         r"""Returns :math:`\log Z` of :math:`e^{-U / T}` in model units: an interval or a refusal.
@@ -162,6 +154,9 @@ class Model:
     def score(self, x: Tensor, false_alarm: float = 0.05) -> RowScores:
         r"""Returns how usual rows are among held-out rows of the data.
 
+        The chance that an ordinary row is flagged is at most that share over all held-out rows that
+        there might be. For the rows at hand it has an interval, `RowScores.false_alarms`.
+
         Arguments:
             x: Rows in the units of the data, shape (N, \*event).
             false_alarm: The share of ordinary rows that may be flagged.
@@ -169,11 +164,37 @@ class Model:
         Raises:
             ValueError: If there are too few held-out rows for such a share.
         """
-        rows, _ = self.data.held_out()
-        usual = self.energy(self.data.to_original(rows)).double()
+        rows, reference = self.reference_rows(false_alarm)
+        self.require_unconditional("a score")
+        usual = self._energies(rows).double()
         energy = self.energy(x).double()
         limit = conformal_threshold(usual, false_alarm)
-        return RowScores(energy, percentile(usual, energy), energy > limit, limit)
+        rate = false_alarms(usual, limit, false_alarm)
+        flags = energy > limit
+        return RowScores(energy, percentile(usual, energy), flags, limit, rate, reference)
+
+    def reference_rows(
+        self, false_alarm: float = 0.01, most: int = REFERENCE_ROWS
+    ) -> tuple[Tensor, str]:
+        r"""Returns rows in model units that set a threshold, shape (N, \*event), and their name.
+
+        They are held-out rows; the test rows alone where the validation rows chose the checkpoint,
+        which makes their energies a little too low, and there are enough test rows for the rate.
+
+        Arguments:
+            false_alarm: The rate of false alarms that they are for.
+            most: The largest number of rows.
+        """
+        data = self.data
+        chosen = self.settings.output.best and len(data.validation) > 0
+        if chosen and len(data.test) > 1 and (len(data.test) + 1) * false_alarm >= 1 - 1e-9:
+            return data.held_out(most, validation=False)
+        rows, name = data.held_out(most)
+        if len(data.validation) + len(data.test) < 2:
+            name += ", whose energies are too low: more ordinary rows than asked are flagged"
+        elif chosen:
+            name += f", {len(data.validation):,} of which chose the checkpoint"
+        return rows, name
 
     # In model units.
 
@@ -317,7 +338,8 @@ class Model:
 
     def _model_units(self, x: Tensor) -> Tensor:
         """Rows in the units of the data, checked and converted."""
-        x = torch.as_tensor(x, dtype=torch.float32)
+        x = x if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x))
+        x = x if x.is_floating_point() else x.double()
         if tuple(x.shape[1:]) != self.data.event_shape:
             raise ValueError(
                 f"rows must have shape (N, {', '.join(map(str, self.data.event_shape))}), got "
@@ -329,7 +351,22 @@ class Model:
                 f"rows must be finite, got nan or infinity in row {int(wrong[0])}; drop such rows, "
                 "or fill them in with boltzwalk.complete"
             )
-        return self.data.from_original(x).to(self.data.train)
+        # Only after the map: in float32 a time stamp of 1.6e9 is a multiple of 128.
+        rows = self.data.from_original(x.to(self.data.train.device)).to(self.data.train.dtype)
+        wrong = (~rows.flatten(1).isfinite().all(1)).nonzero().flatten()
+        if len(wrong):
+            raise ValueError(
+                "rows must be finite in float32 in the units of the model, got row "
+                f"{int(wrong[0])} too far from the data; drop such rows"
+            )
+        return rows
+
+    @torch.no_grad()
+    def _energies(self, rows: Tensor) -> Tensor:
+        """The energies of rows in model units."""
+        u = self.density_energy()
+        with self.arithmetic():
+            return torch.cat([u(part).float() for part in rows.split(CHUNK)])
 
     def estimate_log_z(self, rng: torch.Generator, effort: Effort) -> LogZ:
         r"""Returns :math:`\log Z`: exact where it is known, else by annealing, or a refusal.
@@ -349,6 +386,17 @@ class Model:
             return refused_log_z("the run was trained by noiseless descent, which has no density")
         known = getattr(energy, "log_z", None)
         if known is not None and self.temperature == 1:
-            return LogZ(float(known), 0.0, "")
+            return _known_log_z(energy, float(known))
         x = self.draw(self.available(effort.samples), rng).x
         return log_z_from_samples(Tempered(energy, self.temperature), x, rng, effort)
+
+
+def _known_log_z(energy: nn.Module, log_z: float) -> LogZ:
+    r"""A :math:`\log Z` that an energy knows: exactly, or with an interval."""
+    half_width = float(getattr(energy, "log_z_half_width", 0.0))
+    if math.isnan(half_width):
+        return refused_log_z(
+            "fewer than 100 samples of the stack have weight under the energy on top of it; take "
+            "fewer updates, or a larger energy.gradient_penalty"
+        )
+    return LogZ(log_z, half_width, "")

@@ -235,7 +235,7 @@ def test_rows_that_cannot_be_completed_are_refused(digits, table, tmp_path):
     with pytest.raises(FileNotFoundError, match="there must be a file"):
         read_partial(tmp_path / "none.npy", data)
     (tmp_path / "bad.csv").write_text("a,b,c\n1,x,2\n")
-    with pytest.raises(ValueError, match=r"column 'b'.*got 'x' in line 2"):
+    with pytest.raises(ValueError, match=r"is line 2 \(no number 'x' in b\)"):
         read_partial(tmp_path / "bad.csv", table.data)
     whole = torch.zeros(2, 3).double()
     with pytest.raises(ValueError, match="hides nothing; write --mask lower"):
@@ -317,10 +317,12 @@ def test_the_command_on_a_table_round_trip(tmp_path, monkeypatch):
     assert "masked error" not in said
     with open("o.csv") as file:
         found = list(csv.DictReader(file))
-    assert [*found[0]] == ["height", "weight", "depth"]
+    # Columns stay where they are, and all that was given stays as it was written.
+    assert [*found[0]] == ["depth", "name", "height", "weight"]
     assert found[0]["depth"] == "-200.1234567890123"
-    assert (found[0]["weight"], found[1]["height"]) == ("50.0", "0.25")
-    assert [float(v) for v in found[2].values()] == [2, 3, -1]
+    assert (found[0]["weight"], found[1]["height"]) == ("50", "0.25")
+    assert [*found[2].values()] == ["-1", "z", "2", "3"]
+    assert [row.pop("name") for row in found] == ["x", "y", "z"]
     assert all(np.isfinite(float(v)) for row in found for v in row.values())
     # What was written is read, is whole, and is its own truth.
     said = command(
@@ -329,7 +331,7 @@ def test_the_command_on_a_table_round_trip(tmp_path, monkeypatch):
     assert "training mean" in said
     with open("p.csv") as file:
         more = list(csv.DictReader(file))
-    assert [*more[0]] == ["row", "completion", "height", "weight", "depth"]
+    assert [*more[0]] == ["row", "completion", "depth", "name", "height", "weight"]
     assert len(more) == 12
     assert more[5]["row"] == "1"
     assert more[5]["height"] == found[1]["height"]

@@ -5,7 +5,7 @@ import torch
 
 from boltzwalk.data import Dataset
 from boltzwalk.data.affine import to_model
-from boltzwalk.data.dataset import dequantise_held_out
+from boltzwalk.data.held_out import dequantise_held_out
 
 
 def seeded(seed=0):

@@ -291,7 +291,7 @@ def test_what_is_not_there_or_empty_is_refused(tmp_path, digits, rng):
     (tmp_path / "cut.npz").write_bytes((tmp_path / "two.npz").read_bytes()[:50])
     with pytest.raises(ValueError, match=r"must be a complete \.npy or \.npz file"):
         load_external_rows(tmp_path / "cut.npz", digits, rng)
-    with pytest.raises(ValueError, match="a table must be a file, got the folder"):
+    with pytest.raises(ValueError, match="path must name a file, got the folder"):
         load_external_rows(tmp_path / "empty", Modes(3, rows=40).load(), rng)
 
 

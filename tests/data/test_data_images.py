@@ -93,7 +93,7 @@ def test_arrays_of_every_layout(tmp_path, kind, shape):
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.zeros((2, 4, 4)), r"got float64 of shape \(2, 4, 4\).*astype\(numpy.uint8\)"),
+        (np.zeros((2, 4, 4)), r"got float64 of shape \(2, 4, 4\).*value_range=0,1"),
         (np.zeros((4, 4), np.uint8), r"got uint8 of shape \(4, 4\)"),
         (np.zeros((2, 4, 4, 4), np.uint8), r"got uint8 of shape \(2, 4, 4, 4\)"),
         (np.zeros((0, 4, 4), np.uint8), r"shape \(0, 4, 4\)"),
@@ -108,7 +108,8 @@ def test_arrays_that_are_no_images(tmp_path, array, message):
 
 def test_the_key_of_several_arrays(tmp_path):
     path = tmp_path / "a.npz"
-    np.savez(path, images=np.zeros((9, 4, 4), np.uint8), labels=np.zeros(9))
+    images = np.arange(144, dtype=np.uint8).reshape(9, 4, 4)
+    np.savez(path, images=images, labels=np.zeros(9))
     with pytest.raises(ValueError, match="which are images, labels, got None"):
         Images(str(path)).load()
     assert len(everything(path, key="images")) == 9
@@ -116,7 +117,7 @@ def test_the_key_of_several_arrays(tmp_path):
 
 def test_images_of_mixed_sizes_need_a_size(tmp_path):
     two_halves(tmp_path / "a.png", (6, 4))
-    two_halves(tmp_path / "b.png", (8, 4))
+    two_halves(tmp_path / "b.png", (8, 4), GREEN, RED)
     with pytest.raises(ValueError, match=r"a.png of 4x6 and b.png of 4x8.*write data.size=64"):
         Images(str(tmp_path)).load()
     assert everything(tmp_path, size=4).shape == (2, 3, 4, 4)
@@ -126,14 +127,11 @@ def test_folders_and_files_that_are_no_images(tmp_path):
     with pytest.raises(ValueError, match=r"must hold image files \(.bmp, .*got none"):
         Images(str(tmp_path)).load()
     (tmp_path / "a.png").write_bytes(b"rubbish")
-    with pytest.raises(ValueError, match=r"a.png must be a complete image file"):
+    with pytest.raises(ValueError, match=r"must be a complete image file, got 1 .*a.png"):
         Images(str(tmp_path)).load()
     two_halves(tmp_path / "a.png", (60, 60))
     (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:-40])
-    with pytest.raises(ValueError, match=r"a.png must be a complete image file"):
-        Images(str(tmp_path)).load()
-    Image.fromarray(np.zeros((4, 4), np.uint16)).save(tmp_path / "a.png")
-    with pytest.raises(ValueError, match=r"a.png must have 8 bits a channel, got the mode 'I;16'"):
+    with pytest.raises(ValueError, match=r"must be a complete image file, got 1 .*a.png"):
         Images(str(tmp_path)).load()
     with pytest.raises(FileNotFoundError, match="nowhere"):
         Images("nowhere").load()
@@ -149,7 +147,7 @@ def test_senseless_settings(settings, message):
 
 
 def test_split_and_noise(tmp_path):
-    np.save(tmp_path / "a.npy", np.arange(50, dtype=np.uint8)[:, None, None].repeat(8, 1))
+    np.save(tmp_path / "a.npy", np.arange(0, 250, 5, dtype=np.uint8)[:, None, None].repeat(8, 1))
     data = Images(str(tmp_path / "a.npy"), dequantise=True).load()
     assert [len(x) for x in (data.train, data.validation, data.test)] == [40, 5, 5]
     assert data.quantum == 2 / 256

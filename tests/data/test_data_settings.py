@@ -51,7 +51,7 @@ def test_loading_is_float32_whatever_the_default(tmp_path):
     (tmp_path / "t.csv").write_text("1,2\n3,5\n4,4\n6,9\n")
     torch.set_default_dtype(torch.float64)
     try:
-        table = Table(str(tmp_path / "t.csv"), split=(2, 1, 1), dequantise=True)
+        table = Table(str(tmp_path / "t.csv"), split=(2, 1, 1), dequantise=True, decimal=".")
         for settings in (Digits(dequantise=True), Toy(n=100), Modes(rows=8), table):
             data = settings.load()
             batch = data.batch(2, torch.Generator())

@@ -12,7 +12,8 @@ from torch import nn
 from boltzwalk.data import Digits, Modes
 from boltzwalk.data.dataset import Dataset
 from boltzwalk.data.external import model_to_grey
-from boltzwalk.data.images import image_dataset, resize_image
+from boltzwalk.data.image_files import resize_image
+from boltzwalk.data.images import image_dataset
 from boltzwalk.data.splits import LabelledRows
 from boltzwalk.energies import NetworkEnergy
 from boltzwalk.evaluation import anomalies as judged

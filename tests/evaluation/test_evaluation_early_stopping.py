@@ -113,7 +113,7 @@ def test_the_command_says_where_it_stops(tmp_path, monkeypatch):
         pass
     words = ["sample", "run", "--stop-early", "-n", "10", "--steps", "20"]
     done = CliRunner().invoke(app, words)
-    assert "classifier-FID to validation rows: base" in done.output
+    assert "samples to validation rows: base" in done.output
     best = int(re.search(r"best after (\d+) steps", done.output)[1])
     said = f"10 samples, {best} steps each" if best else "some step must make samples better"
     assert said in done.output

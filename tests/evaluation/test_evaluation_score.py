@@ -111,7 +111,8 @@ def test_the_log_density_is_one_in_the_units_of_the_data(mixture, tmp_path, rng)
     dict(evaluate_sections(mixture, folder, EvaluationPlan(sections=("likelihood",))))
     points, cell = grid((-4, -200), (10, 200), 200)
     np.save(tmp_path / "grid.npy", points)
-    found = score_rows(mixture, folder, read_input(mixture, str(tmp_path / "grid.npy"), rng), 0.1)
+    given = read_input(mixture, str(tmp_path / "grid.npy"), rng)
+    found = score_rows(mixture, folder, given.x, 0.1)
     assert "no log-density" not in found.protocol
     assert np.exp(found.log_density).sum() * cell == pytest.approx(1, abs=1e-3)
     # Of another model it would be wrong.
@@ -177,7 +178,7 @@ VALUES = np.array([[3.0, -50.0], [3.5, -20.25], [1.25, -70.0]])
 
 
 def scored(model, source, rng):
-    return score_rows(model, source, read_input(model, str(source), rng), 0.1)
+    return score_rows(model, source, read_input(model, str(source), rng).x, 0.1)
 
 
 @pytest.mark.parametrize("kind", ["csv", "no header", "other order", "extra", ".tsv", ".npy", "-"])
@@ -204,28 +205,62 @@ def test_rows_are_the_same_in_whichever_way_they_are_given(
         path.write_text("\n".join(["height,weight", *lines]))
     if kind == "-":
         monkeypatch.setattr("sys.stdin", io.StringIO(path.read_text()))
-    x = read_input(mixture, "-" if kind == "-" else str(path), rng)
+    x = read_input(mixture, "-" if kind == "-" else str(path), rng).x
     expected = mixture.data.from_original(torch.from_numpy(VALUES)).float()
     torch.testing.assert_close(x, expected)
     assert x.dtype == torch.float32
 
 
-def test_rows_with_nan_are_refused_with_their_row(mixture, tmp_path, rng, monkeypatch):
+def test_rows_with_gaps_or_text_are_marked_and_the_others_scored(
+    mixture, tmp_path, rng, monkeypatch
+):
     values = np.vstack([VALUES, VALUES])
     values[4, 1] = np.nan
     np.save(tmp_path / "rows.npy", values)
-    with pytest.raises(ValueError, match="nan or inf in 1 rows, the first is row 4"):
-        read_input(mixture, str(tmp_path / "rows.npy"), rng)
-    for field in ("nan", "", "?", "inf"):
-        monkeypatch.setattr("sys.stdin", io.StringIO(f"height,weight\n1,2\n3,{field}\n"))
-        with pytest.raises(ValueError, match=r"'weight' of standard input must .* in line 3"):
-            read_input(mixture, "-", rng)
+    given = read_input(mixture, str(tmp_path / "rows.npy"), rng)
+    assert given.table.notes == ["", "", "", "", "missing weight", ""]
+    full = read_input(mixture, str(tmp_path / "rows.npy"), rng).x
+    expected = mixture.data.from_original(torch.from_numpy(values[[0, 1, 2, 3, 5]])).float()
+    torch.testing.assert_close(full, expected)
+    for field, note in (
+        ("nan", "missing weight"),
+        ("", "missing weight"),
+        ("?", "missing weight"),
+        ("inf", "no number 'inf' in weight"),
+        ("tall", "no number 'tall' in weight"),
+    ):
+        monkeypatch.setattr("sys.stdin", io.StringIO(f"height,weight\n1,2\n3,{field}\n5,6\n"))
+        given = read_input(mixture, "-", rng)
+        assert given.table.notes == ["", note, ""]
+        found = score_rows(mixture, tmp_path, given.x, 0.1)
+        rows = read(write_scores(found, ".csv", given.table).decode())
+        assert [bool(row["energy"]) for row in rows] == [True, False, True]
+        assert [row["note"] for row in rows] == ["", note, ""]
+        with np.load(io.BytesIO(write_scores(found, ".npz", given.table))) as file:
+            np.testing.assert_array_equal(file["energy"][[0, 2]], found.energy)
+            assert np.isnan(file["energy"][1])
+            assert file["note"].tolist() == ["", note, ""]
+    monkeypatch.setattr("sys.stdin", io.StringIO("height,weight\n1,\n,2\n"))
+    with pytest.raises(ValueError, match=r"got 2 with gaps or text.*line 2 .missing weight"):
+        read_input(mixture, "-", rng)
+
+
+def test_other_columns_are_passed_on_as_they_are(mixture, tmp_path, rng):
+    path = tmp_path / "rows.csv"
+    path.write_text('id;note;weight;height\n007;"a;b";-50;3\n1e3;;;3.5\n;ü;-70,;1.25\n')
+    given = read_input(mixture, str(path), rng)
+    found = score_rows(mixture, tmp_path, given.x, 0.1)
+    rows = read(write_scores(found, ".csv", given.table).decode())
+    assert [row["id"] for row in rows] == ["007", "1e3", ""]
+    assert [row["note (input)"] for row in rows] == ["a;b", "", "ü"]
+    assert [row["note"] for row in rows] == ["", "missing weight", "no number '-70,' in weight"]
+    assert list(rows[0])[:3] == ["row", "id", "note (input)"]
 
 
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("height,size\n1,2\n", "got 'weight'"),
+        ("height,size\n1,2\n", "lacks weight; it has height, size"),
         ("1,2,3\n", "must have 2 columns, those of the data, got 3.*height, weight"),
         ("height,weight\n", "at least one row"),
         ("", "at least one row"),

@@ -73,22 +73,22 @@ def test_a_collapsed_model_shows(fitted):
     report = judge_classes(classifier, threes, data)
     assert report.shares[3] > 0.95
     assert report.coverage < 0.2  # one class of ten, a little blurred
-    assert report.frechet > 10 * report.frechet_floor
+    assert report.frechet.low > 10 * report.frechet_floor.high
 
 
 def test_weights_count_as_copies(fitted):
-    """Samples of which the threes have weight 20 are those in which they stand twenty times."""
+    """Samples of which the threes have weight 5 are those in which they stand five times."""
     data, classifier = fitted
     x = data.train[:300]
-    copies = torch.where(data.train_labels[:300] == 3, 20, 1)
+    copies = torch.where(data.train_labels[:300] == 3, 5, 1)
     weighted = judge_classes(classifier, x, data, copies.log())
     copied = judge_classes(classifier, x.repeat_interleave(copies, 0), data)
     for name in ("entropy", "coverage", "accuracy"):
         assert getattr(weighted, name) == pytest.approx(getattr(copied, name), rel=1e-5), name
     assert weighted.shares == pytest.approx(copied.shares, abs=1e-6)
-    # The copies pretend to be 900 samples; the weights know that there are fewer.
-    assert weighted.frechet == pytest.approx(copied.frechet, rel=0.1)
-    assert weighted.frechet > 2 * judge_classes(classifier, x, data).frechet
+    # The copies pretend to be 400 samples; the weights know that there are fewer.
+    assert weighted.frechet.low < copied.frechet.value < weighted.frechet.high
+    assert weighted.frechet.value > 5 * judge_classes(classifier, x, data).frechet.high
 
 
 def test_equal_weights_change_nothing(fitted):
@@ -113,7 +113,7 @@ def test_one_sample_with_all_the_weight_has_no_distance(fitted):
     log_w = torch.full((50,), -torch.inf)
     log_w[3] = 0.0
     report = judge_classes(classifier, data.train[:50], data, log_w)
-    assert math.isnan(report.frechet)
+    assert math.isnan(report.frechet.value)
     assert max(report.shares.values()) == 1.0
 
 
@@ -121,7 +121,7 @@ def test_noise_shows(fitted):
     data, classifier = fitted
     noise = torch.rand(500, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
     report = judge_classes(classifier, noise, data)
-    assert report.frechet > 100 * report.frechet_floor
+    assert report.frechet.low > 100 * report.frechet_floor.high
     assert 0 < report.entropy <= math.log(10)
 
 
@@ -314,17 +314,19 @@ def test_the_digest_is_of_images_and_labels(fitted):
 
 def test_too_few_samples_have_no_distance(fitted):
     data, classifier = fitted
-    few = judge_classes(classifier, data.train[:32], data)
-    assert math.isnan(few.frechet)
-    assert math.isnan(few.frechet_floor)
+    few = judge_classes(
+        classifier, data.train[:65], data
+    )  # halves need a row more than 32 features
+    assert math.isnan(few.frechet.value)
+    assert math.isnan(few.frechet_floor.value)
     assert few.coverage > 0.5
-    assert judge_classes(classifier, data.train[:33], data).frechet > 0
+    assert judge_classes(classifier, data.train[:66], data).frechet.high > 0
     # In effect there are as many as carry the weight.
     log_w = torch.full((500,), -torch.inf)
-    log_w[:32] = 0.0
+    log_w[:65] = 0.0
     weighted = judge_classes(classifier, data.train[:500], data, log_w)
-    assert math.isnan(weighted.frechet)
-    assert weighted.frechet_floor > 0
+    assert math.isnan(weighted.frechet.value)
+    assert math.isfinite(weighted.frechet_floor.value)
     short = dataclasses.replace(
         data,
         validation=data.validation[:0],
@@ -332,7 +334,7 @@ def test_too_few_samples_have_no_distance(fitted):
         test=data.test[:32],
         test_labels=data.test_labels[:32],
     )
-    assert math.isnan(judge_classes(classifier, data.train, short).frechet)
+    assert math.isnan(judge_classes(classifier, data.train, short).frechet.value)
 
 
 @pytest.mark.parametrize(("settings", "least"), [(Mnist, 0.99), (FashionMnist, 0.91)])

@@ -9,6 +9,7 @@ from torch import nn
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from boltzwalk.metrics import mean_discrepancy as module
+from boltzwalk.metrics.distances import squared_distances
 from boltzwalk.metrics.mean_discrepancy import (
     kernel_distance,
     mean_discrepancy,
@@ -22,7 +23,6 @@ from boltzwalk.metrics.similarity import (
     LaplacianKernel,
     PolynomialKernel,
     median_distance,
-    squared_distances,
 )
 
 # Each kernel beside its formula for one pair, in Python numbers.

@@ -246,3 +246,22 @@ def test_runs_of_one_name_or_that_are_not_there_are_refused(trained, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"settings\.yaml"):
         write_comparison([folder, tmp_path / "two"], tmp_path / "x.html")
     assert not (tmp_path / "x.html").exists()
+
+
+def test_the_settings_that_differ_come_first_and_numbers_of_training_stand_in(trained, tmp_path):
+    folder, digest = trained
+    folders = [tmp_path / "a", tmp_path / "b"]
+    for place, text in zip(folders, ("1.5", "2.5"), strict=True):
+        shutil.copytree(folder, place)
+        numbers = [["test nll", text, "a row"], ["cost", "1 s", ""]]
+        (place / "summary.json").write_text(json.dumps({"run": digest, "numbers": numbers}))
+    settings = folders[1] / "settings.yaml"
+    settings.write_text(settings.read_text().replace("batch: 8", "batch: 16"))
+    page = write_comparison(folders, tmp_path / "x.html")
+    rows = Rows()
+    rows.feed(page.read_text())
+    texts = [[cell for cell, _ in row] for row in rows.rows]
+    assert texts[:2] == [["", "a", "b"], ["batch", "8", "16"]]
+    other = open_model(folders[1]).digest != digest  # a summary of another model is not shown
+    expected = ["test nll, at the end of training", "1.5", "" if other else "2.5"]
+    assert expected in texts

@@ -171,7 +171,7 @@ def test_a_study_without_an_analysis_prints_its_effects_and_nothing_else(tmp_pat
 OWN = """
 from pathlib import Path
 
-from boltzwalk.reporting.page import Section
+from boltzwalk.reporting.html import Section
 from boltzwalk.study.analysis import Analysis
 from boltzwalk.study.answers import Sheet, answer
 

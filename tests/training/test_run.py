@@ -24,6 +24,7 @@ from boltzwalk.rng import generator
 from boltzwalk.settings.optimizers import SGD, Adam, Schedule
 from boltzwalk.settings.settings import Output, Settings, resolve_auto
 from boltzwalk.smc.witness import Witness
+from boltzwalk.training import changes
 from boltzwalk.training import folder as run_folder
 from boltzwalk.training.execute import execute
 from boltzwalk.training.folder import read_trace
@@ -295,7 +296,7 @@ def test_the_machine_may_change_and_the_settings_may_not(tmp_path):
 def test_a_run_may_go_on_with_another_learning_rate_and_longer(tmp_path):
     finish(SMALL, tmp_path)
     longer = replace(SMALL, updates=45, optimizer=Adam(1e-4))
-    run_folder.change(tmp_path, longer)
+    changes.change(tmp_path, longer)
     assert finish(longer, tmp_path) == [41, 42, 43, 44, 45]
     rows = run_folder.read_rows(tmp_path / "changes.jsonl")
     changed = ["optimizer.learning_rate: 0.001, now 0.0001", "updates: 40, now 45"]
@@ -310,11 +311,11 @@ def test_a_run_may_go_on_with_another_learning_rate_and_longer(tmp_path):
 def test_a_run_cannot_go_on_as_another(tmp_path, change):
     finish(replace(SMALL, updates=2), tmp_path)
     with pytest.raises(ValueError, match="a run cannot go on with another"):
-        run_folder.change(tmp_path, replace(SMALL, updates=2, **change))
+        changes.change(tmp_path, replace(SMALL, updates=2, **change))
 
 
 def test_until_something_is_saved_settings_may_change(tmp_path):
-    run_folder.prepare(tmp_path, SMALL)
+    run_folder.write_settings(tmp_path, SMALL)
     assert finish(replace(SMALL, batch=16, updates=2), tmp_path) == [1, 2]
 
 
@@ -345,12 +346,12 @@ def test_a_witness_may_leave_a_run_but_not_come_in(tmp_path):
     settings = replace(SMALL, **WEIGHTED)
     finish(replace(settings, updates=10), tmp_path / "a")
     without = replace(settings, witness=replace(settings.witness, walkers=0))
-    run_folder.change(tmp_path / "a", without)
+    changes.change(tmp_path / "a", without)
     finish(without, tmp_path / "a")
     rows = run_folder.read_rows(tmp_path / "a" / "log.jsonl")
     assert ["witness_log_z" in row for row in rows] == [True] * 5 + [False] * 15
     with pytest.raises(ValueError, match=r"cannot go on with another witness.walkers"):
-        run_folder.change(tmp_path / "a", settings)
+        changes.change(tmp_path / "a", settings)
 
 
 def test_held_out_rows_are_judged_in_the_log(tmp_path):

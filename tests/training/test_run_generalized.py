@@ -16,6 +16,7 @@ from boltzwalk.rng import generator
 from boltzwalk.settings.optimizers import Adam, Schedule
 from boltzwalk.settings.settings import Output, Settings, from_yaml, resolve_auto, to_yaml
 from boltzwalk.smc.witness import Witness
+from boltzwalk.training import changes
 from boltzwalk.training import folder as run_folder
 from boltzwalk.training.execute import execute
 from boltzwalk.training.folder import read_trace
@@ -145,14 +146,14 @@ def test_an_energy_of_another_base_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"other settings \(networks\.base\.latent: 3, now 2\)"):
         open_run(tmp_path / "b")
     with pytest.raises(ValueError, match=r"cannot go on with another method\.base\.latent"):
-        run_folder.change(tmp_path / "a", replace(settings, method=narrow))
+        changes.change(tmp_path / "a", replace(settings, method=narrow))
 
 
 def test_a_run_may_go_on_with_the_energy_alone(tmp_path):
     finish(SMALL, tmp_path)
     before = open_run(tmp_path)
     longer = replace(SMALL, updates=24, method=replace(METHOD, learns="energy"))
-    run_folder.change(tmp_path, longer)
+    changes.change(tmp_path, longer)
     finish(longer, tmp_path)
     after = open_run(tmp_path)
     for name, value in before.method.base.state_dict().items():

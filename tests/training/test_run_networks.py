@@ -18,6 +18,7 @@ from boltzwalk.rng import generator
 from boltzwalk.settings.optimizers import SGD, Adam, Schedule
 from boltzwalk.settings.settings import Output, Settings, from_yaml, resolve_auto, to_yaml
 from boltzwalk.smc.witness import Witness
+from boltzwalk.training import changes
 from boltzwalk.training import folder as run_folder
 from boltzwalk.training.execute import execute, updates
 from boltzwalk.training.folder import read_trace
@@ -208,7 +209,7 @@ def test_a_run_cannot_go_on_with_another_network(tmp_path, settings):
     finish(settings, tmp_path)
     before = contents(tmp_path)
     with pytest.raises(ValueError, match=rf"cannot go on with another method\.{name}\.latent"):
-        run_folder.change(tmp_path, other)
+        changes.change(tmp_path, other)
     with pytest.raises(ValueError, match=rf"other settings \(method\.{name}\.latent: 3, now 2\)"):
         finish(other, tmp_path)
     assert contents(tmp_path) == before
@@ -220,7 +221,7 @@ def test_a_run_may_go_on_with_another_rate_of_its_network(tmp_path, settings):
     finish(settings, tmp_path)
     method = replace(settings.method, steps=5, base_rate=1e-9)
     longer = replace(settings, updates=25, method=method, schedule=Schedule())
-    run_folder.change(tmp_path, longer)
+    changes.change(tmp_path, longer)
     before = [p.detach().clone() for p in open_run(tmp_path).method.parameters()]
     assert finish(longer, tmp_path) == [21, 22, 23, 24, 25]
     after = open_run(tmp_path).method.parameters()

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import errno
+import logging
+import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
+
+from .arguments import integer
 
 __all__ = [
     "FAILED_RUN",
@@ -46,14 +51,32 @@ def errors(debug: bool) -> Iterator[None]:
         debug: Whether to raise them with their traceback instead.
     """
     try:
-        yield
+        with _notes():
+            yield
     except (ValueError, OSError, ArithmeticError, RuntimeError) as error:
+        if isinstance(error, BrokenPipeError):  # such as of `boltzwalk recipes | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit from error
         code = FAILED_RUN if isinstance(error, FloatingPointError) else 2
         if debug or (code != FAILED_RUN and not _is_user_error(error)):
             raise
         _fail(_message(error), code)
     except KeyboardInterrupt:
         _fail("interrupted; the last checkpoint is kept", INTERRUPTED)
+
+
+@contextmanager
+def _notes() -> Iterator[None]:
+    """Prints the log of the package, such as how a file was read."""
+    handler, log = logging.StreamHandler(sys.stderr), logging.getLogger("boltzwalk")
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
 
 
 def _is_user_error(error: Exception) -> bool:
@@ -79,12 +102,15 @@ def _message(error: Exception) -> str:
         remedy = (
             "; nothing that was saved is lost, make room and give the same command" if full else ""
         )
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            remedy = "; name a place that you can write to: --out FILE, or --runs FOLDER for train"
         return f"{error.strerror}{where}{remedy}"
     return str(error)
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    typer.echo(f"error: {message}", err=True)
+    text = "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in message)
+    typer.echo(f"error: {text}", err=True)
     raise typer.Exit(code)
 
 
@@ -111,8 +137,15 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the result wit
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Folder = Annotated[Path, typer.Argument(help="A run folder, such as runs/digits.")]
 Trained = Annotated[Path, typer.Argument(help="A run folder, or one of its checkpoints.")]
-Steps = Annotated[int, typer.Option(min=0, help="Kernel steps; 0 takes those of training.")]
-Seed = Annotated[int, typer.Option(help="The seed of the noise.")]
+Steps = Annotated[
+    int,
+    typer.Option(
+        parser=integer(0), metavar="INTEGER", help="Kernel steps; 0 takes those of training."
+    ),
+]
+Seed = Annotated[
+    int, typer.Option(parser=integer(), metavar="INTEGER", help="The seed of the noise.")
+]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")]
 
 

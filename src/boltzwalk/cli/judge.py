@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import shlex
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .arguments import integer, number
 from .errors import (
     Debug,
     Device,
@@ -32,7 +35,10 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="data.path=FILE", help="The path of the training data, if it changed."),
 ]
-Samples = Annotated[int, typer.Option("-n", "--n", min=2, help="The number of samples.")]
+Samples = Annotated[
+    int,
+    typer.Option("-n", "--n", parser=integer(2), metavar="INTEGER", help="The number of samples."),
+]
 Sections = Annotated[
     str,
     typer.Option(
@@ -54,16 +60,37 @@ Inception = Annotated[
     typer.Option(help="The standard Inception weights, for the FID of the literature."),
 ]
 Seconds = Annotated[
-    float, typer.Option(help="Seconds for long chains; a later call with more continues them.")
+    float,
+    typer.Option(
+        parser=number(0),
+        metavar="NUMBER",
+        help="Seconds for long chains; a later call with more continues them.",
+    ),
 ]
-ChainSteps = Annotated[int, typer.Option(min=1, help="Steps of the long chains.")]
+ChainSteps = Annotated[
+    int, typer.Option(parser=integer(1), metavar="INTEGER", help="Steps of the long chains.")
+]
 LogZSeconds = Annotated[
-    float, typer.Option(help="Time limit for log Z; above it the estimate is refused.")
+    float,
+    typer.Option(
+        parser=number(0),
+        metavar="NUMBER",
+        help="Time limit for log Z; above it the estimate is refused.",
+    ),
 ]
-Replicates = Annotated[int, typer.Option(min=2, help="log Z: independent replicates.")]
-ReplicateWalkers = Annotated[int, typer.Option(min=2, help="log Z: walkers of a replicate.")]
+Replicates = Annotated[
+    int, typer.Option(parser=integer(2), metavar="INTEGER", help="log Z: independent replicates.")
+]
+ReplicateWalkers = Annotated[
+    int, typer.Option(parser=integer(2), metavar="INTEGER", help="log Z: walkers of a replicate.")
+]
 BackwardSteps = Annotated[
-    int, typer.Option(min=1, help="log Z: steps of the chains that start the way back.")
+    int,
+    typer.Option(
+        parser=integer(1),
+        metavar="INTEGER",
+        help="log Z: steps of the chains that start the way back.",
+    ),
 ]
 
 
@@ -217,24 +244,39 @@ def classifier(
 
 
 @app.command()
-def recipes() -> None:
-    """List the recipes with their results."""
-    from rich.console import Console
-    from rich.table import Table
+def recipes(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(help="Only recipes with these words; they are shown with their results."),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """List the recipes, one line each; with words, the recipes that have them and their results."""
+    with errors(debug):
+        from ..recipes.index import recipe_texts
 
-    from ..recipes import RECIPES
-
-    table = Table(box=None, pad_edge=False, show_header=True, header_style="bold")
-    table.add_column("recipe", style="cyan", no_wrap=True)
-    table.add_column("model and result")
-    for recipe_name, recipe in RECIPES.items():
-        text = [" ".join(part.split()) for part in (recipe.__doc__ or "").strip().split("\n\n")]
-        reached = [part for part in text if part.startswith("Reached:")]
-        table.add_row(
-            recipe_name, "\n".join([text[0], *(f"[dim]{part}[/dim]" for part in reached)])
-        )
-    Console().print(table)
-    typer.echo("\nTrain one with: boltzwalk train NAME")
+        texts = {name: inspect.cleandoc(text) for name, text in recipe_texts().items()}
+        wanted = [word.lower() for word in words or ()]
+        matches = {
+            name: text
+            for name, text in texts.items()
+            if all(word in f"{name} {text}".lower() for word in wanted)
+        }
+        if not matches:
+            raise ValueError(
+                f"some recipe must have the words {' '.join(words or ())!r}, got none of "
+                f"{len(texts)}; `boltzwalk recipes` lists all"
+            )
+        width = max(map(len, matches))
+        for name, text in matches.items():
+            first, *rest = [" ".join(part.split()) for part in text.split("\n\n")]
+            typer.echo(
+                f"{name:<{width}}  {textwrap.shorten(first, 98 - width, placeholder=' ...')}"
+            )
+            for row in textwrap.wrap(" ".join(rest), 98 - width) if wanted else ():
+                typer.echo(f"{'':<{width}}  {row}")
+        more = "" if wanted else "; its result: boltzwalk recipes NAME"
+        typer.echo(f"\nTrain one with: boltzwalk train NAME{more}")
 
 
 @app.callback(invoke_without_command=True)

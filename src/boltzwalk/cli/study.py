@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..training.signals import stop_on_signal
-from .arguments import parse_assignments, run_name
+from .arguments import integer, parse_assignments, run_name
 from .errors import INTERRUPTED, Debug, Quiet, Runs, app, errors
 
 if TYPE_CHECKING:
@@ -26,7 +26,19 @@ __all__ = ["studies", "study", "tune"]
 Studies = Annotated[
     Path, typer.Option("--studies", help="The folder that holds the study folders.")
 ]
-Workers = Annotated[int, typer.Option(min=1, help="Processes, one for each core.")]
+MaxTrials = Annotated[
+    int,
+    typer.Option(
+        "--max-trials",
+        "--most",
+        parser=integer(0),
+        metavar="INTEGER",
+        help="Maximum number of trials; 0: all.",
+    ),
+]
+Workers = Annotated[
+    int, typer.Option(parser=integer(1), metavar="INTEGER", help="Processes, one for each core.")
+]
 
 STUDIES_HINT = "shipped studies are in the folder studies/ of the source repository"
 
@@ -47,9 +59,7 @@ def study(
         ),
     ] = None,
     workers: Workers = 1,
-    max_trials: Annotated[
-        int, typer.Option("--max-trials", "--most", min=0, help="Maximum number of trials; 0: all.")
-    ] = 0,
+    max_trials: MaxTrials = 0,
     name: Annotated[str | None, typer.Option(help="The name of the study folder.")] = None,
     into: Studies = Path("studies"),
     budget: Annotated[

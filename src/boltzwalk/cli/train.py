@@ -13,7 +13,14 @@ import typer
 
 from ..training.progress import shown
 from ..training.signals import StopRequest, stop_on_signal
-from .arguments import parse_assignments, run_name
+from .arguments import (
+    checked_name,
+    integer,
+    parse_assignments,
+    require_recipe,
+    run_name,
+    summary_lines,
+)
 from .errors import (
     FAILED_RUN,
     INTERRUPTED,
@@ -52,12 +59,20 @@ Overrides = Annotated[
 ]
 Name = Annotated[str | None, typer.Option(help="The name of the run folder.")]
 TrainingDevice = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
-TrainingSeed = Annotated[int | None, typer.Option(help="The seed of everything random.")]
+TrainingSeed = Annotated[
+    int | None,
+    typer.Option(parser=integer(), metavar="INTEGER", help="The seed of everything random."),
+]
 Precision = Annotated[str | None, typer.Option(help="fp32, bf16 or auto.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the settings and stop.")]
 Alone = Annotated[bool, typer.Option("--alone", help="Train without the recipes to compare with.")]
 Seeds = Annotated[
-    int | None, typer.Option(min=1, help="The number of seeds, from this one on; default: 1.")
+    int | None,
+    typer.Option(
+        parser=integer(1),
+        metavar="INTEGER",
+        help="The number of seeds, from this one on; default: 1.",
+    ),
 ]
 
 
@@ -88,9 +103,10 @@ def train_command(
         given = [f"{key}={value}" for key, value in options.items() if value is not None]
         assignments = [*parse_assignments(overrides or []), *given]
         import_named([recipe, *assignments])
+        require_recipe(recipe)
         from ..recipes.lookup import resolved_settings
 
-        folder = runs / (name or run_name(recipe))
+        folder = runs / (run_name(recipe) if name is None else checked_name(name))
         settings = resolved_settings(recipe, [*_machine_of(folder), *assignments])
         if dry_run:
             from ..settings.settings import to_yaml
@@ -101,11 +117,15 @@ def train_command(
 
         others = [] if alone else _companions(recipe, settings, folder, assignments)
         count = SEEDS.get(recipe, 1) if seeds is None else seeds
-        groups = [_with_seeds(its, path, count) for its, path in [(settings, folder), *others]]
-        if others or count > 1:
+        several = bool(others) or count > 1
+        runs_of = [(settings, folder), *others]
+        groups = [_with_seeds(its, path, count) for its, path in runs_of] if several else []
+        if several:
             _train_all(groups, quiet, stop)
-        elif not _train(settings, folder, quiet, stop):
-            raise typer.Exit(FAILED_RUN)
+        else:
+            settings, folder = _in_free_folder(recipe, settings, folder, assignments)
+            if not _train(settings, folder, quiet, stop):
+                raise typer.Exit(FAILED_RUN)
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
@@ -128,9 +148,10 @@ def resume(
         import_code(imports)
         from ..settings.settings import Settings, resolve_auto
         from ..settings.tree import from_tree, override, to_tree
+        from ..training.changes import require_changeable, require_resumable
         from ..training.code import code_needed
         from ..training.description import training_data
-        from ..training.folder import change, read_settings, require_changeable
+        from ..training.folder import read_settings
         from ..training.run import require_trained_on
 
         given = [] if device is None else [f"device={device}"]
@@ -141,13 +162,40 @@ def resume(
             from_tree(Settings, override(Settings, to_tree(before), assignments))
         )
         require_changeable(before, settings)
+        require_resumable(folder, before, settings)
         rows = None
-        if settings.data != before.data:  # refused before the folder names another place
+        if settings.data != before.data:
             rows = training_data(settings, folder, moved=True).to(settings.device)
             require_trained_on(folder, rows)
-        change(folder, settings)
-        if not _train(settings, folder, quiet, stop, dataset=rows):
+        if not _train(settings, folder, quiet, stop, dataset=rows, changed=True):
             raise typer.Exit(FAILED_RUN)
+
+
+def _in_free_folder(
+    recipe: str, settings: Settings, folder: Path, assignments: Sequence[str]
+) -> tuple[Settings, Path]:
+    """The folder of a run, numbered where one of other settings has that name.
+
+    The same command again comes to the same folder.
+    """
+    from ..recipes.lookup import resolved_settings
+    from ..training.changes import other_settings
+
+    first, changed = folder, other_settings(folder, settings)
+    others, number = changed, 1
+    while others:
+        number += 1
+        folder = first.with_name(f"{first.name}_{number}")
+        settings = resolved_settings(recipe, [*_machine_of(folder), *assignments])
+        others = other_settings(folder, settings)
+    if changed:
+        again = shlex.join(["boltzwalk", "resume", str(first)])
+        typer.echo(
+            f"{first} holds a run with other settings ({'; '.join(changed[:4])}): this one goes to "
+            f"{folder}; `{again} key=value` would go on with the other one",
+            err=True,
+        )
+    return settings, folder
 
 
 def _train_all(groups: list[list[tuple[Settings, Path]]], quiet: bool, stop: StopRequest) -> None:
@@ -190,18 +238,27 @@ def _train(
     stop: StopRequest,
     again: str = "",
     dataset: Dataset | None = None,
+    changed: bool = False,
 ) -> bool:
     """Trains, shows progress, and prints the summary; returns whether there is a model."""
+    from ..training.description import training_data
     from ..training.execute import execute
     from ..training.run import open_model
 
+    dataset = dataset or training_data(settings, folder).to(settings.device)
+    reading = dataset.reading.lines() if dataset.reading else []
+    for line in (*reading, *dataset.notes):
+        typer.echo(line)
     last = 0
-    for done in shown(execute(settings, folder, stop, dataset), settings, folder.name, quiet):
+    progress = execute(settings, folder, stop, dataset, changed=changed)
+    for done in shown(progress, settings, folder.name, quiet):
         last = done.update
+    if last == 0:
+        typer.echo(f"already at {settings.updates} of {settings.updates}, nothing done\n")
     if 0 < last < settings.updates:
         typer.echo(
             f"stopped at update {last} of {settings.updates}; saved.\n"
-            f"go on with: {again or f'boltzwalk resume {folder}'}"
+            f"go on with: {again or shlex.join(['boltzwalk', 'resume', str(folder)])}"
         )
         raise typer.Exit(INTERRUPTED)
     return _conclude(open_model(folder), folder)
@@ -213,24 +270,27 @@ def _conclude(finished: Model, folder: Path) -> bool:
     from ..evaluation.evaluate import known_sections
     from ..reporting.page import write_report
     from ..reporting.summary import summarise
-    from ..training.execute import draw_picture
+    from ..training.execute import picture_path, try_picture
 
     training = final_verdict(finished, folder)
     failure = failure_line(training)
     if failure:
         typer.echo(f"{failure}\n")
     is_last = finished.update == finished.settings.updates
-    if not (is_last and (folder / "samples.png").exists()):
-        draw_picture(finished, folder)
+    pictures = (folder / "samples.png", picture_path(folder, finished.update))
+    if not (is_last and all(path.exists() for path in pictures)):
+        try_picture(finished, folder)
     numbers = summarise(finished, folder, training)
     report = write_report(finished, folder, numbers, training)
     for number in numbers:
-        typer.echo(f"{number.name:<28} {number.text:<22} {number.meaning}")
+        for line in summary_lines(number.name, number.text, number.meaning):
+            typer.echo(line)
     typer.echo(f"\npicture  {folder / 'samples.png'}\nreport   {report}")
+    quoted = shlex.quote(str(folder))
     if not failure and finished.method.condition.completes:
-        typer.echo(f"complete boltzwalk complete {shlex.quote(str(folder))}")
+        typer.echo(f"complete boltzwalk complete {quoted}")
     elif not failure:
-        typer.echo(f"samples  boltzwalk sample {shlex.quote(str(folder))} -n 1000")
+        typer.echo(f"samples  boltzwalk sample {quoted} -n 1000")
     uses = answer(finished, folder, training, known_sections(finished, folder))
     typer.echo(f"\n{uses.text}")
     return not failure
@@ -275,7 +335,7 @@ def _with_seeds(settings: Settings, folder: Path, count: int) -> list[tuple[Sett
     """
     from dataclasses import replace
 
-    from ..training.folder import prepare
+    from ..training.changes import require_usable
 
     result = [(settings, folder)]
     if count > 1:
@@ -285,7 +345,7 @@ def _with_seeds(settings: Settings, folder: Path, count: int) -> list[tuple[Sett
         ]
     for its, path in result:
         if (path / "settings.yaml").exists():
-            prepare(path, its)
+            require_usable(path, its)
     return result
 
 

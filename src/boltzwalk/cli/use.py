@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .arguments import integer, number
 from .errors import (
     Debug,
     Device,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..completion import Codes
+    from ..data.new_rows import NewRows
     from ..model import Model
 
 __all__ = ["complete_command", "interpolate_command", "reconstruct_command", "sample", "score"]
@@ -43,7 +45,12 @@ CodesFile = Annotated[Path | None, typer.Option(help="The .npz file; default: in
 @app.command()
 def sample(
     folder: Trained,
-    n: Annotated[int, typer.Option("-n", "--n", min=1, help="The number of samples.")] = 100,
+    n: Annotated[
+        int,
+        typer.Option(
+            "-n", "--n", parser=integer(1), metavar="INTEGER", help="The number of samples."
+        ),
+    ] = 100,
     steps: Steps = 0,
     seed: Seed = 0,
     out: Annotated[
@@ -100,6 +107,14 @@ def _best_steps(model: Model, steps: int, seed: int) -> int:
     return chains.best
 
 
+FalseAlarm = Annotated[
+    float,
+    typer.Option(
+        parser=number(), metavar="NUMBER", help="The share of ordinary rows that may be flagged."
+    ),
+]
+
+
 @app.command()
 def score(
     folder: Trained,
@@ -112,10 +127,13 @@ def score(
     out: Annotated[
         str | None, typer.Option(help="The .csv or .npz file, or - for stdout (default).")
     ] = None,
-    false_alarm: Annotated[
-        float, typer.Option(help="The share of ordinary rows that may be flagged.")
-    ] = 0.05,
-    seed: Annotated[int, typer.Option(help="The seed of the noise of dequantisation.")] = 0,
+    false_alarm: FalseAlarm = 0.05,
+    seed: Annotated[
+        int,
+        typer.Option(
+            parser=integer(), metavar="INTEGER", help="The seed of the noise of dequantisation."
+        ),
+    ] = 0,
     device: Device = None,
     imports: Imports = None,
     debug: Debug = False,
@@ -133,18 +151,19 @@ def score(
 
         model = open_model(folder, device)
         model.require_unconditional("a score")
-        x = read_input(model, rows, generator(seed, "score", 0, model.device))
-        scores = score_rows(model, run_folder(folder), x, false_alarm)
+        given = read_input(model, rows, generator(seed, "score", 0, model.device))
+        for line in given.table.lines if given.table else ():
+            typer.echo(line, err=True)
+        scores = score_rows(model, run_folder(folder), given.x, false_alarm)
         if out in (None, "-"):
-            sys.stdout.write(write_scores(scores, ".csv").decode())
+            sys.stdout.write(write_scores(scores, ".csv", given.table).decode())
         else:
             from ..checkpoint import write_atomically
 
-            write_atomically(Path(out), write_scores(scores, Path(out).suffix))
+            write_atomically(Path(out), write_scores(scores, Path(out).suffix, given.table))
         flagged = int(scores.anomaly.sum())
         typer.echo(
-            f"{flagged:,} of {len(scores.anomaly):,} rows are flagged, where {false_alarm:.0%} of "
-            f"ordinary rows are; {scores.protocol}",
+            f"{flagged:,} of {len(scores.anomaly):,} rows are flagged; {scores.protocol}",
             err=True,
         )
         if out not in (None, "-"):
@@ -167,7 +186,12 @@ Mask = Annotated[
 ]
 Variant = Annotated[str, typer.Option(help="conditional, encode, kernel or latent.")]
 Start = Annotated[str, typer.Option(help="Start of conditional chains: auto, noise, mean or base.")]
-Completions = Annotated[int, typer.Option("-n", "--n", min=1, help="Completions of each row.")]
+Completions = Annotated[
+    int,
+    typer.Option(
+        "-n", "--n", parser=integer(1), metavar="INTEGER", help="Completions of each row."
+    ),
+]
 Completed = Annotated[
     Path | None,
     typer.Option(help="The .npz file, or .csv for a table; default: in the run folder."),
@@ -199,17 +223,26 @@ def complete_command(
     """
     with errors(debug):
         import_code(imports)
+        import torch
+
         from ..completion import held_out_examples, make_inputs, read_partial
         from ..completion.variants import CompletionPlan, complete_rows, trained_mask
         from ..completion.write import describe_completions, results_table, write_completions
+        from ..data.new_rows import read_new_rows
         from ..rng import generator
         from ..training.run import open_model
 
         plan = CompletionPlan(variant, n, steps, start)  # type: ignore[arg-type]  # it checks them
         model = open_model(folder, device)
         data, source = model.data, str(file)
+        table = None
         if file is None:
             rows, source = held_out_examples(data)
+        elif len(data.event_shape) == 1 and file.exists():
+            table = read_new_rows(file, data)
+            rows = torch.from_numpy(table.values[table.partial])
+            for line in (*table.lines, *_passed_over(table)):
+                typer.echo(line)
         else:
             rows = read_partial(file, data)
         known = None if truth is None else read_partial(truth, data)
@@ -218,10 +251,24 @@ def complete_command(
         suffix = ".csv" if len(data.event_shape) == 1 else ".npz"
         name = f"{'held_out' if file is None else file.stem}_{variant}_seed{seed}{suffix}"
         path = out or run_folder(folder) / "completions" / name
-        written = write_completions(model, inputs, completed, path)
+        written = write_completions(model, inputs, completed, path, table)
         typer.echo(describe_completions(model, inputs, plan, source, seed))
         for line in (*results_table(model, inputs, completed), "", *written):
             typer.echo(line)
+
+
+def _passed_over(table: NewRows) -> list[str]:
+    """The line on rows that cannot be completed; an error where all are such."""
+    bad = sorted(set(range(table.table.rows)) - set(table.partial.tolist()))
+    if len(bad) == table.table.rows:
+        raise ValueError(
+            f"{table.table.source} must have a row with a number, got {len(bad):,} rows that are "
+            f"empty or have text, the first: {table.notes[0]}"
+        )
+    if not bad:
+        return []
+    first = f"{table.table.location(bad[0])} ({table.notes[bad[0]]})"
+    return [f"{len(bad):,} rows stay as they are, the first is {first}"]
 
 
 @app.command("reconstruct")
@@ -261,7 +308,12 @@ def reconstruct_command(
 def interpolate_command(
     folder: Trained,
     file: Rows = None,
-    n: Annotated[int, typer.Option("-n", "--n", min=2, help="Rows of a pair, with ends.")] = 8,
+    n: Annotated[
+        int,
+        typer.Option(
+            "-n", "--n", parser=integer(2), metavar="INTEGER", help="Rows of a pair, with ends."
+        ),
+    ] = 8,
     steps: Steps = 0,
     seed: Seed = 0,
     out: CodesFile = None,

@@ -52,6 +52,13 @@ class Entries:
     def __len__(self) -> int:
         return len(self.fixed)
 
+    @property
+    def hidden(self) -> Bool[Tensor, "N *event"]:
+        r"""The hidden entries, shape (N, \*event)."""
+        size = self.fixed[0].numel()
+        flat = torch.zeros(len(self), size + 1, dtype=torch.bool, device=self.fixed.device)
+        return flat.scatter(1, self.index, True)[:, :-1].reshape(self.fixed.shape)
+
     def event(self, h: Float[Tensor, "N H"]) -> Float[Tensor, "N *event"]:
         r"""Returns the full rows, shape (N, \*event), with the given visible entries."""
         flat = torch.cat([self.fixed.flatten(1), self.fixed.new_zeros(len(h), 1)], 1)

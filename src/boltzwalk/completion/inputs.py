@@ -26,11 +26,13 @@ from PIL import Image
 from torch import Tensor
 
 from ..data import Dataset
+from ..data.external import top_level
 from ..data.files import read_array
-from ..data.images import read_image_array, read_image_folder
+from ..data.image_files import read_image_array, read_image_folder
+from ..data.image_values import ImageFormat, require_picture_range
 from ..data.masks import box_mask
-from ..data.tables import select_columns
-from ..data.text_tables import is_number, read_text_table
+from ..data.new_rows import read_new_rows
+from ..data.readable import readable_rows
 
 __all__ = [
     "Inputs",
@@ -40,10 +42,6 @@ __all__ = [
     "read_partial",
     "require_mask",
 ]
-
-
-MISSING = ("", "na", "n/a", "null", "none", "?")
-"""Fields of a text table that are missing, in upper or lower case; so is nan."""
 
 
 class Inputs(NamedTuple):
@@ -109,9 +107,8 @@ def held_out_examples(dataset: Dataset, n: int = 16) -> tuple[Tensor, str]:
     rows, name = torch.cat([dataset.validation, dataset.test])[:n], "held-out rows"
     if len(rows) == 0:
         rows, name = dataset.train[:n], "training rows, as none were held out"
-    # By way of text: 8.1 in a file was rounded to float32, and 8.1 comes back.
-    original = dataset.to_original(rows).cpu().numpy().astype(str).astype(np.float64)
-    return torch.from_numpy(original), f"the first {len(rows)} {name}"
+    # With few digits: 8.1 in a file was rounded to float32, and 8.1 comes back.
+    return torch.from_numpy(readable_rows(dataset, rows)), f"the first {len(rows)} {name}"
 
 
 def read_partial(path: Path, dataset: Dataset) -> Tensor:
@@ -154,6 +151,19 @@ def read_partial(path: Path, dataset: Dataset) -> Tensor:
     return y
 
 
+def _table(path: Path, dataset: Dataset) -> np.ndarray:
+    """Rows of a table in the units of the data, float64, nan where missing, shape (N, D)."""
+    rows = read_new_rows(path, dataset)
+    if rows.unreadable.any():
+        row = int(rows.unreadable.argmax())
+        raise ValueError(
+            f"{path} must hold numbers, or nothing where they are missing, got "
+            f"{int(rows.unreadable.sum()):,} rows with other fields, the first is "
+            f"{rows.table.location(row)} ({rows.notes[row]}); leave these fields empty"
+        )
+    return rows.values
+
+
 def _to_model(dataset: Dataset, original: Tensor) -> Tensor:
     """Rows in model units, through float64, of the type and on the device of the data."""
     return dataset.from_original(original).to(dataset.train)
@@ -162,59 +172,23 @@ def _to_model(dataset: Dataset, original: Tensor) -> Tensor:
 def _images(path: Path, dataset: Dataset) -> Tensor:
     """Images in the units of the data, float64."""
     channels, height, width = dataset.event_shape
-    if path.suffix in (".npy", ".npz") and path.is_file():
+    is_array = path.suffix in (".npy", ".npz") and path.is_file()
+    if is_array:
         array = read_array(path, None)
         if array.dtype.kind == "f":
+            require_picture_range(array, 2 * float(dataset.shift), path)
             images = torch.from_numpy(array.astype(np.float64))
             bare = channels == 1 and images.shape[1:] == (height, width)
             return images[:, None] if bare else images
-        grey = read_image_array(path, None, None, None, "crop")
-    elif path.is_dir():
-        grey = read_image_folder(path, None, channels, "crop")
+    top = top_level(dataset)
+    form = ImageFormat(channels=channels, levels=round(top) + 1, of_model=True)
+    if is_array:
+        grey = read_image_array(path, None, form._replace(channels=None)).grey
     else:
-        try:
-            with Image.open(path) as image:
-                pixels = np.array(image.convert("L" if channels == 1 else "RGB"))
-        except OSError as error:
-            raise ValueError(
-                f"{path} must be an image, a folder of images, or a .npy or .npz file, got one "
-                f"that cannot be read ({error})"
-            ) from error
-        grey = pixels[None, None] if channels == 1 else pixels.transpose(2, 0, 1)[None]
+        grey = read_image_folder(path, form).grey
     if tuple(grey.shape[1:]) != dataset.event_shape:
         return torch.from_numpy(np.ascontiguousarray(grey)).double()  # refused by its shape
-    top = 2 * float(dataset.shift) or 255.0  # the largest grey level in the units of the data
     return torch.from_numpy(grey * (top / 255))
-
-
-def _table(path: Path, dataset: Dataset) -> np.ndarray:
-    """Rows of a table in the units of the data, float64, nan where missing, shape (N, D)."""
-    if path.is_dir():
-        raise ValueError(f"a table must be a file, got the folder {path}; name a file in it")
-    if path.suffix in (".npy", ".npz"):
-        array = read_array(path, None)
-        if array.dtype.kind not in "fiub":
-            raise ValueError(f"{path} must hold numbers, got {array.dtype}; save it as float64")
-        return array.astype(np.float64)
-    table = read_text_table(path, "auto", None)
-    numbered = tuple(f"column{i}" for i in range(len(table.names)))
-    names = table.names
-    if dataset.columns and table.names != numbered and dataset.columns[0] != "column0":
-        names = select_columns(table.names, dataset.columns, ())
-    columns = [table.names.index(name) for name in names]
-    values = np.full((len(table.rows), len(names)), np.nan)
-    for i, row in enumerate(table.rows):
-        for j, column in enumerate(columns):
-            field = row[column].strip()
-            if field.lower() in MISSING:
-                continue
-            if not is_number(field):
-                raise ValueError(
-                    f"column {names[j]!r} of {path} must hold numbers, or nothing where they are "
-                    f"missing, got {field!r} in line {table.lines[i]}; leave that field empty"
-                )
-            values[i, j] = float(field)
-    return values
 
 
 def parse_mask(
@@ -279,6 +253,10 @@ def _columns(text: str, event: tuple[int, ...], columns: tuple[str, ...]) -> Ten
     names = columns or tuple(f"column{i}" for i in range(event[0]))
     hidden = torch.zeros(event, dtype=torch.bool)
     for name in text.split(","):
+        levels = [i for i, column in enumerate(names) if column.startswith(f"{name.strip()}=")]
+        if levels:  # a category, which is hidden in all its columns
+            hidden[levels] = True
+            continue
         if name.strip() not in names:
             raise ValueError(
                 f"a mask of a table must name its columns ({', '.join(names)}), or be a .npy file, "

@@ -15,6 +15,9 @@ from torch import Tensor
 
 from ..checkpoint import write_atomically
 from ..data import Dataset
+from ..data.column_values import date_of, nearest_level
+from ..data.new_rows import NewRows, field_of
+from ..data.readable import readable_rows
 from ..model import Model
 from ..training.pictures import image_png
 from .inputs import Inputs
@@ -38,7 +41,9 @@ PICTURE_COMPLETIONS = 6
 """The largest number of completions of each row in the picture."""
 
 
-def write_completions(model: Model, inputs: Inputs, completed: Completed, path: Path) -> list[str]:
+def write_completions(
+    model: Model, inputs: Inputs, completed: Completed, path: Path, source: NewRows | None = None
+) -> list[str]:
     r"""Writes completions and their picture, and returns their paths as lines.
 
     Arguments:
@@ -49,6 +54,8 @@ def write_completions(model: Model, inputs: Inputs, completed: Completed, path: 
             in model units; hidden; energy), for a table also a .csv file, whose first columns are
             row and completion where there are several of each row. Next to a.npz the picture is
             a_picture.png.
+        source: The table that the rows come from: its other columns are written as they were, in
+            their place; None for other rows.
 
     Raises:
         ValueError: If the ending of the path is another.
@@ -60,7 +67,7 @@ def write_completions(model: Model, inputs: Inputs, completed: Completed, path: 
             f"{path.name!r}; write --out {path.stem}.npz"
         )
     if path.suffix == ".csv":
-        write_atomically(path, _csv(model.data, inputs, completed))
+        write_atomically(path, _csv(model.data, inputs, completed, source))
     else:
         arrays = {
             "completed": completed.original.numpy(),
@@ -173,23 +180,61 @@ def _npz(arrays: dict[str, np.ndarray]) -> bytes:
     return buffer.getvalue()
 
 
-def _csv(dataset: Dataset, inputs: Inputs, completed: Completed) -> bytes:
-    """Completed rows of a table; visible values have all their digits."""
-    n = completed.original.shape[1]
-    width = completed.original.shape[2]
+def _csv(dataset: Dataset, inputs: Inputs, completed: Completed, table: NewRows | None) -> bytes:
+    """Completed rows of a table; every field that was given is written as it was."""
+    n, width = completed.original.shape[1:]
     names = list(dataset.columns) or [f"column{i}" for i in range(width)]
+    if table is not None:
+        names = list(table.table.titles or table.table.names)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names if n == 1 else ["row", "completion", *names])
-    hidden = inputs.hidden.cpu().tolist()
-    for i, rows in enumerate(completed.original.tolist()):
-        for j, row in enumerate(rows):
-            fields = [
-                f"{value:.9g}" if is_hidden else repr(value)
-                for value, is_hidden in zip(row, hidden[i], strict=True)
-            ]
-            writer.writerow(fields if n == 1 else [i, j, *fields])
+    hidden = inputs.hidden.cpu().numpy()
+    originals = completed.original.numpy()
+    filled = readable_rows(dataset, completed.x.flatten(0, 1)).reshape(-1, n, width)
+    at = np.arange(len(originals)) if table is None else table.partial
+    order = {int(row): i for i, row in enumerate(at)}
+    for row in range(len(originals) if table is None else table.table.rows):
+        i = order.get(row)
+        if i is None:  # neither readable nor completed: as it was
+            assert table is not None
+            fields = [field_of(column, row) for column in table.table.columns]
+            writer.writerow(fields if n == 1 else [row, "", *fields])
+            continue
+        for j in range(n):
+            if table is not None:
+                fields = _given_fields(dataset, table, row, filled[i, j], hidden[i])
+            else:
+                values = np.where(hidden[i], filled[i, j], originals[i, j])
+                fields = [repr(value) for value in values.tolist()]
+            writer.writerow(fields if n == 1 else [row, j, *fields])
     return text.getvalue().encode()
+
+
+def _given_fields(
+    dataset: Dataset,
+    table: NewRows,
+    i: int,
+    row: np.ndarray,
+    hidden: np.ndarray,
+) -> list[str]:
+    """The fields of a row of the input, with completions in the place of hidden ones."""
+    fields = [field_of(column, i) for column in table.table.columns]
+    reading = dataset.reading
+    levels = dict(reading.levels) if reading else {}
+    dates = reading.dates if reading else ()
+    names = reading.inputs if reading else [column.name for column in table.inputs]
+    for name, column, span in zip(names, table.inputs, table.spans, strict=True):
+        if not hidden[span].any():
+            continue
+        at = next(k for k, c in enumerate(table.table.columns) if c is column)
+        if name in levels:
+            fields[at] = nearest_level(row[span], levels[name])
+        elif name in dates:
+            fields[at] = date_of(float(row[span][0]))
+        else:
+            fields[at] = repr(float(row[span][0]))
+    return fields
 
 
 def _picture(dataset: Dataset, inputs: Inputs, completed: Completed) -> bytes:
@@ -243,7 +288,7 @@ def table_png(dataset: Dataset, inputs: Inputs, completed: Completed) -> bytes:
         axes.scatter(wide, filled.flatten(), s=9, c="tab:red", alpha=0.6, label="completed")
         if truth is not None:
             axes.scatter(at, truth[rows, column], s=60, c="black", marker="_", label="truth")
-        axes.set_title(names[column], fontsize=9)
+        axes.set_title(names[column], fontsize=9, parse_math=False)
         axes.set_xticks(at.tolist()[:: max(1, len(rows) // 8)])
         axes.set_xticklabels([str(int(row)) for row in rows[:: max(1, len(rows) // 8)]])
         axes.tick_params(labelsize=7)

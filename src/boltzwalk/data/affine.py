@@ -4,6 +4,9 @@ r"""Affine map between model units, the input of a network, and original units.
 
 where :math:`x` is a row in model units and :math:`y` the same row in original units. A scalar or
 a vector :math:`s` serves images and standardised tables, a matrix serves whitening.
+
+The result has the wider of the types of the rows and of the units: units in float64 keep a time
+stamp of 1.6e9 s to the microsecond, whatever the type of the network.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["log_volume", "to_model", "to_original"]
+__all__ = ["log_volume", "require_digits", "to_model", "to_original"]
 
 
 def to_original(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
@@ -26,6 +29,7 @@ def to_original(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
         >>> to_original(torch.tensor([[1.0, 2.0]]), torch.zeros(2), torch.tensor([10.0, 100.0]))
         tensor([[ 10., 200.]])
     """
+    x, shift, scale = _of_one_type(x, shift, scale)
     return (x @ scale if scale.ndim == 2 else x * scale) + shift
 
 
@@ -41,9 +45,12 @@ def to_model(y: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
         >>> to_model(torch.tensor([[10.0, 200.0]]), torch.zeros(2), torch.tensor([10.0, 100.0]))
         tensor([[1., 2.]])
     """
+    y, shift, scale = _of_one_type(y, shift, scale)
     centred = y - shift
     if scale.ndim == 2:
-        solution: Tensor = torch.linalg.solve(scale, centred, left=False)
+        # Columns of size 1, so that units of 1e300 next to 1e-300 lose no digit.
+        size = scale.abs().amax(0)
+        solution: Tensor = torch.linalg.solve(scale / size, centred / size, left=False)
         return solution
     return centred / scale
 
@@ -63,5 +70,39 @@ def log_volume(scale: Tensor, dimensions: int) -> float:
     """
     scale = scale.double().cpu()
     if scale.ndim == 2:
-        return float(torch.linalg.slogdet(scale).logabsdet)
+        size = scale.abs().amax(0)
+        return float(torch.linalg.slogdet(scale / size).logabsdet + size.log().sum())
     return float(scale.abs().log().expand(dimensions).sum())
+
+
+def require_digits(y: Tensor, shift: Tensor, scale: Tensor, columns: tuple[str, ...]) -> None:
+    r"""Raises where the type of rows in original units cannot hold the digits that the model needs.
+
+    Arguments:
+        y: Rows in original units, shape (N, \*event).
+        shift: The offset :math:`b`, shape () or (D,).
+        scale: The factor :math:`s`, shape () or (D,), or the matrix :math:`S`, shape (D, D).
+        columns: The names of the columns, for the message.
+
+    Raises:
+        ValueError: If the spread of a column is below the rounding of its offset.
+    """
+    if not y.is_floating_point() or y.dtype == torch.float64 or shift.ndim == 0:
+        return
+    size = scale.double().square().sum(0).sqrt() if scale.ndim == 2 else scale.double().abs()
+    lost = size < shift.double().abs() * torch.finfo(y.dtype).eps * 8
+    if bool(lost.any()):
+        first = int(lost.nonzero()[0])
+        name = columns[first] if columns else f"column{first}"
+        raise ValueError(
+            f"rows must be in float64, got {y.dtype}, which has no digits for the spread of "
+            f"{name!r}, {float(size[first]):.3g} at an offset of {float(shift[first]):.10g}; write "
+            "x.double(), or x.astype(float), where they come from"
+        )
+
+
+def _of_one_type(rows: Tensor, shift: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows and units on the device of the rows, in the widest of their types."""
+    dtype = torch.promote_types(torch.promote_types(rows.dtype, shift.dtype), scale.dtype)
+    rows = rows.to(dtype)
+    return rows, shift.to(rows), scale.to(rows)

@@ -15,22 +15,22 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from . import affine
-from .rows import Batch, FullData, kept_rows, tensors_digest
+from .column_values import ColumnChoice, Missing
+from .reading import TableReading
+from .repeats import Repeats
+from .rows import Batch, FullData, check_rows, kept_rows, random_rows, tensors_digest
 from .sources import read_source
-from .splits import LabelledRows, check_split, split_rows
+from .table_units import TableOptions, memory_fields
+from .tails import HeavyTails, compress, expand, log_slope
+from .whitening import Whitening
 
-__all__ = ["Batch", "Dataset", "dequantise_held_out"]
-
-
-Whitened: TypeAlias = Literal["none", "standard"]
-"""The units of a model of rows in memory: those of the rows, or whitened columns."""
+__all__ = ["Batch", "Dataset"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -44,16 +44,18 @@ class Dataset:
         train_labels: The class of each training row, shape (N,), or None.
         validation_labels: The class of each validation row, shape (V,), or None.
         test_labels: The class of each test row, shape (T,), or None.
-        class_names: What the labels mean: label i is ``class_names[i]``. All names of the set,
-            also where only some classes were chosen.
+        class_names: The names of all classes of the set; label i is ``class_names[i]``.
         columns: The names of a table's columns, in original units.
         low: The lower bound of the valid range in model units; None where there is none.
         high: The upper bound of the valid range in model units; None where there is none.
         quantum: The width :math:`q` of a cell in model units: a number, one a column, shape (D,),
             or a matrix that maps the noise, shape (D, D); 0 without dequantisation.
-        shift: The offset of the original units, shape () or (D,): original = x * scale + shift.
+        shift: The offset of the original units, shape () or (D,): original = x * scale + shift. It
+            is in float64 where float32 would lose digits.
         scale: The factor of the original units, shape () or (D,), or the matrix of
             original = x @ scale + shift, shape (D, D).
+        tails: Centre, knee and length of the columns whose tails are compressed, see `.tails`,
+            shape (3, D); None where no column is.
         source: Where the rows came from, for people to read.
         standard: Which well-known set the images are of, all of its pixels and no others: "digits",
             "mnist" or "fashion_mnist", for each of which a classifier is shipped; "" for others.
@@ -64,6 +66,12 @@ class Dataset:
         whitening: The units of the model, where `of` made them.
         split: The relative sizes of the splits that `of` made; None for data of another source.
         split_seed: The seed of that split.
+        repeats: Where equal rows went, in that split.
+        validation_copies: Which validation rows equal a training row, shape (V,); None if unknown.
+        test_copies: Which test rows do, shape (T,); None if unknown.
+        notes: Sentences on rows that repeat and on how the units were chosen.
+        former: The digest that an earlier version gave to these data; "" where it is derived.
+        reading: How a table was read; None for other data.
 
     Raises:
         ValueError: If the splits do not fit together, training rows are missing or a value is not
@@ -88,47 +96,39 @@ class Dataset:
     quantum: float | Tensor = 0.0
     shift: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float32))
     scale: Tensor = field(default_factory=lambda: torch.ones((), dtype=torch.float32))
+    tails: Tensor | None = None
     source: str = ""
     standard: str = ""
     identity: str = ""
     full: FullData | None = None
-    whitening: Whitened = "none"
+    whitening: Whitening = "none"
     split: tuple[float, float, float] | None = None
     split_seed: int = 0
+    repeats: Repeats = "anywhere"
+    validation_copies: Tensor | None = None
+    test_copies: Tensor | None = None
+    notes: tuple[str, ...] = ()
+    former: str = ""
+    reading: TableReading | None = None
 
     def __post_init__(self) -> None:
-        if len(self.train) == 0:
-            raise ValueError(
-                f"train must have at least one row, got shape {tuple(self.train.shape)}; "
-                "give the training split a larger share"
-            )
         for name in ("train", "validation", "test"):
             part, labels = getattr(self, name), getattr(self, f"{name}_labels")
-            if part.shape[1:] != self.train.shape[1:]:
-                raise ValueError(
-                    f"{name} must have rows of shape {self.event_shape} as train has, "
-                    f"got {tuple(part.shape[1:])}; for no rows write {name}=train[:0]"
-                )
-            if labels is not None and labels.shape != part.shape[:1]:
-                raise ValueError(
-                    f"{name}_labels must have shape ({len(part)},), one label a row, "
-                    f"got {tuple(labels.shape)}"
-                )
-            if part.dtype != torch.float32 or not part.isfinite().all():
-                raise ValueError(
-                    f"{name} must hold finite float32 values, got {part.dtype} with "
-                    f"{int((~part.isfinite()).sum())} values that are not finite; remove these "
-                    "rows and write x.float()"
-                )
+            check_rows(name, part, labels, self.event_shape)
 
     @staticmethod
     def of(
         source: object,
         labels: object = None,
         *,
-        whitening: Whitened = "none",
+        whitening: Whitening = "none",
         split: tuple[float, float, float] = (0.8, 0.1, 0.1),
         seed: int = 0,
+        repeats: Repeats = "auto",
+        tails: HeavyTails = "compress",
+        missing: Missing = "auto",
+        categories: tuple[str, ...] = (),
+        dates: tuple[str, ...] = (),
     ) -> Dataset:
         r"""Returns rows in memory as a data set, split at random.
 
@@ -137,9 +137,14 @@ class Dataset:
                 PyTorch whose items are x or (x, label).
             labels: The class of each row, as numbers from 0 or names; None for none.
             whitening: "none" for values as they are; "standard" for mean 0 and variance 1 of every
-                column of a table, of the training rows.
+                column of a table, of the training rows; "pca" for no correlations either.
             split: Relative sizes of training, validation and test split.
             seed: Determines which row goes where.
+            repeats: Where equal rows of a table go, as `Table` has it.
+            tails: What happens to heavy tails of whitened columns, as `Table` has it.
+            missing: The treatment of missing values of a frame, as `Table` has it.
+            categories: Columns of a frame that become one-hot columns, as `Table` has it.
+            dates: Columns of a frame that become days since 1970-01-01.
 
         Raises:
             ValueError: If the rows cannot be used; the message names every problem.
@@ -148,38 +153,11 @@ class Dataset:
             >>> Dataset.of(torch.randn(100, 2))
             Dataset(train=80, validation=10, test=10, event_shape=(2,))
         """
-        if whitening not in ("none", "standard"):
-            raise ValueError(f"whitening must be 'none' or 'standard', got {whitening!r}")
-        rows = read_source(source, labels)
-        check_split(split)
-        parts = split_rows(LabelledRows(rows.x, rows.labels), split, seed)
-        shift, scale = torch.zeros(()), torch.ones(())
-        if whitening == "standard":
-            if rows.x.ndim != 2:
-                raise ValueError(
-                    "whitening=standard needs a table, shape (N, columns), got "
-                    f"{tuple(rows.x.shape)}; write whitening='none'"
-                )
-            shift = parts[0].x.double().mean(0).float()
-            deviation = parts[0].x.double().std(0, correction=0).float()
-            scale = torch.where(deviation > 0, deviation, 1.0)
-        train, validation, test = (affine.to_model(part.x, shift, scale) for part in parts)
-        return Dataset(
-            train,
-            validation,
-            test,
-            parts[0].labels,
-            parts[1].labels,
-            parts[2].labels,
-            class_names=rows.class_names,
-            columns=rows.columns,
-            shift=shift,
-            scale=scale,
-            source="rows in memory",
-            whitening=whitening,
-            split=split,
-            split_seed=seed,
+        choice = ColumnChoice(categories=categories, dates=dates, missing=missing, python=True)
+        options = TableOptions(
+            split, seed, whitening, tails=tails, repeats=repeats, unit_constants=True
         )
+        return Dataset(**memory_fields(read_source(source, labels, choice), options))
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{n}={len(getattr(self, n))}" for n in ("train", "validation", "test"))
@@ -192,7 +170,16 @@ class Dataset:
 
     @property
     def log_volume(self) -> float:
-        """The nats by which a log-density in model units exceeds that in original units."""
+        """The nats by which a log-density in model units exceeds that in original units.
+
+        Raises:
+            ValueError: If tails are compressed, where it is another for each row.
+        """
+        if self.tails is not None:
+            raise ValueError(
+                "data with compressed tails must have a volume for each row, got one for all; "
+                "write data.log_jacobian(x)"
+            )
         return affine.log_volume(self.scale, self.train[0].numel())
 
     @property
@@ -202,20 +189,31 @@ class Dataset:
             return self.full.digest
         if self.identity:
             return hashlib.sha256(self.identity.encode()).hexdigest()
-        labels = self.train_labels if self.split is not None else None
-        return (
-            self._bits
-            if labels is None
-            else tensors_digest(self.train, self.shift, self.scale, labels)
-        )
+        return tensors_digest(*self._bits(self.shift, self.scale))
 
     def has_digest(self, digest: str) -> bool:
-        """Returns whether these are the data of a digest, also of one of version 0.1.0."""
-        return digest in (self.digest, self._bits if self.full is None else self.full.bits)
+        """Returns whether these are the data of a digest, also of one of an earlier version."""
+        return bool(digest) and digest in (self.digest, *self._former)
 
     @property
-    def _bits(self) -> str:
-        return tensors_digest(self.train, self.shift, self.scale)
+    def _former(self) -> tuple[str, ...]:
+        """The digests that earlier versions gave to these data."""
+        if self.full is not None:
+            return (self.full.bits,)
+        # Units were float32; version 0.1.0 did not count the labels, nor the name of a recipe.
+        single = self._bits(self.shift.float(), self.scale.float())
+        return (
+            *([self.former] if self.former else []),
+            tensors_digest(*single),
+            tensors_digest(*single[:3]),
+        )
+
+    def _bits(self, shift: Tensor, scale: Tensor) -> tuple[Tensor, ...]:
+        """The training rows and their units, and the labels of rows in memory."""
+        labels = self.train_labels if self.split is not None and not self.identity else None
+        return tuple(
+            part for part in (self.train, shift, scale, labels, self.tails) if part is not None
+        )
 
     @property
     def complete(self) -> bool:
@@ -233,12 +231,12 @@ class Dataset:
             return self
         splits: dict[str, Tensor | None] = {}
         for name in ("train", "validation", "test"):
-            rows, labels = getattr(self, name), getattr(self, f"{name}_labels")
-            index = kept_rows(rows, labels)
-            splits[name] = rows[index]
-            splits[f"{name}_labels"] = None if labels is None else labels[index]
+            index = kept_rows(getattr(self, name), getattr(self, f"{name}_labels"))
+            for part in (name, f"{name}_labels", f"{name}_copies"):
+                if (values := getattr(self, part, None)) is not None:
+                    splits[part] = values[index]
         sizes = (len(self.train), len(self.validation), len(self.test))
-        full = FullData(self.digest, *sizes, self._bits if self.identity else "")
+        full = FullData(self.digest, *sizes, self._former[0])
         return dataclasses.replace(self, full=full, **splits)  # type: ignore[arg-type]
 
     def batch(self, n: int, rng: torch.Generator) -> Float[Tensor, "n *event"]:
@@ -251,10 +249,10 @@ class Dataset:
         Raises:
             ValueError: If there are fewer than n training rows.
         """
-        return self.dequantised(self.train[self._random_rows(n, rng)], rng)
+        return self.dequantised(self.train[random_rows(self.train, n, rng)], rng)
 
     def labelled_batch(self, n: int, rng: torch.Generator) -> Batch:
-        r"""Draws the rows that `batch` draws, with their classes.
+        """Draws the rows that `batch` draws, with their classes.
 
         Arguments:
             n: The number of rows.
@@ -264,7 +262,7 @@ class Dataset:
             ValueError: If there are fewer than n training rows, or they have no classes.
         """
         x, labels = self.labelled()
-        rows = self._random_rows(n, rng)
+        rows = random_rows(self.train, n, rng)
         assert labels is not None
         return Batch(self.dequantised(x[rows], rng), labels[rows])
 
@@ -312,15 +310,18 @@ class Dataset:
         u = torch.rand(shape, generator=rng, device=rng.device, dtype=dtype)
         return low + (high - low) * u.to(self.train.device)
 
-    def held_out(self, most: int = 10_000) -> tuple[Tensor, str]:
+    def held_out(self, most: int = 10_000, validation: bool = True) -> tuple[Tensor, str]:
         """Returns rows that were not trained on, at most so many, and their name.
 
         Training rows take their place where fewer than two were held out.
 
         Arguments:
-            most: The largest number of rows.
+            most: The largest number of rows, which are spread over all.
+            validation: Whether validation rows are among them, which may choose a checkpoint.
         """
-        rows, name = torch.cat([self.validation, self.test]), "held-out rows"
+        rows, name = self.test, "test rows"
+        if validation:
+            rows, name = torch.cat([self.validation, self.test]), "held-out rows"
         if len(rows) < 2:
             rows, name = self.train, "training rows, as none were held out"
         n = min(most, len(rows))
@@ -336,18 +337,43 @@ class Dataset:
     def to_original(self, x: Float[Tensor, "n *event"]) -> Float[Tensor, "n *event"]:
         r"""Maps model units to original units: grey levels, or the units of a table.
 
+        The result is in float64 where the units are, else of the type of the rows.
+
         Arguments:
             x: Rows in model units, shape (n, \*event), such as samples.
         """
-        return affine.to_original(x, self.shift.to(x), self.scale.to(x))
+        y = affine.to_original(x, self.shift, self.scale)
+        return y if self.tails is None else expand(y, self.tails)
 
     def from_original(self, y: Float[Tensor, "n *event"]) -> Float[Tensor, "n *event"]:
         r"""Maps original units to model units, as a model needs new rows.
 
+        The result is of the type of the rows; the map itself is in that of the units.
+
         Arguments:
             y: Rows in original units, shape (n, \*event).
+
+        Raises:
+            ValueError: If rows in float32 cannot have the digits that the units need.
         """
-        return affine.to_model(y, self.shift.to(y), self.scale.to(y))
+        affine.require_digits(y, self.shift, self.scale, self.columns)
+        compressed = y if self.tails is None else compress(y, self.tails)
+        x = affine.to_model(compressed, self.shift, self.scale)
+        return x.to(y.dtype) if y.is_floating_point() else x
+
+    def log_jacobian(self, x: Float[Tensor, "n *event"]) -> Float[Tensor, " n"]:
+        r"""Returns :math:`\log |\partial y / \partial x|` of rows, shape (n,), in float64.
+
+        Log-densities in original units are those in model units less this number.
+
+        Arguments:
+            x: Rows in model units, shape (n, \*event).
+        """
+        volume = affine.log_volume(self.scale, self.train[0].numel())
+        result = torch.full((len(x),), volume, dtype=torch.float64, device=x.device)
+        if self.tails is None:
+            return result
+        return result + log_slope(affine.to_original(x, self.shift, self.scale), self.tails)
 
     def to(self, device: torch.device | str) -> Dataset:
         """Moves all tensors to a device.
@@ -355,44 +381,9 @@ class Dataset:
         Arguments:
             device: Where to, such as "cuda".
         """
-
-        def move(labels: Tensor | None) -> Tensor | None:
-            return None if labels is None else labels.to(device)
-
-        return dataclasses.replace(
-            self,
-            train=self.train.to(device),
-            validation=self.validation.to(device),
-            test=self.test.to(device),
-            train_labels=move(self.train_labels),
-            validation_labels=move(self.validation_labels),
-            test_labels=move(self.test_labels),
-            quantum=torch.as_tensor(self.quantum).to(device),
-            shift=self.shift.to(device),
-            scale=self.scale.to(device),
-        )
-
-    def _random_rows(self, n: int, rng: torch.Generator) -> Int[Tensor, " n"]:
-        """The numbers of n different training rows."""
-        if not 1 <= n <= len(self.train):
-            raise ValueError(
-                f"a batch must have between 1 and {len(self.train)} rows, the size of the "
-                f"training set, got {n}; write a smaller batch size"
-            )
-        rows = torch.randperm(len(self.train), generator=rng, device=rng.device)[:n]
-        return rows.to(self.train.device)
-
-
-def dequantise_held_out(data: Dataset, seed: int) -> Dataset:
-    """Gives validation and test rows their noise, the same for the same seed.
-
-    Arguments:
-        data: Splits whose rows lie at the centres of their cells.
-        seed: Determines the noise.
-    """
-    rng = torch.Generator().manual_seed(seed)
-    return dataclasses.replace(
-        data,
-        validation=data.dequantised(data.validation, rng),
-        test=data.dequantised(data.test, rng),
-    )
+        moved: dict[str, Any] = {
+            field.name: value.to(device)
+            for field in dataclasses.fields(self)
+            if torch.is_tensor(value := getattr(self, field.name))
+        }
+        return dataclasses.replace(self, **moved)

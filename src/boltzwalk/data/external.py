@@ -17,11 +17,17 @@ from torch import Tensor
 
 from .dataset import Dataset
 from .files import read_array
-from .images import read_image_array, read_image_folder, resize_image
-from .tables import select_columns
-from .text_tables import parse_columns, read_text_table
+from .image_files import SUFFIXES, read_image_array, read_image_folder, resize_image
+from .image_values import ImageFormat, require_picture_range
+from .new_rows import read_new_rows
 
-__all__ = ["grey_to_model", "load_external_rows", "model_to_grey", "resize_round_trip"]
+__all__ = [
+    "grey_to_model",
+    "load_external_rows",
+    "model_to_grey",
+    "resize_round_trip",
+    "top_level",
+]
 
 
 def load_external_rows(path: Path, dataset: Dataset, rng: torch.Generator) -> Tensor:
@@ -63,8 +69,33 @@ def grey_to_model(grey: Tensor, dataset: Dataset) -> Tensor:
         grey: Images, uint8, shape (N, channels, height, width).
         dataset: The data of the model, images.
     """
-    top = 2 * float(dataset.shift) or 255.0  # the largest grey level in original units
+    top = top_level(dataset)
     return dataset.from_original(grey.float() * (top / 255)).to(dataset.train)
+
+
+def top_level(dataset: Dataset) -> float:
+    """Returns the largest grey level of images in original units.
+
+    Arguments:
+        dataset: The data of the model, images.
+
+    Raises:
+        ValueError: If the data are numbers of another range, which are no grey levels.
+
+    Example:
+        >>> from boltzwalk.data import Digits
+        >>> top_level(Digits().load())
+        16.0
+    """
+    if float(dataset.shift):
+        return 2 * float(dataset.shift)
+    largest = float(dataset.to_original(dataset.train.amax()[None]))
+    if largest <= 1:
+        raise ValueError(
+            "the data of the model must be grey levels to compare them with pictures, got numbers "
+            f"up to {largest:.4g}; give an array of numbers in the units of the data"
+        )
+    return 255.0
 
 
 def model_to_grey(x: Tensor, dataset: Dataset) -> Tensor:
@@ -74,7 +105,7 @@ def model_to_grey(x: Tensor, dataset: Dataset) -> Tensor:
         x: Images, shape (N, channels, height, width).
         dataset: The data of the model, images.
     """
-    top = 2 * float(dataset.shift) or 255.0
+    top = top_level(dataset)
     return (dataset.to_original(x) * (255 / top)).round().clamp(0, 255).byte().cpu()
 
 
@@ -117,46 +148,32 @@ def _read_images(path: Path, dataset: Dataset) -> Tensor:
                     f"{path} must hold images of shape (N, {channels}, {height}, {width}) in "
                     f"original units, or uint8 pictures, got {array.dtype} of shape {array.shape}"
                 )
+            require_picture_range(array, 2 * float(dataset.shift), path)
             return dataset.from_original(torch.from_numpy(array)).to(dataset.train)
     if height != width:
         raise ValueError(
             f"pictures can be scaled to square images only, and the model has {height}x{width}; "
             f"give an array of the shape (N, {channels}, {height}, {width}) in original units"
         )
-    if path.is_dir():
-        grey = read_image_folder(path, height, channels, "crop")
+    form = ImageFormat(height, channels, levels=round(top_level(dataset)) + 1, of_model=True)
+    if path.is_dir() or path.suffix.lower() in SUFFIXES:
+        grey = read_image_folder(path, form).grey
     else:
-        grey = read_image_array(path, _key(path), height, channels, "crop")
+        grey = read_image_array(path, _key(path), form).grey
     return grey_to_model(torch.from_numpy(np.ascontiguousarray(grey)), dataset)
 
 
 def _read_table(path: Path, dataset: Dataset) -> np.ndarray:
     """Rows of a table in original units, float64, shape (N, D)."""
-    (width,) = dataset.event_shape
-    if path.is_dir():
-        raise ValueError(f"a table must be a file, got the folder {path}; name a file in it")
-    if path.suffix in (".npy", ".npz"):
-        array = read_array(path, _key(path))
-        if array.ndim != 2 or array.shape[1] != width or array.dtype.kind not in "fiub":
-            raise ValueError(
-                f"{path} must hold numbers of shape (N, {width}), the columns of the data, got "
-                f"{array.dtype} of shape {array.shape}"
-            )
-        return array.astype(np.float64)
-    table = read_text_table(path, "auto", None)
-    if _numbered(table.names) or _numbered(dataset.columns):
-        if len(table.names) != width:
-            raise ValueError(
-                f"{path} must have {width} columns, those of the data, got {len(table.names)}; "
-                f"name them in the first line: {', '.join(dataset.columns) or 'x, y'}"
-            )
-        return parse_columns(table, table.names, path)
-    return parse_columns(table, select_columns(table.names, dataset.columns, ()), path)
-
-
-def _numbered(names: tuple[str, ...]) -> bool:
-    """Whether columns have default names, column0, column1 and so on."""
-    return names == tuple(f"column{i}" for i in range(len(names)))
+    rows = read_new_rows(path, dataset)
+    bad = [(row, note) for row, note in enumerate(rows.notes) if note]
+    if bad:
+        row, note = bad[0]
+        raise ValueError(
+            f"{path} must hold finite numbers, got gaps or text in {len(bad):,} rows, the first "
+            f"is {rows.table.location(row)} ({note}); delete these rows"
+        )
+    return rows.values
 
 
 def _key(path: Path) -> str | None:

@@ -13,19 +13,27 @@ import gzip
 import hashlib
 import http.client
 import logging
+import lzma
+import math
 import os
+import struct
 import tempfile
 import time
+import tokenize
 import urllib.request
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 
+from .file_kinds import kind_of_file, unpacked_limit
+
 __all__ = [
     "RemoteFile",
+    "array_headers",
     "data_root",
     "download_if_missing",
     "find_user_path",
@@ -93,6 +101,11 @@ def find_user_path(path: str, root: str | None) -> Path:
     Raises:
         FileNotFoundError: If neither path exists.
     """
+    if path.startswith(("http://", "https://", "ftp://", "s3://")):
+        raise FileNotFoundError(
+            f"path must name a file on this machine, got an address; fetch it first, by "
+            f"`curl -LO {path}`, and give the file"
+        )
     written = Path(path).expanduser()
     for candidate in (written, data_root(root) / written):
         if path and candidate.exists():
@@ -194,43 +207,127 @@ def download(url: str, target: Path, digest: str) -> None:
             Path(partial).unlink(missing_ok=True)
 
 
-DAMAGED = (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error, NotImplementedError)
+DAMAGED = (
+    ValueError,
+    EOFError,
+    OSError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    tokenize.TokenError,
+    SyntaxError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    MemoryError,
+    RuntimeError,  # RecursionError, NotImplementedError
+)
+"""Errors of NumPy for files that are damaged, or made to do harm."""
+
+ARRAY_MAGIC = b"\x93NUMPY"
+PACKED_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 
 
-def read_array(path: Path, key: str | None) -> np.ndarray:
+def read_array(path: Path, key: str | None, unpacked_gb: float = 8.0) -> np.ndarray:
     """Returns the array of a .npy file, or one array of a .npz file.
 
     Arguments:
         path: The file.
         key: The name of the array in a .npz file; None where there is only one.
+        unpacked_gb: The largest size of an array of a .npz file, in gigabytes.
 
     Raises:
         ValueError: If the file is damaged, holds Python objects, or the key does not fit.
     """
-    with open(path, "rb") as file:
-        try:
+    headers = array_headers(path)
+    names = list(headers)
+    if "" in names:
+        key = ""
+    if key is None and len(names) == 1:
+        key = names[0]
+    if key is None or key not in names:
+        raise ValueError(
+            f"key must name one of the arrays in {path}, which are "
+            f"{', '.join(names) or 'none'}, got {key!r}; write data.key=..."
+        )
+    shape, dtype, size = headers[key]
+    if dtype.hasobject:
+        raise _unreadable(path, "it holds Python objects, which may execute code")
+    expected = math.prod(shape) * dtype.itemsize
+    if expected > size:
+        raise _unreadable(path, f"shape {shape} needs {expected:,} bytes, and it has {size:,}")
+    if key:
+        unpacked_limit(path, expected, unpacked_gb)
+    try:
+        with open(path, "rb") as file:
             content = np.load(file, allow_pickle=False)
-        except DAMAGED as error:
-            raise _unreadable(path, error) from error
-        if isinstance(content, np.ndarray):
-            return content
-        names = list(content)
-        if key is None and len(names) == 1:
-            key = names[0]
-        if key is None or key not in names:
-            raise ValueError(
-                f"key must name one of the arrays in {path}, which are "
-                f"{', '.join(names) or 'none'}, got {key!r}; write data.key=..."
-            )
-        try:
-            return np.asarray(content[key])
-        except DAMAGED as error:
-            raise _unreadable(path, error) from error
+            return np.asarray(content[key] if key else content)
+    except DAMAGED as error:
+        raise _unreadable(path, _first_line(error)) from error
 
 
-def _unreadable(path: Path, error: Exception) -> ValueError:
+def array_headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype, int]]:
+    """Returns the shape, the type and the size in bytes of each array of a .npy or .npz file.
+
+    The array of a .npy file has the name "". No array is loaded.
+
+    Arguments:
+        path: The file.
+
+    Raises:
+        ValueError: If the file is damaged.
+    """
+    try:
+        with open(path, "rb") as file:
+            start = file.read(4096)
+            file.seek(0)
+            if start.startswith(ARRAY_MAGIC):
+                shape, dtype = _header(file)
+                return {"": (shape, dtype, path.stat().st_size - file.tell())}
+            if not start.startswith(PACKED_MAGIC):
+                kind = kind_of_file(start) or ("text; give it the suffix .csv" if start else "")
+                raise _unreadable(path, f"it is {kind}" if kind else "it is empty")
+            result = {}
+            with zipfile.ZipFile(file) as packed:
+                for member in packed.infolist():
+                    if member.filename.endswith(".npy"):
+                        with packed.open(member) as part:
+                            shape, dtype = _header(part)
+                            size = member.file_size - part.tell()
+                        result[member.filename.removesuffix(".npy")] = (shape, dtype, size)
+            return result
+    except DAMAGED as error:
+        if isinstance(error, ValueError) and str(error).startswith(f"{path} must be"):
+            raise
+        raise _unreadable(path, _first_line(error)) from error
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+    """The shape and the type that the header of an array states."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0
+    if version != (1, 0):
+        read = np.lib.format.read_array_header_2_0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        shape, _, dtype = read(file)
+    if not all(isinstance(n, int) and n >= 0 for n in shape):
+        raise ValueError(f"its header states the shape {shape}")
+    return shape, dtype
+
+
+def _first_line(error: BaseException) -> str:
+    """The reason of an error, without advice to load objects."""
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return "it holds Python objects, which may execute code" if "pickle" in reason else reason
+
+
+def _unreadable(path: Path, reason: str) -> ValueError:
     """Returns the error for a file that cannot be read, with the reason."""
     return ValueError(
         f"{path} must be a complete .npy or .npz file of numbers, got one that cannot be read "
-        f"({error}); write it anew with numpy.savez(path, x=array), where array.dtype is not object"
+        f"({reason}); write it anew with numpy.savez(path, x=array), where array.dtype is not "
+        "object"
     )

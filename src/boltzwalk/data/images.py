@@ -1,8 +1,7 @@
 r"""Your own images, from a folder of files or one array in a .npy or .npz file; pixel scaling.
 
-Images are uint8 arrays of one shape, (N, channels, size, size). Pillow reads and resizes them. An
-image is rotated as its camera noted and loses its transparency. One with more than 8 bits a channel
-is refused, because it would be clipped.
+Images become grey levels of one shape, (N, channels, height, width); :mod:`.image_files` says which
+files are read and what their values mean.
 
 Model units: a grey level :math:`k` of :math:`K` becomes :math:`x = (k - (K - 1) / 2) / s` in
 [-1, 1]. Without dequantisation :math:`s = (K - 1) / 2`, so that the darkest and the brightest level
@@ -12,31 +11,33 @@ exactly.
 
 from __future__ import annotations
 
+import hashlib
+import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .dataset import Dataset, dequantise_held_out
-from .files import find_user_path, read_array
+from .dataset import Dataset
+from .files import find_user_path
+from .held_out import dequantise_held_out
+from .image_files import read_image_array, read_image_folder
+from .image_values import ImageFormat, Resize
 from .splits import LabelledRows, check_split, split_rows
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 __all__ = [
     "Images",
-    "Resize",
     "image_dataset",
-    "read_image_array",
-    "read_image_folder",
-    "resize_image",
+    "image_groups",
     "scale_grey_levels",
 ]
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Images:
 
     Arguments:
         path: A folder with .png, .jpg and other image files, also in folders below it, or a .npy or
-            .npz file with uint8 images of shape (N, height, width) or (N, height, width, channels).
+            .npz file with images of shape (N, height, width) or (N, height, width, channels).
         root: The folder that a relative path may start from; None for the environment variable
             BOLTZWALK_DATA, else ./data.
         key: The array of a .npz file; None where there is only one.
@@ -53,7 +54,13 @@ class Images:
         channels: 1 for grey, 3 for colour; None for grey if all images are grey, else colour.
         resize: "crop" scales the shorter side to the size and cuts the longer one at both ends,
             "stretch" scales each side on its own.
+        levels: The number of grey levels, 2 for binarised images; the values of the files are then
+            0 to levels - 1. None for 256, or 2 for an array of booleans.
+        value_range: The values of black and white in the files, such as (0, 1) for floats or (0,
+            4095) for 12 bits; None for 0 to 255, and 0 to 65535 for 16 bits.
+        skip_unreadable: Whether to pass over damaged files instead of refusing the folder.
         dequantise: Whether to add uniform noise of the width of one grey level.
+        repeats: "together" keeps equal images in one split, "anywhere" splits them one by one.
         split: Relative sizes of training, validation and test split.
         split_seed: Determines the split and the noise of held-out images.
 
@@ -71,7 +78,11 @@ class Images:
     size: int | None = None
     channels: Literal[1, 3] | None = None
     resize: Resize = "crop"
+    levels: int | None = None
+    value_range: tuple[float, float] | None = None
+    skip_unreadable: bool = False
     dequantise: bool = False
+    repeats: Literal["together", "anywhere"] = "together"
     split: tuple[float, float, float] = (0.8, 0.1, 0.1)
     split_seed: int = 0
 
@@ -89,6 +100,21 @@ class Images:
             raise ValueError(
                 f"resize must be crop or stretch, got {self.resize!r}; write data.resize=crop"
             )
+        if self.levels is not None and not 2 <= self.levels <= 256:
+            raise ValueError(
+                f"levels must be from 2 to 256, got {self.levels}; write data.levels=2 for black "
+                "and white"
+            )
+        if self.value_range is not None and not self.value_range[0] < self.value_range[1]:
+            raise ValueError(
+                "value_range must be the values of black and of white, the smaller first, got "
+                f"{self.value_range}; write data.value_range=0,1"
+            )
+        if self.repeats not in ("together", "anywhere"):
+            raise ValueError(
+                f"repeats must be together or anywhere, got {self.repeats!r}; write "
+                "data.repeats=together to keep equal images in one split"
+            )
         check_split(self.split)
 
     def load(self) -> Dataset:
@@ -100,122 +126,62 @@ class Images:
                 `size` is None.
         """
         path = find_user_path(self.path, self.root)
+        form = ImageFormat(
+            self.size,
+            self.channels,
+            self.resize,
+            self.value_range,
+            self.levels,
+            self.skip_unreadable,
+        )
         if path.is_dir():
-            grey = read_image_folder(path, self.size, self.channels, self.resize)
+            grey, levels = read_image_folder(path, form)
         else:
-            grey = read_image_array(path, self.key, self.size, self.channels, self.resize)
+            grey, levels = read_image_array(path, self.key, form)
+        if len(grey) > 1 and bool((grey == grey[:1]).all()):
+            raise ValueError(
+                f"the images of {path} must differ, got {len(grey)} that are equal; name the "
+                "folder of your images with data.path=..."
+            )
+        if levels < 256:
+            grey = np.rint(grey * ((levels - 1) / 255)).astype(np.uint8)
         every = LabelledRows(torch.from_numpy(np.ascontiguousarray(grey)))
         return image_dataset(
-            split_rows(every, self.split, self.split_seed),
-            levels=256,
+            split_rows(every, self.split, self.split_seed, self._groups(every.x, path)),
+            levels=levels,
             dequantise=self.dequantise,
             seed=self.split_seed,
             source=str(path),
         )
 
-
-Resize: TypeAlias = Literal["crop", "stretch"]
-"""Keep the aspect ratio and crop the longer side, or stretch both sides to the size."""
-
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-
-
-def read_image_folder(
-    folder: Path, size: int | None, channels: int | None, resize: Resize
-) -> np.ndarray:
-    """Reads the image files of a folder and of those in it, sorted by their paths.
-
-    Arguments:
-        folder: The folder; files of other kinds are ignored.
-        size: Height and width of the result in pixels; None to leave them, if all are equal.
-        channels: 1 or 3; None for 1 if all images are grey, else 3.
-        resize: How an image becomes square.
-
-    Raises:
-        ValueError: If there are no images, one cannot be read, or they differ in size.
-    """
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    if not paths:
-        raise ValueError(
-            f"{folder} must hold image files ({', '.join(SUFFIXES)}), got none; write "
-            "data.path=... with the folder of your images"
-        )
-    images = []
-    for path in paths:
-        images.append(resize_image(_open(path), size, channels, resize))
-        if images[-1].size != images[0].size:
-            (w, h), (w0, h0) = images[-1].size, images[0].size
-            raise ValueError(
-                f"the images in {folder} must have one size, got {paths[0].name} of {h0}x{w0} and "
-                f"{path.name} of {h}x{w} (height x width); write data.size=64 to scale them"
-            )
-    mode = "L" if all(image.mode == "L" for image in images) else "RGB"
-    stacked = np.stack([np.asarray(image.convert(mode)) for image in images])
-    return stacked[:, None] if mode == "L" else stacked.transpose(0, 3, 1, 2)
+    def _groups(self, images: Tensor, path: Path) -> Tensor | None:
+        """The groups of equal images that stay in one split; None to split them one by one."""
+        groups = image_groups(images)
+        copies = len(groups) - (int(groups.max()) + 1)
+        if not copies:
+            return None
+        apart = self.repeats == "anywhere"
+        where = "split one by one" if apart else "in one split"
+        logger.info("%s: %s images repeat another, equal images are %s", path, f"{copies:,}", where)
+        return None if apart else groups
 
 
-def read_image_array(
-    path: Path, key: str | None, size: int | None, channels: int | None, resize: Resize
-) -> np.ndarray:
-    """Reads an array of images from a .npy or .npz file.
+def image_groups(images: Tensor) -> Tensor:
+    """Returns the number of the group of equal images of each image, from 0, shape (N,).
 
     Arguments:
-        path: The file, uint8 of shape (N, height, width), (N, height, width, channels) or (N,
-            channels, height, width).
-        key: The array of a .npz file; None where there is only one.
-        size: Height and width of the result in pixels; None to leave them.
-        channels: 1 or 3; None to leave them.
-        resize: How an image becomes square.
-
-    Raises:
-        ValueError: If the file is damaged or does not hold images.
-    """
-    from PIL import Image
-
-    array = read_array(path, key)
-    if array.ndim == 4 and array.shape[3] not in (1, 3) and array.shape[1] in (1, 3):
-        array = array.transpose(0, 2, 3, 1)
-    fits = array.ndim == 3 or (array.ndim == 4 and array.shape[3] in (1, 3))
-    if array.dtype != np.uint8 or not fits or 0 in array.shape:
-        raise ValueError(
-            f"{path} must hold uint8 images from 0 to 255 of shape (N, height, width), (N, height, "
-            f"width, 1 or 3) or (N, 1 or 3, height, width), got {array.dtype} of shape "
-            f"{array.shape}; from values in [0, 1] write (255 * x).round().astype(numpy.uint8)"
-        )
-    if array.ndim == 4 and array.shape[3] == 1:
-        array = array[..., 0]
-    if size is not None or channels is not None:
-        images = (resize_image(Image.fromarray(a), size, channels, resize) for a in array)
-        array = np.stack([np.asarray(image) for image in images])
-    return array[:, None] if array.ndim == 3 else array.transpose(0, 3, 1, 2)
-
-
-def resize_image(
-    image: Image.Image, size: int | None, channels: int | None, resize: Resize
-) -> Image.Image:
-    """Converts an image to the given channels and size, by a Lanczos filter.
-
-    Arguments:
-        image: An image of mode "L" or "RGB".
-        size: Height and width of the result in pixels; None to leave them.
-        channels: 1 or 3; None to leave them.
-        resize: "crop" scales the shorter side to the size and cuts the longer one at both ends,
-            "stretch" scales each side on its own.
+        images: The images, uint8, shape (N, channels, height, width).
 
     Example:
-        >>> from PIL import Image
-        >>> resize_image(Image.new("RGB", (40, 20)), 8, 1, "crop").size
-        (8, 8)
+        >>> image_groups(torch.tensor([5, 7, 5], dtype=torch.uint8)[:, None, None, None])
+        tensor([0, 1, 0])
     """
-    from PIL import Image, ImageOps
-
-    if channels is not None:
-        image = image.convert("L" if channels == 1 else "RGB")
-    if size is None or image.size == (size, size):
-        return image
-    if resize == "crop":
-        return ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
-    return image.resize((size, size), Image.Resampling.LANCZOS)
+    numbers: dict[bytes, int] = {}
+    groups = [
+        numbers.setdefault(hashlib.sha256(image.tobytes()).digest(), len(numbers))
+        for image in images.numpy()
+    ]
+    return torch.tensor(groups)
 
 
 def scale_grey_levels(grey: Tensor, levels: int, dequantise: bool) -> Float[Tensor, "N *event"]:
@@ -278,24 +244,3 @@ def image_dataset(
         standard=standard,
     )
     return dequantise_held_out(data, seed)
-
-
-def _open(path: Path) -> Image.Image:
-    """Reads an image file as an image of mode "L" or "RGB"."""
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(path) as opened:
-            opened.load()
-            image = ImageOps.exif_transpose(opened)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(
-            f"{path} must be a complete image file, got one that cannot be read ({error}); "
-            "delete or replace it"
-        ) from error
-    if image.mode.startswith(("I", "F")):
-        raise ValueError(
-            f"{path} must have 8 bits a channel, got the mode {image.mode!r} with more; convert "
-            "it to 8 bits, so that its range is your choice"
-        )
-    return image.convert("L" if image.mode in ("1", "L", "LA") else "RGB")

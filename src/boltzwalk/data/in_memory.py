@@ -7,7 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from .dataset import Dataset, Whitened
+from .dataset import Dataset
+from .repeats import Repeats
+from .tails import HeavyTails
+from .whitening import Whitening
 
 __all__ = ["InMemory"]
 
@@ -24,14 +27,18 @@ class InMemory:
         split_seed: Determines the split.
         path: A .npy or .npz file that holds all the rows, in the order in which they were given;
             an array ``labels`` of a .npz file holds their classes. None for no file.
+        repeats: Where equal rows of a table go, as `Dataset.of` put them.
+        tails: What happens to heavy tails of whitened columns, as `Dataset.of` did it.
     """
 
     digest: str
     rows: int
-    whitening: Whitened = "none"
+    whitening: Whitening = "none"
     split: tuple[float, float, float] = (0.8, 0.1, 0.1)
     split_seed: int = 0
     path: str | None = None
+    repeats: Repeats = "auto"
+    tails: HeavyTails = "compress"
 
     def load(self) -> Dataset:
         """Loads the rows from the file.
@@ -51,9 +58,16 @@ class InMemory:
         else:
             names = [name for name in loaded.files if name != "labels"]
             x, labels = loaded[names[0]], loaded["labels"] if "labels" in loaded.files else None
-        options = {"whitening": self.whitening, "split": self.split, "seed": self.split_seed}
-        data = Dataset.of(x, labels, **options)  # type: ignore[arg-type]
-        if data.digest != self.digest:
+        data = Dataset.of(
+            x,
+            labels,
+            whitening=self.whitening,
+            split=self.split,
+            seed=self.split_seed,
+            repeats=self.repeats,
+            tails=self.tails,
+        )
+        if not data.has_digest(self.digest):
             raise ValueError(
                 f"{self.path} must hold the rows that the run was trained on, got others (digest "
                 f"{data.digest[:12]}, not {self.digest[:12]})"

@@ -1,16 +1,22 @@
 """Rows in memory as tensors: a tensor, a NumPy array, a pandas frame, a `torch.utils.data.Dataset`.
 
-Nothing is imported for a source that is not used: a frame is told by its ``columns`` and
-``to_numpy``.
+Nothing is imported for a source that is not used: a frame is told by its members.
 """
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from .column_values import ColumnChoice
+from .frames import is_frame, read_frame
+from .raw_table import ReadingOptions
+from .reading import TableReading
+from .table_columns import choose_columns
 
 __all__ = ["SourceRows", "read_source"]
 
@@ -19,19 +25,26 @@ class SourceRows(NamedTuple):
     r"""The rows of a source.
 
     Attributes:
-        x: The rows, shape (N, \*event), float32.
+        x: The rows, shape (N, \*event): float64 for numbers of a table that float32 may round, else
+            float32.
         labels: The class of each row, shape (N,), int64; None without classes.
         columns: The names of the columns of a frame.
         class_names: The names of classes that were given as text.
+        reading: How a frame was read; None for other sources.
     """
 
     x: Tensor
     labels: Tensor | None
     columns: tuple[str, ...] = ()
     class_names: tuple[str, ...] = ()
+    reading: TableReading | None = None
 
 
-def read_source(source: object, labels: object = None) -> SourceRows:
+def read_source(
+    source: object,
+    labels: object = None,
+    choice: ColumnChoice = ColumnChoice(python=True),  # noqa: B008
+) -> SourceRows:
     """Returns the rows of a source; numbers in one dimension become one column.
 
     Arguments:
@@ -39,14 +52,15 @@ def read_source(source: object, labels: object = None) -> SourceRows:
             PyTorch whose items are x or (x, label).
         labels: The class of each row: numbers from 0, or names; None for none, or those of the
             items.
+        choice: The columns of a frame that are used, and the treatment of missing values.
 
     Raises:
         ValueError: With every problem: no rows, rows of different shapes, values that are not
-            finite, columns of text, labels of another length.
+            finite, columns of a frame that cannot be used, labels of another length.
     """
     columns: tuple[str, ...] = ()
-    if hasattr(source, "columns") and hasattr(source, "to_numpy"):
-        columns, values = _frame(source)
+    if is_frame(source):
+        return _frame(source, labels, choice)
     elif torch.is_tensor(source):
         values = _real(source.detach().cpu())
     elif isinstance(source, str | bytes | dict):
@@ -72,14 +86,17 @@ def _checked(values: Tensor, labels: object, columns: tuple[str, ...]) -> Source
         problems.append(f"the data must have one row at least, got shape {tuple(values.shape)}")
     elif values[0].numel() == 0:
         problems.append(f"every row must have a number, got shape {tuple(values.shape)}")
-    elif not bool(values.float().isfinite().all()):
-        bad = ~values.float().isfinite().flatten(1).all(1)
-        first = int(bad.nonzero()[0])
-        problems.append(
-            f"every value must be finite in float32, got {int(bad.sum())} rows with nan, infinity "
-            f"or a larger number, the first is row {first}; drop them, such as "
-            "x[np.isfinite(x).all(1)]"
-        )
+    else:
+        # Units of a table are determined in float64; images have levels that float32 holds.
+        values = values.double() if _rounded(values) else values.float()
+        bad = ~values.isfinite().flatten(1).all(1)
+        if bool(bad.any()):
+            first = int(bad.nonzero()[0])
+            problems.append(
+                f"every value must be finite, got {int(bad.sum())} rows with nan, infinity or, in "
+                f"more than two dimensions, a number beyond float32, the first is row {first}; "
+                "drop them, such as x[np.isfinite(x).all(1)]"
+            )
     numbers: Tensor | None = None
     names: tuple[str, ...] = ()
     if labels is not None:
@@ -87,7 +104,13 @@ def _checked(values: Tensor, labels: object, columns: tuple[str, ...]) -> Source
         problems += [problem] if problem else []
     if problems:
         raise ValueError("; ".join(problems))
-    return SourceRows(values.float(), numbers, columns, names)
+    return SourceRows(values, numbers, columns, names)
+
+
+def _rounded(values: Tensor) -> bool:
+    """Whether float32 may round numbers of a table."""
+    exact = (torch.float32, torch.float16, torch.bfloat16, torch.uint8, torch.int8, torch.int16)
+    return values.ndim == 2 and values.dtype not in exact
 
 
 def _is_array(source: object) -> bool:
@@ -121,20 +144,18 @@ def _real(values: Tensor) -> Tensor:
     return values
 
 
-def _frame(frame: Any) -> tuple[tuple[str, ...], Tensor]:  # noqa: ANN401
-    """The names and the numbers of a frame."""
-    columns = tuple(str(name) for name in frame.columns)
-    text = [
-        str(name)
-        for name, kind in zip(frame.columns, frame.dtypes, strict=True)
-        if getattr(kind, "kind", "O") not in "biuf"
-    ]
-    if text:
-        raise ValueError(
-            f"every column must hold numbers, got text or dates in {', '.join(text)}; write "
-            f"frame.drop(columns={text})"
-        )
-    return columns, _numbers(frame.to_numpy(dtype=float))
+def _frame(frame: object, labels: object, choice: ColumnChoice) -> SourceRows:
+    """The numbers of a frame; labels of rows that are left out are left out as well."""
+    chosen = choose_columns(read_frame(frame, "the frame"), choice, ReadingOptions())
+    reading = chosen.reading
+    if labels is not None and reading.rows < reading.rows_read:
+        values = np.asarray(labels.cpu() if torch.is_tensor(labels) else labels)
+        if len(values) == reading.rows_read:
+            labels = values[chosen.kept_rows]
+    if reading.altered:
+        warnings.warn("\n".join(reading.lines()), stacklevel=4)
+    rows = _checked(torch.from_numpy(chosen.values), labels, reading.columns)
+    return rows._replace(reading=reading)
 
 
 def _items(dataset: Any) -> tuple[Tensor, object]:  # noqa: ANN401

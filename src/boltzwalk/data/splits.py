@@ -1,7 +1,9 @@
 r"""Labelled rows, their random split into training, validation and test rows, and class choice.
 
 A split is given by relative sizes: (8, 1, 1), (0.8, 0.1, 0.1) and (80, 10, 10) are the same. The
-split depends on the number of rows and the seed alone; within a split the rows keep their order.
+split depends on the number of rows, their groups and the seed alone; within a split the rows keep
+their order. Groups of rows stay in one split: each goes where its first row would go alone, as long
+as there is room, and single rows fill the splits up to their sizes.
 
 With proportions of classes such as 4:2:1 each split becomes the largest set that has exactly these
 proportions; of every class the first rows are taken. Labels keep their meaning.
@@ -104,7 +106,10 @@ def split_sizes(n: int, relative: tuple[float, float, float]) -> tuple[int, int,
 
 
 def split_rows(
-    rows: LabelledRows, relative: tuple[float, float, float], seed: int
+    rows: LabelledRows,
+    relative: tuple[float, float, float],
+    seed: int,
+    groups: Tensor | None = None,
 ) -> tuple[LabelledRows, LabelledRows, LabelledRows]:
     """Splits rows at random into training, validation and test rows.
 
@@ -112,6 +117,7 @@ def split_rows(
         rows: All rows.
         relative: The relative sizes of training, validation and test split.
         seed: Determines the split.
+        groups: The number of the group of each row, from 0, shape (N,); None for single rows.
 
     Raises:
         ValueError: If a split that should have rows gets none.
@@ -123,8 +129,50 @@ def split_rows(
     """
     sizes = split_sizes(len(rows.x), relative)
     shuffled = torch.randperm(len(rows.x), generator=torch.Generator().manual_seed(seed))
+    if groups is not None:
+        shuffled, sizes = _grouped(shuffled, sizes, groups, relative)
     train, validation, test = (rows.take(i.sort().values) for i in shuffled.split(sizes))
     return train, validation, test
+
+
+def _grouped(
+    shuffled: Tensor, sizes: tuple[int, int, int], groups: Tensor, relative: tuple[float, ...]
+) -> tuple[Tensor, tuple[int, int, int]]:
+    """The rows in the order of the splits, and the sizes of these, no group in two."""
+    n = len(shuffled)
+    position = torch.empty_like(shuffled)
+    position[shuffled] = torch.arange(n)
+    counts = groups.bincount()
+    first = torch.full_like(counts, n).scatter_reduce(0, groups, torch.arange(n), "amin")
+    several = (counts > 1).nonzero().flatten()
+    several = several[position[first[several]].argsort()]
+    ends = torch.tensor(sizes).cumsum(0)
+    alone = torch.searchsorted(ends, position[first[several]], right=True).tolist()
+    room, splits = list(sizes), []
+    for count, wanted in zip(counts[several].tolist(), alone, strict=True):
+        split = wanted if room[wanted] >= count else room.index(max(room))
+        room[split] -= count
+        splits.append(split)
+    split_of_group = torch.full_like(counts, -1)
+    split_of_group[several] = torch.tensor(splits, dtype=split_of_group.dtype)
+    of_row = split_of_group[groups][shuffled]
+    single = (of_row < 0).nonzero().flatten()
+    taken = 0
+    for split in (2, 1):  # from the end, as single rows without groups lie
+        count = min(max(room[split], 0), len(single) - taken)
+        of_row[single[len(single) - taken - count : len(single) - taken]] = split
+        taken += count
+    of_row[of_row < 0] = 0
+    result = tuple(int((of_row == split).sum()) for split in range(3))
+    for name, size, share in zip(SPLIT_NAMES, result, relative, strict=True):
+        if share > 0 and size == 0:
+            raise ValueError(
+                f"every split must get a row, got {n} rows of which {len(counts)} differ, so that "
+                f"none is left for the {name} split where equal rows stay in one; write "
+                "data.repeats=anywhere, or 0 for a split you do not need, as in split=(1, 0, 0)"
+            )
+    order = torch.cat([shuffled[of_row == split] for split in range(3)])
+    return order, (result[0], result[1], result[2])
 
 
 def hold_out(rows: LabelledRows, share: float, seed: int) -> tuple[LabelledRows, LabelledRows]:

@@ -1,33 +1,31 @@
-r"""Your own table of numbers, one row a line, and its whitening.
+"""Your own table, one row a line.
 
-Whitening is the affine map after which training rows have mean 0 and unit variance or covariance.
-For "pca" the columns are standardised first, and their correlation matrix :math:`R = V \Lambda V^T`
-gives :math:`x = D^{-1} (y - m) V \Lambda^{-1/2}`; so the result does not depend on the units of the
-columns. Variances are those of the rows, with 1/N. The statistics come from the training split
-alone, so that test rows cannot leak into them.
-
-Not guaranteed: that repeated rows of the file stay in one split.
+The columns are read by :mod:`.text_tables`, :mod:`.frames` or :func:`.files.read_array`, chosen by
+:mod:`.table_columns` and scaled by :mod:`.table_units`.
 """
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
-from . import affine
-from .dataset import Dataset, dequantise_held_out
-from .files import find_user_path, read_array
-from .splits import LabelledRows, check_split, split_rows
-from .text_tables import Separator, parse_columns, read_text_table
+from .column_values import ColumnChoice, Missing, RowNumbers
+from .dataset import Dataset
+from .dialect import Separator
+from .files import find_user_path
+from .held_out import dequantise_held_out
+from .raw_table import ReadingOptions
+from .repeats import Repeats
+from .splits import LabelledRows, check_split
+from .table_columns import ChosenTable, choose_columns
+from .table_files import check_options, read_table_file
+from .table_units import TableOptions, check_table_options, table_fields
+from .tails import HeavyTails
+from .whitening import Whitening
 
-__all__ = ["Table", "Whitening", "cell_widths", "fit_whitening", "select_columns"]
+__all__ = ["Table"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,9 @@ class Table:
     """Your own table, event shape (columns,).
 
     Text files are .csv, .data, .tsv or .txt, or .gz of these; a .npy or .npz file holds an array of
-    shape (rows, columns), whose columns are called column0, column1 and so on.
+    shape (rows, columns), whose columns are called column0, column1 and so on; .parquet and .xlsx
+    need pandas, the extra ``tables``. Columns of text, dates or booleans that are not named, row
+    numbers and empty columns are left out; `Dataset.reading` says so.
 
     Arguments:
         path: The file, as it is or below the root.
@@ -45,13 +45,33 @@ class Table:
         drop: The names of the columns to leave out.
         whitening: "standard" for mean 0 and variance 1 in each column, "pca" for no correlations
             either, "none" for values as they are.
+        shrinkage: Whether "pca" takes the variances of rows that did not determine the components,
+            so that few rows of many columns cannot over-fit it.
+        tails: "compress" lets values far from the median of a whitened column with heavy tails or
+            outliers enter by their logarithm; "keep" leaves them.
         dequantise: Whether to add uniform noise of the width of the median gap between the distinct
-            values of a column.
+            values of a column. One-hot columns always have noise of width 1.
         separator: The separator of the fields of a line; "auto" to detect it.
         header: Whether the first line names the columns; None to detect it.
         key: The array of a .npz file; None where there is only one.
         split: Relative sizes of training, validation and test split.
         split_seed: Determines the split and the noise of held-out rows.
+        repeats: Where equal rows go: "together" into one split; "anywhere", as different rows do;
+            "auto" for together, unless more than half of the rows repeat an earlier one.
+        missing: The treatment of rows with missing fields: "refuse" for an error, "drop" to leave
+            them out, "median" to fill fields with the median of the column, "auto" for
+            "drop" where at least half of the rows are left, else "median"; columns that are mostly
+            empty are then left out before.
+        missing_marks: Fields that are missing, besides empty ones, NA, nan, null, None, ?, - and
+            the like.
+        categories: Columns of text, booleans or whole numbers that become one-hot columns.
+        dates: Columns of dates that become days since 1970-01-01.
+        decimal: The decimal sign, "." or ","; "auto" to detect it.
+        thousands: The sign between groups of three digits, such as ","; "" for none.
+        encoding: The encoding of text, such as cp1252; "auto" for UTF-8.
+        sheet: The sheet of a workbook; None for the first.
+        unpacked_gb: The largest unpacked size of a packed file, in gigabytes.
+        index: Whether a column that numbers the rows is left out, "drop", or kept, "keep".
 
     Raises:
         ValueError: If a setting makes no sense.
@@ -66,24 +86,38 @@ class Table:
     columns: tuple[str, ...] | None = None
     drop: tuple[str, ...] = ()
     whitening: Whitening = "standard"
+    shrinkage: bool = True
+    tails: HeavyTails = "compress"
     dequantise: bool = False
     separator: Separator = "auto"
     header: bool | None = None
     key: str | None = None
     split: tuple[float, float, float] = (0.8, 0.1, 0.1)
     split_seed: int = 0
+    repeats: Repeats = "auto"
+    missing: Missing = "auto"
+    missing_marks: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    dates: tuple[str, ...] = ()
+    decimal: str = "auto"
+    thousands: str = ""
+    encoding: str = "auto"
+    sheet: str | None = None
+    unpacked_gb: float = 2.0
+    index: RowNumbers = "drop"
 
     def __post_init__(self) -> None:
-        if self.whitening not in ("none", "standard", "pca"):
+        check_table_options(self.whitening, self.tails, self.repeats)
+        if self.missing not in ("auto", "refuse", "drop", "median"):
             raise ValueError(
-                f"whitening must be none, standard or pca, got {self.whitening!r}; write "
-                "data.whitening=standard"
+                f"missing must be auto, refuse, drop or median, got {self.missing!r}; write "
+                "data.missing=drop"
             )
-        if self.separator not in ("auto", ",", ";", "tab", "space"):
+        if self.index not in ("drop", "keep"):
             raise ValueError(
-                f"separator must be auto, a comma, a semicolon, tab or space, "
-                f"got {self.separator!r}; write data.separator=tab"
+                f"index must be drop or keep, got {self.index!r}; write data.index=keep"
             )
+        check_options(self.options)
         check_split(self.split)
 
     def load(self) -> Dataset:
@@ -95,179 +129,70 @@ class Table:
                 columns cannot be whitened.
         """
         path = find_user_path(self.path, self.root)
-        columns, values = self.read()
-        parts = split_rows(LabelledRows(torch.from_numpy(values)), self.split, self.split_seed)
-        shift, scale = fit_whitening(parts[0].x, self.whitening, columns)
-        quantum: float | torch.Tensor = 0.0
-        if self.dequantise:
-            width = cell_widths(parts[0].x)
-            # A matrix of cells, one a row, for "pca"; else one width a column.
-            cells = width.diag() if scale.ndim == 2 else width
-            quantum = affine.to_model(cells, torch.zeros_like(shift), scale).float()
-        train, validation, test = (affine.to_model(p.x, shift, scale).float() for p in parts)
+        chosen = self.choose()
+        columns = chosen.reading.columns
+        options = TableOptions(
+            self.split,
+            self.split_seed,
+            self.whitening,
+            self.shrinkage,
+            self.tails,
+            self.repeats,
+            self.dequantise,
+            one_hot=chosen.reading.one_hot,
+        )
+        fields = table_fields(LabelledRows(torch.from_numpy(chosen.values)), columns, options, path)
         data = Dataset(
-            train,
-            validation,
-            test,
-            columns=columns,
-            quantum=quantum,
-            shift=shift.float(),
-            scale=scale.float(),
-            source=str(path),
+            **fields._asdict(), columns=columns, source=str(path), reading=chosen.reading
         )
         return dequantise_held_out(data, self.split_seed)
+
+    @property
+    def options(self) -> ReadingOptions:
+        """How the file is read."""
+        return ReadingOptions(
+            self.separator,
+            self.decimal,
+            self.thousands,
+            self.header,
+            self.missing_marks,
+            self.encoding,
+            self.key,
+            self.sheet,
+            self.unpacked_gb,
+        )
+
+    def choose(self) -> ChosenTable:
+        """Returns the numbers of the selected columns, and how they were read.
+
+        Raises:
+            FileNotFoundError: If there is no file.
+            ValueError: With every problem of the table.
+        """
+        path = find_user_path(self.path, self.root)
+        choice = ColumnChoice(
+            self.columns,
+            self.drop,
+            self.categories,
+            self.dates,
+            self.missing,
+            self.whitening != "none",
+            index=self.index,
+        )
+        keep = frozenset((*self.categories, *self.dates))
+        chosen = choose_columns(read_table_file(path, self.options, keep), choice, self.options)
+        if len(chosen.values) < 2:
+            raise ValueError(
+                f"{path} must have at least two rows, got {len(chosen.values)}; provide more rows"
+            )
+        return chosen
 
     def read(self) -> tuple[tuple[str, ...], np.ndarray]:
         """Returns the names of the selected columns and their values, float64, shape (N, D).
 
         Raises:
             FileNotFoundError: If there is no file.
-            ValueError: If the file is damaged or has fewer than two rows, or a value is missing or
-                not finite.
+            ValueError: If the file is damaged or has fewer than two rows, or a value is not finite.
         """
-        path = find_user_path(self.path, self.root)
-        columns, values = self._selected(path)
-        _check_finite(values, columns, path)
-        if len(values) < 2:
-            raise ValueError(
-                f"{path} must have at least two rows, got {len(values)}; provide more rows"
-            )
-        return columns, values
-
-    def _selected(self, path: Path) -> tuple[tuple[str, ...], np.ndarray]:
-        """The names of the selected columns and their values."""
-        if path.is_dir():
-            raise ValueError(
-                f"path must name a file, got the folder {path}; write data.path={path}/FILE, or "
-                "use the images data set for a folder of images"
-            )
-        if path.suffix not in (".npy", ".npz"):
-            table = read_text_table(path, self.separator, self.header)
-            selected = select_columns(table.names, self.columns, self.drop)
-            return selected, parse_columns(table, selected, path)
-        array = read_array(path, self.key)
-        if array.ndim != 2 or array.dtype.kind not in "fiub" or 0 in array.shape:
-            raise ValueError(
-                f"{path} must hold real numbers of shape (rows, columns), got {array.dtype} of "
-                f"shape {array.shape}; write array.reshape(len(array), -1) of type float64"
-            )
-        names = tuple(f"column{i}" for i in range(array.shape[1]))
-        selected = select_columns(names, self.columns, self.drop)
-        return selected, array[:, [names.index(name) for name in selected]].astype(np.float64)
-
-
-def select_columns(
-    names: tuple[str, ...], use: tuple[str, ...] | None, drop: tuple[str, ...]
-) -> tuple[str, ...]:
-    """Returns the names of the columns to use.
-
-    Arguments:
-        names: All columns.
-        use: The columns to use, in this order; None for all.
-        drop: The columns to leave out.
-
-    Raises:
-        ValueError: If a name is unknown or repeated, or no column is left.
-
-    Example:
-        >>> select_columns(("a", "b", "c"), None, ("b",))
-        ('a', 'c')
-    """
-    for name in (*(use or ()), *drop):
-        if name not in names:
-            near = difflib.get_close_matches(name, names, n=3) or names
-            raise ValueError(
-                f"columns and drop must name columns of the table, got {name!r}; did you mean "
-                f"{', '.join(near)}?"
-            )
-    selected = tuple(name for name in (names if use is None else use) if name not in drop)
-    if not selected or len(set(selected)) < len(selected):
-        raise ValueError(
-            f"columns and drop must leave at least one column and each only once, got "
-            f"columns={use} and drop={drop} for a table of {', '.join(names)}; leave fewer out"
-        )
-    return selected
-
-
-Whitening: TypeAlias = Literal["none", "standard", "pca"]
-"""No change; mean 0 and variance 1 for each column; or uncorrelated columns as well."""
-
-SINGULAR = 1e-10
-"""The variance of a combination of standardised columns below which it is constant."""
-
-
-def fit_whitening(
-    train: Float[Tensor, "N D"], whitening: Whitening, columns: tuple[str, ...]
-) -> tuple[Tensor, Tensor]:
-    """Returns shift, shape (D,), and scale, shape (D,) or (D, D): original = x scale + shift.
-
-    Arguments:
-        train: The training rows in original units, float64, shape (N, D).
-        whitening: The kind of whitening.
-        columns: The names of the columns, for errors.
-
-    Raises:
-        ValueError: If a column is constant, or for "pca" a combination of columns is.
-
-    Example:
-        >>> fit_whitening(torch.tensor([[1.0], [3.0]]), "standard", ("a",))
-        (tensor([2.]), tensor([1.]))
-    """
-    if whitening == "none":
-        return torch.zeros_like(train[0]), torch.ones_like(train[0])
-    constant = train.amax(0) == train.amin(0)
-    if constant.any():
-        names = [name for name, is_constant in zip(columns, constant, strict=True) if is_constant]
-        raise ValueError(
-            f"whitening={whitening} needs columns that vary, got {len(train)} training rows in "
-            f"which {', '.join(names)} has one value only; leave it out with data.drop="
-            f"{','.join(names)}, or write data.whitening=none"
-        )
-    mean, sd = train.mean(0), train.std(0, correction=0)
-    if whitening == "standard":
-        return mean, sd
-    standardised = (train - mean) / sd
-    variance, vectors = torch.linalg.eigh(standardised.T @ standardised / len(train))
-    if variance[0] < SINGULAR:
-        heaviest = vectors[:, 0].abs().topk(min(3, len(columns))).indices.tolist()
-        raise ValueError(
-            f"whitening=pca needs more rows than columns and columns that do not determine each "
-            f"other, got {len(train)} training rows of {len(columns)} columns, one combination of "
-            f"which, mainly of {', '.join(columns[i] for i in heaviest)}, is constant; leave one "
-            f"out with data.drop={columns[heaviest[0]]}, or write data.whitening=standard"
-        )
-    variance, vectors = variance.flip(0), vectors.flip(1)
-    # The sign of an eigenvector is arbitrary: make its largest entry positive.
-    largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
-    vectors = vectors * largest.sign()
-    return mean, variance.sqrt().unsqueeze(1) * vectors.T * sd
-
-
-def cell_widths(train: Float[Tensor, "N D"]) -> Float[Tensor, " D"]:
-    """Returns the median gap between the sorted distinct values of each column, shape (D,).
-
-    It is the width of one step where a column was rounded, next to nothing where it was not, and 0
-    where the column is constant.
-
-    Arguments:
-        train: The training rows in original units, shape (N, D).
-
-    Example:
-        >>> cell_widths(torch.tensor([[0.5], [1.0], [1.0], [2.0], [1.5]]))
-        tensor([0.5000])
-    """
-    gaps = [column.unique(sorted=True).diff() for column in train.T]
-    return torch.stack([g.median() if len(g) else g.new_zeros(()) for g in gaps])
-
-
-def _check_finite(values: np.ndarray, columns: tuple[str, ...], path: Path) -> None:
-    """Raises ValueError where a value is nan, infinite or too large for float32."""
-    with np.errstate(over="ignore"):
-        bad = np.argwhere(~np.isfinite(values.astype(np.float32)))
-    if len(bad):
-        row, column = bad[0]
-        raise ValueError(
-            f"column {columns[column]!r} of {path} must hold finite float32 numbers, got "
-            f"{values[row, column]} in row {row} (the first is 0), and {len(bad) - 1} more; delete "
-            f"these rows or leave the column out with data.drop={columns[column]}"
-        )
+        chosen = self.choose()
+        return chosen.reading.columns, chosen.values

@@ -140,8 +140,10 @@ class EnergyDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         rows = validate_data(self, X, dtype=np.float64, reset=False)
         if self.log_z_refusal_ or not math.isfinite(self.log_z_):
             raise ValueError(f"log p must have a log Z, got none: {self.log_z_refusal_}")
-        log_volume = self.model_.data.log_volume
-        log_p: np.ndarray = -scaled_energies(self.model_, rows) - self.log_z_ - log_volume
+        data = self.model_.data
+        x = data.from_original(torch.from_numpy(np.array(rows)))
+        jacobian = data.log_jacobian(x.to(data.train.device)).cpu().numpy()
+        log_p: np.ndarray = -scaled_energies(self.model_, rows) - self.log_z_ - jacobian
         return log_p
 
     def score(self, X: Any, y: None = None) -> float:  # noqa: ANN401

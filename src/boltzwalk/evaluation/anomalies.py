@@ -66,7 +66,7 @@ def anomalies(
         FileNotFoundError: If there is no such file.
     """
     data = model.data
-    rows, _ = data.held_out(ROWS)
+    rows, _ = model.reference_rows(most=ROWS)
     inside = energies_and_norms(model, rows)
     measures: list[Measure] = []
     energies = {

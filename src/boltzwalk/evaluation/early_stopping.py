@@ -92,9 +92,9 @@ def best_chain_length(
     rows, split = model.data.validation, "validation"
     if len(rows) < 2:
         rows, split = model.data.train, "training"
-    name, distance = distance_to(rows[:: -(-len(rows) // ROWS)], features_for(model.data))
     entries = math.prod(model.data.event_shape)
     chains = chains or max(MIN_CHAINS, min(MAX_CHAINS, ENTRIES // entries))
+    name, distance = distance_to(rows[:: -(-len(rows) // ROWS)], features_for(model.data), chains)
     shares = range(1, CHECKPOINTS + 1)
     planned = sorted({0, *(round(max_steps * share / CHECKPOINTS) for share in shares)})
     checkpoints: list[int] = []

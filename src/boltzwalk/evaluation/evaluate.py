@@ -254,10 +254,10 @@ def _long_run(
 ) -> EvaluationSection:
     """The distance of long chains, with the label of the model."""
     reference, _ = model.data.held_out()
-    name, distance = distance_to(reference, features)
     effort = plan.long_run
     if model.data.event_shape == (2,):  # where chains are cheap, and cells need many of them
         effort = replace(effort, chains=max(effort.chains, PLANE_CHAINS))
+    name, distance = distance_to(reference, features, effort.chains)
     try:
         result = run_long(model, distance, cache / "long_run.safetensors", effort, plan.seed)
     except ValueError as error:  # such as too few held-out rows for a distance

@@ -82,20 +82,26 @@ def features_for(dataset: Dataset, inception: Path | None = None) -> Features:
     )
 
 
-def distance_to(reference: Tensor, features: Features) -> tuple[str, Callable[[Tensor], float]]:
-    """Returns the name of a distance to a reference, and the distance, which is cheap.
+def distance_to(
+    reference: Tensor, features: Features, n: int
+) -> tuple[str, Callable[[Tensor], float]]:
+    """Returns the name of a distance of n samples to a reference, and the distance.
 
     In the plane it is the total variation between histograms of 30x30 cells, which resolves modes;
-    elsewhere the Fréchet distance of features.
+    elsewhere the Fréchet distance of features. Both are cheap, never negative, and larger for fewer
+    samples, so the name has their number: without it a Fréchet distance is the unbiased one.
 
     Arguments:
         reference: Held-out rows, shape (M, *event).
         features: The features of the data.
+        n: The number of samples.
     """
     if reference.shape[1:] == (2,):
-        return "total variation of histograms", _histogram_distance(reference.cpu())
+        name, distance = "total variation of histograms", _histogram_distance(reference.cpu())
+        return f"{name} of {n:,} samples", distance
     target = features.extract(reference)
-    return features.name, lambda x: frechet_distance(features.extract(x), target)
+    name = f"{features.name} of {n:,} samples"
+    return name, lambda x: frechet_distance(features.extract(x), target)
 
 
 def _histogram_distance(reference: Tensor) -> Callable[[Tensor], float]:

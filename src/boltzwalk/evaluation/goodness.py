@@ -40,7 +40,7 @@ def goodness(model: Model, samples: SampleSet, rng: torch.Generator) -> Evaluati
     if not temperature > 0:
         reason = "the run was trained by noiseless descent, which samples no density"
         return EvaluationSection([unavailable("Stein discrepancy", reason)], {})
-    rows, _ = model.data.held_out(ROWS)
+    rows, _ = model.reference_rows(most=ROWS)
     x = samples.rows(ROWS, rng)
     if samples.log_w is not None:  # copies are not independent: they are moved apart
         x = model.draw(model.available(ROWS), rng).x

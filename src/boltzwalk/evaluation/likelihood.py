@@ -18,14 +18,17 @@ import math
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor, nn
 
+from ..data import Dataset
+from ..data.repeats import mark_copies, row_groups
 from ..model import Model
 from ..smc.from_samples import Effort, refused_log_z
 from ..smc.log_z import LogZ
 from .measure import EvaluationSection, Measure, unavailable
 
-__all__ = ["Likelihood", "held_out_likelihood", "likelihood_section"]
+__all__ = ["Likelihood", "copied_rows", "held_out_likelihood", "likelihood_section"]
 
 CHUNK = 4096
 """Rows whose energies are computed at once."""
@@ -46,6 +49,9 @@ class Likelihood:
         dequantised: Whether the rows are images whose grey levels are spread over their cells;
             only then are bits per dimension those of the literature.
         log_volume: The nats that whitening a table takes; 0 for other data.
+        copies: How many of the rows equal a training row.
+        new_nll: The mean of -log p of the others, in the units of the data; nan without copies.
+        new_half_width: Half of the width of its 95 % interval.
         inverse_temperature: The factor of the energy with which the samples of a generalized model
             are drawn; where it is not 1, they are not of this density.
     """
@@ -60,6 +66,9 @@ class Likelihood:
     dequantised: bool
     log_volume: float = 0.0
     inverse_temperature: float = 1.0
+    copies: int = 0
+    new_nll: float = math.nan
+    new_half_width: float = math.nan
 
     @property
     def bits(self) -> float:
@@ -91,15 +100,17 @@ def held_out_likelihood(
     log_z = refused_log_z("an interval needs 2 rows or more; leave more out of training")
     if len(rows) > 1:
         log_z = model.estimate_log_z(rng, effort or Effort())
-    nll, half_width = math.nan, math.nan
+    nll, half_width, new = math.nan, math.nan, (math.nan, math.nan)
+    copies = copied_rows(model.data, split)
     if not log_z.refusal:
         nats = (
             _energies(model.density_energy(), rows) / temperature
             + log_z.estimate
-            + model.data.log_volume
+            + model.data.log_jacobian(rows).cpu()
         )
-        nll = float(nats.mean())
-        half_width = math.hypot(1.96 * float(nats.std()) / math.sqrt(len(nats)), log_z.half_width)
+        nll, half_width = _mean(nats, log_z)
+        if copies.any() and int((~copies).sum()) > 1:
+            new = _mean(nats[~copies.cpu()], log_z)
     return Likelihood(
         split=split,
         rows=len(rows),
@@ -109,9 +120,38 @@ def held_out_likelihood(
         log_z=log_z,
         temperature=temperature,
         dequantised=rows.ndim == 4 and bool(torch.as_tensor(model.data.quantum).any()),
-        log_volume=model.data.log_volume if rows.ndim == 2 else 0.0,
+        log_volume=float(model.data.log_jacobian(rows).mean()) if rows.ndim == 2 else 0.0,
         inverse_temperature=model.method.inverse_temperature,
+        copies=int(copies.sum()),
+        new_nll=new[0],
+        new_half_width=new[1],
     )
+
+
+def copied_rows(data: Dataset, split: str) -> Bool[Tensor, " N"]:
+    """Returns which rows of a split equal a training row, shape (N,).
+
+    Arguments:
+        data: The data.
+        split: "test", "validation" or "training", of which none is a copy.
+    """
+    if split == "training":
+        return torch.zeros(len(data.train), dtype=torch.bool)
+    rows, known = getattr(data, split), getattr(data, f"{split}_copies")
+    if known is not None:
+        return torch.as_tensor(known).cpu()
+    if rows.ndim != 2 or torch.as_tensor(data.quantum).any():
+        return torch.zeros(len(rows), dtype=torch.bool)  # noise sets copies apart
+    groups = row_groups(torch.cat([data.train, rows]).cpu())
+    numbers = torch.arange(len(groups))
+    train, held_out = numbers[: len(data.train)], numbers[len(data.train) :]
+    return mark_copies(groups, train, held_out, held_out[:0])[0]
+
+
+def _mean(nats: Tensor, log_z: LogZ) -> tuple[float, float]:
+    """The mean of -log p, and half of the width of its interval, with that of log Z."""
+    error = 1.96 * float(nats.std()) / math.sqrt(len(nats))
+    return float(nats.mean()), math.hypot(error, log_z.half_width)
 
 
 def likelihood_section(likelihood: Likelihood) -> EvaluationSection:
@@ -130,6 +170,14 @@ def likelihood_section(likelihood: Likelihood) -> EvaluationSection:
         beta = likelihood.inverse_temperature
         protocol += f", under the model that was trained; samples are drawn with beta = {beta:g}"
     measures = [_interval(name, nll, half, "nats", protocol)]
+    if likelihood.copies:
+        new = f"{likelihood.rows - likelihood.copies:,} rows that equal no training row"
+        if math.isnan(likelihood.new_nll):
+            measures.append(unavailable(f"{name}, new rows", f"there are {new}"))
+        else:
+            nats, width = likelihood.new_nll, likelihood.new_half_width
+            protocol = f"mean of {new}; a model that remembers rows is good at the others"
+            measures.append(_interval(f"{name}, new rows", nats, width, "nats", protocol))
     if likelihood.log_volume:
         protocol = "the same rows, whitened as in training"
         whitened = nll - likelihood.log_volume
@@ -139,6 +187,8 @@ def likelihood_section(likelihood: Likelihood) -> EvaluationSection:
         bits, bits_half = likelihood.bits, likelihood.bits_half_width
         measures.append(_interval("bits per dimension", bits, bits_half, "", protocol))
     how = "exact: the energy knows it"
+    if log_z.half_width > 0:
+        how = "from the weights of samples that take no part in training"
     if len(log_z.replicates):
         how = f"{len(log_z.replicates)} replicates, {log_z.stages} stages, "
         how += f"{log_z.evaluations:,} evaluations"

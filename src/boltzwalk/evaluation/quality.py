@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .. import metrics  # noqa: F401  # for the lines of MEASURES
 from ..data import Dataset
-from ..metrics.frechet import frechet_distance
+from ..metrics.frechet import frechet_distance, unbiased_frechet_distance
 from ..metrics.mean_discrepancy import kernel_distance, mean_discrepancy
 from ..metrics.neighbours import manifold_overlap, memorisation
 from ..metrics.similarity import DistanceKernel, GaussianKernel, Similarity
@@ -40,8 +40,6 @@ NEIGHBOUR_ROWS = 1000
 EXACT_ROWS = 500
 """Rows of each kind where the cost grows with the cube of their number."""
 
-RESAMPLES = 30
-
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
@@ -57,6 +55,9 @@ class Comparison:
         training_features: Those of the training rows, shape (N, F).
         feature_map: The map to features.
         reference_name: The reference as text.
+        weights: The weights of `weighted_features`; None where all samples have the same weight.
+        weighted_features: The features of samples with these weights, each sample once, shape
+            (L, F).
     """
 
     samples: Tensor
@@ -68,6 +69,8 @@ class Comparison:
     training_features: Tensor
     feature_map: Features
     reference_name: str
+    weights: Tensor | None
+    weighted_features: Tensor
 
 
 Measurement: TypeAlias = Callable[[Comparison, torch.Generator], list[Measure]]
@@ -122,35 +125,37 @@ def make_comparison(
     reference, reference_name = dataset.held_out()
     order = torch.randperm(len(dataset.train), generator=rng, device=rng.device)
     training = dataset.dequantised(dataset.train[order[: len(x)].to(device)], rng)
+    sample_features = features.extract(x).cpu()
+    weights, weighted_features = samples.weights, sample_features
+    if weights is not None:
+        weighted_features = features.extract(samples.x.to(device)).cpu()
     return Comparison(
         samples=x.flatten(1).cpu(),
         reference=reference.flatten(1).cpu(),
         training=training.flatten(1).cpu(),
         all_training=dataset.train.flatten(1).cpu(),
-        features=features.extract(x).cpu(),
+        features=sample_features,
         reference_features=features.extract(reference).cpu(),
         training_features=features.extract(training).cpu(),
         feature_map=features,
         reference_name=reference_name,
+        weights=weights,
+        weighted_features=weighted_features,
     )
 
 
 def _frechet(comparison: Comparison, rng: torch.Generator) -> list[Measure]:
     x, y, features = comparison.features, comparison.reference_features, comparison.feature_map
-    value = frechet_distance(x, y)
-    resamples = (
-        x[torch.randint(len(x), (len(x),), generator=rng, device=rng.device).cpu()]
-        for _ in range(RESAMPLES)
-    )
-    values = torch.tensor([frechet_distance(rows, y) for rows in resamples])
-    # Each resample has the bias of a resample: only their spread is used.
-    half = 1.96 * float(values.std())
-    floor = frechet_distance(comparison.training_features, y)
-    return [
-        Measure(
-            features.name, value, value - half, value + half, "", "lower", floor, features.protocol
-        )
-    ]
+    result = unbiased_frechet_distance(comparison.weighted_features, y, rng, comparison.weights)
+    floor = unbiased_frechet_distance(comparison.training_features, y, rng).value
+    protocol = f"unbiased, {features.protocol}"
+    measures = [Measure(features.name, *result, "", "lower", floor, protocol)]
+    if features.name == "FID":  # as in the literature, where the number of samples is a convention
+        biased, floor = (frechet_distance(part, y) for part in (x, comparison.training_features))
+        name = f"FID of {len(x):,} samples"
+        protocol = f"biased, {len(y):,} reference rows"
+        measures.append(Measure(name, biased, better="lower", floor=floor, protocol=protocol))
+    return measures
 
 
 def _kernel_distance(comparison: Comparison, rng: torch.Generator) -> list[Measure]:
@@ -172,7 +177,8 @@ def _overlap(comparison: Comparison, rng: torch.Generator) -> list[Measure]:
         manifold_overlap(part, comparison.reference_features)
         for part in (comparison.features, comparison.training_features)
     )
-    protocol = "5 nearest neighbours, the same features"
+    n, m = len(comparison.features), len(comparison.reference_features)
+    protocol = f"5 nearest neighbours of {n:,} samples and {m:,} rows, the same features"
     return [
         Measure(name, value, better="higher", floor=best, protocol=protocol)
         for name, value, best in zip(result._fields, result, floor, strict=True)
@@ -218,7 +224,11 @@ def _wasserstein(comparison: Comparison, rng: torch.Generator) -> list[Measure]:
     )
     return [
         Measure(
-            "sliced Wasserstein", value, better="lower", floor=floor, protocol="W2, model units"
+            "sliced Wasserstein",
+            value,
+            better="lower",
+            floor=floor,
+            protocol=f"W2 of {len(comparison.samples):,} and {len(y):,} rows, model units",
         ),
         Measure(
             "Wasserstein",

@@ -4,13 +4,15 @@ r"""Scores of rows: energy, log-density, percentile among held-out rows, and an 
 
 in the units of the data, where the evaluation of the model has a trusted :math:`\log Z`. The flag
 is conformal: of rows like the held-out ones at most the chosen share is flagged, however good the
-model is.
+model is. That is a mean over held-out rows; for those at hand the rate has an interval, which the
+protocol states.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import shlex
 import sys
 import tempfile
 from pathlib import Path
@@ -21,12 +23,14 @@ import torch
 from torch import Tensor
 
 from ..data.external import load_external_rows
+from ..data.new_rows import NewRows, field_of, read_new_rows
 from ..metrics.anomaly import conformal_threshold, percentile
+from ..metrics.false_alarms import false_alarms
 from ..model import Model
 from .anomalies import energies_and_norms, scoring_energy
 from .evaluate import known_sections
 
-__all__ = ["Scores", "read_input", "score_rows", "write_scores"]
+__all__ = ["ScoreInput", "Scores", "read_input", "score_rows", "write_scores"]
 
 
 class Scores(NamedTuple):
@@ -47,7 +51,19 @@ class Scores(NamedTuple):
     protocol: str
 
 
-def read_input(model: Model, source: str, rng: torch.Generator) -> Tensor:
+class ScoreInput(NamedTuple):
+    r"""Rows to score.
+
+    Attributes:
+        x: The rows that can be scored, in model units, shape (M, \*event).
+        table: All rows of a table, with the reason where one cannot be scored; None for images.
+    """
+
+    x: Tensor
+    table: NewRows | None
+
+
+def read_input(model: Model, source: str, rng: torch.Generator) -> ScoreInput:
     """Returns the rows of a file, or of a table on standard input, in model units.
 
     Arguments:
@@ -57,17 +73,40 @@ def read_input(model: Model, source: str, rng: torch.Generator) -> Tensor:
 
     Raises:
         FileNotFoundError: If the path does not exist.
-        ValueError: If it does not hold rows like those of the data.
+        ValueError: If it does not hold rows like those of the data, or none can be scored.
     """
     if source != "-":
-        return load_external_rows(Path(source), model.data, rng)
+        return _read_file(model, Path(source), rng)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "stdin.csv"
-        path.write_text(sys.stdin.read())
+        path.write_bytes(_standard_input())
         try:
-            return load_external_rows(path, model.data, rng)
+            return _read_file(model, path, rng)
         except ValueError as error:
             raise ValueError(str(error).replace(str(path), "standard input")) from error
+
+
+def _standard_input() -> bytes:
+    """The bytes of standard input, whatever their encoding."""
+    buffer = getattr(sys.stdin, "buffer", None)
+    return sys.stdin.read().encode() if buffer is None else bytes(buffer.read())
+
+
+def _read_file(model: Model, path: Path, rng: torch.Generator) -> ScoreInput:
+    """The rows of a file that can be scored."""
+    data = model.data
+    if len(data.event_shape) == 3 or not path.exists():
+        return ScoreInput(load_external_rows(path, data, rng), None)
+    rows = read_new_rows(path, data)
+    usable = np.array([not note for note in rows.notes])
+    if not usable.any():
+        raise ValueError(
+            f"{path} must have a row that can be scored, got {len(usable):,} with gaps or text, "
+            f"the first is {rows.table.location(0)} ({rows.notes[0]}); `boltzwalk complete` fills "
+            "gaps"
+        )
+    x = data.from_original(torch.from_numpy(rows.values[usable])).to(data.train)
+    return ScoreInput(data.dequantised(x, rng), rows)
 
 
 def score_rows(model: Model, folder: Path, x: Tensor, false_alarm: float) -> Scores:
@@ -83,7 +122,7 @@ def score_rows(model: Model, folder: Path, x: Tensor, false_alarm: float) -> Sco
         ValueError: If there are too few held-out rows for such a share.
         FloatingPointError: If an energy is not finite.
     """
-    rows, reference = model.data.held_out()
+    rows, reference = model.reference_rows(false_alarm)
     usual, energy = energies_and_norms(model, rows)[0], energies_and_norms(model, x)[0]
     bad = (~energy.isfinite()).nonzero().flatten().tolist()
     if bad:
@@ -95,11 +134,12 @@ def score_rows(model: Model, folder: Path, x: Tensor, false_alarm: float) -> Sco
     log_z, refusal = _log_z(model, folder)
     log_density = energy * np.nan
     if not refusal:
-        log_density = -energy / model.temperature - log_z - model.data.log_volume
+        log_density = -energy / model.temperature - log_z - model.data.log_jacobian(x).cpu()
     name = "energy"
     if model.method.latent and model.method.relative and scoring_energy(model) is model.module:
         name = "energy, relative to the base,"
-    protocol = f"{name} above {limit:.6g}, against {reference}"
+    rate = false_alarms(usual, limit, false_alarm)
+    protocol = f"{name} above {limit:.6g}, against {reference}; {rate}"
     return Scores(
         energy.numpy(),
         log_density.numpy(),
@@ -113,35 +153,62 @@ def _log_z(model: Model, folder: Path) -> tuple[float, str]:
     """The log Z of an evaluation of the model and "", or the reason why there is none."""
     section = known_sections(model, folder).get("likelihood")
     if section is None:
-        return 0.0, f"run `boltzwalk evaluate {folder} --sections likelihood` first"
+        return (
+            0.0,
+            f"run `boltzwalk evaluate {shlex.quote(str(folder))} --sections likelihood` first",
+        )
     log_z = section.details["log_z"]
     if log_z["refusal"]:
         return 0.0, str(log_z["refusal"])
     return float(log_z["estimate"]), ""
 
 
-def write_scores(scores: Scores, suffix: str) -> bytes:
+def write_scores(scores: Scores, suffix: str, table: NewRows | None = None) -> bytes:
     """Returns scores as the content of a file.
 
     Arguments:
         scores: The scores.
         suffix: ".csv" or ".npz".
+        table: The rows of a table: columns that the model does not take are passed on, and rows
+            that cannot be scored have a note; None for rows that were all scored.
 
     Raises:
         ValueError: If the suffix is another.
     """
     arrays = {name: getattr(scores, name) for name in Scores._fields[:-1]}
+    notes = [""] * len(scores.energy) if table is None else table.notes
+    usable = np.array([not note for note in notes], dtype=bool)
     if suffix == ".npz":
+        if table is not None:
+            arrays = {name: _spread(array, usable) for name, array in arrays.items()}
+            arrays["note"] = np.array(notes)
         binary = io.BytesIO()
         np.savez_compressed(binary, **arrays)
         return binary.getvalue()
     if suffix != ".csv":
         raise ValueError(f"scores are written to a .csv or .npz file, got {suffix!r}")
+    others = () if table is None else table.others
+    taken = {"row", "note", *arrays}
+    titles = {} if table is None else dict(zip(table.table.names, table.table.titles, strict=False))
+    names = [f"{c.name} (input)" if c.name in taken else titles.get(c.name, c.name) for c in others]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["row", *arrays])
-    for i, (u, log_p, share, flag) in enumerate(zip(*arrays.values(), strict=True)):
-        writer.writerow(
-            [i, f"{u:.9g}", "" if np.isnan(log_p) else f"{log_p:.9g}", f"{share:.6g}", int(flag)]
-        )
+    writer.writerow(["row", *names, *arrays, *([] if table is None else ["note"])])
+    numbers = iter(zip(*arrays.values(), strict=True))
+    for i, note in enumerate(notes):
+        fields = ["", "", "", ""] if note else _numbers(*next(numbers))
+        passed = [field_of(column, i) for column in others]
+        writer.writerow([i, *passed, *fields, *([] if table is None else [note])])
     return text.getvalue().encode()
+
+
+def _numbers(u: float, log_p: float, share: float, flag: bool) -> list[str]:
+    """The scores of a row as text."""
+    return [f"{u:.9g}", "" if np.isnan(log_p) else f"{log_p:.9g}", f"{share:.6g}", str(int(flag))]
+
+
+def _spread(array: np.ndarray, usable: np.ndarray) -> np.ndarray:
+    """The values of rows that were scored among all rows: nan, or False, for the others."""
+    result = np.full(len(usable), False if array.dtype == bool else np.nan, dtype=array.dtype)
+    result[usable] = array
+    return result

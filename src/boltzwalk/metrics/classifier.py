@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from ..checkpoint import load_checkpoint, save_checkpoint
 from ..data import Dataset, Digits, FashionMnist, Mnist
 from ..rng import generator
-from .frechet import frechet_distance
+from .frechet import FrechetDistance, unbiased_frechet_distance
 
 __all__ = [
     "ClassReport",
@@ -99,8 +99,8 @@ class ClassReport(NamedTuple):
     entropy: float  # mean entropy of the class of a sample, in nats: 0 if each is clearly one
     coverage: float  # exp(entropy of the mean class probabilities) / classes: 1 if all are there
     shares: dict[int, float]  # of the samples, by label
-    frechet: float  # classifier-FID against held-out data; nan of too few samples
-    frechet_floor: float  # the same of training data, as many as there are samples
+    frechet: FrechetDistance  # classifier-FID against held-out data; nan of too few samples
+    frechet_floor: FrechetDistance  # the same of training data, as many as there are samples
     accuracy: float  # of the classifier, on held-out data
 
 
@@ -266,7 +266,7 @@ def judge_classes(
     """
     p = classifier.probabilities(x).double()
     share = torch.softmax(p.new_zeros(len(p)) if log_w is None else log_w.to(p), 0)
-    features, reference = classifier.features(x), classifier.features(_held_out(dataset)[0])
+    features, reference = classifier.features(x), classifier.features(dataset.held_out()[0])
     training = classifier.features(dataset.train[: len(x)])
     shares = torch.bincount(p.argmax(1), share, minlength=p.shape[1])
     return ClassReport(
@@ -279,12 +279,13 @@ def judge_classes(
     )
 
 
-def _distance(features: Tensor, reference: Tensor, share: Tensor) -> float:
-    """The Fréchet distance; nan if a covariance is singular for lack of effective images."""
-    in_effect = float(share.double().sum() ** 2 / share.double().square().sum())
-    if min(in_effect, len(reference)) < features.shape[1] + 1 - 1e-9:
-        return math.nan
-    return frechet_distance(features, reference, share)
+def _distance(features: Tensor, reference: Tensor, share: Tensor) -> FrechetDistance:
+    """The unbiased Fréchet distance; nan if there are too few effective images for it."""
+    rng = torch.Generator().manual_seed(0)
+    try:
+        return unbiased_frechet_distance(features, reference, rng, share)
+    except ValueError:
+        return FrechetDistance(math.nan, math.nan, math.nan)
 
 
 def _fit(dataset: Dataset, network: str, seed: int, updates: int, rate: float) -> Classifier:

@@ -17,8 +17,9 @@ Not guaranteed: that samples of the reference's own distribution reach 1. All fo
 k and the dimension; compare with held-out data of the same size, and never across sizes. The
 distance of raw images says little about their content; use features.
 
-Rows that differ by less than a 3e-7th of the largest norm count as equal, so that a ball of radius
-0, as among copies, contains its centre in spite of rounding.
+Every comparison of a distance with a radius has the outcome of distances from differences in
+float64, whatever the offset of the rows, copies and rows far away; equal within 1e-12 of the radius
+is inside.
 
 References:
     | Improved precision and recall metric for assessing generative models
@@ -35,6 +36,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .distances import column_medians, distances_by_products, nearest_pairs, recompute_unclear
 from .rows import check_samples
 
 __all__ = [
@@ -48,8 +50,11 @@ __all__ = [
 ENTRIES = 2**21
 """The number of distances in memory."""
 
-CANDIDATES = 4
-"""The number of neighbours by fast distances whose exact distances are compared."""
+BLOCK = 512
+"""The rows on each side of a block of pairs."""
+
+TIE = 1 + 1e-12
+"""The factor on a squared radius within which distances are equal to it."""
 
 
 class ManifoldOverlap(NamedTuple):
@@ -92,26 +97,26 @@ def manifold_overlap(features: Tensor, reference: Tensor, k: int = 5) -> Manifol
     """
     if k < 1:
         raise ValueError(f"k must be 1 or more, got {k}")
-    x, y = check_samples(features.double(), reference.double(), k + 1)
-    center = y.mean(0)
-    x, y = x - center, y - center
-    # Squared distances from products are exact up to rounding of the largest norm.
-    slack = 1e-13 * float(max(x.square().sum(1).max(), y.square().sum(1).max()))
-    radius_x, radius_y = _squared_radii(x, k) + slack, _squared_radii(y, k) + slack
+    x, y = (rows.double() for rows in check_samples(features, reference, k + 1))
+    centre = column_medians(y)
+    radius_x, radius_y = TIE * _squared_radii(x, k), TIE * _squared_radii(y, k)
+    # Rows far away share blocks, so that the bound of the error of a block is that of its rows.
+    order_x, order_y = ((rows - centre).square().sum(1).argsort() for rows in (x, y))
+    x, radius_x, y, radius_y = x[order_x], radius_x[order_x], y[order_y], radius_y[order_y]
     within = 0
-    inside = 0
+    precise = torch.zeros(len(x), dtype=torch.bool, device=y.device)
     reached = torch.zeros(len(y), dtype=torch.bool, device=y.device)
     covered = torch.zeros_like(reached)
-    for part, radius in zip(_split(x, y), _split(radius_x, y), strict=True):
-        squared = _squared_distances(part, y)
-        hits = squared <= radius_y
-        counts = hits.sum(1)
-        within += int(counts.sum())
-        inside += int((counts > 0).sum())
-        covered |= hits.any(0)
-        reached |= (squared <= radius[:, None]).any(0)
+    for i in range(0, len(x), BLOCK):
+        for j in range(0, len(y), BLOCK):
+            a, b = slice(i, i + BLOCK), slice(j, j + BLOCK)
+            inside, around = _within_radii(x[a], y[b], centre, radius_y[b], radius_x[a][:, None])
+            within += int(inside.sum())
+            precise[a] |= inside.any(1)
+            covered[b] |= inside.any(0)
+            reached[b] |= around.any(0)
     return ManifoldOverlap(
-        precision=inside / len(x),
+        precision=int(precise.sum()) / len(x),
         recall=int(reached.sum()) / len(y),
         density=within / (k * len(x)),
         coverage=int(covered.sum()) / len(y),
@@ -124,9 +129,8 @@ def nearest_neighbours(samples: Tensor, training: Tensor) -> tuple[Tensor, Tenso
 
     .. math:: d(x_i) = \min_j |x_i - y_j|
 
-    The distance is exact, so that of a copy is 0. The index is that of the least exact distance
-    among the four nearest by a fast one. The fast one has an error of a 1000th of the norm in
-    float32, so among more than four rows at distances closer than that any may be returned.
+    Both are those of differences in float64: the distance of a copy is 0, and of equally near rows
+    the first is returned.
 
     Arguments:
         samples: The samples, shape (N, \*event).
@@ -141,18 +145,10 @@ def nearest_neighbours(samples: Tensor, training: Tensor) -> tuple[Tensor, Tenso
         >>> round(float(distances), 3), int(indices)
         (0.1, 1)
     """
-    x, y = check_samples(samples if samples.is_floating_point() else samples.double(), training, 1)
-    center = y.mean(0)
-    centered = y - center
-    distances, indices = [], []
-    for part in _split(x, y):
-        squared = _squared_distances(part - center, centered)
-        candidates = squared.topk(min(CANDIDATES, len(y)), 1, largest=False).indices
-        exact = torch.linalg.vector_norm(part[:, None].double() - y[candidates].double(), dim=2)
-        distance, position = exact.min(1)
-        distances.append(distance)
-        indices.append(candidates.gather(1, position[:, None])[:, 0])
-    return torch.cat(distances), torch.cat(indices)
+    x, y = check_samples(samples, training, 1)
+    pairs = [nearest_pairs(part, y, 1) for part in _split(x, y)]
+    squared, indices = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+    return squared.sqrt_(), indices
 
 
 @torch.no_grad()
@@ -216,20 +212,24 @@ def memorisation(
     )
 
 
-def _squared_distances(x: Tensor, y: Tensor) -> Tensor:
-    """Returns squared distances, shape (N, M), exact up to rounding of the largest squared norm."""
-    squared = torch.addmm(y.square().sum(1), x, y.T, alpha=-2)
-    return squared.add_(x.square().sum(1, keepdim=True))
+def _within_radii(x: Tensor, y: Tensor, centre: Tensor, *radii: Tensor) -> tuple[Tensor, ...]:
+    """Whether the squared distance of every pair is within each of the squared radii."""
+    squared, bound_x, bound_y = distances_by_products(x, y, centre)
+    bound = bound_x.max() + bound_y.max()
+    clear = [squared <= radius - bound for radius in radii]
+    possible = [squared <= radius + bound for radius in radii]
+    unclear = [a & ~b for a, b in zip(possible, clear, strict=True) if not torch.equal(a, b)]
+    if not unclear:
+        return tuple(clear)
+    recompute_unclear(squared, torch.stack(unclear).any(0), x, y)
+    return tuple(squared <= radius for radius in radii)
 
 
 def _squared_radii(x: Tensor, k: int) -> Tensor:
     """Returns the squared distance to the k-th neighbour of each row, itself not counted."""
-    radii = []
-    start = 0
+    radii, start = [], 0
     for part in _split(x, x):
-        squared = _squared_distances(part, x)
-        squared[:, start : start + len(part)].fill_diagonal_(torch.inf)
-        radii.append(squared.topk(k, 1, largest=False).values[:, -1])
+        radii.append(nearest_pairs(part, x, k, start)[0])
         start += len(part)
     return torch.cat(radii)
 

@@ -1,4 +1,4 @@
-"""Checks of samples and reference (one shape, finite, enough rows), and sample weights."""
+"""Checks of samples and reference: one shape, finite, in range, enough rows; sample weights."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from torch import Tensor
 
 __all__ = ["check_samples", "describe_non_finite", "sample_weights"]
 
+LARGEST, SMALLEST = 3.4028234663852886e38, 1.1754943508222875e-38
+"""The range of float32: powers of values in it are finite and not 0 in float64."""
+
 
 def check_samples(samples: Tensor, reference: Tensor, min_rows: int = 2) -> tuple[Tensor, Tensor]:
     """Returns samples and reference as rows, shape (N, D) and (M, D), on one device and type.
+
+    The type holds the values of both: float32 or float64, and float64 for whole numbers.
 
     Arguments:
         samples: The samples, shape (N, *event).
@@ -17,7 +22,9 @@ def check_samples(samples: Tensor, reference: Tensor, min_rows: int = 2) -> tupl
         min_rows: The minimum number of rows of each.
 
     Raises:
-        ValueError: If events have different shapes, there are too few rows, or one is not finite.
+        ValueError: If events have different shapes or no entries, there are too few rows, one is
+            not finite, or values exceed 3.4e38 or all differ by less than 1.2e-38, so that their
+            squares overflow or vanish.
 
     Example:
         >>> import torch
@@ -35,7 +42,39 @@ def check_samples(samples: Tensor, reference: Tensor, min_rows: int = 2) -> tupl
         wrong = describe_non_finite(values)
         if wrong:
             raise ValueError(f"{name} must be finite, got {wrong}; inspect them first")
-    return samples.flatten(1), reference.to(samples).flatten(1)
+    dtype = _common_type(samples, reference)
+    x, y = samples.to(dtype).flatten(1), reference.to(samples.device, dtype).flatten(1)
+    _check_range(x, y)
+    return x, y
+
+
+def _common_type(samples: Tensor, reference: Tensor) -> torch.dtype:
+    """The type that holds the values of both."""
+    if not (samples.is_floating_point() and reference.is_floating_point()):
+        return torch.float64
+    dtype = torch.promote_types(samples.dtype, reference.dtype)
+    return torch.promote_types(dtype, torch.float32)
+
+
+def _check_range(x: Tensor, y: Tensor) -> None:
+    """Refuses rows without entries, and values whose squares overflow or vanish in float64."""
+    if not x.shape[1]:
+        raise ValueError("samples and reference must have one entry a row or more, got none")
+    if x.dtype != torch.float64 or not len(x) or not len(y):
+        return
+    largest = float(max(x.abs().max(), y.abs().max()))
+    if largest > LARGEST:
+        raise ValueError(
+            f"values must be at most {LARGEST:.2g} in size, got {largest:.2g}: their squares "
+            "overflow; divide samples and reference by one number"
+        )
+    low, high = (torch.minimum(x.amin(0), y.amin(0)), torch.maximum(x.amax(0), y.amax(0)))
+    spread = float((high - low).max())
+    if 0 < spread < SMALLEST:
+        raise ValueError(
+            f"values must differ by {SMALLEST:.2g} or more, or not at all, got {spread:.2g}: their "
+            "squares vanish; multiply samples and reference by one number"
+        )
 
 
 def describe_non_finite(values: Tensor) -> str:

@@ -15,6 +15,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from .distances import squared_distances
+
 __all__ = [
     "DistanceKernel",
     "GaussianKernel",
@@ -23,7 +25,6 @@ __all__ = [
     "PolynomialKernel",
     "Similarity",
     "median_distance",
-    "squared_distances",
     "with_bandwidth",
 ]
 
@@ -187,28 +188,6 @@ def median_distance(x: Tensor) -> float:
     distances = torch.pdist(_thinned(x.flatten(1), MEDIAN_ROWS).double())
     distances = distances[distances > 0] if float(distances.sum()) > 0 else distances
     return float(distances.median()) if float(distances.sum()) > 0 else 1.0
-
-
-def squared_distances(x: Tensor, y: Tensor) -> Tensor:
-    r"""Returns the squared Euclidean distance of every pair, shape (N, M), by one matrix product.
-
-    .. math:: \|x\|^2 + \|y\|^2 - 2 x \cdot y
-
-    around the mean of y; its error is of the order of the rounding error of the largest square.
-
-    Arguments:
-        x: Rows, shape (N, D).
-        y: Rows, shape (M, D).
-
-    Example:
-        >>> squared_distances(torch.tensor([[0.0], [1.0]]), torch.tensor([[3.0]]))
-        tensor([[9.],
-                [4.]])
-    """
-    centre = y.mean(0)
-    x, y = x - centre, y - centre
-    squares = torch.addmm(y.square().sum(1), x, y.T, alpha=-2)
-    return squares.add_(x.square().sum(1)[:, None]).clamp_(min=0)
 
 
 def _check_bandwidth(bandwidth: float | None) -> None:

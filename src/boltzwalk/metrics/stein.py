@@ -40,8 +40,9 @@ import torch
 from torch import Tensor
 
 from ..energy import Energy, energy_and_grad
+from .distances import squared_distances
 from .rows import check_samples, describe_non_finite
-from .similarity import median_distance, squared_distances
+from .similarity import median_distance
 
 __all__ = ["SteinDiscrepancy", "stein_discrepancy", "stein_discrepancy_of_scores"]
 

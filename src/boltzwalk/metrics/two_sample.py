@@ -31,7 +31,7 @@ import torch
 from scipy.stats import hypergeom
 from torch import Tensor
 
-from .proportions import wilson_interval
+from .proportions import share_interval
 from .rows import check_samples
 
 __all__ = ["TwoSampleTest", "two_sample_test"]
@@ -85,7 +85,7 @@ def two_sample_test(
     guess = _guess(np.concatenate([x[:half], y[:half]]), np.concatenate([x[half:], y[half:]]), draw)
     called, right = int(guess.sum()), int(guess[:half].sum())
     accuracy = (half - called + 2 * right) / (2 * half)
-    low, high = wilson_interval(torch.tensor(accuracy, dtype=torch.float64), 2 * half)
+    low, high = share_interval(torch.tensor(accuracy, dtype=torch.float64), 2 * half)
     p_value = float(hypergeom.sf(right - 1, 2 * half, half, called))
     return TwoSampleTest(accuracy, float(low), float(high), p_value, 2 * half)
 

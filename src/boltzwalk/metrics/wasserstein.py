@@ -31,8 +31,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from .distances import squared_distances
 from .rows import check_samples
-from .similarity import squared_distances
 
 __all__ = ["exact_wasserstein", "sliced_wasserstein"]
 

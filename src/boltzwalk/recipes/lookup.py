@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
+from ..data.files import array_headers
 from ..extension import DATA
 from ..settings.outside import outside_schema
 from ..settings.settings import Settings, from_yaml
 from ..settings.tree import from_tree, override, to_tree
 from . import RECIPES
+from .index import unknown_recipe
 
 __all__ = ["resolved_settings", "settings_from"]
 
@@ -35,17 +35,19 @@ def settings_from(recipe: str, assignments: Sequence[str] = ()) -> Settings:
     path = Path(recipe)
     if recipe in RECIPES:
         base = RECIPES[recipe]()
-    elif path.suffix in (".yaml", ".yml"):
-        base = from_yaml(path.read_text(), path)
+    elif path.suffix in (".yaml", ".yml") and path.exists():
+        base = from_yaml(path.read_text(encoding="utf-8"), path)
     elif (path / "settings.yaml").exists():
-        raise ValueError(f"{path} is a run; go on with it by `boltzwalk resume {path}`")
+        raise ValueError(
+            f"{path} is a run; go on with it by `boltzwalk resume {shlex.quote(str(path))}`"
+        )
     elif ".py:" in recipe:
         base, assignments = _outside_data(recipe), list(assignments)
     elif path.exists():
         base = RECIPES["images" if path.is_dir() or _holds_images(path) else "table"]()
         assignments = [f"data.path={path.absolute()}", *assignments]
     else:
-        raise ValueError(_unknown_recipe(recipe))
+        raise ValueError(unknown_recipe(recipe))
     return from_tree(Settings, override(Settings, to_tree(base), assignments))
 
 
@@ -61,15 +63,7 @@ def _holds_images(path: Path) -> bool:
     """Whether an array in a .npy or .npz file has more dimensions than a table."""
     if path.suffix not in (".npy", ".npz"):
         return False
-    loaded = np.load(path, allow_pickle=False)
-    arrays = [loaded[name] for name in loaded.files] if path.suffix == ".npz" else [loaded]
-    return any(array.ndim >= 3 for array in arrays)
-
-
-def _unknown_recipe(recipe: str) -> str:
-    near = difflib.get_close_matches(recipe, RECIPES, 3)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(RECIPES)}"
-    return f"no recipe and no file is called {recipe!r}; {hint}"
+    return any(len(shape) >= 3 for shape, _, _ in array_headers(path).values())
 
 
 def resolved_settings(recipe: str, assignments: Sequence[str]) -> Settings:

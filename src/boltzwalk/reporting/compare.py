@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..checkpoint import write_atomically
 from ..evaluation.evaluate import known_sections
 from ..evaluation.measure import EvaluationSection, Measure
+from ..settings.tree import Tree, to_tree
 from ..training.folder import read_rows
 from ..training.run import open_model
 from .figures import Curve, curves
-from .page import Cell, CellTable, Figure, Section, image, render, training_figures
+from .html import Cell, CellTable, Figure, Section, image, render
+from .page import training_figures
+from .summary import read_summary
 
 __all__ = ["write_comparison"]
 
@@ -31,8 +35,10 @@ def write_comparison(folders: Sequence[Path], out: Path) -> Path:
     names = [folder.resolve().name for folder in folders]
     if len(set(names)) < len(names):
         raise ValueError(f"runs must have different names, got {', '.join(names)}")
+    models = {name: open_model(folder) for name, folder in zip(names, folders, strict=True)}
     sections_by_run = {
-        name: known_sections(open_model(f), f) for name, f in zip(names, folders, strict=True)
+        name: known_sections(model, folder)
+        for (name, model), folder in zip(models.items(), folders, strict=True)
     }
     pictures = [
         Figure(image((folder / "samples.png").read_bytes()), name)
@@ -46,9 +52,19 @@ def write_comparison(folders: Sequence[Path], out: Path) -> Path:
     )
     if missing:
         text += f" Not evaluated: {', '.join(missing)}."
-    rows = [_verdicts(sections_by_run), *_measures(sections_by_run), *_costs(names, folders)]
+    summaries = {
+        name: {} if sections_by_run[name] else read_summary(folder, models[name].digest)
+        for name, folder in zip(names, folders, strict=True)
+    }
+    rows = [
+        _verdicts(sections_by_run),
+        *_measures(sections_by_run),
+        *_summaries(summaries),
+        *_costs(names, folders),
+    ]
     table = CellTable([row for row in rows if row], ["", *names], kind="side-by-side")
     sections = [
+        _differences({name: to_tree(model.settings) for name, model in models.items()}),
         Section("Samples", figures=pictures),
         Section("Numbers", text, tables=[table]),
         Section("Training", figures=training_figures(folders)),
@@ -56,6 +72,43 @@ def write_comparison(folders: Sequence[Path], out: Path) -> Path:
     ]
     write_atomically(out, render(" · ".join(names), "", [], sections).encode())
     return out
+
+
+def _differences(trees: Mapping[str, Tree]) -> Section:
+    """The settings in which the runs differ."""
+    leaves = {name: dict(_leaves(tree)) for name, tree in trees.items()}
+    keys = dict.fromkeys(key for leaf in leaves.values() for key in leaf)
+    rows = [
+        [Cell(key), *(Cell(leaf.get(key, "")) for leaf in leaves.values())]
+        for key in keys
+        if len({leaf.get(key) for leaf in leaves.values()}) > 1
+    ]
+    if not rows:
+        return Section("Settings", "The runs have the same settings.")
+    table = CellTable(rows, ["", *trees], kind="side-by-side")
+    return Section("Settings that differ", tables=[table])
+
+
+def _leaves(tree: Any, path: str = "") -> Iterator[tuple[str, str]]:  # noqa: ANN401
+    """The dotted key and the text of each leaf of a tree."""
+    if not isinstance(tree, dict):
+        yield path, str(tree)
+        return
+    for key, value in tree.items():
+        yield from _leaves(value, f"{path}.{key}" if path else key)
+
+
+def _summaries(runs: Mapping[str, Mapping[str, str]]) -> list[list[Cell]]:
+    """The numbers that training printed, of runs that were not evaluated."""
+    names = dict.fromkeys(name for numbers in runs.values() for name in numbers)
+    return [
+        [
+            Cell(f"{name}, at the end of training"),
+            *(Cell(numbers.get(name, "")) for numbers in runs.values()),
+        ]
+        for name in names
+        if name not in ("cost", "temperature")
+    ]
 
 
 def _verdicts(runs: dict[str, dict[str, EvaluationSection]]) -> list[Cell]:

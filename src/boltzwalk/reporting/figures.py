@@ -106,6 +106,11 @@ def panel(title: str, draw: Callable[[Axes], None], height: float = 2.6) -> str:
     return _inline(buffer.getvalue())
 
 
+def _plain(text: str) -> str:
+    """A text of a user without formulas: matplotlib would read those between dollars."""
+    return text.replace("$", r"\$")
+
+
 def curves(
     title: str,
     lines: Sequence[Curve],
@@ -132,7 +137,7 @@ def curves(
             kind = "--" if line.dashed else "-"
             mark = "o" if len(x) < 30 else ""
             (line2d,) = axes.plot(
-                x[some], y[some], kind, marker=mark, ms=3, lw=1.1, label=line.name
+                x[some], y[some], kind, marker=mark, ms=3, lw=1.1, label=_plain(line.name)
             )
             if line.colour >= 0:
                 line2d.set_color(COLOURS[line.colour % len(COLOURS)])
@@ -175,7 +180,7 @@ def histograms(title: str, values: Mapping[str, Sequence[float]], note: str = ""
                     weights=np.full(len(v), 1 / len(v)),
                     histtype="stepfilled",
                     alpha=0.35,
-                    label=name,
+                    label=_plain(name),
                 )
         axes.set_yticks([])
         _finish(axes, title, note, len(arrays) > 1, "")
@@ -243,7 +248,7 @@ def heat_map(
 
 
 def _finish(axes: Axes, title: str, note: str, legend: bool, logarithmic: str) -> None:
-    axes.set_title(title, loc="left")
+    axes.set_title(_plain(title), loc="left")
     axes.set_xlabel(note, fontsize=8)
     if "x" in logarithmic:
         axes.set_xscale("log")
@@ -331,12 +336,12 @@ def _scatters(frames: list[Tensor], checkpoints: list[int], data: Dataset) -> by
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(2 * len(frames), 2.2), layout="constrained")
-    reference = data.to_original(data.train[:2000]).float().cpu().numpy()
+    reference = data.to_original(data.train[:2000]).cpu().numpy()
     low, high = reference.min(0), reference.max(0)
     margin = 0.3 * (high - low)
     panels = figure.subplots(1, len(frames))
     for axes, frame, steps in zip(panels, frames, checkpoints, strict=True):
-        points = data.to_original(frame).float().cpu().numpy()
+        points = data.to_original(frame).cpu().numpy()
         axes.scatter(reference[:, 0], reference[:, 1], s=1, c="0.8")
         axes.scatter(points[:, 0], points[:, 1], s=1, c="tab:red")
         axes.set_xlim(low[0] - margin[0], high[0] + margin[0])

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import importlib.resources
 import math
+import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -23,21 +21,12 @@ from ..evaluation.measure import EvaluationSection, Measure
 from ..model import Model
 from ..settings.settings import to_yaml
 from ..training.folder import read_rows, read_trace
-from ..training.pictures import picture
-from .figures import Curve, bars, chain_pictures, curves, histograms, neighbour_pictures
+from .figures import Curve, bars, curves, histograms
+from .html import Cell, CellTable, Figure, PageVerdict, Section, measure_rows, render
+from .samples import samples_section
 from .summary import Number
 
-__all__ = [
-    "Cell",
-    "CellTable",
-    "Figure",
-    "PageVerdict",
-    "Section",
-    "image",
-    "render",
-    "training_figures",
-    "write_report",
-]
+__all__ = ["training_figures", "write_report"]
 
 TITLES = {
     "quality": "Samples and held-out data",
@@ -51,59 +40,15 @@ TITLES = {
     "likelihood": "Likelihood",
     "training": "Training",
 }
+SYMBOLS = (
+    "d, the energy gap: mean energy of data minus that of walkers, near 0 when they agree. v: mean "
+    "norm of the gradient along chains. travel: steps × step size × v, the length of the path of a "
+    "walker by drift alone."
+)
+"""The symbols of the curves."""
+
 GOOD = ("healthy", "convergent", AGREE)
 BAD = (*FAILED, "frozen", "stalled", "overfitted", "samples wrong", DENSITY_WRONG, SHORT_RUN)
-
-
-class Figure(NamedTuple):
-    """A picture or an `<svg>` element, with its caption.
-
-    Attributes:
-        content: The HTML element.
-        caption: The caption.
-        wide: Whether it takes the full width of the page.
-    """
-
-    content: str
-    caption: str = ""
-    wide: bool = False
-
-
-class Cell(NamedTuple):
-    """A cell of a table: its text and its style class."""
-
-    text: str
-    kind: str = ""
-
-
-@dataclass(frozen=True)
-class CellTable:
-    """Rows of cells."""
-
-    rows: Sequence[Sequence[Cell]]
-    head: Sequence[str] = ()
-    title: str = ""
-    kind: str = "numbers"
-
-
-class PageVerdict(NamedTuple):
-    """A verdict at the top of the page."""
-
-    subject: str
-    label: str
-    reason: str
-    tone: str
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of the page under one heading."""
-
-    title: str
-    text: str = ""
-    figures: Sequence[Figure] = ()
-    tables: Sequence[CellTable] = ()
-    blocks: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
 
 
 def write_report(
@@ -142,7 +87,7 @@ def write_report(
         verdicts,
         answer=answer(model, folder, training, known).text,
         sections=[
-            _pictures(model, folder),
+            samples_section(model, folder),
             *_evaluation(known, missing, folder, numbers),
             _training(folder, known.get("training")),
             _cost(model, folder),
@@ -150,37 +95,6 @@ def write_report(
     )
     write_atomically(path, page.encode())
     return path
-
-
-def render(
-    title: str,
-    subtitle: str,
-    verdicts: Sequence[PageVerdict],
-    sections: Sequence[Section],
-    answer: str = "",
-) -> str:
-    """Returns a page as HTML; all text is escaped.
-
-    Arguments:
-        title: Its title.
-        subtitle: The line below.
-        verdicts: The verdicts at the top.
-        sections: The parts of the page.
-        answer: The use of the model in plain words, the first thing on the page.
-    """
-    import jinja2
-
-    here = importlib.resources.files(__package__)
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string((here / "page.html").read_text())
-    return template.render(
-        title=title,
-        subtitle=subtitle,
-        answer=answer,
-        verdicts=verdicts,
-        sections=sections,
-        style=(here / "style.css").read_text(),
-    )
 
 
 def training_figures(folders: Sequence[Path]) -> list[Figure]:
@@ -227,46 +141,8 @@ DASHED = {"travel": "distance", "witness_cross_entropy": "cross_entropy_validati
 """The keys of the dashed curves in the same panels."""
 
 
-def measure_rows(measures: Sequence[Measure]) -> list[list[Cell]]:
-    """Returns the rows of a table of measures: name, number, meaning.
-
-    Arguments:
-        measures: The measures.
-    """
-    return [[Cell(m.name), Cell(m.text, "value"), Cell(m.meaning, "quiet")] for m in measures]
-
-
 def _tone(label: str) -> str:
     return "good" if label in GOOD else "bad" if label in BAD else ""
-
-
-def _pictures(model: Model, folder: Path) -> Section:
-    """Samples, data, nearest neighbours, and chains along their steps."""
-    data = model.data
-    rows, split = data.test_rows()
-    n = 100 if len(data.event_shape) == 3 else 1000
-    figures = [
-        Figure(image((folder / "samples.png").read_bytes()), _samples_caption(model)),
-        Figure(image(picture(rows[:n], data)), f"{split} data"),
-    ]
-    neighbours = neighbour_pictures(model)
-    if neighbours is not None:
-        caption = "samples, and below each the training image nearest to it"
-        figures.append(Figure(image(neighbours), caption, wide=True))
-    for from_data in (False, True):
-        chains = chain_pictures(model, from_data)
-        if chains is not None:
-            png, caption = chains
-            start = "held-out data" if from_data else "noise"
-            figures.append(Figure(image(png), f"chains from {start}, {caption}", wide=True))
-    return Section("Samples", figures=figures)
-
-
-def _samples_caption(model: Model) -> str:
-    """The caption of the picture of samples."""
-    if model.method.condition.completes:
-        return "held-out images: observed pixels, completions, the images"
-    return "samples, a line for each class" if model.method.condition.classes else "samples"
 
 
 def _evaluation(
@@ -288,7 +164,8 @@ def _evaluation(
     if missing:
         option = "" if len(missing) == len(SECTIONS) else f" --sections {','.join(missing)}"
         text = f"Not evaluated: {', '.join(name.replace('_', ' ') for name in missing)}. "
-        text += f"Where the folder lies: boltzwalk evaluate {folder.resolve().name}{option}"
+        name = shlex.quote(folder.resolve().name)
+        text += f"Where the folder lies: boltzwalk evaluate {name}{option}"
         sections.append(Section("More", text))
     return sections
 
@@ -355,7 +232,8 @@ def _training(folder: Path, section: EvaluationSection | None) -> Section:
     rows = [
         [Cell(name), Cell(text, "value"), Cell(reason, "quiet")] for name, text, reason in findings
     ]
-    return Section("Training", figures=figures, tables=[CellTable(rows)] if rows else [])
+    tables = [CellTable(rows)] if rows else []
+    return Section("Training", SYMBOLS if figures else "", figures, tables)
 
 
 def _cost(model: Model, folder: Path) -> Section:
@@ -378,12 +256,3 @@ def _cost(model: Model, folder: Path) -> Section:
 
 def _column(rows: Sequence[Mapping[str, Any]], key: str) -> np.ndarray:
     return np.array([row.get(key, math.nan) for row in rows], dtype=float)
-
-
-def image(png: bytes) -> str:
-    """Returns an `<img>` element that holds a PNG.
-
-    Arguments:
-        png: The content of the file.
-    """
-    return f'<img alt="" src="data:image/png;base64,{base64.b64encode(png).decode()}">'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import NamedTuple
@@ -9,21 +10,24 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..checkpoint import write_atomically
 from ..completion import complete_rows, held_out_examples, judge, make_inputs
 from ..completion.judge import standard_error
 from ..completion.variants import CompletionPlan, trained_mask
+from ..data import Dataset
 from ..diagnostics.findings import latent_findings, partition_findings
 from ..diagnostics.verdict import Verdict
 from ..evaluation.answer import final_verdict
 from ..evaluation.modes import has_classes, mode_masses, target_shares
 from ..metrics.classifier import classifier_for, judge_classes
+from ..metrics.frechet import FrechetDistance
 from ..metrics.quadrature import log_z_in_the_plane
 from ..model import Model
 from ..rng import generator
 from ..training.folder import read_rows
 from ..walkers import effective_sample_size
 
-__all__ = ["Number", "summarise"]
+__all__ = ["Number", "read_summary", "summarise"]
 
 SAMPLES = 500
 COMPLETED = 100
@@ -43,14 +47,45 @@ class Number(NamedTuple):
     meaning: str
 
 
+SUMMARY = "summary.json"
+"""The file of a run folder that keeps the summary."""
+
+
 def summarise(model: Model, folder: Path, training: Verdict | None = None) -> list[Number]:
-    """Returns the summary of a finished run.
+    """Returns the summary of a finished run, and keeps it in the folder.
 
     Arguments:
         model: The model.
         folder: Its folder, for the log and the cost.
         training: The verdict on the training; None takes it from log, samples and energy.
+
+    Raises:
+        OSError: If the folder cannot be written.
     """
+    numbers = _summary(model, folder, training)
+    content = {"run": model.digest, "numbers": [list(number) for number in numbers]}
+    write_atomically(folder / SUMMARY, json.dumps(content, indent=1).encode())
+    return numbers
+
+
+def read_summary(folder: Path, digest: str) -> dict[str, str]:
+    """Returns the numbers of a summary by name; none where the folder has no summary of the model.
+
+    Arguments:
+        folder: The run folder.
+        digest: The digest of the model.
+    """
+    try:
+        content = json.loads((folder / SUMMARY).read_text())
+        if content["run"] != digest:
+            return {}
+        return {str(name): str(text) for name, text, _ in content["numbers"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _summary(model: Model, folder: Path, training: Verdict | None) -> list[Number]:
+    """The numbers of a finished run."""
     rows, costs = read_rows(folder / "log.jsonl"), read_rows(folder / "cost.jsonl")
     n = model.available(SAMPLES)
     rng = generator(model.settings.seed, "summary", 0, model.settings.device)
@@ -72,7 +107,7 @@ def summarise(model: Model, folder: Path, training: Verdict | None = None) -> li
         numbers += [
             Number(*finding) for finding in (*latent_findings(rows), *partition_findings(rows))
         ]
-        numbers += _weights(rows[-1], model.data.log_volume) + _chain(rows[-1])
+        numbers += _weights(rows[-1], _volume(model.data)) + _chain(rows[-1])
     if costs:
         cost = costs[-1]
         text = f"{cost['seconds']:.0f} s, {cost['peak_memory_mb']:.0f} MB"
@@ -108,6 +143,12 @@ def _completions(model: Model, rng: torch.Generator) -> list[Number]:
     ]
 
 
+def _volume(data: Dataset) -> float:
+    """The nats by which the density of validation rows exceeds that in original units."""
+    rows = data.validation if len(data.validation) else data.train
+    return float(data.log_jacobian(rows).mean())
+
+
 def _weights(row: dict[str, float], log_volume: float) -> list[Number]:
     """Numbers of weighted walkers: their effective sample size, and the likelihood by a witness."""
     numbers = []
@@ -121,9 +162,9 @@ def _weights(row: dict[str, float], log_volume: float) -> list[Number]:
         if not row["witness_half_width"] <= TOLERANCE:
             text = "unknown"
             meaning = (
-                "log Z of the replicates of the witness differs by ± "
-                f"{row['witness_half_width']:.2g} nats; take more witness.walkers or "
-                "witness.steps, or a smaller learning rate"
+                "log Z of the replicates of the witness differs by more than a nat, or the weights "
+                "of one collapsed; take more witness.walkers or witness.steps, or a smaller "
+                "learning rate"
             )
         numbers.append(Number("validation nll", text, meaning))
     return numbers
@@ -159,7 +200,7 @@ def _likelihood(model: Model, rows: Tensor, split: str) -> Number:
         off = abs(log_z - finer)
         reason = f"log Z of two grids differs by {off:.2g}: too sharp at this temperature"
         return Number(name, "unknown", reason)
-    nats = energy(rows).cpu().double() / temperature + finer + data.log_volume
+    nats = energy(rows).cpu().double() / temperature + finer + data.log_jacobian(rows).cpu()
     half = 1.96 * float(nats.std()) / math.sqrt(len(nats))
     truth = ""
     if (log_density := getattr(model.settings.data, "true_log_density", None)) is not None:
@@ -213,7 +254,15 @@ def _classes(model: Model, x: Tensor) -> list[Number]:
         ),
         Number(
             "classifier-FID",
-            f"{judged.frechet:.1f}",
-            f"against held-out data; training data themselves have {judged.frechet_floor:.1f}",
+            _with_error(judged.frechet),
+            "against held-out data, unbiased: 0 for samples of their distribution; training data "
+            f"themselves have {_with_error(judged.frechet_floor)}",
         ),
     ]
+
+
+def _with_error(distance: FrechetDistance) -> str:
+    """A distance with the half of its interval; unknown of too few samples."""
+    if math.isnan(distance.value):
+        return "unknown"
+    return f"{distance.value:.1f} ± {distance.high - distance.value:.1f}"

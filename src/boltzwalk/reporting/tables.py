@@ -84,7 +84,7 @@ def _likelihood(model: Model) -> list[str]:
     if log_z is None or mode_masses(model) is None:
         return ["", ""]
     rows = model.data.test_rows()[0]
-    nats = model.module(rows).cpu().double() + log_z + model.data.log_volume
+    nats = model.module(rows).cpu().double() + log_z + model.data.log_jacobian(rows).cpu()
     return [mean_interval(nats, 2), "" if truth is None else mean_interval(nats - truth, 4)]
 
 

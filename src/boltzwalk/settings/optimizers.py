@@ -8,6 +8,8 @@ the SGD rate on the network needs no factor.
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -46,7 +48,7 @@ class Adam:
     def build(self, parameters: Parameters) -> torch.optim.Optimizer:
         """Returns the optimizer of these parameters, or of groups with rates of their own."""
         betas = (self.beta1, self.beta2)
-        return torch.optim.Adam(
+        return _without_compiler(torch.optim.Adam)(
             parameters, self.learning_rate, betas, weight_decay=self.weight_decay
         )
 
@@ -72,7 +74,7 @@ class SGD:
 
     def build(self, parameters: Parameters) -> torch.optim.Optimizer:
         """Returns the optimizer of these parameters, or of groups with rates of their own."""
-        return torch.optim.SGD(
+        return _without_compiler(torch.optim.SGD)(
             parameters, self.learning_rate, self.momentum, weight_decay=self.weight_decay
         )
 
@@ -115,6 +117,15 @@ class Schedule:
         rise = min(1.0, (update + 1) / self.warmup) if self.warmup else 1.0
         fall = min(1.0, (updates - update) / (self.anneal * updates)) if self.anneal else 1.0
         return rise * max(self.decay**update, self.minimum) * fall
+
+
+@functools.cache
+def _without_compiler(cls: type[Any]) -> type[Any]:
+    """An optimizer whose methods do not import PyTorch's compiler, which takes over a second."""
+    names = ("add_param_group", "load_state_dict", "state_dict", "zero_grad")
+    members: dict[str, Any] = {name: inspect.unwrap(getattr(cls, name)) for name in names}
+    members["step"] = torch.no_grad()(inspect.unwrap(cls.step))
+    return type(cls.__name__, (cls,), members)
 
 
 def _check(learning_rate: float, weight_decay: float) -> None:

@@ -10,6 +10,7 @@ import torch
 import yaml
 
 from ..bases.flow_energy import FlowEnergy
+from ..bases.stacked import StackedEnergy
 from ..data import Cifar10, Digits, FashionMnist, Images, Mnist, Modes, Table, Toy, Uci
 from ..data.in_memory import InMemory
 from ..energies import NetworkEnergy
@@ -24,9 +25,11 @@ from ..methods.jarzynski import Jarzynski
 from ..methods.maximum_likelihood import MaximumLikelihood
 from ..methods.variational import Variational
 from ..smc.witness import Witness
+from .former import with_former_values
 from .given import GivenEnergy
 from .optimizers import SGD, Adam, Schedule
 from .outside import MissingCodeError
+from .plain_yaml import load_yaml
 from .tree import from_tree, to_tree
 
 __all__ = ["Output", "Settings", "carries_weights", "from_yaml", "resolve_auto", "to_yaml"]
@@ -106,7 +109,9 @@ class Settings:
         | Any,
         DATA,
     ]
-    energy: Annotated[NetworkEnergy | MixtureEnergy | FlowEnergy | GivenEnergy | Any, ENERGY]
+    energy: Annotated[
+        NetworkEnergy | MixtureEnergy | FlowEnergy | StackedEnergy | GivenEnergy | Any, ENERGY
+    ]
     method: Annotated[
         Contrastive | Jarzynski | Cooperative | Variational | Generalized | MaximumLikelihood | Any,
         METHOD,
@@ -174,9 +179,12 @@ def resolve_auto(settings: Settings) -> Settings:
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        kind = settings.device.partition(":")[0]
+        reason = str(error).splitlines()[0].partition(" device type at start")[0]
+        remedy = "device=cuda for an NVIDIA GPU, or device=cpu" if kind == "gpu" else "device=cpu"
         raise ValueError(
-            f"device must exist here, got {settings.device!r} ({reason}); write device=cpu"
+            f"device must exist here, got {settings.device!r} ({reason[:100]}); write {remedy}; "
+            "there are auto, cpu, cuda, cuda:1 and mps"
         ) from error
     precision = settings.precision
     if precision == "auto":
@@ -204,11 +212,11 @@ def from_yaml(text: str, source: Path | str = "the text") -> Settings:
         ValueError: If it is no YAML, or holds unknown, missing or wrong settings.
     """
     try:
-        tree = yaml.safe_load(text)
+        tree = load_yaml(text)
     except yaml.YAMLError as error:
         raise ValueError(f"{source} must be YAML: {error}") from error
     try:
-        return from_tree(Settings, tree)
+        return from_tree(Settings, with_former_values(tree))
     except MissingCodeError:
         raise
     except ValueError as error:

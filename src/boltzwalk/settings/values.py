@@ -11,6 +11,8 @@ from typing import Any
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from .plain_yaml import NUMBER, load_yaml
+
 __all__ = ["coerce", "is_null", "union_members"]
 
 NULL = ("", "~", "null", "none")
@@ -27,13 +29,14 @@ def coerce(schema: Any, value: Any, path: str) -> Any:  # noqa: ANN401
         if _holds_bool(attempt) and not _allows_bool(schema):
             reason = "Input should not be a boolean"  # which pydantic takes for 0 or 1
             continue
+        if _holds_odd_number(attempt, schema):
+            reason = "numbers are decimal or scientific, such as 10, 0.5 or 1e-3"
+            continue
         try:
             return adapter.validate_python(attempt)
         except ValidationError as error:
             reason = error.errors()[0]["msg"]
-    name = getattr(schema, "__name__", None) if not typing.get_args(schema) else str(schema)
-    wanted = str(name).replace("typing.", "")
-    raise ValueError(f"{path} must be of type {wanted}, got {value!r} ({reason})")
+    raise ValueError(f"{path} must be {_in_words(schema)}, got {value!r} ({reason})")
 
 
 def union_members(schema: Any) -> tuple[Any, ...]:  # noqa: ANN401
@@ -55,6 +58,10 @@ def _meanings(schema: Any, text: str) -> list[Any]:  # noqa: ANN401
     """The readings of a text, the likeliest first."""
     if str in union_members(schema):
         return [text]
+    if _is_texts(schema):  # [0] and 2019 are names as well
+        bare = text.strip().removeprefix("[").removesuffix("]")
+        items = _plain(f"[{bare}]", as_text=True)
+        return [*([None] if is_null(schema, text) else []), *items]
     as_list = _plain(f"[{text.strip().removeprefix('(').removesuffix(')')}]")
     readings = [*_plain(text), text, *as_list]
     return [*([None] if is_null(schema, text) else []), *readings, *map(_powers, readings)]
@@ -73,6 +80,48 @@ def _holds_bool(value: Any) -> bool:  # noqa: ANN401
     return isinstance(value, bool) or any(_holds_bool(item) for item in items)
 
 
+def _holds_odd_number(value: Any, schema: Any) -> bool:  # noqa: ANN401
+    """Whether a text stands for a number in a way that only some readers know, such as 6_4."""
+    if isinstance(value, list | tuple):
+        return any(_holds_odd_number(item, schema) for item in value)
+    if not isinstance(value, str) or not _is_numeric(schema):
+        return False
+    text = value.strip()
+    return any(c.isdigit() for c in text) and not NUMBER.fullmatch(text)
+
+
+def _is_numeric(schema: Any) -> bool:  # noqa: ANN401
+    """Whether a declared type has numbers only, or null."""
+    parts = typing.get_args(schema)
+    if parts:
+        return all(_is_numeric(part) for part in parts)
+    return schema in (int, float, type(None), ...) or type(schema) in (int, float)
+
+
+def _is_texts(schema: Any) -> bool:  # noqa: ANN401
+    """Whether a declared type is a tuple of texts, or null."""
+    tuples = [m for m in union_members(schema) if m is not type(None)]
+    return bool(tuples) and all(typing.get_args(m) == (str, ...) for m in tuples)
+
+
+def _in_words(schema: Any) -> str:  # noqa: ANN401
+    """A declared type in words."""
+    tuples = [m for m in union_members(schema) if typing.get_origin(m) is tuple]
+    if not tuples:
+        name = getattr(schema, "__name__", None) if not typing.get_args(schema) else str(schema)
+        return f"of type {name}".replace("typing.", "")
+    items = typing.get_args(tuples[0])
+    kind = {int: "whole numbers", float: "numbers", bool: "times true or false"}.get(
+        items[0], "texts"
+    )
+    if items[-1] is ...:
+        return f"{kind} separated by commas"
+    example = ",".join(
+        {3: ["0.8", "0.1", "0.1"], 2: ["0", "1"]}.get(len(items), ["0"] * len(items))
+    )
+    return f"{len(items)} {kind} separated by commas, such as {example}"
+
+
 def _allows_bool(schema: Any) -> bool:  # noqa: ANN401
     """Whether a declared type has bool, True or False somewhere in it."""
     return (
@@ -82,10 +131,10 @@ def _allows_bool(schema: Any) -> bool:  # noqa: ANN401
     )
 
 
-def _plain(text: str) -> list[Any]:
+def _plain(text: str, as_text: bool = False) -> list[Any]:
     """The reading of a text as YAML, if it is YAML."""
     try:
-        return [yaml.safe_load(text)]
+        return [load_yaml(text, as_text)]
     except yaml.YAMLError:
         return []
 

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from ..reporting.page import Section
+from ..reporting.html import Section
 from .answers import Answer, Sheet
 from .outcome import Outcome
 from .spec import Study

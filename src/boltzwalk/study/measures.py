@@ -159,7 +159,7 @@ def judge_for(dataset: Dataset, quality: str, samples: int, data: object) -> Jud
         return Judge("KL from the data", lambda x: math.nan, samples, density=True)
     reference, _ = dataset.held_out()
     features = features_for(dataset)
-    name, distance = distance_to(reference, features)
+    name, distance = distance_to(reference, features, samples)
     distance(reference[: min(samples, len(reference))])  # refuses too few of either at once
     return Judge(name, distance, samples, describe=_describe(dataset, reference, features))
 

@@ -7,12 +7,14 @@ safetensors file holds the tensors, its header the text; loading it executes no 
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import torch
 
 from ..checkpoint import load_checkpoint, save_checkpoint
 from ..data import Dataset
+from ..data.reading import TableReading
 from ..data.rows import FullData
 from ..settings.settings import Settings
 
@@ -30,8 +32,25 @@ TENSORS = (
     "quantum",
     "shift",
     "scale",
+    "tails",
+    "validation_copies",
+    "test_copies",
 )
-TEXT = ("class_names", "columns", "low", "high", "source", "standard", "whitening", "split_seed")
+OPTIONAL = ("labels", "copies", "tails")
+"""The last words of the names of tensors that not all data have."""
+
+TEXT = (
+    "class_names",
+    "columns",
+    "low",
+    "high",
+    "source",
+    "standard",
+    "whitening",
+    "split_seed",
+    "repeats",
+    "notes",
+)
 
 
 def write_description(folder: Path, dataset: Dataset) -> None:
@@ -56,6 +75,7 @@ def write_description(folder: Path, dataset: Dataset) -> None:
     tensors = {name: getattr(sample, name) for name in TENSORS}
     present = {n: torch.as_tensor(t) for n, t in tensors.items() if t is not None}
     values = {name: getattr(sample, name) for name in TEXT}
+    values["reading"] = None if sample.reading is None else sample.reading.tree()
     text = {
         "digest": sample.digest,
         "full": json.dumps(sample.full),
@@ -102,12 +122,15 @@ def read_description(folder: Path) -> Dataset | None:
         tensors, text = load_checkpoint(path)
         values = json.loads(text["values"])
         values |= {name: tuple(values[name]) for name in ("class_names", "columns")}
+        reading = values.pop("reading", None)
+        values["reading"] = None if reading is None else TableReading.from_plain(reading)
+        values["notes"] = tuple(values.get("notes", ()))
         full, split = FullData(*json.loads(text["full"])), json.loads(text["split"])
-        rows = {name: tensors[name] for name in TENSORS if not name.endswith("_labels")}
-        labels = {name: tensors.get(name) for name in TENSORS if name.endswith("_labels")}
-        return Dataset(**rows, **labels, **values, full=full, split=split and tuple(split))  # type: ignore[arg-type]
+        rows = {name: tensors[name] for name in TENSORS if not name.endswith(OPTIONAL)}
+        others = {name: tensors.get(name) for name in TENSORS if name.endswith(OPTIONAL)}
+        return Dataset(**rows, **others, **values, full=full, split=split and tuple(split))  # type: ignore[arg-type]
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path} must describe data, got a damaged or another file ({error}); "
-            f"`boltzwalk resume {folder}` writes it again, where the data are"
+            f"`boltzwalk resume {shlex.quote(str(folder))}` writes it again, where the data are"
         ) from error

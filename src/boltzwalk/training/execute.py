@@ -2,14 +2,16 @@ r"""The training driver: updates, log, checkpoints, pictures, and metrics of val
 
 With :math:`\log Z` from weighted walkers, the mean of :math:`U(x) / T + \log Z` over held-out rows
 is the cross-entropy in nats, in model units; original units add
-:attr:`~boltzwalk.data.Dataset.log_volume`. For an energy that knows its :math:`\log Z` it is exact,
-and decides which update is kept.
+:meth:`~boltzwalk.data.Dataset.log_jacobian`. For an energy that knows its :math:`\log Z` it is
+exact, and decides which update is kept.
 """
 
 from __future__ import annotations
 
 import math
+import shlex
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
@@ -28,6 +30,7 @@ from ..method import can_sample
 from ..model import Model
 from ..rng import generator
 from ..settings.settings import Settings
+from . import changes
 from . import folder as run_folder
 from .code import write_code
 from .description import training_data, write_description
@@ -39,7 +42,15 @@ from .process import only_process, peak_memory
 from .run import Run, restore_newest, save, start
 from .signals import StopRequest
 
-__all__ = ["Progress", "draw_picture", "execute", "updates", "validation_metrics"]
+__all__ = [
+    "Progress",
+    "draw_picture",
+    "execute",
+    "picture_path",
+    "try_picture",
+    "updates",
+    "validation_metrics",
+]
 
 
 PICTURED = 100
@@ -61,8 +72,11 @@ def execute(
     dataset: Dataset | None = None,
     events: bool = True,
     energy: nn.Module | None = None,
+    changed: bool = False,
 ) -> Iterator[Progress]:
     """Trains a run in its folder, from where it stopped, one update for each item asked for.
+
+    Nothing in the folder changes before all is checked and the folder is held.
 
     Arguments:
         settings: The resolved settings.
@@ -71,6 +85,7 @@ def execute(
         dataset: The data on the device of the run, where they were loaded before.
         events: Whether TensorBoard gets the log as well, where it is installed.
         energy: The module that learns, where it was given in Python; None builds it.
+        changed: Whether the settings may differ from those in the folder.
 
     Raises:
         ValueError: If the folder holds another run, or the settings do not fit each other.
@@ -78,12 +93,14 @@ def execute(
         OSError: If the folder cannot be written.
     """
     rows = dataset or training_data(settings, folder).to(settings.device)
-    fresh = start(settings, rows, energy)
+    fresh = start(settings, rows, energy, restoring=bool(run_folder.checkpoints(folder)))
     is_outside = type(settings.energy).__module__.partition(".")[0] != "boltzwalk"
     if is_outside and fresh.method.condition.unconditional:
         check_energy(fresh.energy, rows.train[:4])
-    run_folder.prepare(folder, settings)
+    _require_folder(folder, settings, changed)
+    folder.mkdir(parents=True, exist_ok=True)
     with only_process(folder):
+        _require_folder(folder, settings, changed)  # another process may have trained meanwhile
         saved = run_folder.checkpoints(folder)
         if not saved and energy is None and getattr(settings.energy, "from_python", False):
             raise ValueError(
@@ -91,6 +108,10 @@ def execute(
                 "with the same boltzwalk.train"
             )
         now = restore_newest(fresh, saved) if saved else fresh
+        if changed:
+            changes.change(folder, settings)
+        else:
+            run_folder.write_settings(folder, settings)
         write_description(folder, now.dataset)
         write_code(folder, settings)
         run_folder.remove_temporaries(folder)
@@ -102,6 +123,16 @@ def execute(
             yield from _named(_trained(now, folder, writer, stop), folder)
 
 
+def _require_folder(folder: Path, settings: Settings, changed: bool) -> None:
+    """Raises where the folder cannot take the run."""
+    if changed:
+        before = run_folder.read_settings(folder)
+        changes.require_changeable(before, settings)
+        changes.require_resumable(folder, before, settings)
+    else:
+        changes.require_usable(folder, settings)
+
+
 def _trained(
     now: Run,
     folder: Path,
@@ -111,6 +142,8 @@ def _trained(
     """The updates of a run, and all that is written between them."""
     settings, output, clock = now.settings, now.settings.output, _Clock(folder)
     trace = Recorder(folder / "trace.jsonl")
+    if now.update and _picture_is_due(now) and not picture_path(folder, now.update).exists():
+        try_picture(now.model(folder), folder)  # the process ended between checkpoint and picture
     for done in _traced(updates(now), trace, now.update):
         now = replace(now, update=done.update, state=done.state, witness=done.witness)
         last = done.update == settings.updates
@@ -125,18 +158,30 @@ def _trained(
             for key, value in row.items() if events else ():
                 events.add_scalar(key, value, done.update)
         stopping = stop is not None and stop.asked
-        due = last or (output.picture_every and done.update % output.picture_every == 0)
-        if output.pictures and due and can_sample(now.method):
-            draw_picture(now.model(folder), folder)
         if last or stopping or done.update % output.save_every == 0:
             trace.write(done.update)
             run_folder.flush_rows(folder)  # a checkpoint must not know more than the log
             save(now, run_folder.checkpoint_path(folder, now.update))
             best = run_folder.best_checkpoint(folder) if output.best else None
             run_folder.prune(folder, output.keep, best)
+        if _picture_is_due(now):  # after the checkpoint, which it must never cost
+            try_picture(now.model(folder), folder)
         yield Progress(done.update, row, now)
         if stopping:
             return
+
+
+def _picture_is_due(now: Run) -> bool:
+    """Whether a picture is drawn after this update."""
+    output = now.settings.output
+    last = now.update == now.settings.updates
+    due = last or bool(output.picture_every and now.update % output.picture_every == 0)
+    return output.pictures and due and can_sample(now.method)
+
+
+def picture_path(folder: Path, update: int) -> Path:
+    """Returns where the picture of an update belongs."""
+    return folder / "samples" / f"update_{update:08d}.png"
 
 
 def _traced(done: Iterator[Update[Any]], trace: Recorder, update: int) -> Iterator[Update[Any]]:
@@ -180,9 +225,10 @@ def _named(progress: Iterator[Progress], folder: Path) -> Iterator[Progress]:
     except FloatingPointError as error:
         write_atomically(folder / run_folder.FAILURE, f"{error}\n".encode())
         good = run_folder.checkpoints(folder)
+        resume = shlex.join(["boltzwalk", "resume", str(folder)])
         where = (
             f"The last good checkpoint is {good[0]}: go on from it with other settings, "
-            f"`boltzwalk resume {folder} learning_rate=...`, or delete it to go back further"
+            f"`{resume} learning_rate=...`, or delete it to go back further"
             if good
             else "Nothing was saved before"
         )
@@ -208,8 +254,37 @@ def draw_picture(model: Model, folder: Path) -> None:
         labels = condition.labels(data, n)
         x = model.draw(n, rng, c=condition.of_labels(labels)).x
         png = picture(x, data) if labels is None else picture_of_classes(x, labels, data)
-    write_atomically(folder / "samples" / f"update_{model.update:08d}.png", png)
+    write_atomically(picture_path(folder, model.update), png)
     write_atomically(folder / "samples.png", png)
+
+
+PICTURE_ERRORS = (
+    *(ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, MemoryError),
+    *(OSError, RuntimeError, TypeError, ValueError),
+)
+"""The errors by which a picture may fail; none of them may cost a run."""
+
+
+def try_picture(model: Model, folder: Path) -> None:
+    """Draws samples into the folder as `draw_picture` does; warns where that fails.
+
+    Arguments:
+        model: The model.
+        folder: The run folder.
+
+    Raises:
+        FloatingPointError: If the samples are not finite.
+    """
+    try:
+        draw_picture(model, folder)
+    except FloatingPointError:
+        raise
+    except PICTURE_ERRORS as error:
+        warnings.warn(
+            f"no picture of update {model.update} ({type(error).__name__}: {error}); the run goes "
+            "on",
+            stacklevel=2,
+        )
 
 
 class _Clock:

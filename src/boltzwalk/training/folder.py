@@ -14,8 +14,6 @@ r"""The run folder: where a run keeps its settings, log, pictures and checkpoint
       samples/            pictures of samples by update; samples.png is the last one
       checkpoints/        the newest ones, each a safetensors file
 
-The energy gap and the gradient size of every update: what diagnostics of a run are made from.
-
 The log has one row each so many updates; how a run swings from one update to the next shows only
 where none is left out. Values stay on their device until they are written, many at a time.
 """
@@ -27,6 +25,7 @@ import os
 import platform
 import re
 import sys
+import warnings
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -39,8 +38,9 @@ from torch import Tensor
 
 from .. import __version__
 from ..checkpoint import write_atomically
-from ..settings.settings import Settings, carries_weights, from_yaml, to_yaml
-from ..settings.tree import differences, to_tree
+from ..settings.plain_yaml import load_yaml
+from ..settings.settings import Settings, from_yaml, to_yaml
+from ..settings.tree import missing, to_tree
 
 __all__ = [
     "FAILURE",
@@ -50,19 +50,18 @@ __all__ = [
     "Trace",
     "append_row",
     "best_checkpoint",
-    "change",
     "checkpoint_path",
     "checkpoints",
     "flush_rows",
     "folder_of",
-    "prepare",
     "prune",
     "read_rows",
     "read_settings",
     "read_trace",
     "remove_temporaries",
-    "require_changeable",
+    "saved_update",
     "truncate_rows",
+    "write_settings",
 ]
 
 
@@ -75,100 +74,19 @@ FAILURE = "failure.txt"
 ROWS = ("log.jsonl", "trace.jsonl", "cost.jsonl")
 """The files of a run that grow by rows, each with its update."""
 
-FIXED = (
-    "data.",
-    "energy.",
-    "method.kind",
-    "method.start",
-    "method.generator.",
-    "method.vae.",
-    "method.base.",
-    "method.relative:",
-    "optimizer.kind",
-    "seed",
-    "witness.walkers",
-    "witness.replicates",
-)
-"""The settings that a run cannot change when it goes on."""
 
-MOVABLE = ("data.path", "data.root")
-"""The settings of where data lie: their digest proves that they are the same."""
-
-WEIGHTED = ("method.kernel.temperature",)
-"""Nor these, where walkers carry weights: they are those of one density."""
-
-
-def prepare(folder: Path, settings: Settings) -> None:
-    """Makes the folder of a new run, or checks that the one there belongs to the same run.
-
-    A run may go on on another device, with other threads, and write more or less often. Until
-    something was saved, everything may change.
-
-    Raises:
-        ValueError: If the folder holds a run with other settings.
-        OSError: If it cannot be written.
-    """
-    path = folder / "settings.yaml"
-    if path.exists() and checkpoints(folder):
-        changed = differences(_fixed(read_settings(folder)), _fixed(settings))
-        if changed:
-            raise ValueError(
-                f"{folder} holds a run with other settings ({'; '.join(changed[:4])}); take "
-                "another folder with --name (out= in Python), or go on with the changes by "
-                f"`boltzwalk resume {folder} key=value`"
-            )
-    elif folder.is_dir() and not path.exists():
-        others = [p.name for p in folder.iterdir() if not p.name.startswith(".")]
-        if set(others) - {"environment.yaml"}:
-            raise ValueError(
-                f"{folder} must be empty or hold a run, found {others[0]}; take "
-                "another with --name (out= in Python)"
-            )
-    write_atomically(path, to_yaml(settings).encode())
-    write_atomically(folder / "environment.yaml", yaml.safe_dump(_environment()).encode())
-
-
-def change(folder: Path, settings: Settings) -> None:
-    """Replaces the settings of a run and notes the changes in changes.jsonl.
-
-    Raises:
-        ValueError: If the change is one of the data, the network or the start of the walkers.
-    """
-    before = read_settings(folder)
-    require_changeable(before, settings)
-    changed = differences(to_tree(before), to_tree(settings))
-    if changed:
-        saved = checkpoints(folder)
-        update = int(saved[0].stem.split("_")[1]) if saved else 0
-        append_row(folder / "changes.jsonl", {"update": update, "changed": changed})
-        write_atomically(folder / "settings.yaml", to_yaml(settings).encode())
-
-
-def require_changeable(before: Settings, after: Settings) -> None:
-    """Raises where a run cannot go on with other settings.
+def write_settings(folder: Path, settings: Settings) -> None:
+    """Writes the settings of a run and its environment.
 
     Arguments:
-        before: The settings of the run.
-        after: The settings to go on with.
+        folder: The run folder.
+        settings: The settings.
 
     Raises:
-        ValueError: If the change is one of the data, the network or the start of the walkers.
+        OSError: If it cannot be written.
     """
-    dropped = f"witness.walkers: {before.witness.walkers}, now 0"  # it may leave, but not come in
-    fixed = FIXED + WEIGHTED if carries_weights(before) else FIXED
-    for line in differences(to_tree(before), to_tree(after)):
-        if line.startswith(fixed) and not line.startswith(MOVABLE) and line != dropped:
-            raise ValueError(
-                f"a run cannot go on with another {line.split(':')[0]} ({line}); train a new one"
-            )
-
-
-def _fixed(settings: Settings) -> dict[str, Any]:
-    """The settings that the same command must repeat."""
-    free = ("device", "threads", "precision", "output")
-    tree = {key: value for key, value in to_tree(settings).items() if key not in free}
-    tree["data"] = {k: v for k, v in tree["data"].items() if f"data.{k}" not in MOVABLE}
-    return tree
+    write_atomically(folder / "settings.yaml", to_yaml(settings).encode())
+    write_atomically(folder / "environment.yaml", yaml.safe_dump(_environment()).encode())
 
 
 def read_settings(folder: Path) -> Settings:
@@ -184,7 +102,16 @@ def read_settings(folder: Path) -> Settings:
             f"a run folder must hold settings.yaml, found none in {folder}; "
             "runs are made by `boltzwalk train`, or boltzwalk.train with out="
         )
-    return from_yaml(path.read_text(), path)
+    text = path.read_text(encoding="utf-8")
+    settings = from_yaml(text, path)
+    absent = missing(to_tree(settings), load_yaml(text))
+    if absent and version_of(folder) == __version__:
+        warnings.warn(
+            f"{path} has no line {', '.join(absent[:4])}: the default is taken; put the line back "
+            "if the run had another",
+            stacklevel=2,
+        )
+    return settings
 
 
 def version_of(folder: Path) -> str:
@@ -211,6 +138,12 @@ def checkpoints(folder: Path) -> list[Path]:
     """Returns the checkpoints that are there, the newest first."""
     files = (folder / "checkpoints").glob("update_*.safetensors")
     return sorted((p for p in files if re.fullmatch(r"update_\d{8,}", p.stem)), reverse=True)
+
+
+def saved_update(folder: Path) -> int:
+    """Returns the update of the newest checkpoint; 0 where nothing was saved."""
+    saved = checkpoints(folder)
+    return int(saved[0].stem.split("_")[1]) if saved else 0
 
 
 def best_checkpoint(folder: Path) -> Path | None:

@@ -12,6 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from ..checkpoint import flatten
 from ..data.rows import Batch
+from ..energy import require_rowwise_energy
 from ..method import Method
 from ..networks.spectral import power_iteration
 from ..rng import generator
@@ -78,7 +79,8 @@ def train_loop(
         columns: The names of the columns, for the message about a batch that is not finite.
 
     Raises:
-        ValueError: If the method returns anything but a loss, a state and numbers to log.
+        ValueError: If the method returns anything but a loss, a state and numbers to log, or the
+            energy of a row is random or depends on the other rows.
         FloatingPointError: If the loss or its gradient is not finite, when the parameters are still
             those before that update; or if weighted walkers have no weight left.
 
@@ -102,6 +104,8 @@ def train_loop(
         # 1. Data, walkers, loss.
         data = batch(generator(seed, "data", update, device))
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+            if update == first:
+                _probe(energy, method, data)
             result = method.step(energy, data, state, generator(seed, "method", update, device))
         loss, state, info = _checked_result(method, result)
 
@@ -110,7 +114,9 @@ def train_loop(
         loss.backward()
         gradient_norm = nn.utils.clip_grad_norm_(parameters, clip or math.inf)
         loss = loss.detach()
-        if not bool((loss + gradient_norm).isfinite()):
+        # Not finite where walkers start without a finite gradient, from which none can move.
+        start = torch.as_tensor(info.get("gradient_first", 0.0), device=loss.device)
+        if not bool((loss + gradient_norm + start).isfinite()):
             bad = _not_finite(data.x, columns)
             cause = bad or _cause(loss, gradient_norm, info)
             numbers = f"loss {float(loss):.4g}, norm of its gradient {float(gradient_norm):.4g}"
@@ -131,6 +137,13 @@ def train_loop(
                 witness, metrics = watch(model, witness, generator(seed, "witness", update, device))
             info |= metrics
         yield Update(update + 1, state, info, witness)
+
+
+def _probe(energy: nn.Module, method: object, data: Batch) -> None:
+    """Raises unless the energy of a row depends on that row alone; once, at rows of a batch."""
+    condition = getattr(method, "condition", None)
+    if condition is None or condition.unconditional:
+        require_rowwise_energy(energy, data.x)
 
 
 def _checked_result(method: Method[Any], result: object) -> tuple[Tensor, Any, dict[str, Tensor]]:
@@ -194,6 +207,12 @@ def _not_finite(x: Tensor, columns: Sequence[str]) -> str:
 
 def _cause(loss: Tensor, gradient_norm: Tensor, info: dict[str, Tensor]) -> str:
     """The likely cause of a loss or gradient that is not finite, where the batch is."""
+    if math.isfinite(float(loss)) and not math.isfinite(float(info.get("gradient_first", 0.0))):
+        return (
+            "Where the walkers start, the gradient of the energy is not finite though the energy "
+            "is, so that they could not move: write an energy with a finite gradient wherever it "
+            "is finite, such as (x.square().sum(1) + 1e-12).sqrt() for a norm"
+        )
     mean = info.get("gradient_mean", torch.nan)  # all that some methods know
     first, last = (float(info.get(f"gradient_{at}", mean)) for at in ("first", "last"))
     if math.isfinite(float(loss)) and abs(float(loss)) > HUGE:

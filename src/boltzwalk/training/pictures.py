@@ -1,6 +1,6 @@
 """Pictures of samples, and samples as files.
 
-Images are shown as a grid, points in the plane as a scatter, columns as histograms.
+Images are shown as a grid, points in the plane as a scatter, a table as a pair plot.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,10 @@ from torch import Tensor
 
 from ..checkpoint import write_atomically
 from ..data import Dataset
+from ..data.readable import readable_rows
 from ..model import Model
 from ..rng import generator
+from .pair_plot import pair_plot
 
 __all__ = [
     "image_grid",
@@ -32,6 +35,9 @@ __all__ = [
 
 GAP = 16
 """Pixels between pictures side by side."""
+
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+"""The first letters of a formula of a spreadsheet."""
 
 EACH = 10
 """Images of a class in the picture of several, at most."""
@@ -61,7 +67,7 @@ def image_grid(x: Tensor, columns: int = 0, low: float = -1.0, high: float = 1.0
 
 
 def picture(x: Tensor, dataset: Dataset) -> bytes:
-    """Returns a PNG of samples; points in the plane and columns are drawn over training data.
+    """Returns a PNG of samples; points in the plane and columns are drawn over held-out data.
 
     Arguments:
         x: The samples, shape (N, *event), in the units of the model.
@@ -69,11 +75,14 @@ def picture(x: Tensor, dataset: Dataset) -> bytes:
     """
     if x.ndim == 4 and x.shape[1] in (1, 3):
         return image_png(x, dataset)
+    held_out, name = dataset.held_out()
     values, reference = (
-        dataset.to_original(rows).flatten(1).detach().float().cpu().numpy()
-        for rows in (x, dataset.train)
+        dataset.to_original(rows).flatten(1).detach().double().cpu().numpy()
+        for rows in (x, held_out)
     )
-    return _plot(values, reference, dataset.columns)
+    if values.shape[1] == 2 and not dataset.columns:
+        return _scatter(values, reference, name)
+    return pair_plot(values, reference, dataset.columns, name)
 
 
 def image_png(x: Tensor, dataset: Dataset, columns: int = 0) -> bytes:
@@ -127,28 +136,16 @@ def side_by_side(*pngs: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def _plot(x: np.ndarray, reference: np.ndarray, columns: tuple[str, ...]) -> bytes:
-    """A scatter in two dimensions, else a histogram for each of the first twelve columns."""
+def _scatter(x: np.ndarray, reference: np.ndarray, label: str) -> bytes:
+    """Points in the plane over those of the data."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 6), layout="constrained")
-    if x.shape[1] == 2:
-        axes = figure.subplots()
-        axes.scatter(reference[:2000, 0], reference[:2000, 1], s=4, c="0.75", label="data")
-        axes.scatter(x[:, 0], x[:, 1], s=4, c="tab:red", label="samples")
-        if not columns:
-            axes.set_aspect("equal")
-        axes.legend(loc="upper right")
-    else:
-        for column, axes in enumerate(figure.subplots(4, 3).flat):
-            if column >= x.shape[1]:
-                axes.axis("off")
-                continue
-            edges = np.histogram_bin_edges(reference[:, column], 30)
-            axes.hist(reference[:, column], edges, density=True, color="0.75")
-            axes.hist(x[:, column], edges, density=True, histtype="step", color="tab:red")
-            axes.set_title(columns[column] if columns else f"column {column}", fontsize=8)
-            axes.tick_params(labelsize=6)
+    axes = figure.subplots()
+    axes.scatter(reference[:2000, 0], reference[:2000, 1], s=4, c="0.75", label=label)
+    axes.scatter(x[:, 0], x[:, 1], s=4, c="tab:red", label="samples")
+    axes.set_aspect("equal")
+    axes.legend(loc="upper right")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()
@@ -195,15 +192,16 @@ def write_samples(
         raise ValueError(f"samples must be finite, {share:.0%} are not; try fewer --steps")
     lines = [f"{n} samples, {steps or model.method.steps} steps each, seed {seed}"]
     if path.suffix != ".png":
-        original = _array(data.to_original(walkers.x))
         if path.suffix == ".csv":
-            content = _csv(original, data.columns)
+            content = _csv(readable_rows(data, walkers.x), data.columns)
         else:
+            original = data.to_original(walkers.x).detach().cpu().numpy()
             arrays = {} if labels is None else {"label": labels.cpu().numpy()}
             arrays |= {"x": _array(walkers.x), "original": original}
             content = _npz(**arrays, energy=_array(walkers.energy))
         write_atomically(path, content)
-        lines.append(f"samples  {path}")
+        formulas = formula_note(data.columns) if path.suffix == ".csv" else []
+        lines += [f"samples  {path}", *formulas]
     # A name that differs from the path: a.png may be the user's.
     image = path if path.suffix == ".png" else path.with_name(f"{path.stem}_picture.png")
 
@@ -223,6 +221,24 @@ def write_samples(
     return [*lines, f"picture  {image}{note}"]
 
 
+def formula_note(names: Sequence[str]) -> list[str]:
+    """Returns a line about names that a spreadsheet would take for formulas, if there are such.
+
+    Arguments:
+        names: The names of columns.
+
+    Example:
+        >>> formula_note(("mass", "=1+1"))
+        ["note     '=1+1' is a formula to a spreadsheet: import the file as text"]
+    """
+    risky = [name for name in names if name.lstrip().startswith(FORMULAS)]
+    if not risky:
+        return []
+    more = f" and {len(risky) - 3} more names are formulas" if len(risky) > 3 else " is a formula"
+    listed = ", ".join(map(repr, risky[:3]))
+    return [f"note     {listed}{more} to a spreadsheet: import the file as text"]
+
+
 def _array(x: Tensor) -> np.ndarray:
     return x.detach().float().cpu().numpy()
 
@@ -235,7 +251,8 @@ def _npz(**arrays: np.ndarray) -> bytes:
 
 def _csv(rows: np.ndarray, columns: tuple[str, ...]) -> bytes:
     buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
     if columns:
-        csv.writer(buffer, lineterminator="\n").writerow(columns)
-    np.savetxt(buffer, rows, "%.9g", ",")  # nine digits tell any two float32 apart
+        writer.writerow(columns)
+    writer.writerows(rows.tolist())  # each with the shortest digits that tell it apart
     return buffer.getvalue().encode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import os
 import platform
 import resource
 import sys
@@ -11,6 +12,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 
@@ -52,7 +54,7 @@ def is_held(folder: Path) -> bool:
     Arguments:
         folder: The run folder.
     """
-    with (folder / ".lock").open("a") as file:
+    with _lock_file(folder) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -62,6 +64,12 @@ def is_held(folder: Path) -> bool:
     return False
 
 
+def _lock_file(folder: Path) -> BinaryIO:
+    """The lock of a run folder, opened; a link is not followed, as it may be another's file."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.fdopen(os.open(folder / ".lock", flags, 0o644), "r+b")
+
+
 @contextmanager
 def only_process(folder: Path) -> Iterator[None]:
     """Holds a run folder for this process; the system lets go of it when the process ends.
@@ -69,7 +77,7 @@ def only_process(folder: Path) -> Iterator[None]:
     Raises:
         ValueError: If another process holds it.
     """
-    with (folder / ".lock").open("w") as file:
+    with _lock_file(folder) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -1,4 +1,7 @@
-"""A request to stop, from Ctrl-C or SIGTERM; light, so that it is there before PyTorch is."""
+"""A request to stop, from Ctrl-C, SIGTERM or a closed terminal.
+
+It imports little, so that it is there before PyTorch is.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 __all__ = ["StopRequest", "stop_on_signal"]
@@ -21,8 +24,9 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signal() -> Iterator[StopRequest]:
-    """Turns the first Ctrl-C or SIGTERM into a request; the second one interrupts at once.
+    """Turns the first Ctrl-C, SIGTERM or SIGHUP into a request; the second interrupts at once.
 
+    A process that ignores the end of its terminal, such as one under nohup, still does.
     Only the main thread of a process gets signals; in any other nothing changes.
     """
     request = StopRequest()
@@ -34,9 +38,15 @@ def stop_on_signal() -> Iterator[StopRequest]:
         if request.asked:
             raise KeyboardInterrupt
         request.asked = True
-        print("\nstopping after this update; again to stop at once", file=sys.stderr, flush=True)
+        with suppress(OSError):  # the terminal may be gone
+            print(
+                "\nstopping after this update; again to stop at once", file=sys.stderr, flush=True
+            )
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    hang_up = getattr(signal, "SIGHUP", None)
+    if hang_up is not None and signal.getsignal(hang_up) is not signal.SIG_IGN:
+        numbers.append(hang_up)
     before = [signal.signal(number, ask) for number in numbers]
     try:
         yield request
