@@ -60,6 +60,8 @@ class Model:
         update: The number of updates.
         make_digest: Computes the digest of everything that samples and numbers depend on.
         folder: The run folder; None for a run that was not kept.
+        verdict: The label of the verdict on its training, and the reason; None where it was not
+            asked for.
     """
 
     module: nn.Module
@@ -70,6 +72,7 @@ class Model:
     update: int
     make_digest: Callable[[], str]
     folder: Path | None = None
+    verdict: tuple[str, str] | None = None
     _log_z: dict[int, LogZ] = field(default_factory=dict, repr=False)
 
     def __repr__(self) -> str:
