@@ -64,8 +64,8 @@ def train(
 ) -> Model:
     r"""Trains an energy and returns the model.
 
-    The energy learns in place. `Model.verdict` says whether training is healthy; a training that
-    is nan, exploded or collapsed warns. With `out` the run has a folder like any other, which every command
+    The energy learns in place. `Model.verdict` says whether training is healthy; one that is nan,
+    exploded or collapsed warns. With `out` the run has a folder like any other, which every command
     reads; the same call again resumes an unfinished run bit for bit and returns a finished one.
 
     Arguments:
