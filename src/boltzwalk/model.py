@@ -60,8 +60,7 @@ class Model:
         update: The number of updates.
         make_digest: Computes the digest of everything that samples and numbers depend on.
         folder: The run folder; None for a run that was not kept.
-        verdict: The label of the verdict on its training, and the reason; None where it was not
-            asked for.
+        verdict: The label of the verdict on its training, and the reason, where it is known.
     """
 
     module: nn.Module

@@ -56,7 +56,7 @@ WRONG_DISTANCE = 0.16
 """Root of the energy coefficient of samples and data: 0.13 and less in healthy runs."""
 
 WRONG_SCALE = (0.72, 1.27)
-"""Scale of samples over that of the data: 0.88 to 1.19 in healthy runs, 1.33 and more where they are wrong."""
+"""Scale of samples over that of the data: 0.88 to 1.19 in healthy runs."""
 
 OVERFITTED = 0.6
 """Probability, by the lower end of its interval, that a validation row has a higher energy than a

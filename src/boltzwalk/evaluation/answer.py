@@ -20,7 +20,7 @@ from .long_run import CONVERGENT, SHORT_RUN
 from .masses import DENSITY_WRONG, model_masses
 from .measure import EvaluationSection
 
-__all__ = ["Answer", "Use", "answer", "failure_line", "final_verdict"]
+__all__ = ["Use", "Uses", "failure_line", "final_verdict", "uses_of"]
 
 SEPARATED = 0.8
 """The lower end of the AUROC of noise and held-out rows, from which energies may be scores."""
@@ -45,7 +45,7 @@ class Use(NamedTuple):
     reason: str
 
 
-class Answer(NamedTuple):
+class Uses(NamedTuple):
     """The uses of a model, and the one thing to do next.
 
     Attributes:
@@ -113,9 +113,9 @@ def failure_line(result: Verdict) -> str:
     return f"FAILED: training {happened} at update {result.update}: {result.reason}"
 
 
-def answer(
+def uses_of(
     model: Model, folder: Path, training: Verdict, sections: Mapping[str, EvaluationSection]
-) -> Answer:
+) -> Uses:
     """Returns the uses of a model by its verdict and its evaluation, and the next command.
 
     Arguments:
@@ -127,14 +127,14 @@ def answer(
     training = _with_density(training, sections.get("masses"))
     if training.label in (*FAILED, "frozen"):
         uses = [Use("anything", "no", f"training is {training.label}")]
-        return Answer(tuple(uses), _next_command(model, folder, training, sections))
+        return Uses(tuple(uses), _next_command(model, folder, training, sections))
     uses = [
         _samples(model, folder, training),
         _scores(model, training, sections),
         _density(model, training, sections),
         _completion(model, training, sections),
     ]
-    return Answer(tuple(uses), _next_command(model, folder, training, sections))
+    return Uses(tuple(uses), _next_command(model, folder, training, sections))
 
 
 def _samples(model: Model, folder: Path, training: Verdict) -> Use:

@@ -13,7 +13,7 @@ import numpy as np
 from ..checkpoint import write_atomically
 from ..diagnostics.oscillation import oscillation
 from ..diagnostics.verdict import FAILED, Verdict, model_verdict
-from ..evaluation.answer import answer
+from ..evaluation.answer import uses_of
 from ..evaluation.evaluate import SECTIONS, known_sections
 from ..evaluation.long_run import SHORT_RUN
 from ..evaluation.masses import AGREE, DENSITY_WRONG
@@ -85,7 +85,7 @@ def write_report(
         folder.resolve().name,
         f"{model.update:,} updates of {model.settings.updates:,}; {model.data.source}",
         verdicts,
-        answer=answer(model, folder, training, known).text,
+        answer=uses_of(model, folder, training, known).text,
         sections=[
             samples_section(model, folder),
             *_evaluation(known, missing, folder, numbers),
