@@ -228,7 +228,7 @@ def _training(folder: Path, section: EvaluationSection | None) -> Section:
         figures.append(
             Figure(bars("cross-correlation of d and v", heights, "lag", 2 * swing.error))
         )
-    findings = section.details["findings"] if section is not None else []
+    findings = section.details.get("findings", []) if section is not None else []
     rows = [
         [Cell(name), Cell(text, "value"), Cell(reason, "quiet")] for name, text, reason in findings
     ]
