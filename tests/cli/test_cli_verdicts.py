@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from boltzwalk.cli import app
 from boltzwalk.training.folder import read_rows
 
+WALKERS = ("train", "table_walkers", "data.path=x.npy")
 FAST = [
     *("energy.network.widths=[16]", "threads=1", "start.size=256", "batch=32"),
     *("steps=3", "events=false", "output.log_every=5"),
@@ -32,8 +33,8 @@ def place(tmp_path_factory):
     patch = pytest.MonkeyPatch()
     patch.chdir(folder)
     np.save("x.npy", np.random.default_rng(0).normal(size=(300, 3)))
-    broken = boltzwalk("train", "x.npy", "learning_rate=10", "updates=110", *FAST, "--name", "a b")
-    healthy = boltzwalk("train", "x.npy", "learning_rate=0.01", "updates=120", *FAST)
+    broken = boltzwalk(*WALKERS, "learning_rate=10", "updates=110", *FAST, "--name", "a b")
+    healthy = boltzwalk(*WALKERS, "learning_rate=0.01", "updates=120", *FAST, "--name", "x")
     patch.undo()
     return folder, broken, healthy
 
@@ -116,7 +117,7 @@ def test_evaluation_says_how_long_it_takes_and_leaves_out_what_is_empty(here):
 @pytest.mark.slow
 @pytest.mark.parametrize(("rate", "updates"), [(1, 600), (10, 400)])
 def test_settings_of_the_fault_list(here, rate, updates):
-    words = ("train", "x.npy", f"learning_rate={rate}", f"updates={updates}", "threads=1")
+    words = (*WALKERS, f"learning_rate={rate}", f"updates={updates}", "threads=1")
     code, said = boltzwalk(*words, "--name", f"r{rate}")
     assert code == 3
     assert "FAILED: training exploded" in said
@@ -124,14 +125,14 @@ def test_settings_of_the_fault_list(here, rate, updates):
 
 def test_values_that_are_not_finite_fail(here):
     words = ["learning_rate=1000", "updates=60", *FAST, "--name", "nan"]
-    code, said = boltzwalk("train", "x.npy", *words)
+    code, said = boltzwalk(*WALKERS, *words)
     assert code == 3
     assert re.search("^(error: update|FAILED: training)", said, re.MULTILINE)
 
 
 def test_a_failed_seed_does_not_end_the_others(here):
     words = ["updates=60", *FAST, "--seeds", "2", "--name", "s"]
-    code, said = boltzwalk("train", "x.npy", "learning_rate=1e8", *words)
+    code, said = boltzwalk(*WALKERS, "learning_rate=1e8", *words)
     assert code == 3
     assert "run 2 of 2" in said
     assert "FAILED: 2 of 2 runs gave no model: runs/s_seed0, runs/s_seed1" in said
@@ -154,7 +155,7 @@ def test_samples_good_density_wrong(here):
     rows[:, 0] += np.where(np.arange(1200) % 4 == 0, -5.0, 5.0)
     np.save("modes.npy", rows)
     code, said = boltzwalk(
-        "train", "modes.npy", "updates=150", "learning_rate=0.01", "whitening=none", *FAST,
+        *WALKERS[:2], "data.path=modes.npy", "--name", "modes", "updates=150", "learning_rate=0.01", "whitening=none", *FAST,
         "start.from_data=true", "start.restart_share=0", "reference_scale=4", "average=0",
     )  # fmt: skip
     assert code == 0
@@ -162,3 +163,11 @@ def test_samples_good_density_wrong(here):
     assert label, said
     assert "masses of 2 modes are" in said
     assert "Do not use it for density (masses of 2 modes" in last_line(said)
+
+
+def test_the_update_that_is_kept_is_judged(here):
+    """The default recipe of tables keeps the update whose validation rows are the likeliest."""
+    words = ["updates=100", "threads=1", "events=false", "--name", "kept"]
+    code, said = boltzwalk("train", "x.npy", "learning_rate=1", *words)
+    assert code == 0
+    assert re.search(r"^training +healthy +update 0 of 100 is kept", said, re.MULTILINE), said
