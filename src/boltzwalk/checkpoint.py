@@ -95,7 +95,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except safetensors.SafetensorError as error:
         raise ValueError(
             f"a checkpoint must be a whole safetensors file, got {path} ({error}); "
-            "it is damaged or of another kind: take an earlier one of the same folder"
+            "it is damaged or of another kind; another one of its folder may be whole"
         ) from error
 
 

@@ -33,6 +33,7 @@ __all__ = [
     "energy_and_grad",
     "require_event_shape",
     "require_rowwise_energy",
+    "require_same_energy",
 ]
 
 
@@ -79,6 +80,11 @@ def energy_and_grad(
     closed_form = getattr(energy, "energy_and_grad", None)
     if closed_form is not None:
         u, grad = closed_form(x.detach())
+        if u.shape != x.shape[:1] or grad.shape != x.shape:
+            raise ValueError(
+                f"energy_and_grad(x) must return shapes {tuple(x.shape[:1])} and {tuple(x.shape)}, "
+                f"got {tuple(u.shape)} and {tuple(grad.shape)}; one energy and one gradient a row"
+            )
         return u, grad
     u, grad = _differentiated(energy, x, keep_graph=False)
     return u.detach(), grad
@@ -111,34 +117,146 @@ def attached_energy_and_grad(
 def _differentiated(energy: Energy, x: Tensor, keep_graph: bool) -> tuple[Tensor, Tensor]:
     """The energy and, by automatic differentiation, its gradient."""
     with torch.enable_grad():
+        if torch.is_inference_mode_enabled() or not x.is_floating_point():
+            raise ValueError(_no_gradient(x))
         x = x.detach().requires_grad_()
-        u = energy(x)
-        if u.shape != x.shape[:1]:
-            raise ValueError(
-                f"energy(x) must have shape (N,) = {tuple(x.shape[:1])}, got {tuple(u.shape)} "
-                f"for x of shape {tuple(x.shape)}; end the network with .squeeze(-1) or .sum(-1)"
-            )
+        u = _evaluated(energy, x)
+        if not u.requires_grad:
+            raise ValueError(_no_gradient(x))
         # Backward products have the dtypes of the forward pass; autocast would convert them again.
         with torch.autocast(x.device.type, enabled=False):
-            (grad,) = torch.autograd.grad(u.sum(), x, retain_graph=keep_graph)
+            (grad,) = torch.autograd.grad(u.sum(), x, retain_graph=keep_graph, allow_unused=True)
+        if grad is None:
+            raise ValueError(_no_gradient(x))
     return u, grad
 
 
-def require_rowwise_energy(energy: Energy) -> None:
-    """Raises unless every walker's energy depends on that walker alone.
+def _no_gradient(x: Tensor) -> str:
+    """The reason why an energy at x has no gradient."""
+    if torch.is_inference_mode_enabled():
+        return (
+            "walkers move by the gradient of the energy, got torch.inference_mode(), which "
+            "forbids gradients; write torch.no_grad() instead"
+        )
+    if not x.is_floating_point():
+        return f"x must have floating-point numbers, got {x.dtype}; write x.float()"
+    return (
+        "energy(x) must depend on x by differentiable operations, got a constant or a result cut "
+        "off by detach, no_grad or numpy; compute it with torch alone, or give the energy a method "
+        "energy_and_grad(x); write 0 * x.flatten(1).sum(1) for a flat energy"
+    )
+
+
+def _evaluated(energy: Energy, x: Tensor) -> Tensor:
+    """Returns the energies of x, checked, or an error that says what is wrong with them."""
+    try:
+        u = energy(x)
+    except RuntimeError as error:
+        reason = str(error)
+        if "dtype" not in reason and "scalar type" not in reason:
+            raise
+        kinds = {p.dtype for p in energy.parameters()} if isinstance(energy, nn.Module) else set()
+        raise ValueError(
+            f"x and the parameters of the energy must have one type, got x of {x.dtype}"
+            + (f" and parameters of {', '.join(sorted(map(str, kinds)))}" if kinds else "")
+            + f" ({reason.splitlines()[0]}); convert one of them, as by x.float()"
+        ) from error
+    if not torch.is_tensor(u) or u.shape != x.shape[:1]:
+        got = tuple(u.shape) if torch.is_tensor(u) else type(u).__name__
+        raise ValueError(
+            f"energy(x) must have shape (N,) = {tuple(x.shape[:1])}, got {got}; "
+            f"end the network with .squeeze(-1) or .sum(-1); x has shape {tuple(x.shape)}"
+        )
+    return u
+
+
+PROBE_ROWS = 16
+"""The number of rows at which an energy is probed."""
+
+# Differences of U that are no rounding, as shares of its spread over the rows: noise and batch
+# statistics change it by a tenth or more, matrix products of another batch size by a millionth;
+# in TF32 and bfloat16, with 10 and 8 bits, by up to a hundredth. Below the second number, in nats,
+# a change decides nothing.
+FULL_PRECISION, LOW_PRECISION = (1e-3, 1e-4), (5e-2, 1e-2)
+
+
+def require_rowwise_energy(energy: Energy, x: Float[Tensor, "N *event"] | None = None) -> None:
+    r"""Raises unless every walker's energy is a function of that walker alone.
+
+    Without rows, the layers of a module are looked at. With rows, the energy is evaluated three
+    times at 16 of them, with the modes that its layers have: at all of them twice, once with its
+    gradient, and at each half alone. It must give the same energies, but for rounding, and leave
+    its buffers as they were.
+
+    Arguments:
+        energy: The energy :math:`U`.
+        x: A few rows, shape (N, \*event), that differ; None to look at the layers alone.
 
     Raises:
-        ValueError: For batch normalisation, which couples the walkers of a batch, so that U(x) is
-            not a function of x; and for dropout, which makes U(x) random, so that neither an
-            acceptance nor a weight can be computed.
+        ValueError: For batch normalisation, or anything else that couples the rows of a batch, so
+            that U(x) is not a function of x; for dropout, or anything else that makes U(x) random,
+            so that neither an acceptance nor a weight can be computed; for layers that learn from
+            evaluations; and for energies of another shape.
 
     Example:
         >>> require_rowwise_energy(nn.Sequential(nn.Linear(2, 8), nn.SiLU(), nn.Linear(8, 1)))
+        >>> centred = lambda x: (x - x.mean(0)).square().sum(1)
+        >>> require_rowwise_energy(centred, torch.arange(6.0).reshape(3, 2))
+        Traceback (most recent call last):
+        ...
+        ValueError: the energy of a row must not depend on the other rows, got 16 among 3 rows ...
     """
-    if not isinstance(energy, nn.Module):
-        return
+    # The layers say which one it is; in evaluation mode they are functions of one row.
+    active = x is None or (isinstance(energy, nn.Module) and energy.training)
+    problems = _layer_problems(energy) if active else []
+    if x is not None and not problems:
+        problems = _probe_problems(energy, x[:PROBE_ROWS])
+    if problems:
+        raise ValueError("; ".join(problems))
+
+
+@torch.no_grad()
+def require_same_energy(
+    energy: Energy, x: Float[Tensor, "N *event"], u: Float[Tensor, " N"]
+) -> None:
+    r"""Raises unless an energy gives walkers apart from the others the energies that they have.
+
+    The last 16 walkers or fewer, half of them at most, are evaluated once. An energy that is given
+    one condition for each walker takes no fewer: it is evaluated at all of them.
+
+    Arguments:
+        energy: The energy :math:`U`.
+        x: The positions, shape (N, \*event).
+        u: The energies that the walkers have, shape (N,).
+
+    Raises:
+        ValueError: If they differ by more than rounding.
+
+    Example:
+        >>> x = torch.randn(6, 2, generator=torch.Generator().manual_seed(0))
+        >>> require_same_energy(lambda x: x.square().sum(1), x, x.square().sum(1))
+    """
+    part = slice(len(x) - min(PROBE_ROWS, max(1, len(x) // 2)), None)
+    try:
+        alone = _evaluated(energy, x[part])
+    except (RuntimeError, ValueError, IndexError):
+        part = slice(0, None)
+        alone = _evaluated(energy, x)
+    row, change = _largest_change(u[part], alone, LOW_PRECISION)
+    if change:
+        raise ValueError(
+            f"walkers must have the energies that energy(x) gives, got {float(u[part][row]):.6g} "
+            f"and, evaluated with {len(alone) - 1} others, {float(alone[row]):.6g}: the energy is "
+            "random (dropout), depends on the other rows (batch norm, a mean over the batch), or "
+            "has changed since; put it in evaluation mode by .eval(), and write "
+            "walkers_at(energy, x) before the chain"
+        )
+
+
+def _layer_problems(energy: Energy) -> list[str]:
+    """The layers that couple rows or are random."""
     problems = []
-    for name, layer in energy.named_modules():
+    for name, layer in energy.named_modules() if isinstance(energy, nn.Module) else ():
         kind = type(layer).__name__
         if isinstance(layer, nn.modules.batchnorm._BatchNorm):
             problems.append(
@@ -150,8 +268,70 @@ def require_rowwise_energy(energy: Energy) -> None:
                 f"an energy must be deterministic, got the layer {name!r} of type {kind} with "
                 f"p={layer.p}; remove it, and regularise with data noise or weight decay"
             )
-    if problems:
-        raise ValueError("; ".join(problems))
+    return problems
+
+
+@torch.no_grad()
+def _probe_problems(energy: Energy, x: Tensor) -> list[str]:
+    """The ways in which the energies of rows depend on more than the row."""
+    x = x.detach()
+    buffers = _buffers(energy)
+    before = [buffer.clone() for buffer in buffers.values()]
+    full = _evaluated(energy, x)
+    changed = [
+        name
+        for old, (name, new) in zip(before, buffers.items(), strict=True)
+        if not torch.equal(old, new)
+    ]
+    again = energy_and_grad(energy, x)[0]
+    half = max(1, len(x) // 2)
+    halves = torch.cat([_evaluated(energy, part) for part in x.split(half)])
+    problems = []
+    row, change = _largest_change(full, again)
+    if change:
+        problems.append(
+            "it must be deterministic, got two results for the same row "
+            f"{row}, {float(full[row]):.6g} and {float(again[row]):.6g}; remove its noise, such as "
+            "dropout, or put it in evaluation mode by .eval()"
+        )
+    elif changed:
+        problems.append(
+            f"its evaluation must not change it, got a change of its buffer {changed[0]!r}; put it "
+            "in evaluation mode by .eval()"
+        )
+    row, change = _largest_change(full, halves)
+    if change and not problems:
+        problems.append(
+            "the energy of a row must not depend on the other rows, got "
+            f"{float(full[row]):.6g} among {len(x)} rows and {float(halves[row]):.6g} among "
+            f"{half} for row {row}; use GroupNorm instead of norms over the batch, and no means "
+            "over it"
+        )
+    return problems
+
+
+def _buffers(energy: Energy) -> dict[str, Tensor]:
+    """The buffers of a module, by name."""
+    return dict(energy.named_buffers()) if isinstance(energy, nn.Module) else {}
+
+
+def _largest_change(
+    u: Tensor, other: Tensor, tolerance: tuple[float, float] | None = None
+) -> tuple[int, float]:
+    """Returns the row whose energy changes most, and by how much; 0 for rounding alone."""
+    u, other, kind = u.double(), other.double(), u.dtype
+    both = u.isfinite() & other.isfinite()
+    change = torch.where(both, (u - other).abs(), 0.0)
+    same = both | (u == other) | (u.isnan() & other.isnan())
+    change = torch.where(same, change, torch.inf)
+    low = torch.is_autocast_enabled(u.device.type) or u.device.type != "cpu" or kind.itemsize < 4
+    share, floor = tolerance or (LOW_PRECISION if low else FULL_PRECISION)
+    known = u[both]
+    size = float(known.abs().max()) if len(known) else 0.0
+    spread = float(known.std(correction=0)) if len(known) else 0.0
+    rounding = max(share * spread, floor) + 64 * torch.finfo(kind).eps * size
+    row = int(change.argmax())
+    return row, float(change[row]) if float(change[row]) > rounding else 0.0
 
 
 def require_event_shape(x: Float[Tensor, "..."], event_shape: tuple[int, ...]) -> None:
@@ -194,17 +374,13 @@ def check_energy(energy: nn.Module, x: Float[Tensor, "N *event"]) -> None:
         >>> check_energy(nn.Linear(2, 1), torch.ones(4, 2))
         Traceback (most recent call last):
         ...
-        ValueError: Linear is no energy: its result must have shape (N,) = (4,), got (4, 1); ...
+        ValueError: Linear is no energy: energy(x) must have shape (N,) = (4,), got (4, 1); ...
     """
-    problems = list(_parameter_problems(energy))
-    try:
-        require_rowwise_energy(energy)
-    except ValueError as error:
-        problems.append(str(error))
+    problems = [*_parameter_problems(energy), *_layer_problems(energy)]
     kinds = {(p.device, p.dtype) for p in energy.parameters()}
     if len(kinds) == 1 and next(iter(kinds))[0].type != "meta":
         device, dtype = next(iter(kinds))
-        problems += _result_problems(energy.eval(), x.to(device, dtype))
+        problems += _result_problems(energy.eval(), x[:PROBE_ROWS].to(device, dtype))
     if problems:
         raise ValueError(f"{type(energy).__name__} is no energy: {'; '.join(problems)}")
 
@@ -230,25 +406,13 @@ def _result_problems(energy: nn.Module, x: Tensor) -> list[str]:
     """The problems of the energies of a few rows."""
     try:
         with torch.no_grad():
-            u, again, alone = energy(x), energy(x), energy(x[:1])
+            finite = bool(_evaluated(energy, x).isfinite().all())
+        problems = _probe_problems(energy, x)
+    except ValueError as error:
+        return [str(error)]
     except RuntimeError as error:
         shape = ", ".join(["N", *map(str, x.shape[1:])])
         return [f"it must take rows of shape ({shape}), got the error {str(error).splitlines()[0]}"]
-    if not torch.is_tensor(u) or u.shape != x.shape[:1]:
-        got = tuple(u.shape) if torch.is_tensor(u) else type(u).__name__
-        return [
-            f"its result must have shape (N,) = ({len(x)},), got {got}; end it with .squeeze(-1) "
-            "or .sum(-1)"
-        ]
-    if not bool(u.isfinite().all()):
+    if not finite:
         return ["its energies of training rows must be finite, got nan or infinity"]
-    if not torch.equal(u, again):
-        return ["it must be deterministic, got two results for the same rows; remove its noise"]
-    rounding = 1e-3 if x.device.type == "cpu" else 1e-2  # TF32 depends on the size of a batch
-    if not torch.allclose(u[:1], alone, rtol=rounding, atol=1e-4):
-        return [
-            "the energy of a row must not depend on the other rows, got "
-            f"{float(u[0]):.6g} among others and {float(alone[0]):.6g} alone; use GroupNorm "
-            "instead of norms over the batch"
-        ]
-    return []
+    return problems

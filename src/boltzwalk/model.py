@@ -59,6 +59,7 @@ class Model:
         update: The number of updates.
         make_digest: Computes the digest of everything that samples and numbers depend on.
         folder: The run folder; None for a run that was not kept.
+        verdict: The label of the verdict on its training, and the reason, where it is known.
     """
 
     module: nn.Module
@@ -69,6 +70,7 @@ class Model:
     update: int
     make_digest: Callable[[], str]
     folder: Path | None = None
+    verdict: tuple[str, str] | None = None
     _log_z: dict[int, LogZ] = field(default_factory=dict, repr=False)
 
     def __repr__(self) -> str:

@@ -24,9 +24,9 @@ from boltzwalk.study.answers import (
     mean_ratio,
     seed_spread,
 )
-from boltzwalk.study.effects import axis_shares
+from boltzwalk.study.importance import Share, axis_shares, compare_totals
 from boltzwalk.study.outcome import Outcome, block_outcomes, by_point
-from boltzwalk.study.spec import Study
+from boltzwalk.study.spec import Block, Study
 
 __all__ = ["four_claims", "has_noise", "kernel_steps", "noise_pairs", "rate"]
 
@@ -81,34 +81,48 @@ def has_noise(outcome: Outcome) -> bool:
 
 
 def _steps(study: Study, outcomes: Sequence[Outcome]) -> Answer:
-    """Claim 1, by the total shares of the largest complete grid with an axis of steps."""
+    """Claim 1, by the total shares of the largest complete grid with an axis of steps.
+
+    It holds where the share of the steps is larger than every other one, by one-sided tests at half
+    of the level, and does not hold where another one is larger, at the other half divided by the
+    number of other axes. Where the largest shares are equal, either answer is given with a chance
+    of the level at most.
+    """
     name, claim = "1", "the number of steps matters most"
-    best: list = []
-    inside: list[Outcome] = []
-    for block in study.blocks:
-        names = [axis.name for axis in block.axes]
-        if any(n == STEPS or STEPS.endswith(f".{n}") for n in names) and len(names) > 1:
-            members = block_outcomes(outcomes, block.name)
+    block, inside = None, list[Outcome]()
+    for candidate in study.blocks:
+        if _axis_of_steps(candidate) and len(candidate.axes) > 1:
+            members = block_outcomes(outcomes, candidate.name)
             if len(members) > len(inside):
-                inside, best = members, axis_shares(members, block.axes)
-    if not best:
+                inside, block = members, candidate
+    shares = axis_shares(inside, block.axes) if block else []
+    if not block or not shares:
         return answer(name, claim, None, "no grid of steps and other settings is complete yet")
-    steps = next(s for s in best if s.axis == STEPS or STEPS.endswith(f".{s.axis}"))
-    others = [s for s in best if s is not steps]
-    text = ", ".join(
-        f"{s.axis} {s.total:.0%} ({s.total_low:.0%} to {s.total_high:.0%})"
-        if math.isfinite(s.total)
-        else f"{s.axis} {s.main:.0%}"
-        for s in best
-    )
-    kind = "shares with interactions" if math.isfinite(steps.total) else "shares"
-    reason = f"{kind} of the variance of log quality: {text}; {steps.method}"
-    if not math.isfinite(steps.total):
-        return answer(name, claim, None, reason)
-    if all(steps.total_low > s.total_high for s in others):
+    steps = _axis_of_steps(block)
+    larger = compare_totals(inside, block.axes, steps)
+    kind = "shares with interactions" if larger else "shares"
+    listed = ", ".join(_share_text(share, bool(larger)) for share in shares)
+    reason = f"{kind} of the variance of log quality, without noise: {listed}; {shares[0].method}"
+    if not larger:
+        return answer(name, claim, None, f"{reason}; a test needs a complete grid of two seeds")
+    reason += "; larger than " + ", ".join(f"{axis} with p = {p:.2g}" for axis, p in larger.items())
+    if all(p < LEVEL / 2 for p in larger.values()):
         return answer(name, claim, True, reason)
-    beaten = any(steps.total_high < s.total_low for s in others)
+    beaten = any(1 - p < LEVEL / 2 / len(larger) for p in larger.values())
     return answer(name, claim, False if beaten else None, reason)
+
+
+def _axis_of_steps(block: Block) -> str:
+    """The name of the axis of steps of a block; "" without one."""
+    names = (axis.name for axis in block.axes)
+    return next((name for name in names if name == STEPS or STEPS.endswith(f".{name}")), "")
+
+
+def _share_text(share: Share, with_interactions: bool) -> str:
+    part = share.total if with_interactions else share.main
+    value, low, high = (min(max(v, 0.0), 1.0) for v in (part.share, part.low, part.high))
+    interval = f" ({low:.0%} to {high:.0%})" if math.isfinite(part.low) else ""
+    return f"{share.axis} {value:.0%}{interval}"
 
 
 def _rate(outcomes: Sequence[Outcome]) -> Answer:
@@ -237,7 +251,9 @@ def _noise(outcomes: Sequence[Outcome]) -> Answer:
     )
     if fisher_p(with_noise, without) < LEVEL or (ratio.low > 1 and math.log(ratio.mean) > spread):
         return answer(name, claim, False, reason)
-    within = max(abs(math.log(ratio.low)), abs(math.log(ratio.high))) <= spread
+    # Of one pair the interval is unlimited.
+    limited = ratio.low > 0 and ratio.high < math.inf
+    within = limited and max(abs(math.log(ratio.low)), abs(math.log(ratio.high))) <= spread
     return answer(name, claim, True if within else None, reason)
 
 

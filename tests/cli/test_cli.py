@@ -203,9 +203,9 @@ def test_a_mistake_gives_one_message_and_leaves_nothing_behind(
 TABLES = {
     "empty": ("", "at least one row"),
     "one_row": ("a,b\n1,2\n", "row"),
-    "missing": ("a,b\n1,2\n3,\n5,6\n", "b"),
-    "text": ("a,name\n1,x\n2,y\n3,z\n", "name"),
-    "nan": ("a,b\n1,nan\n2,3\n4,5\n", "b"),
+    "missing": ("a,b\n1,2\n3,\n5,6\n", "got 2 rows"),
+    "text": ("a,name\n1,x\n2,y\n3,z\n", "got 3 rows"),
+    "nan": ("a,b\n1,nan\n2,3\n4,5\n", "got 2 rows"),
     "constant": ("a,b\n" + "".join(f"{i},7\n" for i in range(20)), "b"),
 }
 

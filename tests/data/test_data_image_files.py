@@ -293,3 +293,25 @@ def test_pictures_are_no_numbers_of_a_model_of_fractions(tmp_path, low):
                  lambda: read_partial(tmp_path, data)):  # fmt: skip
         with pytest.raises(ValueError, match=r"must be grey levels .*got numbers up to 1"):
             read()
+
+
+def test_equal_images_stay_in_one_split_and_are_counted(tmp_path, caplog):
+    images = RNG.integers(0, 256, (60, 4, 4), dtype=np.uint8)
+    images[40:] = images[:20]
+    np.save(tmp_path / "a.npy", images)
+    settings = Images(str(tmp_path / "a.npy"), split=(0.5, 0.25, 0.25))
+    with caplog.at_level(logging.INFO, "boltzwalk"):
+        data = settings.load()
+    assert "20 images repeat another, equal images are in one split" in caplog.text
+    parts = [data.to_original(part).flatten(1) for part in (data.train, data.validation, data.test)]
+    known = [{tuple(row) for row in part.tolist()} for part in parts]
+    assert sum(map(len, parts)) == 60
+    assert not known[0] & known[1]
+    assert not known[0] & known[2]
+    assert not known[1] & known[2]
+    apart = Images(settings.path, split=settings.split, repeats="anywhere").load()
+    train, test = (
+        {tuple(row) for row in apart.to_original(part).flatten(1).tolist()}
+        for part in (apart.train, apart.test)
+    )
+    assert train & test

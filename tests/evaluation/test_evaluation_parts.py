@@ -78,7 +78,8 @@ def no_work(monkeypatch):
         "goodness",
         "anomalies",
         "training_findings",
-        "verdict",
+        "model_verdict",
+        "masses",
     ):
         monkeypatch.setattr(judging, name, refuse)
 
@@ -105,7 +106,7 @@ def test_all_parts_are_judged_in_their_order_and_each_has_a_file(first):
     assert found["training"].label
     assert found["long_run"].label == "undecided"
     assert [row["start"] for row in found["long_run"].details["rows"]] == ["data", "noise"]
-    assert found["long_run"].details["distance"] == "total variation of histograms"
+    assert found["long_run"].details["distance"].startswith("total variation of histograms of ")
     assert found["modes"].measures == []  # a toy has no labels
     assert [m.name for m in found["long_run"].measures][-2:] == ["R-hat", "ESS"]
 
@@ -144,7 +145,7 @@ def test_parts_that_are_not_asked_for_are_left_alone(first, no_work):
     ("change", "anew"),
     [
         ({"seed": 1}, set(SECTIONS)),
-        ({"samples": 61}, {"quality", "base", "modes", "goodness", "anomalies"}),
+        ({"samples": 61}, {"quality", "base", "modes", "goodness", "masses", "anomalies"}),
         ({"outside": ("x",)}, {"anomalies"}),
         ({"long_run": replace(PLAN.long_run, steps=3)}, {"long_run"}),
         ({"long_run": replace(PLAN.long_run, seconds=2e6)}, {"long_run"}),
@@ -255,7 +256,7 @@ def test_too_few_held_out_rows_for_a_distance_refuse_long_chains_and_no_more(tmp
     (only,) = found["long_run"].measures
     assert "10 rows or more" in only.refusal
     assert found["long_run"].label == ""
-    assert any(m.refusal and "10 rows" in m.refusal for m in found["quality"].measures)
+    assert any(m.refusal and "20 rows" in m.refusal for m in found["quality"].measures)
     assert "10 rows or more" in write_report(model, tmp_path / "t").read_text()
 
     # Energies that are not finite are null in the file, as JSON has no nan.

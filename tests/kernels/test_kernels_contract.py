@@ -146,7 +146,7 @@ def test_memory_belongs_to_its_walker(kernel, rng):
 def test_a_step_never_waits_for_the_device(kernel, rng):
     energy, walkers = start(rng)
     with NoHostSync():
-        run_chain(kernel, energy, walkers, 3, rng)
+        run_chain(kernel, energy, walkers, 3, rng, check=False)
 
 
 @every_kernel

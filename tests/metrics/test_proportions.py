@@ -1,12 +1,12 @@
-"""Shares by counting, Wilson's interval by its equation, the score against torchmetrics."""
+"""Shares by counting, intervals against SciPy and by coverage, the score against torchmetrics."""
 
 import math
 
 import numpy as np
 import pytest
 import torch
-from scipy.optimize import brentq
 from scipy.special import rel_entr
+from scipy.stats import binom, binomtest
 from torch import nn
 from torchmetrics.image.inception import InceptionScore
 
@@ -14,37 +14,52 @@ from boltzwalk.metrics.proportions import (
     class_score,
     modes_covered,
     proportions,
+    share_interval,
     total_variation,
-    wilson_interval,
 )
 
 
-@pytest.mark.parametrize(("share", "n"), [(0.3, 40), (0.5, 7.5), (0.99, 1000), (0.02, 60)])
-def test_wilson_solves_its_equation(share, n):
-    def beyond(p):
-        return abs(share - p) - 1.959963984540054 * math.sqrt(p * (1 - p) / n)
+@pytest.mark.parametrize("n", [1, 7, 60, 1000])
+def test_interval_against_scipy(n):
+    for k in {0, 1, n // 3, n - 1, n}:
+        expected = binomtest(k, n).proportion_ci(0.95, "exact")
+        low, high = share_interval(torch.tensor(k / n, dtype=torch.float64), n)
+        assert (float(low), float(high)) == pytest.approx(tuple(expected), abs=1e-12)
 
-    low, high = wilson_interval(torch.tensor(share), n)
-    assert float(low) == pytest.approx(brentq(beyond, 1e-9, share, xtol=1e-14), rel=1e-9)
-    assert float(high) == pytest.approx(brentq(beyond, share, 1 - 1e-9, xtol=1e-14), rel=1e-9)
+
+@pytest.mark.parametrize("n", [10, 30, 100, 1000])
+def test_interval_holds_every_share(n):
+    """Exact: the sum over all counts. Wilson's interval holds 0.84 near a share of 0.17 / n."""
+    low, high = (v.numpy() for v in share_interval(torch.arange(n + 1) / n, n))
+    shares = np.concatenate([np.geomspace(1e-5, 0.5, 400), 1 - np.geomspace(1e-5, 0.5, 400)])
+    for share in shares:
+        chances = binom.pmf(np.arange(n + 1), n, share)
+        assert chances[(low <= share) & (share <= high)].sum() >= 0.95 - 1e-9
+
+
+def test_interval_refuses_other_shares():
+    with pytest.raises(ValueError, match="share must be in"):
+        share_interval(torch.tensor(1.5), 10)
+    with pytest.raises(ValueError, match="rows above 0"):
+        share_interval(torch.tensor(0.5), 0)
 
 
 def test_shares_against_counting(rng):
     labels = torch.randint(0, 5, (300,), generator=rng)
     result = proportions(labels, 7)
     assert result.share.numpy() == pytest.approx(np.bincount(labels, minlength=7) / 300)
-    low, high = wilson_interval(result.share, 300)
+    low, high = share_interval(result.share, 300)
     assert torch.allclose(result.low, low)
     assert torch.allclose(result.high, high)
-    # An empty class: 0 to z² / (n + z²).
+    # An empty class: 300 rows without it have a chance of 0.025 at the upper end.
     assert float(result.low[6]) == 0
-    assert float(result.high[6]) == pytest.approx(3.8415 / 303.8415, rel=1e-4)
+    assert (1 - float(result.high[6])) ** 300 == pytest.approx(0.025)
 
 
 def test_one_row_and_one_class():
     result = proportions(torch.tensor([2]), 3)
     assert result.share.tolist() == [0, 0, 1]
-    assert result.high.tolist() == pytest.approx([0.793, 0.793, 1], abs=1e-3)
+    assert result.high.tolist() == pytest.approx([0.975, 0.975, 1], abs=1e-3)
     assert proportions(torch.zeros(9, dtype=torch.uint8), 1).share.tolist() == [1]
 
 
@@ -55,7 +70,11 @@ def test_weights(rng):
     result = proportions(labels, 3, log_w)
     share = np.bincount(labels, w) / w.sum()
     assert result.share.numpy() == pytest.approx(share)
-    low, _ = wilson_interval(torch.from_numpy(share), w.sum() ** 2 / (w**2).sum())
+    w = w / w.sum()
+    is_class = labels.numpy()[:, None] == np.arange(3)
+    variance = (w[:, None] ** 2 * (is_class - share) ** 2).sum(0)
+    rows = np.minimum(1 / (w**2).sum(), share * (1 - share) / variance)
+    low, _ = share_interval(torch.from_numpy(share), torch.from_numpy(rows))
     assert result.low.numpy() == pytest.approx(low.numpy())
 
 
@@ -67,14 +86,18 @@ def test_weights_of_nought_are_as_if_the_rows_were_not_there(rng):
         assert torch.allclose(a, b, rtol=1e-12)
 
 
-def test_weighted_interval_holds_the_truth(rng):
-    """Weights that do not depend on the class: 0.3 lies within 19 times in 20."""
+@pytest.mark.parametrize("heavy", [False, True])
+def test_weighted_interval_holds_the_truth(rng, heavy):
+    """A share of 0.3, whose rows have weights like the others, or a few large ones."""
     held = 0
-    for _ in range(1000):
-        labels = (torch.rand(200, generator=rng) < 0.3).long()
-        result = proportions(labels, 2, torch.randn(200, generator=rng) / 2)
+    for _ in range(400):
+        labels = (torch.rand(200, generator=rng) < (0.6 if heavy else 0.3)).long()
+        log_w = torch.randn(200, generator=rng) / 2
+        if heavy:  # the mean weight of the class is half of 0.3 / 0.7 of that of the others
+            log_w = torch.where(labels == 1, 2 * log_w - 0.375 + math.log(2 / 7), log_w)
+        result = proportions(labels, 2, log_w)
         held += bool(result.low[1] <= 0.3 <= result.high[1])
-    assert 950 - 35 < held < 950 + 35  # 5 standard errors
+    assert held >= 0.93 * 400
 
 
 def test_total_variation_and_modes():

@@ -70,7 +70,7 @@ def test_p_value_against_fishers_exact_test(rng, monkeypatch, right):
     table = [[right, 20 - right], [4, 16]]
     assert result.p_value == pytest.approx(fisher_exact(table, "greater").pvalue, rel=1e-9)
     assert result.accuracy == pytest.approx((right + 16) / 40)
-    low, high = binomtest(right + 16, 40).proportion_ci(0.95, "wilson")
+    low, high = binomtest(right + 16, 40).proportion_ci(0.95, "exact")
     assert (result.low, result.high) == pytest.approx((low, high), rel=1e-9)
 
 

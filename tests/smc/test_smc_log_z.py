@@ -22,7 +22,7 @@ from boltzwalk.smc.log_z import Annealing, LogZ, estimate_log_z
 from boltzwalk.smc.pilot import Pilot
 from statistics_helpers import Counting
 
-QUICK = Annealing(walkers=128, pilot=Pilot(conditional_ess=0.97, leapfrog_steps=4))
+QUICK = Annealing(walkers=128, pilot=Pilot(conditional_ess=0.97, leapfrog_steps=4), chain_steps=0)
 APART = GaussianMixture(((-6.0, 0.0), (6.0, 2.0)), (0.5, 1.0), (0.2, 0.8))
 STRETCHED = tuple(torch.linspace(0.3, 1.0, 30).tolist())
 
@@ -166,7 +166,7 @@ def test_evaluations_are_counted(back, rng):
     assert found.evaluations == energy.walkers
     energy = Counting(nn.Tanh())
     refused = estimate_log_z(lambda x: energy(x)[:, 0], like, rng, QUICK)
-    assert refused.evaluations == energy.walkers == (32 + 32) * 12
+    assert refused.evaluations == energy.walkers == 3 * 16 + 32 + (32 + 32) * 12 + 4 * 11
 
 
 def test_it_is_a_function_of_the_generator(rng):

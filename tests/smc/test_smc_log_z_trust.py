@@ -16,7 +16,7 @@ from boltzwalk.smc.intervals import (
 
 
 def walked(estimate=0.0, half_width=0.1, share=0.5):
-    return DirectionResult(Interval(estimate, half_width), (estimate,) * 8, share, 0)
+    return DirectionResult(Interval(estimate, half_width), (estimate,) * 8, share)
 
 
 def test_the_interval_is_that_of_student_at_97_percent(rng):

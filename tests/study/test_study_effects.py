@@ -8,13 +8,17 @@ import pytest
 from study_cases import TINY, made_up, tiny
 
 from boltzwalk.study.effects import (
-    axis_shares,
     cell_effects,
-    interactions,
     kaplan_meier,
     log_quality,
     main_effects,
     survival_curve,
+)
+from boltzwalk.study.importance import (
+    axis_shares,
+    interactions,
+    larger_total_p,
+    share_without_noise,
     variance_shares,
 )
 from boltzwalk.study.outcome import block_outcomes, by_point
@@ -60,11 +64,11 @@ def test_shares_of_trials_are_those_of_the_log_quality():
     outcomes = made_up(study, lambda s: s[STEPS] ** 2 * s[RATE] * 1e4)
     a, b = (2 * math.log(2)) ** 2, math.log(10) ** 2
     known = {share.axis: share for share in axis_shares(outcomes, block(study).axes)}
-    assert known["method.steps"].main == pytest.approx(a / (a + b))
-    assert known["learning_rate"].total == pytest.approx(b / (a + b))
-    assert known["learning_rate"].low == pytest.approx(known["learning_rate"].high)
+    assert known["method.steps"].main.share == pytest.approx(a / (a + b))
+    assert known["learning_rate"].total.share == pytest.approx(b / (a + b))
+    assert known["learning_rate"].main.low == pytest.approx(known["learning_rate"].main.high)
     assert "exact" in known["method.steps"].method
-    assert interactions(outcomes, block(study).axes)[0].share == pytest.approx(0, abs=1e-9)
+    assert interactions(outcomes, block(study).axes)[0].part.share == pytest.approx(0, abs=1e-9)
     assert list(known) == ["learning_rate", "method.steps"]  # the largest first
 
 
@@ -74,7 +78,84 @@ def test_seeds_that_disagree_have_a_range():
     share = {share.axis: share for share in axis_shares(outcomes, block(study).axes)}[
         "method.steps"
     ]
-    assert (share.low, share.high) == pytest.approx((0, 1))
+    assert share.main.low < 0 < 1 < share.main.high  # two seeds that have nothing in common
+    assert share.main.noise > 0.3
+
+
+def grids(rng, cells, seeds=3, spread=1.0):
+    """Responses of a grid with normal noise and an effect of each seed on all cells."""
+    return [cells + spread * rng.normal(size=cells.shape) + rng.normal() for _ in range(seeds)]
+
+
+def test_pure_noise_has_no_shares_and_the_noise_is_that_of_the_projections():
+    """Without the subtraction the total shares of a 4 x 4 x 3 grid are 36/47, 36/47 and 32/47."""
+    rng = np.random.default_rng(0)
+    shares = [
+        [share_without_noise(grids(rng, np.zeros((4, 4, 3))), (i,), True) for i in range(3)]
+        for _ in range(100)
+    ]
+    for i, expected in enumerate((36 / 47, 36 / 47, 32 / 47)):
+        of_axis = [row[i] for row in shares]
+        noise = np.mean([share.noise for share in of_axis])
+        assert noise == pytest.approx(expected, abs=0.08)
+        assert np.mean([share.share for share in of_axis]) == pytest.approx(0, abs=0.08)
+        assert sum(share.low <= 0 <= share.high for share in of_axis) >= 90
+
+
+def test_planted_effects_are_in_the_intervals_and_the_parts_sum_to_one():
+    rng = np.random.default_rng(1)
+    a = np.array([-1.5, -0.5, 0.5, 1.5])[:, None, None]
+    b = np.array([-1.0, 1.0])[None, :, None]
+    cells = a + b + a * b / 2 + np.zeros((1, 1, 3))
+    main, total, pair = (variance_shares(cells)[i] for i in range(3))
+    variance = cells.var() + 23 / 24 / 3  # with that of the noise of 24 cells and three seeds
+    inside = {"main": 0, "total": 0, "pair": 0}
+    for _ in range(100):
+        made = grids(rng, cells)
+        parts = {
+            "main": (share_without_noise(made, (0,)), main[0]),
+            "total": (share_without_noise(made, (1,), True), total[1]),
+            "pair": (share_without_noise(made, (0, 1)), pair[0, 1]),
+        }
+        for name, (share, truth) in parts.items():
+            inside[name] += share.low <= truth * cells.var() / variance <= share.high
+    assert min(inside.values()) >= 90, inside
+    made = grids(rng, cells)
+    every = [share_without_noise(made, (i,)) for i in range(3)]
+    every += [share_without_noise(made, pair) for pair in ((0, 1), (0, 2), (1, 2))]
+    every.append(share_without_noise(made, (0, 1, 2)))
+    assert sum(share.share + share.noise for share in every) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("kind", ["noise", "equal effects", "equal effects and failures"])
+def test_two_equal_axes_are_told_apart_at_the_stated_level(kind):
+    """Rejections of 5 % in both directions together: 10 to 41 of 500 at five standard errors."""
+    rng = np.random.default_rng(2)
+    a, b = np.array([-1.5, -0.5, 0.5, 1.5])[:, None, None], np.array([-1.5, -0.5, 0.5, 1.5])
+    cells = (kind != "noise") * (a + b[None, :, None]) + np.zeros((1, 1, 3))
+    rejected = 0
+    for _ in range(500):
+        made = grids(rng, cells)
+        if "failures" in kind:  # the worst quality takes the place of larger ones
+            made = [np.minimum(grid, 2.0) for grid in made]
+        p = larger_total_p(made, 0, 1)
+        rejected += min(p, 1 - p) < 0.025
+    assert rejected <= 41
+
+
+def test_a_larger_effect_is_told_apart():
+    rng = np.random.default_rng(3)
+    a, b = np.array([-1.5, -0.5, 0.5, 1.5])[:, None], np.array([-0.5, 0, 0.5])[None, :]
+    ps = [larger_total_p(grids(rng, a + b, spread=0.5), 0, 1) for _ in range(50)]
+    assert sum(p < 0.025 for p in ps) >= 45
+    assert all(p > 0.5 for p in [larger_total_p(grids(rng, a + b, spread=0.5), 1, 0)])
+
+
+def test_one_seed_has_shares_and_no_interval():
+    share = share_without_noise([np.array([[0.0, 1.0], [2.0, 3.0]])], (0,))
+    assert share.share == pytest.approx(0.8)
+    assert math.isnan(share.low)
+    assert share.noise == pytest.approx(1 / 3)  # of one degree of freedom of three
 
 
 def test_an_incomplete_grid_is_left_to_a_forest():
@@ -84,9 +165,9 @@ def test_an_incomplete_grid_is_left_to_a_forest():
     outcomes = made_up(study, lambda s: s[STEPS] ** 2)[:-1]
     known = axis_shares(outcomes, block(study).axes)
     assert known[0].axis == "method.steps"
-    assert known[0].main > 0.8
+    assert known[0].main.share > 0.8
     assert "fANOVA" in known[0].method
-    assert math.isnan(known[0].total)
+    assert math.isnan(known[0].total.share)
 
 
 def test_a_failure_is_as_bad_as_the_limit_and_is_never_averaged_away():

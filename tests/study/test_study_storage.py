@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from study_cases import tiny
 
-from boltzwalk.study import storage
+from boltzwalk.study import results, storage
 from boltzwalk.study.storage import acquire_claim, claim_status, exhausted, heartbeat
 
 
@@ -106,11 +106,11 @@ def test_of_many_processes_one_gets_each_piece_of_work(tmp_path, processes):
 
 def test_results_of_an_earlier_version_are_read(tmp_path):
     """`beside`, `same` and the level "as it is" were the names before."""
-    result = storage.TrialResult(
-        "ab12", "finished", "", 4, 4, 40, 40, 1.5, 0.25, (storage.Rung(1.0, 4, 40, 2.0),),
+    result = results.TrialResult(
+        "ab12", "finished", "", 4, 4, 40, 40, 1.5, 0.25, (results.Rung(1.0, 4, 40, 2.0),),
         {"travel": 6.0}, "here 1", "grid", (("steps", "5"), ("noise", "baseline")), "c0ffee",
     )  # fmt: skip
-    storage.write_result(tmp_path / "new", result)
+    results.write_result(tmp_path / "new", result)
     tree = json.loads((tmp_path / "new" / "ab12.json").read_text())
     assert {"overhead_seconds", "history_digest"} <= tree.keys()
     old = {"overhead_seconds": "beside", "history_digest": "same"}
@@ -118,7 +118,7 @@ def test_results_of_an_earlier_version_are_read(tmp_path):
     tree["levels"][1][1] = "as it is"
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "ab12.json").write_text(json.dumps(tree))
-    assert storage.read_results(tmp_path / "old") == {"ab12": result}
+    assert results.read_results(tmp_path / "old") == {"ab12": result}
 
 
 def test_an_analysis_does_not_make_another_study(tmp_path):

@@ -2,12 +2,13 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from study_cases import SMALL, TINY, content, run, tiny
+from study_cases import SMALL, TINY, content, made_up, run, tiny
 
 from boltzwalk.data import Digits
 from boltzwalk.diagnostics.verdict import Verdict
@@ -20,15 +21,15 @@ from boltzwalk.study.measures import judge_for
 from boltzwalk.study.plan import gradients_per_update, planned_trials
 from boltzwalk.study.recommend import frontier, recommended_points
 from boltzwalk.study.report import write_study_report
-from boltzwalk.study.storage import (
+from boltzwalk.study.results import (
     FAILED_LABELS,
     Rung,
     TrialResult,
+    read_result_folder,
     read_results,
-    results_folder,
-    trial_folder,
     write_result,
 )
+from boltzwalk.study.storage import prepare_folder, results_folder, trial_folder
 from boltzwalk.study.trial import TrialContext, add_rung, run_trial
 from boltzwalk.training.folder import read_rows, read_settings
 from boltzwalk.training.run import open_model
@@ -244,12 +245,39 @@ def test_what_did_not_finish_has_no_quality_whatever_it_had_reached(label):
     assert replace(full, label=label).quality == math.inf
 
 
-def test_a_damaged_result_is_named(tmp_path):
-    run(tiny(TINY, "seeds=[0]"), tmp_path)
-    path = next(results_folder(tmp_path).iterdir())
-    path.write_text(json.dumps({"name": "x"}))
-    with pytest.raises(ValueError, match="delete it to make the trial again"):
-        read_results(results_folder(tmp_path))
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: "",
+        lambda text: text[: len(text) // 2],
+        lambda text: json.dumps({"name": "x"}),
+        lambda text: "[" * 100_000,
+        lambda text: "[1, 2]",
+        lambda text: text.replace('"finished"', '"great"'),
+        lambda text: text.replace('"name": "', '"name": "x'),
+        lambda text: re.sub(r'"quality": [^,\n}]*', '"quality": "good"', text),
+        lambda text: re.sub(r'"seconds": [^,]*', '"seconds": [1]', text),
+        lambda text: re.sub(r'"levels": \[', '"levels": [["a", 1],', text),
+        lambda text: "\x00" * 100,
+    ],
+)
+def test_damaged_results_are_left_out_of_the_report_and_named(tmp_path, damage):
+    study = tiny(TINY, "seeds=[0]")
+    folder = results_folder(tmp_path)
+    prepare_folder(tmp_path, study)
+    for outcome in made_up(study, lambda s: 10.0 + s["method.steps"]):
+        write_result(folder, outcome.result)
+    path = sorted(folder.iterdir())[1]
+    path.write_text(damage(path.read_text()))
+    (folder / "ab.json").mkdir()
+    content = read_result_folder(folder)
+    assert set(content.damaged) == {path.name, "ab.json"}
+    assert len(content.results) == 3
+    report = write_study_report(tmp_path)
+    assert len(report.outcomes) == 3
+    assert report.note.startswith("2 damaged of 5 results are left out")
+    assert path.name in report.note
+    assert path.name in report.path.read_text()
 
 
 def test_the_folder_of_another_study_is_refused(tmp_path):

@@ -23,7 +23,8 @@ from boltzwalk.study.propose import (
     proposed_trials,
     tell,
 )
-from boltzwalk.study.storage import Rung, TrialResult, prepare_folder, results_folder, trial_folder
+from boltzwalk.study.results import Rung, TrialResult
+from boltzwalk.study.storage import prepare_folder, results_folder, trial_folder
 from boltzwalk.study.tune import parse_duration, run_tuning, search_space, tuning_study
 from boltzwalk.study.workers import WorkerJob, _context
 from boltzwalk.training.run import open_run

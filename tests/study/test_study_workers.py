@@ -12,13 +12,8 @@ import pytest
 from study_cases import TINY, content, run, tiny
 
 from boltzwalk.study.plan import planned_trials
-from boltzwalk.study.storage import (
-    MAX_ATTEMPTS,
-    _machine,
-    prepare_folder,
-    read_results,
-    results_folder,
-)
+from boltzwalk.study.results import read_results
+from boltzwalk.study.storage import MAX_ATTEMPTS, _machine, prepare_folder, results_folder
 from boltzwalk.study.workers import WorkerJob, run_study, run_worker
 from boltzwalk.training.signals import StopRequest
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import logging
+import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +16,7 @@ import typer
 from .arguments import integer
 
 __all__ = [
+    "FAILED_RUN",
     "INTERRUPTED",
     "Debug",
     "Device",
@@ -35,6 +39,10 @@ INTERRUPTED = 130
 """The exit code of a process that was stopped by Ctrl-C."""
 
 
+FAILED_RUN = 3
+"""The exit code of a training that gave no model: it is nan, exploded or collapsed."""
+
+
 @contextmanager
 def errors(debug: bool) -> Iterator[None]:
     """Turns user errors into one message and an exit code.
@@ -43,14 +51,32 @@ def errors(debug: bool) -> Iterator[None]:
         debug: Whether to raise them with their traceback instead.
     """
     try:
-        yield
+        with _notes():
+            yield
     except (ValueError, OSError, ArithmeticError, RuntimeError) as error:
-        code = 3 if isinstance(error, FloatingPointError) else 2
-        if debug or (code == 2 and not _is_user_error(error)):
+        if isinstance(error, BrokenPipeError):  # such as of `boltzwalk recipes | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit from error
+        code = FAILED_RUN if isinstance(error, FloatingPointError) else 2
+        if debug or (code != FAILED_RUN and not _is_user_error(error)):
             raise
         _fail(_message(error), code)
     except KeyboardInterrupt:
         _fail("interrupted; the last checkpoint is kept", INTERRUPTED)
+
+
+@contextmanager
+def _notes() -> Iterator[None]:
+    """Prints the log of the package, such as how a file was read."""
+    handler, log = logging.StreamHandler(sys.stderr), logging.getLogger("boltzwalk")
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
 
 
 def _is_user_error(error: Exception) -> bool:
@@ -76,12 +102,15 @@ def _message(error: Exception) -> str:
         remedy = (
             "; nothing that was saved is lost, make room and give the same command" if full else ""
         )
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            remedy = "; name a place that you can write to: --out FILE, or --runs FOLDER for train"
         return f"{error.strerror}{where}{remedy}"
     return str(error)
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    typer.echo(f"error: {message}", err=True)
+    text = "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in message)
+    typer.echo(f"error: {text}", err=True)
     raise typer.Exit(code)
 
 

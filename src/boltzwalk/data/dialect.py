@@ -171,7 +171,7 @@ def comma_doubt(rows: Sequence[Sequence[str]], separator: str) -> bool:
     if separator != "," or not rows or any(len(row) != 2 for row in rows):
         return False
     left = all(re.fullmatch(r"[+-]?\d+", row[0], re.ASCII) for row in rows)
-    return left and all(re.fullmatch(r"\d+", row[1], re.ASCII) for row in rows)
+    return left and all(re.fullmatch(r"\d+([eE][+-]?\d+)?", row[1], re.ASCII) for row in rows)
 
 
 def decimal_of(texts: Iterable[str]) -> str:
@@ -231,11 +231,14 @@ def header_doubt(
         value is None and not parser.is_missing(field)
         for value, field in zip(values, first, strict=True)
     ]
-    if not any(value is not None for value in values):
-        if not any(names) and any(first):
-            return False, f"its fields are missing marks ({', '.join(first)})"
-        return True, ""
     over = any(n and is_numeric for n, is_numeric in zip(names, numeric, strict=True))
+    if not any(value is not None for value in values):
+        if over or not any(numeric):
+            return True, ""
+        steps = {b - a for a, b in pairwise(parsed[0])}
+        if first[0].strip() == "" and steps == {1.0} and not any(numeric[1:]):
+            return True, ""  # pandas writes its index below an empty name
+        return True, f"its fields are text above text or missing marks ({_some(first)})"
     below = any(v is not None and is_numeric for v, is_numeric in zip(values, numeric, strict=True))
     if over:
         return (
@@ -259,12 +262,12 @@ def _strange_numbers(
     integers = all(re.fullmatch(r"\s*\d+\s*", first[j]) for j, _ in given)
     numbers = [v for _, v in given]
     bodies = [parsed[j] for j, _ in given]
-    if any(len(body) < 3 for body in bodies):
+    if any(len(body) < 3 for body in bodies) or min(numbers) < 0:
         return ""
     far = 0
     for value, body in zip(numbers, bodies, strict=True):
         low, high = min(body), max(body)
-        far += not low - 2 * (high - low) <= value <= high + 2 * (high - low)
+        far += high > low and not low - 2 * (high - low) <= value <= high + 2 * (high - low)
     if far and far >= len(given) / 2:
         return f"its numbers ({_some(first)}) are far outside of those below"
     if not integers or len(set(numbers)) < len(numbers):

@@ -141,11 +141,13 @@ def text_blocks(path: Path, encoding: str, limit_gb: float) -> Iterator[str]:
             decoder = _decoder(block[:4], encoding)
         pending = len(decoder.getstate()[0])
         try:
-            rest += decoder.decode(block)
+            text = decoder.decode(block)
         except UnicodeDecodeError as error:
             raise _wrong_encoding(path, error, position - pending) from error
         position += len(block)
-        end = max(rest.rfind("\n"), rest.rfind("\r", 0, len(rest) - 1)) + 1
+        end = max(text.rfind("\n"), text.rfind("\r", 0, len(text) - 1)) + 1
+        end = len(rest) + end if end else 0
+        rest += text
         if len(rest) - end > LONGEST_LINE:
             raise ValueError(
                 f"{path} must have lines of at most {LONGEST_LINE:,} characters, got a longer one; "

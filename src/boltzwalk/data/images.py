@@ -11,7 +11,10 @@ exactly.
 
 from __future__ import annotations
 
+import hashlib
+import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -29,8 +32,12 @@ from .splits import LabelledRows, check_split, split_rows
 __all__ = [
     "Images",
     "image_dataset",
+    "image_groups",
     "scale_grey_levels",
 ]
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,7 @@ class Images:
             4095) for 12 bits; None for 0 to 255, and 0 to 65535 for 16 bits.
         skip_unreadable: Whether to pass over damaged files instead of refusing the folder.
         dequantise: Whether to add uniform noise of the width of one grey level.
+        repeats: "together" keeps equal images in one split, "anywhere" splits them one by one.
         split: Relative sizes of training, validation and test split.
         split_seed: Determines the split and the noise of held-out images.
 
@@ -74,6 +82,7 @@ class Images:
     value_range: tuple[float, float] | None = None
     skip_unreadable: bool = False
     dequantise: bool = False
+    repeats: Literal["together", "anywhere"] = "together"
     split: tuple[float, float, float] = (0.8, 0.1, 0.1)
     split_seed: int = 0
 
@@ -100,6 +109,11 @@ class Images:
             raise ValueError(
                 "value_range must be the values of black and of white, the smaller first, got "
                 f"{self.value_range}; write data.value_range=0,1"
+            )
+        if self.repeats not in ("together", "anywhere"):
+            raise ValueError(
+                f"repeats must be together or anywhere, got {self.repeats!r}; write "
+                "data.repeats=together to keep equal images in one split"
             )
         check_split(self.split)
 
@@ -133,12 +147,41 @@ class Images:
             grey = np.rint(grey * ((levels - 1) / 255)).astype(np.uint8)
         every = LabelledRows(torch.from_numpy(np.ascontiguousarray(grey)))
         return image_dataset(
-            split_rows(every, self.split, self.split_seed),
+            split_rows(every, self.split, self.split_seed, self._groups(every.x, path)),
             levels=levels,
             dequantise=self.dequantise,
             seed=self.split_seed,
             source=str(path),
         )
+
+    def _groups(self, images: Tensor, path: Path) -> Tensor | None:
+        """The groups of equal images that stay in one split; None to split them one by one."""
+        groups = image_groups(images)
+        copies = len(groups) - (int(groups.max()) + 1)
+        if not copies:
+            return None
+        apart = self.repeats == "anywhere"
+        where = "split one by one" if apart else "in one split"
+        logger.info("%s: %s images repeat another, equal images are %s", path, f"{copies:,}", where)
+        return None if apart else groups
+
+
+def image_groups(images: Tensor) -> Tensor:
+    """Returns the number of the group of equal images of each image, from 0, shape (N,).
+
+    Arguments:
+        images: The images, uint8, shape (N, channels, height, width).
+
+    Example:
+        >>> image_groups(torch.tensor([5, 7, 5], dtype=torch.uint8)[:, None, None, None])
+        tensor([0, 1, 0])
+    """
+    numbers: dict[bytes, int] = {}
+    groups = [
+        numbers.setdefault(hashlib.sha256(image.tobytes()).digest(), len(numbers))
+        for image in images.numpy()
+    ]
+    return torch.tensor(groups)
 
 
 def scale_grey_levels(grey: Tensor, levels: int, dequantise: bool) -> Float[Tensor, "N *event"]:

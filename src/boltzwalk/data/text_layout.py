@@ -20,7 +20,7 @@ from .raw_table import Expected, ReadingOptions
 __all__ = ["TextLayout", "is_blank", "is_comment", "layout_of", "without_rows"]
 
 LINES_OF_DETECTION = 200
-SAMPLE = 1 << 17
+SAMPLE = 1 << 16
 """The characters that decide the layout."""
 
 
@@ -84,8 +84,11 @@ def layout_of(
     layout.first = first + layout.header
     if layout.header and not body:
         raise ValueError(without_rows(path, len(line)))
-    unsure = options.separator == options.decimal == "auto" and not layout.header
-    if unsure and comma_doubt([line, *body], separator):
+    detected = options.separator == options.decimal == "auto"
+    if detected and layout.header and len(line) == 1 and comma_doubt(body, separator):
+        # One name above lines such as 1,5: the comma is the decimal sign.
+        return layout_of(path, sample, options._replace(separator=";"), parser, expected)
+    if detected and not layout.header and comma_doubt([line, *body], separator):
         if expected.decimal:
             known = options._replace(separator=expected.separator, decimal=expected.decimal)  # type: ignore[arg-type]
             return layout_of(path, sample, known, parser, expected)

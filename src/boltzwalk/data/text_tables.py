@@ -43,6 +43,7 @@ class _Body:
     """The body of a table while it is read; the buffer grows in place."""
 
     values: np.ndarray
+    full: np.ndarray  # which columns have finite numbers only
     rows: int = 0
     comments: int = 0
     texts: list[int] = field(default_factory=list)
@@ -59,6 +60,7 @@ class _Body:
             size = max(needed, len(self.values) + (len(self.values) >> 3))
             self.values.resize((size, self.values.shape[1]), refcheck=False)
         self.values[self.rows : needed] = block
+        self.full &= np.isfinite(block).all(0)
         self.rows = needed
 
 
@@ -113,14 +115,17 @@ def _read(
     width = layout.width
     lines = max(first.count("\n"), 1)
     size = path.stat().st_size * lines // max(len(first), 1) if len(first) > 1 << 17 else lines
-    body = _Body(np.empty((size + 8, width)))
+    body = _Body(np.empty((size + 8, width)), np.ones(width, dtype=bool))
     body.texts, body.signs = [0] * width, [""] * width
     body.examples = [[] for _ in range(width)]
     if keep is None or keep:
         body.fields = {j: [] for j, n in enumerate(layout.names) if keep is None or n in keep}
     skip = layout.first
     for records, block in _records(chain([first], blocks), layout.separator):
-        if block and skip == 0 and _fast(block, layout, body):
+        # A header is the first line that is not empty.
+        rest = block if skip == 0 else block.lstrip("\r\n").partition("\n")[2]
+        if rest and skip <= 1 and _fast(rest, layout, body):
+            skip = 0
             continue
         rows = split_lines(block, layout.separator) if records is None else records
         while part := list(islice(rows, RECORDS)):
@@ -162,24 +167,37 @@ def _fast(block: str, layout: TextLayout, body: _Body) -> bool:
             return False
         block = block.replace(",", ".")
     sign = {"tab": "\t", "space": None}.get(separator, separator)
-    if sign is not None:
-        for end in (sign, "\n", "\r"):
-            if sign + end in block:
-                block = block.replace(sign + end, f"{sign}nan{end}")
-                block = block.replace(sign + end, f"{sign}nan{end}")
-        if block.startswith(sign) or "\n" + sign in block:
-            block = re.sub(rf"(?m)^(?={re.escape(sign)})", "nan", block)
-    try:
-        values = np.loadtxt(
-            io.StringIO(block, newline=""), delimiter=sign, comments=None, ndmin=2, encoding=None
-        )
-    except ValueError:
+    values = _numbers(block, sign)
+    if values is None and sign is not None:
+        values = _numbers(_with_nan(block, sign), sign)
+    if values is None:
         return False
     if values.shape[1] != layout.width or not len(values):
         return False
     body.points |= "." in block
     body.append(values)
     return True
+
+
+def _numbers(block: str, sign: str | None) -> np.ndarray | None:
+    """The numbers of a block; None where it has anything else."""
+    try:
+        return np.loadtxt(
+            io.StringIO(block, newline=""), delimiter=sign, comments=None, ndmin=2, encoding=None
+        )
+    except ValueError:
+        return None
+
+
+def _with_nan(block: str, sign: str) -> str:
+    """A block with nan in the place of empty fields."""
+    for end in (sign, "\n", "\r"):
+        if sign + end in block:
+            block = block.replace(sign + end, f"{sign}nan{end}")
+            block = block.replace(sign + end, f"{sign}nan{end}")
+    if block.startswith(sign) or "\n" + sign in block:
+        block = re.sub(rf"(?m)^(?={re.escape(sign)})", "nan", block)
+    return block
 
 
 def _slow(rows: list[list[str]], layout: TextLayout, body: _Body) -> None:
@@ -249,6 +267,7 @@ def _finished(path: Path, options: ReadingOptions, layout: TextLayout, body: _Bo
             body.examples[j],
             body.fields.get(j),
             j in body.large,
+            full=bool(body.full[j]),
         )
         for j, name in enumerate(layout.names)
     )

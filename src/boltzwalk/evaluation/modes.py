@@ -18,8 +18,8 @@ from ..metrics.proportions import (
     class_score,
     modes_covered,
     proportions,
+    share_interval,
     total_variation,
-    wilson_interval,
 )
 from ..model import Model
 from ..rng import generator
@@ -92,7 +92,7 @@ def _requested_classes(
     assert dataset.train_labels is not None
     names = dataset.train_labels.unique().cpu()  # in the order of the classifier
     right = (names[p.argmax(1)] == samples.labels).double().mean()
-    ends = wilson_interval(right, len(p))
+    ends = share_interval(right, len(p))
     rows = [dataset.validation, dataset.test]
     labels = [dataset.validation_labels, dataset.test_labels]
     known = torch.cat([part.cpu() for part in labels if part is not None])

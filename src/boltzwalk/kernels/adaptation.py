@@ -20,11 +20,18 @@ from typing import TypeVar
 
 import torch
 
-from ..energy import Energy
+from ..energy import Energy, require_same_energy
 from ..kernel import Kernel
 from ..walkers import Walkers
+from .chain import require_movable
 
 __all__ = ["adapt_step_size"]
+
+FEWEST = 10
+"""The number of adaptive steps from which their acceptances say something."""
+
+NEVER = 1e-3
+"""The acceptance below which no step is accepted."""
 
 K = TypeVar("K", bound=Kernel)
 
@@ -36,6 +43,7 @@ def adapt_step_size(
     steps: int,
     rng: torch.Generator,
     target: float | None = None,
+    check: bool = True,
 ) -> tuple[K, Walkers]:
     r"""Returns the kernel with its step size adapted, and the walkers after the warm-up.
 
@@ -47,10 +55,13 @@ def adapt_step_size(
         rng: The random generator.
         target: The acceptance :math:`a`; by default that of the kernel, 0.574 for MALA and 0.8 for
             HMC.
+        check: Whether to check that the energy is that of the walkers, as :func:`run_chain` does.
 
     Raises:
-        ValueError: If the kernel has no accept step, ``steps`` is below 1, or the target is not
-            between 0 and 1.
+        ValueError: If the kernel has no accept step, ``steps`` is below 1, the target is not
+            between 0 and 1, or the energy is not that of the walkers.
+        FloatingPointError: If a walker cannot move from its start, or no step size has an
+            acceptance between 0 and 1.
 
     References:
         | A tutorial on adaptive MCMC (Andrieu and Thoms, 2008)
@@ -79,13 +90,36 @@ def adapt_step_size(
         )
     if steps < 1:
         raise ValueError(f"adaptation needs steps >= 1, got {steps}; write steps=100")
+    require_movable(walkers)
+    if check:
+        require_same_energy(energy, walkers.x, walkers.energy)
     log_step = math.log(initial)
-    log_steps = []
+    log_steps, acceptances = [], []
     for t in range(1, steps + 1):
         kernel = dataclasses.replace(kernel, step_size=math.exp(log_step))
         walkers, info = kernel.step(energy, walkers, rng)
-        log_step += 4 * t**-0.6 * (info.acceptance.mean().item() - target)
+        acceptances.append(info.acceptance.mean().item())
+        log_step += 4 * t**-0.6 * (acceptances[-1] - target)
         log_steps.append(log_step)
+    _require_adapted(acceptances[steps // 2 :], initial, math.exp(log_step))
     second_half = log_steps[steps // 2 :]
     mean = sum(second_half) / len(second_half)
     return dataclasses.replace(kernel, step_size=math.exp(mean)), walkers
+
+
+def _require_adapted(acceptances: list[float], first: float, last: float) -> None:
+    """Raises where every acceptance was zero, or every one was one."""
+    if len(acceptances) < FEWEST:
+        return
+    sizes = f"at step sizes from {first:.3g} to {last:.3g}"
+    if max(acceptances) < NEVER:
+        raise FloatingPointError(
+            f"no step is accepted {sizes}: the energy and its gradient do not belong together, or "
+            "the walkers stand where the energy is not smooth; start elsewhere, or check the "
+            "energy by torch.autograd.gradcheck"
+        )
+    if min(acceptances) == 1:
+        raise FloatingPointError(
+            f"every step is accepted {sizes}: the energy is constant, or the first step size is "
+            "far too small; give a larger one or more steps, or check that the energy depends on x"
+        )

@@ -1,8 +1,8 @@
 r"""Chains of K steps of one kernel, :math:`x_0, x_1, \dots, x_K`, and their diagnostics.
 
 All methods move their walkers with :func:`run_chain`, and log :func:`chain_metrics`. The loop keeps
-neither a graph nor past positions, so memory does not grow with K, and it reads nothing back from
-the device.
+neither a graph nor past positions, so memory does not grow with K, and but for the check at its
+start it reads nothing back from the device.
 
 Not guaranteed: convergence. The diagnostics describe the chain, they do not prove that it
 converged.
@@ -17,11 +17,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..energy import Energy
+from ..energy import Energy, require_same_energy
 from ..kernel import Kernel
 from ..walkers import Walkers
 
-__all__ = ["ChainInfo", "chain_metrics", "out_of_range", "relative_scale", "run_chain"]
+__all__ = [
+    "ChainInfo",
+    "chain_metrics",
+    "out_of_range",
+    "relative_scale",
+    "require_movable",
+    "run_chain",
+]
 
 
 class ChainInfo(NamedTuple):
@@ -49,6 +56,7 @@ def run_chain(
     steps: int,
     rng: torch.Generator,
     diagnose: bool = True,
+    check: bool = True,
 ) -> tuple[Walkers, ChainInfo]:
     """Moves the walkers by K steps of the kernel.
 
@@ -60,9 +68,15 @@ def run_chain(
         rng: The random generator.
         diagnose: Whether to measure gradients and displacement. The cost is negligible for a
             network, and about 3 % of the time for a formula in two dimensions.
+        check: Whether to check that every walker can move, and that the energy is the one that
+            evaluated them, at the cost of evaluating up to 16 of them once more. Methods leave
+            it out inside of an update, where the training loop checks both without waiting for the
+            device.
 
     Raises:
-        ValueError: If ``steps`` is below 1.
+        ValueError: If ``steps`` is below 1, or the energy is random, depends on the other walkers,
+            or is not the one that evaluated them.
+        FloatingPointError: If a walker could not move from its start: see :func:`require_movable`.
 
     Example:
         >>> from boltzwalk.kernels import MALA
@@ -75,6 +89,9 @@ def run_chain(
     """
     if steps < 1:
         raise ValueError(f"a chain needs steps >= 1, got {steps}; write steps=1 for one step")
+    if check:
+        require_movable(walkers)
+        require_same_energy(energy, walkers.x, walkers.energy)
     start = walkers
     acceptance = torch.zeros_like(walkers.energy)
     gradient_sum = torch.zeros_like(walkers.energy)
@@ -93,6 +110,39 @@ def run_chain(
         gradient_mean=gradient_sum.mean() / steps,
         gradient_last=_norm(walkers.grad).mean(),
         displacement=_norm(walkers.x - start.x).mean(),
+    )
+
+
+def require_movable(walkers: Walkers) -> None:
+    """Raises unless every walker has a gradient to move by.
+
+    A walker with a gradient that is nan or infinite proposes points that no kernel accepts, and one
+    with the energy minus infinity or nan accepts none: they would stay where they are for ever.
+    Where the energies of all walkers are nan it is the energy that is broken, which a training
+    reports with its cause.
+
+    Arguments:
+        walkers: The walkers at the start of a chain.
+
+    Raises:
+        FloatingPointError: With the number of such walkers, and the first of them.
+    """
+    bad = (
+        ~walkers.grad.flatten(1).isfinite().all(1)
+        if walkers.grad.ndim > 1
+        else (~walkers.grad.isfinite())
+    )
+    bad = bad | walkers.energy.isnan() | (walkers.energy == -math.inf)
+    count = int(bad.sum())
+    if not count or bool(walkers.energy.isnan().all()):
+        return
+    row = int(bad.nonzero()[0])
+    wrong = int((~walkers.grad[row].isfinite()).sum())
+    raise FloatingPointError(
+        f"{count} of {len(walkers)} walkers cannot move, the first in row {row}: its energy is "
+        f"{float(walkers.energy[row]):.6g} and {wrong} entries of its gradient are not finite; "
+        "write an energy with a finite gradient wherever it is finite, such as "
+        "(x.square().sum(1) + 1e-12).sqrt() for a norm, or start elsewhere"
     )
 
 

@@ -117,7 +117,9 @@ class Contrastive:
         positive = rows + self.data_noise * noise
         n = self.walkers or len(rows)
         x, index = self.start.draw(positive, state, n, rng)
-        walkers, chain = run_chain(self.kernel, energy, walkers_at(energy, x), self.steps, rng)
+        walkers, chain = run_chain(
+            self.kernel, energy, walkers_at(energy, x), self.steps, rng, check=False
+        )
 
         u_data, u_walkers = energy(positive), energy(walkers.x)
         gap = u_data.mean() - u_walkers.mean()

@@ -140,7 +140,7 @@ class Cooperative:
         if self.latent_steps:
             posterior = posterior_energy(base.decode, x, self.sigma)
             kernel, walkers = ULA(self.latent_step_size), walkers_at(posterior, z)
-            z = run_chain(kernel, posterior, walkers, self.latent_steps, rng, diagnose=False)[0].x
+            z = run_chain(kernel, posterior, walkers, self.latent_steps, rng, False, False)[0].x
         with batch_statistics(base, rng):
             made = base(z)
         misfit = (x - made).flatten(1).square().sum(1).mean()

@@ -151,7 +151,7 @@ def latent_chain(
             block = done // decay.every
             n = min(last, (block + 1) * decay.every) - done
             scaled = scale_step(kernel, decay.factor**-block)
-            walkers, _ = run_chain(scaled, energy, walkers, n, rng, diagnose=False)
+            walkers, _ = run_chain(scaled, energy, walkers, n, rng, diagnose=False, check=False)
             done += n
         yield walkers
 

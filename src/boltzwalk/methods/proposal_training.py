@@ -230,7 +230,7 @@ def refine(
     with torch.no_grad():
         z = proposal.latents(n, rng)
         proposed = proposal.decode(z)
-    walkers, chain = run_chain(kernel, u, walkers_at(u, proposed), steps, rng)
+    walkers, chain = run_chain(kernel, u, walkers_at(u, proposed), steps, rng, check=False)
     if c is not None:  # noise moves observed entries as well, to no effect
         walkers = replace(walkers, x=clamp_observed(walkers.x, c))
         distance = (walkers.x - proposed).flatten(1).norm(dim=1).mean()

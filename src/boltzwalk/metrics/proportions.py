@@ -1,21 +1,23 @@
 r"""Shares of classes with intervals, mode coverage, and the class score.
 
-Wilson's interval of a share :math:`\hat p` of n rows solves
-:math:`|\hat p - p| = 1.96 \sqrt{p (1 - p) / n}` for p:
+The 95 % interval of a share :math:`\hat p` of n rows is that of Clopper and Pearson, from quantiles
+of the beta distribution,
 
-.. math:: \frac{\hat p + z^2 / 2n}{1 + z^2 / n}
-    \pm \frac{z}{1 + z^2 / n} \sqrt{\frac{\hat p (1 - \hat p)}{n} + \frac{z^2}{4 n^2}}
+.. math:: B_{0.025}(n \hat p, n - n \hat p + 1) \le p \le B_{0.975}(n \hat p + 1, n - n \hat p)
 
-so it stays in [0, 1] and has a width even if a class is empty. Of weighted rows, n is their
-effective sample size :math:`(\sum_i w_i)^2 / \sum_i w_i^2`.
+which holds the true share in 95 % of cases or more for every share and n, also for an empty class.
+Of weighted rows, n is the smaller of the effective sample size and of the number of rows of equal
+weight with the same variance of the share,
+
+.. math:: n = \min\left(\frac{1}{\sum_i \bar w_i^2} , \,
+    \frac{\hat p (1 - \hat p)}{\sum_i \bar w_i^2 (1[y_i = c] - \hat p)^2}\right)
 
 Not guaranteed: the intervals hold for each class alone, not for all at once, and for independent
-rows. The effective sample size does not depend on the class of large weights, nor on modes without
-walkers.
+rows. Weights know of no mode without walkers.
 
 References:
-    | Probable inference, the law of succession, and statistical inference
-    | (Wilson, 1927), https://doi.org/10.1080/01621459.1927.10502953
+    | The use of confidence or fiducial limits illustrated in the case of the binomial
+    | (Clopper and Pearson, 1934), https://doi.org/10.1093/biomet/26.4.404
 
     | Improved techniques for training GANs
     | (Salimans et al., 2016), https://arxiv.org/abs/1606.03498
@@ -26,7 +28,9 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from scipy.special import betaincinv
 from torch import Tensor
 
 from ..walkers import effective_sample_size
@@ -38,12 +42,9 @@ __all__ = [
     "class_score",
     "modes_covered",
     "proportions",
+    "share_interval",
     "total_variation",
-    "wilson_interval",
 ]
-
-NORMAL = 1.959963984540054
-"""The 97.5 % quantile of the standard normal."""
 
 
 class Proportions(NamedTuple):
@@ -79,7 +80,7 @@ def proportions(labels: Tensor, classes: int, log_w: Tensor | None = None) -> Pr
     Example:
         >>> result = proportions(torch.tensor([0, 0, 0, 1]), 3)
         >>> result.share.tolist(), [round(value, 2) for value in result.high.tolist()]
-        ([0.75, 0.25, 0.0], [0.95, 0.7, 0.49])
+        ([0.75, 0.25, 0.0], [0.99, 0.81, 0.6])
     """
     if labels.ndim != 1 or not len(labels) or labels.is_floating_point() or labels.is_complex():
         raise ValueError(
@@ -101,26 +102,35 @@ def proportions(labels: Tensor, classes: int, log_w: Tensor | None = None) -> Pr
     weights = torch.softmax(log_w, 0)
     share = torch.zeros(classes).to(weights).index_add(0, labels.long(), weights)
     share = share.clamp(max=1)  # a sum of many weights may pass 1 by rounding
-    return Proportions(share, *wilson_interval(share, float(effective_sample_size(log_w))))
+    squares = torch.zeros_like(share).index_add(0, labels.long(), weights.square())
+    variance = squares * (1 - share) ** 2 + (squares.sum() - squares) * share**2
+    same = (share * (1 - share) / variance).where(variance > 0, torch.inf)
+    rows = same.clamp(max=float(effective_sample_size(log_w)))
+    return Proportions(share, *share_interval(share, rows))
 
 
-def wilson_interval(share: Tensor, rows: float) -> tuple[Tensor, Tensor]:
-    """Returns Wilson's 95 % interval, low and high, of shares of any shape.
+def share_interval(share: Tensor, rows: float | Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the exact 95 % interval of Clopper and Pearson, low and high, in float64.
 
     Arguments:
-        share: The observed shares, in [0, 1].
-        rows: The number n of rows, or their effective sample size.
+        share: The observed shares, in [0, 1], of any shape.
+        rows: The number n of rows, or their effective sample size, of one or of each share.
+
+    Raises:
+        ValueError: If a share is not in [0, 1] or a number of rows is not above 0.
 
     Example:
-        >>> low, high = wilson_interval(torch.tensor(0.5), 100)
+        >>> low, high = share_interval(torch.tensor(0.5), 100)
         >>> round(float(low), 3), round(float(high), 3)
-        (0.404, 0.596)
+        (0.398, 0.602)
     """
-    z2 = NORMAL**2 / rows
-    center = share + z2 / 2
-    width = (z2 * (share * (1 - share) + z2 / 4)).sqrt()
-    low, high = (center - width) / (1 + z2), (center + width) / (1 + z2)
-    return low.clamp(min=0), high.clamp(max=1)
+    p, n = (torch.as_tensor(v).detach().cpu().double().numpy() for v in (share, rows))
+    if not ((p >= 0) & (p <= 1)).all() or not (n > 0).all():
+        raise ValueError(f"share must be in [0, 1] and rows above 0, got {share} and {rows}")
+    inside, outside = n * p, n * (1 - p)
+    low = np.where(p > 0, betaincinv(np.maximum(inside, 1e-300), outside + 1, 0.025), 0.0)
+    high = np.where(p < 1, betaincinv(inside + 1, np.maximum(outside, 1e-300), 0.975), 1.0)
+    return torch.from_numpy(low).to(share.device), torch.from_numpy(high).to(share.device)
 
 
 def total_variation(share: Tensor, target: Tensor) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,6 +13,7 @@ from ..settings.outside import outside_schema
 from ..settings.settings import Settings, from_yaml
 from ..settings.tree import from_tree, override, to_tree
 from . import RECIPES
+from .index import unknown_recipe
 
 __all__ = ["resolved_settings", "settings_from"]
 
@@ -35,8 +35,8 @@ def settings_from(recipe: str, assignments: Sequence[str] = ()) -> Settings:
     path = Path(recipe)
     if recipe in RECIPES:
         base = RECIPES[recipe]()
-    elif path.suffix in (".yaml", ".yml"):
-        base = from_yaml(path.read_text(), path)
+    elif path.suffix in (".yaml", ".yml") and path.exists():
+        base = from_yaml(path.read_text(encoding="utf-8"), path)
     elif (path / "settings.yaml").exists():
         raise ValueError(
             f"{path} is a run; go on with it by `boltzwalk resume {shlex.quote(str(path))}`"
@@ -47,7 +47,7 @@ def settings_from(recipe: str, assignments: Sequence[str] = ()) -> Settings:
         base = RECIPES["images" if path.is_dir() or _holds_images(path) else "table"]()
         assignments = [f"data.path={path.absolute()}", *assignments]
     else:
-        raise ValueError(_unknown_recipe(recipe))
+        raise ValueError(unknown_recipe(recipe))
     return from_tree(Settings, override(Settings, to_tree(base), assignments))
 
 
@@ -64,17 +64,6 @@ def _holds_images(path: Path) -> bool:
     if path.suffix not in (".npy", ".npz"):
         return False
     return any(len(shape) >= 3 for shape, _, _ in array_headers(path).values())
-
-
-def _unknown_recipe(recipe: str) -> str:
-    if "://" in recipe:
-        return (
-            f"data must be a file on this machine, got the address {recipe}; fetch it first, by "
-            f"`curl -LO {recipe}`, and give the file"
-        )
-    near = difflib.get_close_matches(recipe, RECIPES, 3)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(RECIPES)}"
-    return f"no recipe and no file is called {recipe!r}; {hint}"
 
 
 def resolved_settings(recipe: str, assignments: Sequence[str]) -> Settings:

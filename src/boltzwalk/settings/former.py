@@ -14,12 +14,14 @@ __all__ = ["with_former_values"]
 FORMER_VALUES: dict[str, dict[str, Any]] = {
     "Table": {"shrinkage": False, "tails": "keep", "repeats": "anywhere", "index": "keep"},
     "InMemory": {"tails": "keep", "repeats": "anywhere"},
+    "Images": {"repeats": "anywhere"},
 }
 """By the kind of the data: settings that were added, with the value of files without them."""
 
 COMPLETE = {
     "Table": ("path", "columns", "drop", "whitening", "dequantise", "split", "split_seed"),
     "InMemory": ("digest", "rows", "whitening", "split", "split_seed"),
+    "Images": ("path", "size", "channels", "resize", "dequantise", "split", "split_seed"),
 }
 """By the kind of the data: settings that every file of a run has."""
 

@@ -179,9 +179,12 @@ def resolve_auto(settings: Settings) -> Settings:
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        kind = settings.device.partition(":")[0]
+        reason = str(error).splitlines()[0].partition(" device type at start")[0]
+        remedy = "device=cuda for an NVIDIA GPU, or device=cpu" if kind == "gpu" else "device=cpu"
         raise ValueError(
-            f"device must exist here, got {settings.device!r} ({reason}); write device=cpu"
+            f"device must exist here, got {settings.device!r} ({reason[:100]}); write {remedy}; "
+            "there are auto, cpu, cuda, cuda:1 and mps"
         ) from error
     precision = settings.precision
     if precision == "auto":

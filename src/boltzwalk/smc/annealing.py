@@ -139,7 +139,31 @@ class EnergyPath:
                     f"one of them {float(x[first].norm()):.3g} from the origin of the coordinates; "
                     "an energy must be a number or plus infinity everywhere"
                 )
+        self._require_gradients(ends)
         return ends
+
+    def _require_gradients(self, ends: PathEnergies) -> None:
+        """Raises where an energy is finite and its gradient is not: a walker could not move."""
+        for name, u, grad in (
+            ("reference", ends.u0, ends.g0),
+            ("energy", ends.u1, ends.g1),
+        ):
+            bad = u.isfinite() & ~grad.flatten(1).isfinite().all(1)
+            if bool(bad.any()):
+                raise FloatingPointError(
+                    f"the {name} is finite and its gradient is not at {int(bad.sum())} of {len(u)} "
+                    f"walkers, the first in row {int(bad.nonzero()[0])}; write an energy with a "
+                    "finite gradient wherever it is finite, such as (x.square().sum(1) + "
+                    "1e-12).sqrt() for a norm"
+                )
+
+    def end_energies(self, x: Float[Tensor, "N *event"]) -> Float[Tensor, " N"]:
+        r"""Returns :math:`U_1(x)` alone, shape (N,), without checks.
+
+        Arguments:
+            x: The positions, shape (N, \*event).
+        """
+        return torch.cat([self.end(part) for part in x.split(self._batch(x))])
 
     def move(
         self, walkers: Walkers, stage: AnnealingStage, rng: torch.Generator

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..energy import Energy, energy_and_grad
@@ -33,9 +33,10 @@ __all__ = ["AffineMap", "Bijection", "PulledBackEnergy", "fit_affine"]
 
 # In more dimensions a factor of d² numbers costs more than the energy.
 LARGEST_FACTOR = 512
-# A coordinate narrower than the share CONSTANT of the typical width counts as constant, and gets
-# the share NARROWEST of the typical width.
-CONSTANT, NARROWEST = 1e-5, 1e-2
+# A coordinate within CONSTANT units in the last place of its largest value counts as constant, and
+# gets the share NARROWEST of the typical width. One whose deviation is below DIGITS of them has too
+# few digits for a density.
+CONSTANT, DIGITS, NARROWEST = 2, 8, 1e-2
 
 
 @runtime_checkable
@@ -141,7 +142,8 @@ def fit_affine(like: Float[Tensor, "N *event"]) -> AffineMap:
         like: The samples, shape (N, \*event), two or more.
 
     Raises:
-        ValueError: If there are fewer than two, one is not finite, or all are the same point.
+        ValueError: If there are fewer than two, one is not finite, all are the same point, or a
+            coordinate has too few digits.
 
     References:
         | A well-conditioned estimator for large-dimensional covariance matrices (Ledoit and Wolf,
@@ -151,7 +153,12 @@ def fit_affine(like: Float[Tensor, "N *event"]) -> AffineMap:
         >>> fit_affine(torch.tensor([[-3.0, 1.0], [3.0, 1.0], [3.0, 1.0], [-3.0, 1.0]])).location
         tensor([0., 1.])
     """
-    rows = like.flatten(1)
+    if like.ndim < 2:
+        raise ValueError(
+            f"samples must have shape (N, *event), got {tuple(like.shape)}; write like[:, None] "
+            "for N numbers"
+        )
+    rows = like.detach().flatten(1).double()
     n, d = rows.shape
     if n < 2 or d < 1 or not bool(rows.isfinite().all()):
         raise ValueError(
@@ -166,10 +173,32 @@ def fit_affine(like: Float[Tensor, "N *event"]) -> AffineMap:
             f"samples must differ, got {n} copies of one point; write reference=Gaussian(dim, "
             "loc, scale) to say how wide the density is"
         )
-    location = rows.mean(0).reshape(like.shape[1:])
-    deviation = torch.where(deviation > CONSTANT * typical, deviation, NARROWEST * typical)
+    varies = _varying(rows, deviation, torch.finfo(like.dtype).eps)
+    deviation = torch.where(varies, deviation, NARROWEST * typical)
+    location = rows.mean(0).reshape(like.shape[1:]).to(like)
     if d == 1 or d > LARGEST_FACTOR or n < 5 * d:
-        return AffineMap(location, deviation)
-    covariance = torch.cov(rows.t()) * (n / (n + d))
-    covariance.diagonal().copy_(deviation.square())
-    return AffineMap(location, torch.linalg.cholesky(covariance))
+        return AffineMap(location, deviation.to(like))
+    # In units of the deviations, so that coordinates of any scales have the same digits.
+    standard = torch.where(varies, (rows - rows.mean(0)) / deviation, 0.0)
+    correlation = standard.t() @ standard / (n - 1) * (n / (n + d))
+    correlation.diagonal().fill_(1.0)
+    factor = deviation[:, None] * torch.linalg.cholesky(correlation)
+    return AffineMap(location, factor.to(like))
+
+
+def _varying(
+    rows: Float[Tensor, "N d"], deviation: Float[Tensor, " d"], eps: float
+) -> Bool[Tensor, " d"]:
+    """Returns which coordinates vary by more than the rounding of their type, or raises."""
+    unit = eps * rows.abs().amax(0)
+    varies = rows.amax(0) - rows.amin(0) > CONSTANT * unit
+    coarse = varies & (deviation < DIGITS * unit)
+    if bool(coarse.any()):
+        entry = int(coarse.nonzero()[0])
+        raise ValueError(
+            f"samples must have digits to tell them apart, got entry {entry} with a standard "
+            f"deviation of {float(deviation[entry]):.3g} at values near "
+            f"{float(rows[:, entry].mean()):.6g}, where numbers are {float(unit[entry]):.2g} apart;"
+            " subtract a constant, or use float64"
+        )
+    return varies

@@ -10,22 +10,17 @@ Not guaranteed: that the chains find a mode that no sample is near.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from torch import Generator, Tensor
 
-from ..energy import Energy
-from ..kernels import HMC, adapt_step_size, run_chain
-from ..walkers import walkers_at
-from .intervals import unbounded_rays
+from ..energy import Energy, require_rowwise_energy
+from .existence import unbounded_rays
 from .log_z import Annealing, LogZ, estimate_log_z
+from .long_chains import start_chains
 
 __all__ = ["Effort", "log_z_from_samples", "refused_log_z"]
-
-WARM_UP = 50
-"""Steps that adapt the step size of the long chains."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +71,9 @@ def log_z_from_samples(energy: Energy, x: Tensor, rng: Generator, effort: Effort
         x: The samples, shape (N, \*event); four for each replicate at least.
         rng: The source of all noise.
         effort: The work that it may take.
+
+    Raises:
+        ValueError: If the energy of a row is random, or depends on the other rows.
     """
     n = len(x)
     if n < 4 * effort.annealing.replicates:
@@ -85,35 +83,25 @@ def log_z_from_samples(energy: Energy, x: Tensor, rng: Generator, effort: Effort
         )
     if not bool(x.isfinite().all()):
         return refused_log_z("samples of the run are not finite")
+    require_rowwise_energy(energy, x)
     unbounded = unbounded_rays(energy, x)
     if unbounded:
         return refused_log_z(unbounded)
-    x, seconds = _long_chains(energy, x, rng, effort)
+    try:
+        chains = start_chains(energy, x, rng)
+    except (FloatingPointError, ValueError) as error:  # such as samples that are all one point
+        return refused_log_z(f"long chains from samples of the run do not move: {error}")
+    seconds = chains.seconds * effort.steps
     if seconds > effort.seconds:
         return refused_log_z(
             f"the long chains alone would take about {seconds:,.0f} s, more than the "
             f"{effort.seconds:,.0f} s allowed; give it more, --log-z-seconds {2 * seconds:.0f}, or "
             "fewer --steps"
         )
+    effort.report(f"long chains from the samples of the run: about {seconds:.0f} s")
+    x = chains.run(effort.steps, rng)[:, 0]
+    effort.report("annealing there and back")
     if not bool(x.isfinite().all()):
         return refused_log_z("long chains from samples of the run left for infinity")
     # Different rows: a Gaussian that was fitted to the very samples of the way back would bias it.
     return estimate_log_z(energy, x[::2], rng, effort.annealing, samples=x[1::2])
-
-
-def _long_chains(energy: Energy, x: Tensor, rng: Generator, effort: Effort) -> tuple[Tensor, float]:
-    """Samples after many exact steps at an adapted step size, and the seconds that these need.
-
-    Where that is more than is allowed, the steps are not made.
-    """
-    start = time.monotonic()
-    spread = float(x.flatten(1).std(0).square().mean().sqrt())
-    first = HMC(0.1 * max(spread, 1e-6) / x[0].numel() ** 0.25)
-    kernel, walkers = adapt_step_size(first, energy, walkers_at(energy, x), WARM_UP, rng)
-    seconds = (time.monotonic() - start) * effort.steps / WARM_UP
-    if seconds > effort.seconds:
-        return walkers.x, seconds
-    effort.report(f"long chains from the samples of the run: about {seconds:.0f} s")
-    walkers, _ = run_chain(kernel, energy, walkers, effort.steps, rng, diagnose=False)
-    effort.report("annealing there and back")
-    return walkers.x, seconds

@@ -129,7 +129,7 @@ class Pilot:
         """
         log_w = x.new_zeros(len(x), dtype=torch.float64)
         step_size = 1.0 / max(1, x[0].numel()) ** 0.25
-        stages = [AnnealingStage(0.0, (), torch.ones_like(x[0]), self.leapfrog_steps)]
+        stages = [AnnealingStage(0.0, (), _first_scale(x), self.leapfrog_steps)]
         evaluations = 0
         while stages[-1].beta < 1:
             if len(stages) > self.max_stages:
@@ -141,7 +141,7 @@ class Pilot:
             ends = path.energies_at(x)
             beta = next_beta(log_w, ends.difference, stages[-1].beta, self.conditional_ess)
             log_w = log_w + (beta - stages[-1].beta) * ends.difference
-            scale = _scale(x, log_w)
+            scale = _scale(x, log_w, stages[-1].scale)
             walkers = ends.interpolate(x, log_w, beta)
             if self.threshold is not None:
                 walkers, _ = resample_below(walkers, self.threshold, rng)
@@ -212,11 +212,19 @@ def next_beta(
     return beta + low
 
 
-def _scale(x: Float[Tensor, "N *event"], log_w: Float[Tensor, " N"]) -> Float[Tensor, "*event"]:
-    """The weighted standard deviation of every coordinate, bounded away from zero."""
-    rows, shares = x.flatten(1), torch.softmax(log_w, 0).to(x)
-    deviation = (shares @ (rows - shares @ rows).square()).sqrt()
-    typical = float(deviation.square().mean().sqrt())
-    if typical == 0:  # one walker, or all the weight on one
-        return torch.ones_like(x[0])
-    return deviation.clamp(min=typical * 1e-3).reshape(x.shape[1:])
+def _scale(
+    x: Float[Tensor, "N *event"], log_w: Float[Tensor, " N"], before: Float[Tensor, "*event"]
+) -> Float[Tensor, "*event"]:
+    """The weighted standard deviation of every coordinate, which falls to no less than a hundredth.
+
+    One walker, or all the weight on one, has no deviation.
+    """
+    rows, shares = x.flatten(1).double(), torch.softmax(log_w, 0).double()
+    deviation = (shares @ (rows - shares @ rows).square()).sqrt().reshape(x.shape[1:])
+    return torch.maximum(deviation.to(x), 1e-2 * before)
+
+
+def _first_scale(x: Float[Tensor, "N *event"]) -> Float[Tensor, "*event"]:
+    """The standard deviation of every coordinate of the start; 1 where there is none."""
+    deviation = x.double().std(0, correction=0)
+    return torch.where(deviation > 0, deviation, 1.0).to(x)

@@ -1,18 +1,7 @@
-r"""Which axis matters: effects and their ranges over seeds, interactions, shares of the variance.
+r"""Effects of levels with their ranges over seeds, and survival.
 
 The response is the logarithm of the quality, that of a failed trial the logarithm of the limit (or
 of the worst finite quality): a failure counts as the worst and is never averaged away.
-
-For a complete grid with m the mean response of a cell, uniform over the levels, the variance is
-split exactly (functional ANOVA):
-
-.. math:: V_a = \operatorname{Var}_a \mathbb E[m \mid a] , \qquad
-    V_{ab} = \operatorname{Var}_{ab} \mathbb E[m \mid a, b] - V_a - V_b , \qquad
-    T_a = V - \operatorname{Var} \mathbb E[m \mid \text{all but } a]
-
-as shares of the variance V of all cells: main, interaction and total shares (Sobol). Each seed has
-its own shares; their range is the uncertainty. Where trials are missing or points are random, the
-main shares are those of a random forest (fANOVA of Optuna), without a range.
 
 Survival is Kaplan and Meier's estimate in energy gradients. With :math:`d_t` failures among the
 :math:`n_t` trials that survived up to t,
@@ -22,8 +11,7 @@ Survival is Kaplan and Meier's estimate in energy gradients. With :math:`d_t` fa
 A trial that was stopped by a verdict fails at its last gradient; any other is censored there, also
 one whose quality is beyond the limit.
 
-Not guaranteed: that a share is a property of a setting (it is one of these levels of these axes);
-that failing and being stopped by a time limit or by halving are independent.
+Not guaranteed: that failing and being stopped by a time limit or by halving are independent.
 
 References:
     | Nonparametric estimation from incomplete observations
@@ -36,40 +24,24 @@ import math
 import statistics
 import warnings
 from collections.abc import Sequence
-from itertools import combinations, product
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
 from .outcome import Outcome
+from .results import FAILED_LABELS
 from .spec import BASELINE, Axis
-from .storage import FAILED_LABELS
-
-if TYPE_CHECKING:
-    from optuna.distributions import (
-        BaseDistribution,
-        CategoricalDistribution,
-        FloatDistribution,
-    )
 
 __all__ = [
     "Effect",
-    "Interaction",
-    "Share",
     "SurvivalCurve",
-    "axis_shares",
     "cell_effects",
-    "interactions",
     "kaplan_meier",
     "log_quality",
     "main_effects",
     "survival_curve",
-    "variance_shares",
 ]
-
-TREES = 64
-"""Trees of the random forest."""
 
 
 class Effect(NamedTuple):
@@ -92,15 +64,6 @@ class Effect(NamedTuple):
     high: float
 
 
-class Interaction(NamedTuple):
-    """The interaction of two axes, as a share of the variance."""
-
-    axes: tuple[str, str]
-    share: float
-    low: float
-    high: float
-
-
 class SurvivalCurve(NamedTuple):
     """A survival curve, a step function that begins with 1 at 0, with its 95 % interval.
 
@@ -119,30 +82,6 @@ class SurvivalCurve(NamedTuple):
     high: np.ndarray
     trials: int
     failed: int
-
-
-class Share(NamedTuple):
-    """The share of the variance that an axis explains, with the range over seeds.
-
-    Attributes:
-        axis: The axis.
-        main: The share of the axis by itself.
-        low: The smallest of a seed.
-        high: The largest of a seed.
-        total: The share with all its interactions; nan where not known.
-        total_low: The smallest of a seed.
-        total_high: The largest of a seed.
-        method: The method of computation.
-    """
-
-    axis: str
-    main: float
-    low: float
-    high: float
-    total: float
-    total_low: float
-    total_high: float
-    method: str
 
 
 def cell_effects(outcomes: Sequence[Outcome], axes: Sequence[str]) -> list[Effect]:
@@ -185,89 +124,6 @@ def log_quality(outcomes: Sequence[Outcome]) -> dict[str, float]:
     return {
         o.trial.name: math.log(min(max(o.quality, least), worst)) for o in outcomes if o.conclusive
     }
-
-
-def axis_shares(outcomes: Sequence[Outcome], axes: Sequence[Axis]) -> list[Share]:
-    """Returns the share of the variance that each axis explains, the largest first.
-
-    Arguments:
-        outcomes: The outcomes of one block.
-        axes: Its axes.
-    """
-    grids = _grids(outcomes, axes)
-    if grids is None:
-        return _forest(outcomes, axes)
-    method = f"exact, of the complete grid, {len(grids)} seeds"
-    mains, totals = zip(*(variance_shares(grid)[:2] for grid in grids), strict=True)
-    mean_main, mean_total, _ = variance_shares(np.mean(grids, axis=0))
-    return sorted(
-        (
-            Share(
-                axis.name,
-                mean_main[i],
-                min(m[i] for m in mains),
-                max(m[i] for m in mains),
-                mean_total[i],
-                min(t[i] for t in totals),
-                max(t[i] for t in totals),
-                method,
-            )
-            for i, axis in enumerate(axes)
-        ),
-        key=lambda share: -share.main,
-    )
-
-
-def interactions(outcomes: Sequence[Outcome], axes: Sequence[Axis]) -> list[Interaction]:
-    """Returns the interaction of each pair of axes; none where the grid is incomplete.
-
-    Arguments:
-        outcomes: The outcomes of one block.
-        axes: Its axes.
-    """
-    grids = _grids(outcomes, axes)
-    if grids is None or len(axes) < 2:
-        return []
-    pairs = list(combinations(range(len(axes)), 2))
-    each = [variance_shares(grid)[2] for grid in grids]
-    mean = variance_shares(np.mean(grids, axis=0))[2]
-    pair_shares = [
-        Interaction(
-            (axes[a].name, axes[b].name),
-            mean[a, b],
-            min(one[a, b] for one in each),
-            max(one[a, b] for one in each),
-        )
-        for a, b in pairs
-    ]
-    return sorted(pair_shares, key=lambda i: -i.share)
-
-
-def variance_shares(
-    cells: np.ndarray,
-) -> tuple[list[float], list[float], dict[tuple[int, int], float]]:
-    """Returns main, total and pairwise shares of the variance of a complete grid.
-
-    Arguments:
-        cells: The responses, one axis of the array for each axis of the grid.
-
-    Example:
-        >>> a, b = np.array([[0.0], [1.0]]), np.array([[0.0, 3.0]])
-        >>> [round(share, 3) for share in variance_shares(a + b)[0]]  # variances 1/4 and 9/4
-        [0.1, 0.9]
-    """
-    total, n = float(cells.var()), cells.ndim
-    every = range(n)
-
-    def of(given: tuple[int, ...]) -> float:
-        """The share of the means given these axes."""
-        others = tuple(i for i in every if i not in given)
-        return float(cells.mean(axis=others).var()) / total if total > 0 else 0.0
-
-    mains = [of((i,)) for i in every]
-    totals = [(1.0 if total > 0 else 0.0) - of(tuple(j for j in every if j != i)) for i in every]
-    pairs = {(a, b): of((a, b)) - mains[a] - mains[b] for a, b in combinations(every, 2)}
-    return mains, totals, pairs
 
 
 def survival_curve(outcomes: Sequence[Outcome]) -> SurvivalCurve:
@@ -332,66 +188,3 @@ def _effect(level: tuple[str, ...], inside: Sequence[Outcome]) -> Effect:
         min(medians),
         max(medians),
     )
-
-
-def _grids(outcomes: Sequence[Outcome], axes: Sequence[Axis]) -> list[np.ndarray] | None:
-    """The responses of each seed over the complete grid; None where one is missing."""
-    values = log_quality(outcomes)
-    names = [[level.name for level in axis.levels] for axis in axes]
-    if not axes or not all(names):
-        return None
-    cells = {
-        (o.seed, tuple(o.levels[axis.name] for axis in axes)): values[o.trial.name]
-        for o in outcomes
-        if o.trial.name in values
-    }
-    seeds = sorted({seed for seed, _ in cells})
-    every = list(product(*names))
-    if not seeds or any((seed, point) not in cells for seed in seeds for point in every):
-        return None
-    shape = [len(part) for part in names]
-    return [np.array([cells[seed, point] for point in every]).reshape(shape) for seed in seeds]
-
-
-def _forest(outcomes: Sequence[Outcome], axes: Sequence[Axis]) -> list[Share]:
-    """Main shares by a random forest, where there are enough trials and Optuna is installed."""
-    values = log_quality(outcomes)
-    with_value = [o for o in outcomes if o.trial.name in values]
-    if len(with_value) < 8 or len({values[o.trial.name] for o in with_value}) < 2:
-        return []
-    try:
-        import optuna
-        from optuna.importance import FanovaImportanceEvaluator, get_param_importances
-    except ImportError:
-        return []
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study()
-    for outcome in with_value:
-        params = {axis.name: _position(axis, outcome) for axis in axes}
-        spaces: dict[str, BaseDistribution] = {axis.name: _space(axis) for axis in axes}
-        study.add_trial(
-            optuna.trial.create_trial(
-                params=params, distributions=spaces, value=values[outcome.trial.name]
-            )
-        )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        evaluator = FanovaImportanceEvaluator(n_trees=TREES, seed=0)
-        forest_shares = get_param_importances(study, evaluator=evaluator, normalize=False)
-    method = f"fANOVA, a random forest on {len(with_value)} trials (Optuna)"
-    nothing = (math.nan,) * 5
-    return [Share(axis, share, *nothing, method) for axis, share in forest_shares.items()]
-
-
-def _position(axis: Axis, outcome: Outcome) -> float | str:
-    level = outcome.levels[axis.name]
-    return level if axis.levels else min(max(float(level), axis.low), axis.high)
-
-
-def _space(axis: Axis) -> CategoricalDistribution | FloatDistribution:
-    from optuna.distributions import CategoricalDistribution, FloatDistribution
-
-    if axis.levels:
-        names = [level.name for level in axis.levels]
-        return CategoricalDistribution([*names, BASELINE.name])
-    return FloatDistribution(axis.low, axis.high, log=axis.log)

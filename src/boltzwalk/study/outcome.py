@@ -11,8 +11,9 @@ from typing import Any
 from .levels import leaves, level_of
 from .plan import Trial, settings_digest
 from .propose import all_trials
+from .results import FAILED_LABELS, TrialResult, read_results
 from .spec import Study, all_axes
-from .storage import FAILED_LABELS, TrialResult, read_results, results_folder
+from .storage import results_folder
 
 __all__ = ["Outcome", "block_outcomes", "by_point", "read_outcomes"]
 
@@ -76,8 +77,7 @@ def read_outcomes(study: Study, folder: Path) -> list[Outcome]:
         study: The study.
         folder: Its folder.
 
-    Raises:
-        ValueError: If the file of a result holds something else.
+    Damaged results are left out.
     """
     outcomes, axes = [], all_axes(study)
     results = read_results(results_folder(folder))

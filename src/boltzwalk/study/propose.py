@@ -23,8 +23,9 @@ from ..checkpoint import write_atomically
 from ..recipes.lookup import settings_from
 from .levels import leaves, level_of, value_at
 from .plan import Trial, planned_trials, trials_of
+from .results import TrialResult
 from .spec import Axis, Block, Study
-from .storage import TrialResult, acquire_claim, claims_folder
+from .storage import acquire_claim, claims_folder
 
 if TYPE_CHECKING:
     import optuna

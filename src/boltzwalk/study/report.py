@@ -18,9 +18,10 @@ from .answers import Answer, Sheet, format_number, to_csv
 from .effects import cell_effects
 from .outcome import Outcome, block_outcomes, read_outcomes
 from .recommend import frontier, recommended_points
+from .results import read_result_folder
 from .sheets import study_sheets, survival_by_axis
 from .spec import Axis, Block, Study, study_to_yaml
-from .storage import open_study, read_analysis_record
+from .storage import open_study, read_analysis_record, results_folder
 from .workers import count_labels, count_trials
 
 __all__ = ["StudyReport", "write_study_report"]
@@ -29,6 +30,9 @@ TONES = {"holds": "good", "does not hold": "bad", "undecided": ""}
 
 MAX_CURVES = 8
 """Levels of an axis with a survival curve each, at most."""
+
+MAX_DAMAGED = 5
+"""Damaged results that are named."""
 
 NO_POINT = "No point has survived with all of its seeds yet."
 
@@ -53,7 +57,8 @@ class StudyReport(NamedTuple):
         study: The study.
         outcomes: Its outcomes.
         analysis: The conclusions of its own analysis, empty without one.
-        note: A remark on an analysis that was not run, or has changed; "" for none.
+        note: Remarks on damaged results, and on an analysis that was not run or has changed; "" for
+            none.
     """
 
     path: Path
@@ -87,7 +92,7 @@ def write_study_report(
             f"no trial of {folder} has ended yet; run `boltzwalk study {shlex.quote(str(folder))}`"
         )
     analysis = run_analysis(loaded, study, outcomes) if loaded else Analysis()
-    note = _analysis_note(folder, study, loaded)
+    note = " ".join(filter(None, (_damage_note(folder), _analysis_note(folder, study, loaded))))
     path = out or folder / "report.html"
     sheets = study_sheets(study, outcomes, analysis)
     for name, sheet in sheets.items():
@@ -106,6 +111,20 @@ def write_study_report(
         page = render(title, subtitle, verdicts, _sections(study, outcomes, analysis, sheets, note))
     write_atomically(path, page.encode())
     return StudyReport(path, study, outcomes, analysis, note)
+
+
+def _damage_note(folder: Path) -> str:
+    """The damaged results that are left out; "" for none."""
+    damaged = read_result_folder(results_folder(folder)).damaged
+    if not damaged:
+        return ""
+    listed = "; ".join(f"{name}: {reason}" for name, reason in list(damaged.items())[:MAX_DAMAGED])
+    more = f"; and {len(damaged) - MAX_DAMAGED} more" if len(damaged) > MAX_DAMAGED else ""
+    return (
+        f"{len(damaged)} damaged of {len(list(results_folder(folder).glob('*.json')))} results are "
+        f"left out ({listed}{more}). To make these trials again, delete the files in "
+        f"{results_folder(folder)} and run the study."
+    )
 
 
 def _analysis_note(folder: Path, study: Study, loaded: LoadedAnalysis | None) -> str:

@@ -12,12 +12,11 @@ from .answers import Sheet, format_number
 from .effects import (
     Effect,
     SurvivalCurve,
-    axis_shares,
     cell_effects,
-    interactions,
     main_effects,
     survival_curve,
 )
+from .importance import NoiseFreeShare, axis_shares, interactions
 from .outcome import Outcome, block_outcomes, by_point
 from .recommend import frontier, recommended_points
 from .spec import BASELINE, Axis, Block, Study, all_axes
@@ -155,26 +154,26 @@ def _importance(study: Study, outcomes: Sequence[Outcome]) -> Sheet:
         (
             block.name,
             share.axis,
-            _percent(share.main),
-            _range(share.low, share.high),
-            _percent(share.total),
-            _range(share.total_low, share.total_high),
+            *_share_cells(share.main),
+            *_share_cells(share.total),
             share.method,
         )
         for block in _combined(study)
         for share in axis_shares(block_outcomes(outcomes, block.name), block.axes)
     ]
-    head = ("block", "axis", "alone", "seeds", "with interactions", "seeds", "method")
-    return Sheet("Importance: shares of the variance of log quality", head, rows)
+    interval = ("95 % interval", "of noise")
+    head = ("block", "axis", "alone", *interval, "with interactions", *interval, "method")
+    return Sheet("Importance: shares of the variance of log quality, without noise", head, rows)
 
 
 def _interactions(study: Study, outcomes: Sequence[Outcome]) -> Sheet:
     rows = [
-        (block.name, " x ".join(pair.axes), _percent(pair.share), _range(pair.low, pair.high))
+        (block.name, " x ".join(pair.axes), *_share_cells(pair.part))
         for block in _combined(study)
         for pair in interactions(block_outcomes(outcomes, block.name), block.axes)
     ]
-    return Sheet("Two-way interactions", ("block", "axes", "share", "seeds"), rows)
+    head = ("block", "axes", "share", "95 % interval", "of noise")
+    return Sheet("Two-way interactions, without noise", head, rows)
 
 
 def _effects(study: Study, outcomes: Sequence[Outcome]) -> Sheet:
@@ -343,9 +342,14 @@ def _difference(a: Outcome, b: Outcome) -> str:
     return ", ".join(f"{p}: {a.settings.get(p)}, {b.settings.get(p)}" for p in paths)
 
 
+def _share_cells(share: NoiseFreeShare) -> tuple[str, str, str]:
+    """A share, its interval and the subtracted share of noise as text, within 0 and 100 %."""
+    low, high, value = (min(max(v, 0.0), 1.0) for v in (share.low, share.high, share.share))
+    if math.isnan(share.share):
+        return "", "", ""
+    ends = "" if math.isnan(share.low) else f"{low:.0%} to {high:.0%}"
+    return _percent(value), ends, _percent(share.noise)
+
+
 def _percent(value: float) -> str:
     return f"{value:.0%}" if math.isfinite(value) else ""
-
-
-def _range(low: float, high: float) -> str:
-    return f"{low:.0%} to {high:.0%}" if math.isfinite(low) else ""

@@ -21,42 +21,32 @@ dead after two minutes without a touch. Times are those of the folder, not of an
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import math
 import os
 import platform
 import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 from ..checkpoint import write_atomically
-from .spec import BASELINE, Study, study_differences, study_from_yaml, study_to_yaml
+from .spec import Study, study_differences, study_from_yaml, study_to_yaml
 
 __all__ = [
-    "FAILED_LABELS",
     "AnalysisRecord",
     "Claim",
-    "ResultLabel",
-    "Rung",
-    "TrialResult",
     "acquire_claim",
     "claim_status",
     "claims_folder",
     "exhausted",
-    "finished_names",
     "heartbeat",
     "open_study",
     "prepare_folder",
     "read_analysis_record",
-    "read_results",
     "results_folder",
     "trial_folder",
-    "write_result",
 ]
 
 HEARTBEAT, TIMEOUT = 10.0, 120.0
@@ -65,79 +55,12 @@ HEARTBEAT, TIMEOUT = 10.0, 120.0
 MAX_ATTEMPTS = 4
 """Workers that may crash before a trial is given up: its next worker would crash as well."""
 
-ResultLabel = Literal[
-    "finished", "nan", "exploded", "collapsed", "stalled", "crashed", "pruned", "too long"
-]
-
-FAILED_LABELS = ("nan", "exploded", "collapsed", "stalled", "crashed")
-"""The labels of trials whose training failed."""
-
-RENAMED_KEYS = {"beside": "overhead_seconds", "same": "history_digest"}
-"""Keys of results that an earlier version wrote."""
-
-RENAMED_LEVELS = {"as it is": BASELINE.name}
-"""Levels of results that an earlier version wrote."""
-
 
 class AnalysisRecord(NamedTuple):
     """The path and the digest of the analysis of a study."""
 
     path: str
     sha256: str
-
-
-@dataclass(frozen=True)
-class Rung:
-    """The quality of a trial at a share of its updates."""
-
-    share: float
-    update: int
-    gradients: int
-    quality: float
-
-
-@dataclass(frozen=True)
-class TrialResult:
-    """The result of a trial.
-
-    Attributes:
-        name: The name of the trial.
-        label: "finished", or the verdict that ended it.
-        reason: The reason, in a sentence.
-        update: The last update.
-        updates: The planned updates.
-        gradients: The energy gradients up to the last update.
-        budget: The planned energy gradients.
-        seconds: The seconds of its training.
-        overhead_seconds: The seconds of all else: verdicts, quality, files.
-        rungs: Its quality at each rung.
-        measures: Measures of a finished trial, and means over the last third of its log.
-        worker: The machine and process that ended it.
-        block: Its block.
-        levels: The level of each axis of its block.
-        history_digest: A digest of its training history: equal ones had the same training.
-    """
-
-    name: str
-    label: ResultLabel
-    reason: str
-    update: int
-    updates: int
-    gradients: int
-    budget: int
-    seconds: float
-    overhead_seconds: float
-    rungs: tuple[Rung, ...] = ()
-    measures: dict[str, float] = field(default_factory=dict)
-    worker: str = ""
-    block: str = ""
-    levels: tuple[tuple[str, str], ...] = ()
-    history_digest: str = ""
-
-    @property
-    def quality(self) -> float:
-        """The quality of a finished trial; inf of any other."""
-        return self.rungs[-1].quality if self.label == "finished" and self.rungs else math.inf
 
 
 class Claim:
@@ -308,58 +231,6 @@ def heartbeat(claim: Claim) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
-
-
-def write_result(folder: Path, result: TrialResult) -> bool:
-    """Writes a result atomically where there is none yet; returns whether there was none.
-
-    Arguments:
-        folder: The folder of the results.
-        result: The result.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{result.name}.{os.getpid()}"
-    with temporary.open("w") as file:
-        file.write(json.dumps(dataclasses.asdict(result), indent=1) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        os.link(temporary, folder / f"{result.name}.json")
-    except FileExistsError:
-        return False
-    finally:
-        temporary.unlink()
-    return True
-
-
-def read_results(folder: Path) -> dict[str, TrialResult]:
-    """Returns the results of a folder by the name of the trial.
-
-    Arguments:
-        folder: The folder of the results.
-
-    Raises:
-        ValueError: If a file holds no result.
-    """
-    return {path.stem: _read_result(path) for path in sorted(folder.glob("[0-9a-f]*.json"))}
-
-
-def finished_names(folder: Path) -> set[str]:
-    """Returns the names of the trials that have a result, without reading these."""
-    return {path.stem for path in folder.glob("[0-9a-f]*.json")}
-
-
-def _read_result(path: Path) -> TrialResult:
-    try:
-        tree: dict[str, Any] = json.loads(path.read_text())
-        tree = {RENAMED_KEYS.get(key, key): value for key, value in tree.items()}
-        tree["rungs"] = tuple(Rung(**rung) for rung in tree["rungs"])
-        tree["levels"] = tuple((a, RENAMED_LEVELS.get(b, b)) for a, b in tree["levels"])
-        return TrialResult(**tree)
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(
-            f"{path} must hold the result of a trial ({error}); delete it to make the trial again"
-        ) from error
 
 
 def _is_alive(path: Path) -> bool:

@@ -38,7 +38,8 @@ from ..training.run import Run, open_run
 from ..training.signals import StopRequest
 from .measures import Judge
 from .plan import Trial, gradients_per_update
-from .storage import Claim, ResultLabel, Rung, TrialResult
+from .results import ResultLabel, Rung, TrialResult
+from .storage import Claim
 
 __all__ = ["TrialContext", "add_rung", "read_rungs", "run_trial"]
 

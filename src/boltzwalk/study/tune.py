@@ -31,8 +31,9 @@ from .measures import judge_for
 from .outcome import Outcome, read_outcomes
 from .plan import baseline_trials, gradients_per_update
 from .propose import proposed_trials
+from .results import read_results
 from .spec import Axis, Block, Study
-from .storage import read_results, results_folder, trial_folder
+from .storage import results_folder, trial_folder
 from .workers import WorkerJob, run_study, run_worker
 
 __all__ = ["TuningResult", "parse_duration", "run_tuning", "search_space", "tuning_study"]

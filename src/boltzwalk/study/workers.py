@@ -34,22 +34,19 @@ from .plan import (
     trials_of,
 )
 from .propose import all_trials, propose_point, proposed_trials, tell
+from .results import TrialResult, finished_names, read_results, write_result
 from .spec import Study
 from .storage import (
     AnalysisRecord,
-    TrialResult,
     acquire_claim,
     claim_status,
     claims_folder,
     exhausted,
-    finished_names,
     heartbeat,
     open_study,
     prepare_folder,
-    read_results,
     results_folder,
     trial_folder,
-    write_result,
 )
 from .trial import TrialContext, run_trial
 from .unused import require_used

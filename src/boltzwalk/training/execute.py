@@ -214,6 +214,7 @@ def updates(run: Run) -> Iterator[Update[Any]]:
         bfloat16=settings.precision == "bf16",
         watch=None if kernel is None else partial(settings.witness.step, kernel),
         witness=run.witness,
+        columns=run.dataset.columns,
     )
 
 

@@ -102,7 +102,7 @@ def read_settings(folder: Path) -> Settings:
             f"a run folder must hold settings.yaml, found none in {folder}; "
             "runs are made by `boltzwalk train`, or boltzwalk.train with out="
         )
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     settings = from_yaml(text, path)
     absent = missing(to_tree(settings), load_yaml(text))
     if absent and version_of(folder) == __version__:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import torch
@@ -12,6 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from ..checkpoint import flatten
 from ..data.rows import Batch
+from ..energy import require_rowwise_energy
 from ..method import Method
 from ..networks.spectral import power_iteration
 from ..rng import generator
@@ -25,6 +26,10 @@ Watch: TypeAlias = Callable[
     [nn.Module, Walkers, torch.Generator], tuple[Walkers, dict[str, Tensor]]
 ]
 """Moves the witness after an update of the energy, and returns its metrics."""
+
+
+HUGE = 1e15
+"""A loss whose gradient overflows by its size alone."""
 
 
 class Update(NamedTuple, Generic[State]):
@@ -52,6 +57,7 @@ def train_loop(
     bfloat16: bool = False,
     watch: Watch | None = None,
     witness: Walkers | None = None,
+    columns: Sequence[str] = (),
 ) -> Iterator[Update[State]]:
     """Trains the energy in place, one update each time the next item is asked for.
 
@@ -70,9 +76,11 @@ def train_loop(
         bfloat16: Whether the networks' matrix products are done in bfloat16.
         watch: Moves the witness after every update, under the average where there is one.
         witness: The walkers that watch, before the first update.
+        columns: The names of the columns, for the message about a batch that is not finite.
 
     Raises:
-        ValueError: If the method returns anything but a loss, a state and numbers to log.
+        ValueError: If the method returns anything but a loss, a state and numbers to log, or the
+            energy of a row is random or depends on the other rows.
         FloatingPointError: If the loss or its gradient is not finite, when the parameters are still
             those before that update; or if weighted walkers have no weight left.
 
@@ -96,6 +104,8 @@ def train_loop(
         # 1. Data, walkers, loss.
         data = batch(generator(seed, "data", update, device))
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+            if update == first:
+                _probe(energy, method, data)
             result = method.step(energy, data, state, generator(seed, "method", update, device))
         loss, state, info = _checked_result(method, result)
 
@@ -104,8 +114,13 @@ def train_loop(
         loss.backward()
         gradient_norm = nn.utils.clip_grad_norm_(parameters, clip or math.inf)
         loss = loss.detach()
-        if not bool((loss + gradient_norm).isfinite()):
-            raise FloatingPointError(_cause(update + 1, loss, gradient_norm, info))
+        # Not finite where walkers start without a finite gradient, from which none can move.
+        start = torch.as_tensor(info.get("gradient_first", 0.0), device=loss.device)
+        if not bool((loss + gradient_norm + start).isfinite()):
+            bad = _not_finite(data.x, columns)
+            cause = bad or _cause(loss, gradient_norm, info)
+            numbers = f"loss {float(loss):.4g}, norm of its gradient {float(gradient_norm):.4g}"
+            raise FloatingPointError(f"update {update + 1}: {numbers}. {cause}")
 
         # 3. Update.
         _set_rates(optimizer, factor(update, updates))
@@ -122,6 +137,13 @@ def train_loop(
                 witness, metrics = watch(model, witness, generator(seed, "witness", update, device))
             info |= metrics
         yield Update(update + 1, state, info, witness)
+
+
+def _probe(energy: nn.Module, method: object, data: Batch) -> None:
+    """Raises unless the energy of a row depends on that row alone; once, at rows of a batch."""
+    condition = getattr(method, "condition", None)
+    if condition is None or condition.unconditional:
+        require_rowwise_energy(energy, data.x)
 
 
 def _checked_result(method: Method[Any], result: object) -> tuple[Tensor, Any, dict[str, Tensor]]:
@@ -168,22 +190,42 @@ def _set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
         group["lr"] = group.setdefault("initial_rate", group["lr"]) * factor
 
 
-def _cause(update: int, loss: Tensor, gradient_norm: Tensor, info: dict[str, Tensor]) -> str:
-    """The message for a loss or gradient that is not finite, with its likely cause."""
-    what = (
-        f"update {update}: loss {float(loss):.4g}, norm of its gradient {float(gradient_norm):.4g}"
+def _not_finite(x: Tensor, columns: Sequence[str]) -> str:
+    """The first value of a batch that is not finite, by row and column; "" where all are finite."""
+    flat = x.detach().flatten(1)
+    bad = (~flat.isfinite()).nonzero()
+    if not len(bad):
+        return ""
+    row, column = bad[0].tolist()
+    place = f"column {columns[column]!r}" if column < len(columns) else f"entry {column}"
+    return (
+        f"The batch itself is not finite: {place} of its row {row} is {float(flat[row, column])}, "
+        f"and {len(bad[:, 0].unique())} of its {len(x)} rows are not finite. The model is not the "
+        "cause: look at the data, or at the code that draws batches"
     )
+
+
+def _cause(loss: Tensor, gradient_norm: Tensor, info: dict[str, Tensor]) -> str:
+    """The likely cause of a loss or gradient that is not finite, where the batch is."""
+    if math.isfinite(float(loss)) and not math.isfinite(float(info.get("gradient_first", 0.0))):
+        return (
+            "Where the walkers start, the gradient of the energy is not finite though the energy "
+            "is, so that they could not move: write an energy with a finite gradient wherever it "
+            "is finite, such as (x.square().sum(1) + 1e-12).sqrt() for a norm"
+        )
     mean = info.get("gradient_mean", torch.nan)  # all that some methods know
     first, last = (float(info.get(f"gradient_{at}", mean)) for at in ("first", "last"))
+    if math.isfinite(float(loss)) and abs(float(loss)) > HUGE:
+        return "The energies have grown beyond all bounds: the learning rate is too large"
     if math.isfinite(float(loss)):
-        return f"{what}. The energy has a point where its parameter gradient is not finite"
+        return "The energy has a point where its parameter gradient is not finite"
     if not math.isfinite(float(info.get("energy_data", torch.nan))) or not math.isfinite(first):
         return (
-            f"{what}. The energy itself is not finite any more, at the data or where the walkers "
-            "start: the learning rate is too large"
+            "The energy itself is not finite any more, at the data or where the walkers start: the "
+            "learning rate is too large"
         )
     return (
-        f"{what}. The walkers ran away along their chain: the gradient of the energy was "
-        f"{first:.3g} at its first step, {last:.3g} at its last. The learning rate is too large "
-        "for so few steps: halve it, double method.steps, or raise method.data_noise"
+        f"The walkers ran away along their chain: the gradient of the energy was {first:.3g} at "
+        f"its first step, {last:.3g} at its last. The learning rate is too large for so few steps: "
+        "halve it, double method.steps, or raise method.data_noise"
     )

@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..settings.settings import Settings
     from .execute import Progress
 
-__all__ = ["brief", "shown"]
+__all__ = ["brief", "duration", "shown"]
 
 SECONDS = 10
 """Between two lines where there is no terminal."""
+
+MEASURED_S = 2.0
+"""How long updates are measured before their cost is estimated."""
+
+LONG_S = 30.0
+"""The time left from which the estimate is worth a line."""
+
+MEANINGS = {
+    "energy_gap": "d: mean energy of data minus that of samples, near 0 where they agree",
+    "gradient_mean": "v: mean size of the gradient of the energy along the chains",
+    "travel": "travel: how far the drift moves a chain, / the distance from its start to the data",
+}
+"""The numbers of the progress line, explained once."""
 
 
 def shown(
     updates: Iterator[Progress], settings: Settings, title: str, quiet: bool
 ) -> Iterator[Progress]:
     """Passes updates on and shows them: as a bar on a terminal, else as a line now and then.
+
+    The time that is left is measured on the updates themselves and told once, early.
 
     Arguments:
         updates: The updates of a run, as they are made.
@@ -31,32 +48,106 @@ def shown(
     if quiet:
         yield from updates
         return
+    pace = _Pace(settings.updates)
     if not sys.stderr.isatty():
         spoke = time.monotonic()
         for done in updates:
+            for line in pace.notes(done):
+                _say(line)
             due = time.monotonic() - spoke > SECONDS or done.update == settings.updates
             if done.row and due:
                 spoke = time.monotonic()
-                line = f"{title} {done.update}/{settings.updates}  {brief(done.row)}"
-                print(line, file=sys.stderr, flush=True)
+                _say(
+                    f"{title} {done.update}/{settings.updates}  {brief(done.row)}{pace.left(done)}"
+                )
             yield done
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("{task.description} {task.completed}/{task.total}"),
+        TextColumn("{task.description} {task.completed}/{task.total}", markup=False),
         BarColumn(20),
         TimeRemainingColumn(compact=True),
-        TextColumn("{task.fields[numbers]}"),
+        TextColumn("{task.fields[numbers]}", markup=False),
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(title, total=settings.updates, numbers="")
         for done in updates:
+            for line in pace.notes(done):
+                bar.console.print(line, markup=False, highlight=False)
             bar.update(task, completed=done.update)
             if done.row:
                 bar.update(task, numbers=brief(done.row))
             yield done
+
+
+class _Pace:
+    """The rate of updates, without the first one, which also builds its parts."""
+
+    def __init__(self, updates: int) -> None:
+        self.updates = updates
+        self.first: tuple[int, float] | None = None
+        self.is_told = self.is_explained = False
+
+    def notes(self, done: Progress) -> Iterator[str]:
+        """The lines to print after an update: the estimate and the meanings, each once."""
+        seconds = self._seconds(done.update)
+        if not self.is_told and seconds > MEASURED_S:
+            self.is_told = True
+            left = self._seconds_left(done.update, seconds)
+            if left > LONG_S:
+                yield (
+                    f"about {duration(left)} on this machine for {self.updates - done.update:,} "
+                    f"updates, measured on {done.update - self._begin():,}"
+                )
+        if not self.is_explained and done.row:
+            self.is_explained = True
+            yield from (text for name, text in MEANINGS.items() if name in done.row)
+
+    def left(self, done: Progress) -> str:
+        """The rate and the time that is left, as the end of a line."""
+        seconds = self._seconds(done.update)
+        if seconds <= 0:
+            return ""
+        rate = (done.update - self._begin()) / seconds
+        left = duration(self._seconds_left(done.update, seconds))
+        end = f", {left} left" if done.update < self.updates else ""
+        return f"  {rate:.3g} updates/s{end}"
+
+    def _begin(self) -> int:
+        return 0 if self.first is None else self.first[0]
+
+    def _seconds(self, update: int) -> float:
+        """The seconds since the first update was done; 0 then."""
+        if self.first is None:
+            self.first = (update, time.monotonic())
+            return 0.0
+        return time.monotonic() - self.first[1]
+
+    def _seconds_left(self, update: int, seconds: float) -> float:
+        return seconds / max(1, update - self._begin()) * (self.updates - update)
+
+
+def duration(seconds: float) -> str:
+    """Returns a time in words, with two digits.
+
+    Arguments:
+        seconds: The time.
+
+    Example:
+        >>> duration(40), duration(720), duration(12000)
+        ('40 seconds', '12 minutes', '3.3 hours')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 6000 else f"{seconds / 3600:.2g} hours"
+
+
+def _say(line: str) -> None:
+    """Prints a line for people; a terminal that is gone must not end the run."""
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def brief(row: dict[str, float]) -> str:
@@ -88,7 +179,9 @@ def brief(row: dict[str, float]) -> str:
         parts.append(f"ess {row['ess']:.0%}")
     if "witness_cross_entropy" in row:
         half_width = row["witness_cross_entropy_half_width"]
-        parts.append(f"witness {row['witness_cross_entropy']:.4g} ± {half_width:.2g}")
+        known = math.isfinite(half_width)
+        value = f"{row['witness_cross_entropy']:.4g} ± {half_width:.2g}" if known else "refused"
+        parts.append(f"witness {value}")
     elif "cross_entropy" in row:
         parts.append(f"cross-entropy {row['cross_entropy']:.4g}")
     if "nll_validation" in row:
