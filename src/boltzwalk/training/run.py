@@ -131,8 +131,8 @@ def start(
     torch.set_num_threads(settings.threads or torch.get_num_threads())
     dataset = dataset or settings.data.load().to(settings.device)
     most = len(dataset.train) if dataset.full is None else dataset.full.train
-    if settings.batch > most and getattr(settings.energy, "any_rows", False):
-        settings = replace(settings, batch=most)
+    if getattr(settings.energy, "any_rows", False):
+        settings = replace(settings, batch=min(settings.batch, most))
     if settings.batch > most:
         raise ValueError(
             f"batch must be at most the {most} rows of training data, got {settings.batch}; write "
@@ -145,20 +145,18 @@ def start(
     if method.base is not None and method.condition.unconditional:
         as_base(method.base)
     method.check_batch(settings.batch)
-    network = energy or _network(settings, method, dataset)
+    network: Any = energy or _network(settings, method, dataset)
     network = network.to(settings.device, dataset.train.dtype)
     require_rowwise_energy(network)
-    initialise = getattr(network, "initialise", None)
-    if initialise is not None and not restoring:
+    if hasattr(network, "initialise") and not restoring:
         rng = generator(settings.seed, "initialise", 0, settings.device)
-        initialise(dataset.dequantised(dataset.train, rng), rng)
+        network.initialise(dataset.dequantised(dataset.train, rng), rng)
     average = None
     if settings.average:
         average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.average))
         average.requires_grad_(requires_grad=False)
     groups: list[dict[str, Any]] = [{"params": list(network.parameters())}]
-    module = learned_module(method)
-    if module is not None:
+    if (module := learned_module(method)) is not None:
         module.to(settings.device, dataset.train.dtype)
         groups += method.parameter_groups()
     rng = generator(settings.seed, "init", 0, settings.device)
@@ -211,8 +209,7 @@ def restore(run: Run, path: Path) -> Run:
         saved["witness"] = current["witness"]
         if not carries_weights(run.settings):
             saved["temperature"] = None
-    changed = differences(saved, current)
-    if changed:
+    if changed := differences(saved, current):
         raise ValueError(
             f"{path} was written by a run with other settings ({'; '.join(changed[:4])})"
         )
