@@ -70,6 +70,11 @@ class Stack(nn.Module):
         1.0
     """
 
+    rows: Tensor
+    marginals: Tensor
+    centre: Tensor
+    whiten: Tensor
+
     def __init__(self, experts: Sequence[Expert], dimensions: int) -> None:
         super().__init__()
         self.experts = tuple(experts)
@@ -181,7 +186,8 @@ class Stack(nn.Module):
         like = self.centre
         self.marginals = fits.marginals.to(like)
         self.centre, self.whiten = fits.centre.to(like), fits.whiten.to(like)
-        log_weights, parts = weights.log(), {True: [], False: []}
+        log_weights = weights.log()
+        parts: dict[bool, list[Mixture]] = {True: [], False: []}
         kernels = []
         for expert, log_weight in zip(experts, log_weights, strict=True):
             if not bool(log_weight.isfinite()):
@@ -266,7 +272,7 @@ class Stack(nn.Module):
             saved = state_dict.get(prefix + name)
             if saved is not None and saved.shape[1:] == buffer.shape[1:]:
                 self.register_buffer(name, buffer.new_zeros(saved.shape))
-        super()._load_from_state_dict(state_dict, prefix, *arguments)  # type: ignore[no-untyped-call]
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
 
 
 def _covariances(whiten: Tensor) -> Tensor:

@@ -225,7 +225,7 @@ class LearntStack(nn.Module):
     def _load_from_state_dict(self, *arguments: Any) -> None:  # noqa: ANN401
         """Forgets the samples of the stack before."""
         self._pools = {}
-        super()._load_from_state_dict(*arguments)  # type: ignore[no-untyped-call]
+        super()._load_from_state_dict(*arguments)
 
     def _bounded(self, x: Tensor) -> Tensor:
         """The input of the network: whitened normal columns, bounded."""

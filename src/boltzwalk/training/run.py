@@ -122,7 +122,7 @@ def start(
         settings: The settings.
         dataset: Their data on their device, where they were loaded before; None loads them.
         energy: The module that learns, where it was given in Python; None builds it.
-        restoring: Whether a checkpoint follows, so that nothing has to be fitted to the rows.
+        restoring: Whether a checkpoint follows, so that nothing is fitted to the rows.
 
     Raises:
         ValueError: If the data, the network, the walkers and the batch do not fit each other.
