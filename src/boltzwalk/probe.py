@@ -113,7 +113,7 @@ def buffers_of(energy: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
     Arguments:
         energy: The energy; one that is no module has none.
     """
-    return dict(energy.namedbuffers_of()) if isinstance(energy, nn.Module) else {}
+    return dict(energy.named_buffers()) if isinstance(energy, nn.Module) else {}
 
 
 def largest_change(
