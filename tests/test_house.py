@@ -18,6 +18,7 @@ FLOORS = (
     "references",
     "extension",
     "checkpoint",
+    "probe",
     "energy",
     "walkers",
     "kernel",

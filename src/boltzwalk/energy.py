@@ -25,6 +25,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from .probe import (
+    LOW_PRECISION,
+    PROBE_ROWS,
+    buffers_of,
+    checked_energies,
+    largest_change,
+    layer_problems,
+    no_gradient_reason,
+)
+
 __all__ = [
     "Energy",
     "ExactEnergy",
@@ -118,66 +128,17 @@ def _differentiated(energy: Energy, x: Tensor, keep_graph: bool) -> tuple[Tensor
     """The energy and, by automatic differentiation, its gradient."""
     with torch.enable_grad():
         if torch.is_inference_mode_enabled() or not x.is_floating_point():
-            raise ValueError(_no_gradient(x))
+            raise ValueError(no_gradient_reason(x))
         x = x.detach().requires_grad_()
-        u = _evaluated(energy, x)
+        u = checked_energies(energy, x)
         if not u.requires_grad:
-            raise ValueError(_no_gradient(x))
+            raise ValueError(no_gradient_reason(x))
         # Backward products have the dtypes of the forward pass; autocast would convert them again.
         with torch.autocast(x.device.type, enabled=False):
             (grad,) = torch.autograd.grad(u.sum(), x, retain_graph=keep_graph, allow_unused=True)
         if grad is None:
-            raise ValueError(_no_gradient(x))
+            raise ValueError(no_gradient_reason(x))
     return u, grad
-
-
-def _no_gradient(x: Tensor) -> str:
-    """The reason why an energy at x has no gradient."""
-    if torch.is_inference_mode_enabled():
-        return (
-            "walkers move by the gradient of the energy, got torch.inference_mode(), which "
-            "forbids gradients; write torch.no_grad() instead"
-        )
-    if not x.is_floating_point():
-        return f"x must have floating-point numbers, got {x.dtype}; write x.float()"
-    return (
-        "energy(x) must depend on x by differentiable operations, got a constant or a result cut "
-        "off by detach, no_grad or numpy; compute it with torch alone, or give the energy a method "
-        "energy_and_grad(x); write 0 * x.flatten(1).sum(1) for a flat energy"
-    )
-
-
-def _evaluated(energy: Energy, x: Tensor) -> Tensor:
-    """Returns the energies of x, checked, or an error that says what is wrong with them."""
-    try:
-        u = energy(x)
-    except RuntimeError as error:
-        reason = str(error)
-        if "dtype" not in reason and "scalar type" not in reason:
-            raise
-        kinds = {p.dtype for p in energy.parameters()} if isinstance(energy, nn.Module) else set()
-        raise ValueError(
-            f"x and the parameters of the energy must have one type, got x of {x.dtype}"
-            + (f" and parameters of {', '.join(sorted(map(str, kinds)))}" if kinds else "")
-            + f" ({reason.splitlines()[0]}); convert one of them, as by x.float()"
-        ) from error
-    if not torch.is_tensor(u) or u.shape != x.shape[:1]:
-        got = tuple(u.shape) if torch.is_tensor(u) else type(u).__name__
-        raise ValueError(
-            f"energy(x) must have shape (N,) = {tuple(x.shape[:1])}, got {got}; "
-            f"end the network with .squeeze(-1) or .sum(-1); x has shape {tuple(x.shape)}"
-        )
-    return u
-
-
-PROBE_ROWS = 16
-"""The number of rows at which an energy is probed."""
-
-# Differences of U that are no rounding, as shares of its spread over the rows: noise and batch
-# statistics change it by a tenth or more, matrix products of another batch size by a millionth;
-# in TF32 and bfloat16, with 10 and 8 bits, by up to a hundredth. Below the second number, in nats,
-# a change decides nothing.
-FULL_PRECISION, LOW_PRECISION = (1e-3, 1e-4), (5e-2, 1e-2)
 
 
 def require_rowwise_energy(energy: Energy, x: Float[Tensor, "N *event"] | None = None) -> None:
@@ -208,7 +169,7 @@ def require_rowwise_energy(energy: Energy, x: Float[Tensor, "N *event"] | None =
     """
     # The layers say which one it is; in evaluation mode they are functions of one row.
     active = x is None or (isinstance(energy, nn.Module) and energy.training)
-    problems = _layer_problems(energy) if active else []
+    problems = layer_problems(energy) if active else []
     if x is not None and not problems:
         problems = _probe_problems(energy, x[:PROBE_ROWS])
     if problems:
@@ -238,11 +199,11 @@ def require_same_energy(
     """
     part = slice(len(x) - min(PROBE_ROWS, max(1, len(x) // 2)), None)
     try:
-        alone = _evaluated(energy, x[part])
+        alone = checked_energies(energy, x[part])
     except (RuntimeError, ValueError, IndexError):
         part = slice(0, None)
-        alone = _evaluated(energy, x)
-    row, change = _largest_change(u[part], alone, LOW_PRECISION)
+        alone = checked_energies(energy, x)
+    row, change = largest_change(u[part], alone, LOW_PRECISION)
     if change:
         raise ValueError(
             f"walkers must have the energies that energy(x) gives, got {float(u[part][row]):.6g} "
@@ -253,31 +214,13 @@ def require_same_energy(
         )
 
 
-def _layer_problems(energy: Energy) -> list[str]:
-    """The layers that couple rows or are random."""
-    problems = []
-    for name, layer in energy.named_modules() if isinstance(energy, nn.Module) else ():
-        kind = type(layer).__name__
-        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
-            problems.append(
-                f"an energy must be a function of one x, got the layer {name!r} of type {kind}, "
-                "which mixes the walkers of a batch; use nn.GroupNorm(1, channels) or no norm"
-            )
-        if isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0:
-            problems.append(
-                f"an energy must be deterministic, got the layer {name!r} of type {kind} with "
-                f"p={layer.p}; remove it, and regularise with data noise or weight decay"
-            )
-    return problems
-
-
 @torch.no_grad()
 def _probe_problems(energy: Energy, x: Tensor) -> list[str]:
     """The ways in which the energies of rows depend on more than the row."""
     x = x.detach()
-    buffers = _buffers(energy)
+    buffers = buffers_of(energy)
     before = [buffer.clone() for buffer in buffers.values()]
-    full = _evaluated(energy, x)
+    full = checked_energies(energy, x)
     changed = [
         name
         for old, (name, new) in zip(before, buffers.items(), strict=True)
@@ -285,9 +228,9 @@ def _probe_problems(energy: Energy, x: Tensor) -> list[str]:
     ]
     again = energy_and_grad(energy, x)[0]
     half = max(1, len(x) // 2)
-    halves = torch.cat([_evaluated(energy, part) for part in x.split(half)])
+    halves = torch.cat([checked_energies(energy, part) for part in x.split(half)])
     problems = []
-    row, change = _largest_change(full, again)
+    row, change = largest_change(full, again)
     if change:
         problems.append(
             "it must be deterministic, got two results for the same row "
@@ -299,7 +242,7 @@ def _probe_problems(energy: Energy, x: Tensor) -> list[str]:
             f"its evaluation must not change it, got a change of its buffer {changed[0]!r}; put it "
             "in evaluation mode by .eval()"
         )
-    row, change = _largest_change(full, halves)
+    row, change = largest_change(full, halves)
     if change and not problems:
         problems.append(
             "the energy of a row must not depend on the other rows, got "
@@ -308,30 +251,6 @@ def _probe_problems(energy: Energy, x: Tensor) -> list[str]:
             "over it"
         )
     return problems
-
-
-def _buffers(energy: Energy) -> dict[str, Tensor]:
-    """The buffers of a module, by name."""
-    return dict(energy.named_buffers()) if isinstance(energy, nn.Module) else {}
-
-
-def _largest_change(
-    u: Tensor, other: Tensor, tolerance: tuple[float, float] | None = None
-) -> tuple[int, float]:
-    """Returns the row whose energy changes most, and by how much; 0 for rounding alone."""
-    u, other, kind = u.double(), other.double(), u.dtype
-    both = u.isfinite() & other.isfinite()
-    change = torch.where(both, (u - other).abs(), 0.0)
-    same = both | (u == other) | (u.isnan() & other.isnan())
-    change = torch.where(same, change, torch.inf)
-    low = torch.is_autocast_enabled(u.device.type) or u.device.type != "cpu" or kind.itemsize < 4
-    share, floor = tolerance or (LOW_PRECISION if low else FULL_PRECISION)
-    known = u[both]
-    size = float(known.abs().max()) if len(known) else 0.0
-    spread = float(known.std(correction=0)) if len(known) else 0.0
-    rounding = max(share * spread, floor) + 64 * torch.finfo(kind).eps * size
-    row = int(change.argmax())
-    return row, float(change[row]) if float(change[row]) > rounding else 0.0
 
 
 def require_event_shape(x: Float[Tensor, "..."], event_shape: tuple[int, ...]) -> None:
@@ -376,7 +295,7 @@ def check_energy(energy: nn.Module, x: Float[Tensor, "N *event"]) -> None:
         ...
         ValueError: Linear is no energy: energy(x) must have shape (N,) = (4,), got (4, 1); ...
     """
-    problems = [*_parameter_problems(energy), *_layer_problems(energy)]
+    problems = [*_parameter_problems(energy), *layer_problems(energy)]
     kinds = {(p.device, p.dtype) for p in energy.parameters()}
     if len(kinds) == 1 and next(iter(kinds))[0].type != "meta":
         device, dtype = next(iter(kinds))
@@ -406,7 +325,7 @@ def _result_problems(energy: nn.Module, x: Tensor) -> list[str]:
     """The problems of the energies of a few rows."""
     try:
         with torch.no_grad():
-            finite = bool(_evaluated(energy, x).isfinite().all())
+            finite = bool(checked_energies(energy, x).isfinite().all())
         problems = _probe_problems(energy, x)
     except ValueError as error:
         return [str(error)]

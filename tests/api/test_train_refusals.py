@@ -91,7 +91,10 @@ ENERGIES = {
     "nan parameters": (NotFinite, "its parameters must be finite"),
     "nan energies": (Logarithm, "energies of training rows must be finite"),
     "wrong width": (lambda: nn.Sequential(nn.Linear(3, 1), nn.Flatten(0)), r"shape \(N, 2\), got"),
-    "coupled": (Coupled, "must not depend on the other rows, got .* alone; use GroupNorm"),
+    "coupled": (
+        Coupled,
+        "must not depend on the other rows, got .* among .* for row .*; use GroupNorm",
+    ),
     "noisy": (Noisy, "must be deterministic, got two results"),
     "class": (lambda: Linear, r"got the class Linear; write Linear\(\)"),
     "function": (lambda: torch.sum, "energy must be a torch.nn.Module.*got builtin_function"),

@@ -97,27 +97,27 @@ def unbounded_rays(energy: Energy, x: Float[Tensor, "N *event"]) -> str:
     spread = torch.where(spread > 0, spread, typical)
     offset = (rows - centre) / spread
     radius = torch.linalg.vector_norm(offset, dim=1, keepdim=True)
-    through = offset[radius[:, 0] > 0] / radius[radius[:, 0] > 0] * math.sqrt(d)
+    to_points = offset[radius[:, 0] > 0] / radius[radius[:, 0] > 0] * math.sqrt(d)
     axes = torch.eye(d, dtype=rows.dtype, device=rows.device) if d <= MOST_AXES else offset[:0]
-    directions = torch.cat([through, axes, -axes])
+    directions = torch.cat([to_points, axes, -axes])
     points = (
         (centre + 2.0**k * spread * directions).to(x).reshape(-1, *shape)
         for k in range(DOUBLINGS + 1)
     )
     u = torch.stack([energy(point).double() for point in points])
     dimensions = torch.ones(len(directions), dtype=u.dtype, device=u.device)
-    dimensions[: len(through)] = d
-    fails = _fails(u, dimensions * math.log(2), u[0, : len(through)])
-    through_fails, axes_fail = (int(part.sum()) for part in fails.tensor_split([len(through)]))
+    dimensions[: len(to_points)] = d
+    fails = _fails(u, dimensions * math.log(2), u[0, : len(to_points)])
+    points_fail, axes_fail = (int(part.sum()) for part in fails.tensor_split([len(to_points)]))
     far = f"out to {2**DOUBLINGS} times the spread of the walkers"
-    if through_fails:
+    if points_fail:
         return (
-            f"Z does not exist: along {through_fails} of {len(x)} rays the energy does not outgrow "
+            f"Z does not exist: along {points_fail} of {len(x)} rays the energy does not outgrow "
             f"the volume, {far} (when the distance doubles it must gain more than d log 2 = "
             f"{d * math.log(2):.3g}); {CONFINE}"
         )
     if axes_fail:
-        which = int(fails[len(through) :].nonzero()[0]) % d
+        which = int(fails[len(to_points) :].nonzero()[0]) % d
         return (
             f"Z does not exist: along {axes_fail} of {2 * d} axes, the first of entry {which}, the "
             f"energy does not grow, {far} (when the distance doubles it must gain more than log 2)"

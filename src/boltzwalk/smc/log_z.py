@@ -38,13 +38,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..energy import (
-    PROBE_ROWS,
-    Energy,
-    ExactEnergy,
-    require_event_shape,
-    require_rowwise_energy,
-)
+from ..energy import Energy, ExactEnergy, require_event_shape, require_rowwise_energy
+from ..probe import PROBE_ROWS
 from ..walkers import log_mean_weight
 from .annealing import AnnealingSchedule, anneal
 from .coordinates import Bijection

@@ -104,8 +104,7 @@ def train_loop(
         # 1. Data, walkers, loss.
         data = batch(generator(seed, "data", update, device))
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-            if update == first:
-                _probe(energy, method, data)
+            _probe(energy, method, data, update == first)
             result = method.step(energy, data, state, generator(seed, "method", update, device))
         loss, state, info = _checked_result(method, result)
 
@@ -114,9 +113,7 @@ def train_loop(
         loss.backward()
         gradient_norm = nn.utils.clip_grad_norm_(parameters, clip or math.inf)
         loss = loss.detach()
-        # Not finite where walkers start without a finite gradient, from which none can move.
-        start = torch.as_tensor(info.get("gradient_first", 0.0), device=loss.device)
-        if not bool((loss + gradient_norm + start).isfinite()):
+        if not _is_finite(loss, gradient_norm, info):
             bad = _not_finite(data.x, columns)
             cause = bad or _cause(loss, gradient_norm, info)
             numbers = f"loss {float(loss):.4g}, norm of its gradient {float(gradient_norm):.4g}"
@@ -139,10 +136,10 @@ def train_loop(
         yield Update(update + 1, state, info, witness)
 
 
-def _probe(energy: nn.Module, method: object, data: Batch) -> None:
-    """Raises unless the energy of a row depends on that row alone; once, at rows of a batch."""
+def _probe(energy: nn.Module, method: object, data: Batch, first: bool) -> None:
+    """Raises unless the energy of a row depends on that row alone, at the first update."""
     condition = getattr(method, "condition", None)
-    if condition is None or condition.unconditional:
+    if first and (condition is None or condition.unconditional):
         require_rowwise_energy(energy, data.x)
 
 
@@ -168,6 +165,12 @@ def _checked_result(method: Method[Any], result: object) -> tuple[Tensor, Any, d
             "without a gradient; compute it from energy(x), without no_grad or detach"
         )
     return loss, state, dict(info)
+
+
+def _is_finite(loss: Tensor, gradient_norm: Tensor, info: Mapping[str, Tensor]) -> bool:
+    """Whether all are finite; walkers that start without a finite gradient cannot move."""
+    start = torch.as_tensor(info.get("gradient_first", 0.0), device=loss.device)
+    return bool((loss + gradient_norm + start).isfinite())
 
 
 def _optimizer_step(
