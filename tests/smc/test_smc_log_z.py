@@ -22,9 +22,7 @@ from boltzwalk.smc.log_z import Annealing, LogZ, estimate_log_z
 from boltzwalk.smc.pilot import Pilot
 from statistics_helpers import Counting
 
-QUICK = Annealing(
-    walkers=128, pilot=Pilot(conditional_ess=0.97, leapfrog_steps=4), chain_steps=0
-)
+QUICK = Annealing(walkers=128, pilot=Pilot(conditional_ess=0.97, leapfrog_steps=4), chain_steps=0)
 APART = GaussianMixture(((-6.0, 0.0), (6.0, 2.0)), (0.5, 1.0), (0.2, 0.8))
 STRETCHED = tuple(torch.linspace(0.3, 1.0, 30).tolist())
 

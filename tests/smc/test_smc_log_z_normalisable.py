@@ -111,7 +111,9 @@ def test_walkers_that_leave_are_seen(rng):
     path = EnergyPath(Gaussian(2), lambda x: -x.square().sum(1).add(1).sqrt())
     walkers = walkers_at(path.end, torch.randn(200, 2, generator=rng))
     reason = escape_reason(path, walkers, AnnealingStage(1.0, (0.7,), torch.ones(2)), rng)
-    assert reason.startswith("walkers have not converged: in 8 more steps their energy changed by -")
+    assert reason.startswith(
+        "walkers have not converged: in 8 more steps their energy changed by -"
+    )
 
 
 def test_walkers_that_fall_inwards_are_not_leaving(rng):
