@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from boltzwalk.cli.errors import app
+from boltzwalk.cli import app
 
 SHORT = ("updates=20", "start.size=200", "energy.network.widths=[16]", "threads=1", "--quiet")
 
