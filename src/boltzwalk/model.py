@@ -59,6 +59,7 @@ class Model:
         update: The number of updates.
         make_digest: Computes the digest of everything that samples and numbers depend on.
         folder: The run folder; None for a run that was not kept.
+        verdict: The label of the verdict on its training, and the reason, where it is known.
     """
 
     module: nn.Module
@@ -69,6 +70,7 @@ class Model:
     update: int
     make_digest: Callable[[], str]
     folder: Path | None = None
+    verdict: tuple[str, str] | None = None
     _log_z: dict[int, LogZ] = field(default_factory=dict, repr=False)
 
     def __repr__(self) -> str:
@@ -385,6 +387,8 @@ class Model:
             return refused_log_z("the run was trained by noiseless descent, which has no density")
         known = getattr(energy, "log_z", None)
         if known is not None and self.temperature == 1:
-            return LogZ(float(known), 0.0, "")
+            half_width = float(getattr(energy, "log_z_half_width", 0.0))
+            refusal = energy.log_z_refusal if half_width != half_width else ""
+            return LogZ(float(known), half_width, str(refusal))
         x = self.draw(self.available(effort.samples), rng).x
         return log_z_from_samples(Tempered(energy, self.temperature), x, rng, effort)

@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 
-from boltzwalk.data import Table
+from boltzwalk.data import Images, Table
 from boltzwalk.energies.conditional import conditioned_on
 from boltzwalk.recipes import RECIPES
 from boltzwalk.settings.settings import from_yaml, to_yaml
@@ -39,10 +39,12 @@ def folder(request, tmp_path, monkeypatch):
 
 
 def of_then(settings):
-    """Settings with those of a table that came later as they were without them."""
-    if not isinstance(settings.data, Table):
+    """Settings with those of a table or images that came later as they were without them."""
+    if not isinstance(settings.data, Table | Images):
         return settings
-    former = {"shrinkage": False, "tails": "keep", "repeats": "anywhere"}
+    former = {"repeats": "anywhere"}
+    if isinstance(settings.data, Table):
+        former |= {"shrinkage": False, "tails": "keep", "index": "keep"}
     return replace(settings, data=replace(settings.data, **former))
 
 

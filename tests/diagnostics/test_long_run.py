@@ -90,13 +90,12 @@ def test_no_time_no_steps_or_no_chains_are_refused(wrong):
         LongRun(**wrong)
 
 
-def past(*rows, base=1.0, beyond=0.0):
-    """What was seen; each row is (steps, distance, energy)."""
+def past(*rows, base=1.0, beyond=0.0, far=1.0, r_hat=1.0):
+    """What was seen; each row is (steps, distance, energy); chains from noise are `far`."""
     row = {"start": "data", "out_of_range": beyond, "energy_spread": 2.0}
     seen = [row | {"steps": s, "distance": q, "energy": u} for s, q, u in rows]
-    # Chains from noise have no say.
-    noise = [one | {"start": "noise", "distance": 1e9, "energy": math.nan} for one in seen]
-    return {"rows": [*seen, *noise], "base": base, "base_out_of_range": 0.1}
+    noise = [one | {"start": "noise", "distance": far * base, "energy": math.nan} for one in seen]
+    return {"rows": [*seen, *noise], "base": base, "base_out_of_range": 0.1, "r_hat": r_hat}
 
 
 def growing(*distances):
@@ -139,6 +138,12 @@ SETTLED = [(5000, 1.0, 3.0), (10_000, 1.0, 3.0)]
         (past((5000, 1.0, 3.0), (10_000, 1.0, 4.1)), 50, "undecided", "moved by 1.1 between 5,000"),
         (past((5000, 1.0, 5.1), (10_000, 1.0, 4.0)), 50, "undecided", "moved by 1.1"),
         (past((5000, 9.0, 3.0), (5001, 1.0, 9.0), (10_000, 1.0, 3.0)), 50, "convergent", ""),
+        (past(*SETTLED, far=1.5, r_hat=1.1), 50, "convergent", "starts agree"),
+        (past(*SETTLED, far=1.51), 50, "undecided", "not convergent"),
+        (past(*SETTLED, far=34.0, r_hat=1.55), 50, "undecided", "from noise have 34 (limit 1.5)"),
+        (past(*SETTLED, r_hat=1.55), 50, "undecided", "R-hat of their energies is 1.55"),
+        (past(*SETTLED, r_hat=math.nan), 50, "undecided", "R-hat of their energies is nan"),
+        (past(*SETTLED, far=math.nan), 50, "undecided", "from noise have nan"),
     ],
 )
 def test_the_rule(seen, training, expected, because):

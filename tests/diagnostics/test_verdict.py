@@ -6,7 +6,8 @@ import torch
 
 from boltzwalk.data import Dataset, Digits
 from boltzwalk.diagnostics.oscillation import WINDOW
-from boltzwalk.diagnostics.verdict import CURES, training_findings, verdict
+from boltzwalk.diagnostics.findings import training_findings
+from boltzwalk.diagnostics.verdict import CURES, TOO_SHORT, verdict
 from boltzwalk.energies import NetworkEnergy
 from boltzwalk.kernels import ULA, noise_temperature, run_chain
 from boltzwalk.kernels.chain import chain_metrics
@@ -73,7 +74,7 @@ def test_the_growth_of_a_start_is_healthy_all_the_way(kind, flat, growing):
     d = np.where(grown < 1, -4 * v * (1 - v / 0.14), 0.02 * np.sin(np.arange(len(v))))
     for n in range(10, len(v) + 1, 10):
         found = verdict(*kind(d[:n], v[:n]))
-        assert found.label == "healthy", (n, found)
+        assert found.label == ("healthy" if n >= 200 else TOO_SHORT), (n, found)
 
 
 def explosion(n=600, growing=60, factor=1e4):
@@ -181,7 +182,7 @@ def test_stalled():
     assert verdict(*from_noise(d, v * np.linspace(0.5, 1, n))).label == "healthy"
     assert verdict(*from_noise(d + 1.5, v)).label == "healthy"
     assert verdict(*persistent(d, v)).label == "healthy"
-    assert verdict(*from_noise(d[:150], v[:150])).label == "healthy"  # too early to say
+    assert verdict(*from_noise(d[:150], v[:150])).label == TOO_SHORT
 
 
 @pytest.mark.parametrize("n", [700, 20_000])
@@ -360,12 +361,14 @@ def labels(rows, trace):
 def test_a_run_that_holds(tmp_path):
     rows, trace, message = run(tmp_path, 300, Adam(1e-3))
     assert not message
-    assert set(labels(rows, trace)) == {"healthy"}
+    assert set(labels(rows[:-1], trace)) == {"healthy", TOO_SHORT}
     assert {finding.name for finding in training_findings(rows, trace)} >= {"travel", "temperature"}
     log = tmp_path / "log.jsonl"
     log.write_text(log.read_text()[:-30])  # cut off in the middle of its last line
     assert len(read_rows(log)) == len(rows) - 1
     assert verdict(read_rows(log), trace).label == "healthy"
+    assert {"energy_train", "validation_rank", "sample_distance"} <= rows[-1].keys()
+    assert [row["update"] for row in rows if "energy_train" in row] == [100, 200, 300]
 
 
 def test_a_rate_that_is_too_large_explodes_and_breaks(tmp_path):
@@ -389,14 +392,14 @@ def test_a_bounded_slope_stalls(tmp_path):
     rows, trace, _ = run(tmp_path, 400, Adam(1e-3), spectral_norm=True)
     found = verdict(rows, trace)
     assert found.label == "stalled"
-    assert set(labels(rows, trace)) == {"healthy", "stalled"}
+    assert set(labels(rows, trace)) == {"stalled", TOO_SHORT}
     assert "spectral normalisation" in found.reason
 
 
 def test_a_large_rate_of_sgd_turns_at_every_update(tmp_path):
     rows, trace, _ = run(tmp_path, 220, SGD(0.2))
     assert verdict(rows, trace).label == "oscillating"
-    assert set(labels(rows, trace)) == {"healthy", "oscillating"}
+    assert set(labels(rows, trace)) == {"oscillating", TOO_SHORT}
 
 
 @pytest.mark.slow
@@ -419,7 +422,7 @@ def test_chains_from_a_single_point_collapse():
     ):
         rows.append({"update": done.update} | {k: float(v) for k, v in done.info.items()})
     trace = Trace(*(np.array([now[k] for now in rows]) for k in ("energy_gap", "gradient_mean")))
-    assert set(labels(rows[9::10], trace)) == {"healthy", "collapsed"}
+    assert set(labels(rows[9::10], trace)) == {"healthy", "collapsed", TOO_SHORT}
 
 
 @pytest.mark.parametrize("stiffness", [0.01, 0.5, 1.5])

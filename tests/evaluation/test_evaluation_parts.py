@@ -78,7 +78,8 @@ def no_work(monkeypatch):
         "goodness",
         "anomalies",
         "training_findings",
-        "verdict",
+        "model_verdict",
+        "masses",
     ):
         monkeypatch.setattr(judging, name, refuse)
 
@@ -144,7 +145,7 @@ def test_parts_that_are_not_asked_for_are_left_alone(first, no_work):
     ("change", "anew"),
     [
         ({"seed": 1}, set(SECTIONS)),
-        ({"samples": 61}, {"quality", "base", "modes", "goodness", "anomalies"}),
+        ({"samples": 61}, {"quality", "base", "modes", "goodness", "masses", "anomalies"}),
         ({"outside": ("x",)}, {"anomalies"}),
         ({"long_run": replace(PLAN.long_run, steps=3)}, {"long_run"}),
         ({"long_run": replace(PLAN.long_run, seconds=2e6)}, {"long_run"}),

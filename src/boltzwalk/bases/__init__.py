@@ -5,6 +5,9 @@
                   their architectures are in :mod:`boltzwalk.networks`
 ``flow``          :class:`Flow`: settings of a base with a known density
 ``flow_energy``   :class:`FlowEnergy`: settings of an energy that is a flow, with a known log Z
+``stacked``       :class:`StackedEnergy`: settings of an energy on top of a stack of densities
+``marginals``     maps of single columns to almost normal ones
+``mixtures``      Gaussian mixtures by EM with shrunk covariances
 ``conditional``   bases conditioned on a class or on observed pixels
 ``latent``        energies on the latent variables of a base
 ``vae_loss``      the loss of an autoencoder, its default weight, its active dimensions
@@ -17,6 +20,7 @@ from .flow import Flow, NormalizingFlow
 from .flow_energy import FlowEnergy, LearntFlow
 from .generator import BaseSettings, Generator, Vae
 from .latent import LatentEnergy, ShiftedEnergy, posterior_energy
+from .stacked import LearntStack, StackedEnergy
 from .vae_loss import VaeParts, active_dimensions, default_gamma, vae_loss
 
 __all__ = [
@@ -28,8 +32,10 @@ __all__ = [
     "Generator",
     "LatentEnergy",
     "LearntFlow",
+    "LearntStack",
     "NormalizingFlow",
     "ShiftedEnergy",
+    "StackedEnergy",
     "Vae",
     "VaeParts",
     "active_dimensions",

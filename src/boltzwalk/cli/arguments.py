@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import typer
 
-__all__ = ["checked_name", "integer", "number", "parse_assignments", "require_recipe", "run_name"]
+__all__ = [
+    "checked_name",
+    "integer",
+    "number",
+    "parse_assignments",
+    "require_recipe",
+    "run_name",
+    "summary_lines",
+]
 
 LONGEST_NAME = 100
+
+WIDTH, INDENT = 100, 52
+"""The letters of a line of a summary, and where the meaning of a number begins."""
 
 
 def checked_name(name: str) -> str:
@@ -108,6 +120,25 @@ def _without_blanks(words: Sequence[str]) -> list[str]:
         else:
             joined.append(word)
     return joined
+
+
+def summary_lines(name: str, text: str, meaning: str) -> list[str]:
+    """Returns a number of a summary as lines of at most 100 letters, its meaning on the right.
+
+    Arguments:
+        name: The name of the number.
+        text: Its value.
+        meaning: What it means.
+
+    Example:
+        >>> summary_lines("cost", "3 s", "9 gradient evaluations")
+        ['cost                         3 s                    9 gradient evaluations']
+    """
+    head = f"{name:<28} {text:<22} "
+    rows = textwrap.wrap(meaning, WIDTH - INDENT, break_on_hyphens=False) or [""]
+    if len(head) > INDENT:
+        return [head.rstrip(), *(f"{'':<{INDENT}}{row}" for row in rows if row)]
+    return [f"{head}{rows[0]}".rstrip(), *(f"{'':<{INDENT}}{row}" for row in rows[1:])]
 
 
 def integer(least: int | None = None) -> Callable[[str], int]:

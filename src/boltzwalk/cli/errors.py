@@ -16,6 +16,7 @@ import typer
 from .arguments import integer
 
 __all__ = [
+    "FAILED_RUN",
     "INTERRUPTED",
     "Debug",
     "Device",
@@ -38,6 +39,10 @@ INTERRUPTED = 130
 """The exit code of a process that was stopped by Ctrl-C."""
 
 
+FAILED_RUN = 3
+"""The exit code of a training that gave no model: it is nan, exploded or collapsed."""
+
+
 @contextmanager
 def errors(debug: bool) -> Iterator[None]:
     """Turns user errors into one message and an exit code.
@@ -52,8 +57,8 @@ def errors(debug: bool) -> Iterator[None]:
         if isinstance(error, BrokenPipeError):  # such as of `boltzwalk recipes | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit from error
-        code = 3 if isinstance(error, FloatingPointError) else 2
-        if debug or (code == 2 and not _is_user_error(error)):
+        code = FAILED_RUN if isinstance(error, FloatingPointError) else 2
+        if debug or (code != FAILED_RUN and not _is_user_error(error)):
             raise
         _fail(_message(error), code)
     except KeyboardInterrupt:
@@ -62,7 +67,7 @@ def errors(debug: bool) -> Iterator[None]:
 
 @contextmanager
 def _notes() -> Iterator[None]:
-    """Prints what the package logs, such as how a file was read."""
+    """Prints the log of the package, such as how a file was read."""
     handler, log = logging.StreamHandler(sys.stderr), logging.getLogger("boltzwalk")
     level = log.level
     log.addHandler(handler)

@@ -122,6 +122,7 @@ def evaluate_command(
         import_code(imports)
         from ..evaluation.evaluate import SECTIONS, EvaluationPlan
         from ..evaluation.long_run import LongRun
+        from ..evaluation.preflight import check_files, check_inputs
         from ..smc.from_samples import Effort
         from ..smc.log_z import Annealing
         from ..training.run import open_run
@@ -130,6 +131,7 @@ def evaluate_command(
             if not quiet:
                 typer.echo(f"... {text}", err=True)
 
+        check_files(inception, ood or ())
         run = open_run(folder, device, changes=overrides or ())
         annealing = Annealing(walkers=walkers, replicates=replicates)
         plan = EvaluationPlan(
@@ -142,24 +144,36 @@ def evaluate_command(
             seed=seed,
             report=report,
         )
-        _evaluate(run.judged_on(run.dataset, run_folder(folder)), run_folder(folder), plan)
+        model = run.judged_on(run.dataset, run_folder(folder))
+        check_inputs(model, plan)
+        _evaluate(model, run_folder(folder), plan)
 
 
 def _evaluate(model: Model, folder: Path, plan: EvaluationPlan) -> None:
     """Evaluates, prints each section when it is known, and writes all."""
+    from ..diagnostics.verdict import model_verdict
+    from ..evaluation.answer import uses_of
     from ..evaluation.cache import format_lines, write_evaluation
-    from ..evaluation.evaluate import evaluate_sections, known_sections
+    from ..evaluation.evaluate import NOTHING, evaluate_sections, known_sections
+    from ..evaluation.preflight import expected_time
 
-    sections = {}
+    plan.report(expected_time(model, folder, plan))
+    sections, empty = {}, []
     for name, section in evaluate_sections(model, folder, plan):
-        sections[name] = section
-        typer.echo(f"\n{name.replace('_', ' ')}")
-        for line in format_lines(section):
-            typer.echo(f"  {line}")
+        sections[name], title = section, name.replace("_", " ")
+        lines = format_lines(section)
+        if not lines:
+            empty.append(f"{title}: {NOTHING.get(name, 'nothing to compute')}")
+            continue
+        typer.echo("\n".join(["", title, *(f"  {line}" for line in lines)]))
+    if empty:
+        typer.echo(f"\nleft out  {'; '.join(empty)}")
     path, protocol = folder / "evaluation.json", {"update": model.update, "seed": plan.seed}
-    write_evaluation(known_sections(model, folder) | sections, path, protocol)
-    typer.echo(f"\nnumbers  {path}")
-    typer.echo(f"report   boltzwalk report {shlex.quote(str(folder))}")
+    known = known_sections(model, folder) | sections
+    write_evaluation(known, path, protocol)
+    run = shlex.quote(str(folder))
+    typer.echo(f"\nnumbers  {path}\nreport   boltzwalk report {run}")
+    typer.echo(f"\n{uses_of(model, folder, model_verdict(model, folder), known).text}")
 
 
 @app.command("report")
@@ -184,15 +198,25 @@ def report_command(
         from ..reporting.page import write_report
         from ..training.run import open_model
 
+        uses = ""
         if (folders[0] / "study.yaml").is_file():
             from ..study.report import write_study_report
 
             path = write_study_report(folders[0], out)[0]
         elif len(folders) == 1:
-            path = write_report(open_model(folders[0]), folders[0], out=out)
+            from ..diagnostics.verdict import model_verdict
+            from ..evaluation.answer import uses_of
+            from ..evaluation.evaluate import known_sections
+
+            model = open_model(folders[0])
+            path = write_report(model, folders[0], out=out)
+            training, known = model_verdict(model, folders[0]), known_sections(model, folders[0])
+            uses = uses_of(model, folders[0], training, known).text
         else:
             path = write_comparison(folders, out or folders[0].parent / "comparison.html")
         typer.echo(f"report   {path}")
+        if uses:
+            typer.echo(f"\n{uses}")
 
 
 @app.command()
@@ -227,7 +251,7 @@ def recipes(
     ] = None,
     debug: Debug = False,
 ) -> None:
-    """List the recipes, one line each, or those with some words with what they reached."""
+    """List the recipes, one line each; with words, the recipes that have them and their results."""
     with errors(debug):
         from ..recipes.index import recipe_texts
 
@@ -251,7 +275,7 @@ def recipes(
             )
             for row in textwrap.wrap(" ".join(rest), 98 - width) if wanted else ():
                 typer.echo(f"{'':<{width}}  {row}")
-        more = "" if wanted else "; what one reached: boltzwalk recipes NAME"
+        more = "" if wanted else "; its result: boltzwalk recipes NAME"
         typer.echo(f"\nTrain one with: boltzwalk train NAME{more}")
 
 

@@ -13,8 +13,16 @@ import typer
 
 from ..training.progress import shown
 from ..training.signals import StopRequest, stop_on_signal
-from .arguments import checked_name, integer, parse_assignments, require_recipe, run_name
+from .arguments import (
+    checked_name,
+    integer,
+    parse_assignments,
+    require_recipe,
+    run_name,
+    summary_lines,
+)
 from .errors import (
+    FAILED_RUN,
     INTERRUPTED,
     Debug,
     Folder,
@@ -116,7 +124,8 @@ def train_command(
             _train_all(groups, quiet, stop)
         else:
             settings, folder = _in_free_folder(recipe, settings, folder, assignments)
-            _train(settings, folder, quiet, stop)
+            if not _train(settings, folder, quiet, stop):
+                raise typer.Exit(FAILED_RUN)
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
@@ -158,7 +167,8 @@ def resume(
         if settings.data != before.data:
             rows = training_data(settings, folder, moved=True).to(settings.device)
             require_trained_on(folder, rows)
-        _train(settings, folder, quiet, stop, dataset=rows, changed=True)
+        if not _train(settings, folder, quiet, stop, dataset=rows, changed=True):
+            raise typer.Exit(FAILED_RUN)
 
 
 def _in_free_folder(
@@ -194,7 +204,9 @@ def _train_all(groups: list[list[tuple[Settings, Path]]], quiet: bool, stop: Sto
     The runs of a group differ in their seed only.
     """
     again = f"the same command, {shlex.join(['boltzwalk', *sys.argv[1:]])}"
-    runs = [run for group in groups for run in group]
+    from ..training.folder import checkpoints
+
+    runs, failed = [run for group in groups for run in group], []
     for number, (settings, folder) in enumerate(runs):
         if stop.asked:
             typer.echo(
@@ -202,11 +214,21 @@ def _train_all(groups: list[list[tuple[Settings, Path]]], quiet: bool, stop: Sto
             )
             raise typer.Exit(INTERRUPTED)
         typer.echo(f"{folder}, run {number + 1} of {len(runs)}\n")
-        _train(settings, folder, quiet, stop, again)
+        try:
+            failed += [] if _train(settings, folder, quiet, stop, again) else [folder]
+        except FloatingPointError as error:  # the other runs go on
+            typer.echo(f"error: {error}", err=True)
+            failed.append(folder)
         typer.echo()
     from ..reporting.tables import results_of_runs
 
-    typer.echo(results_of_runs([[folder for _, folder in group] for group in groups]))
+    done = [[folder for _, folder in group if checkpoints(folder)] for group in groups]
+    if any(done):
+        typer.echo(results_of_runs([group for group in done if group]))
+    if failed:
+        names = ", ".join(map(str, failed))
+        typer.echo(f"FAILED: {len(failed)} of {len(runs)} runs gave no model: {names}")
+        raise typer.Exit(FAILED_RUN)
 
 
 def _train(
@@ -217,8 +239,8 @@ def _train(
     again: str = "",
     dataset: Dataset | None = None,
     changed: bool = False,
-) -> None:
-    """Trains, shows progress, and prints the summary with the paths of picture and report."""
+) -> bool:
+    """Trains, shows progress, and prints the summary; returns whether there is a model."""
     from ..training.description import training_data
     from ..training.execute import execute
     from ..training.run import open_model
@@ -239,29 +261,39 @@ def _train(
             f"go on with: {again or shlex.join(['boltzwalk', 'resume', str(folder)])}"
         )
         raise typer.Exit(INTERRUPTED)
-    _conclude(open_model(folder), folder)
+    return _conclude(open_model(folder), folder)
 
 
-def _conclude(finished: Model, folder: Path) -> None:
-    """Prints the summary of a finished run and writes its report."""
+def _conclude(finished: Model, folder: Path) -> bool:
+    """Prints the summary of a run, first whether it failed, and writes its report."""
+    from ..evaluation.answer import failure_line, final_verdict, uses_of
+    from ..evaluation.evaluate import known_sections
     from ..reporting.page import write_report
     from ..reporting.summary import summarise
     from ..training.execute import picture_path, try_picture
 
+    training = final_verdict(finished, folder)
+    failure = failure_line(training)
+    if failure:
+        typer.echo(f"{failure}\n")
     is_last = finished.update == finished.settings.updates
     pictures = (folder / "samples.png", picture_path(folder, finished.update))
     if not (is_last and all(path.exists() for path in pictures)):
         try_picture(finished, folder)
-    numbers = summarise(finished, folder)
-    report = write_report(finished, folder, numbers)
+    numbers = summarise(finished, folder, training)
+    report = write_report(finished, folder, numbers, training)
     for number in numbers:
-        typer.echo(f"{number.name:<28} {number.text:<22} {number.meaning}")
+        for line in summary_lines(number.name, number.text, number.meaning):
+            typer.echo(line)
     typer.echo(f"\npicture  {folder / 'samples.png'}\nreport   {report}")
     quoted = shlex.quote(str(folder))
-    if finished.method.condition.completes:
+    if not failure and finished.method.condition.completes:
         typer.echo(f"complete boltzwalk complete {quoted}")
-    else:
+    elif not failure:
         typer.echo(f"samples  boltzwalk sample {quoted} -n 1000")
+    uses = uses_of(finished, folder, training, known_sections(finished, folder))
+    typer.echo(f"\n{uses.text}")
+    return not failure
 
 
 def _companions(

@@ -104,8 +104,10 @@ def make_codes(model: Model, steps: int = 0, seed: int = 0) -> Codes:
     if base is None or not method.condition.unconditional:
         got = "one with a condition" if base else "neither"
         raise ValueError(
-            "codes must have a model of p(x) with a generator, such as vae_teaching_digits, or "
-            f"with chains from noise, such as digits, got {got}"
+            "rows must have codes: a model of p(x) with a generator, such as the recipe "
+            f"vae_teaching_digits, or chains from noise, such as digits; this model has {got}. "
+            "`boltzwalk complete` fills in rows with any model of p(x), `boltzwalk score` scores "
+            "them"
         )
     if has_encoder(base):
         encodes: Any = base

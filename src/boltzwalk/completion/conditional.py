@@ -26,7 +26,7 @@ proposals for h alone.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -51,6 +51,13 @@ class Entries:
 
     def __len__(self) -> int:
         return len(self.fixed)
+
+    @property
+    def hidden(self) -> Bool[Tensor, "N *event"]:
+        r"""The hidden entries, shape (N, \*event)."""
+        size = self.fixed[0].numel()
+        flat = torch.zeros(len(self), size + 1, dtype=torch.bool, device=self.fixed.device)
+        return flat.scatter(1, self.index, True)[:, :-1].reshape(self.fixed.shape)
 
     def event(self, h: Float[Tensor, "N H"]) -> Float[Tensor, "N *event"]:
         r"""Returns the full rows, shape (N, \*event), with the given visible entries."""
@@ -78,6 +85,8 @@ class Subspace:
 
     fixed: Float[Tensor, "N D"]
     basis: Float[Tensor, "N D H"]
+
+    hidden: ClassVar[None] = None
 
     def __len__(self) -> int:
         return len(self.fixed)

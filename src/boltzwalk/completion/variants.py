@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 import torch
 from jaxtyping import Float
@@ -245,7 +245,9 @@ def _move_hidden(
     """Rows after K steps on their hidden entries."""
     energy = Conditional(model.module, free)
     walkers = walkers_at(energy, free.coordinates(start))
-    moved = model.move(walkers, steps_of(model, plan), rng, energy)
+    exact = _completes(model, free) and plan.start == "auto"
+    steps = plan.steps or model.method.steps if exact else steps_of(model, plan)
+    moved = model.move(walkers, steps, rng, energy)
     return free.event(moved.x)
 
 
@@ -282,6 +284,9 @@ def _initial_rows(
     """The start of conditional chains: full rows, of which only hidden entries matter."""
     if plan.start == "mean":
         return x
+    if _completes(model, free) and plan.start == "auto":
+        rows: Tensor = cast(Any, model.module).complete(x, free.hidden, rng)
+        return rows
     if plan.start == "base" or (plan.start == "auto" and model.method.base is not None):
         return _decoded(model, x, free, plan, rng)
     method = model.method
@@ -289,6 +294,11 @@ def _initial_rows(
         noise: Tensor = method.noise_start.noise(x, len(x), rng)
         return noise
     return model.data.noise(len(x), rng)
+
+
+def _completes(model: Model, free: Free) -> bool:
+    """Whether the energy draws hidden entries given the others, without a chain."""
+    return free.hidden is not None and callable(getattr(model.module, "complete", None))
 
 
 def _decoded(

@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -381,7 +382,7 @@ class Dataset:
         Arguments:
             device: Where to, such as "cuda".
         """
-        moved = {
+        moved: dict[str, Any] = {
             field.name: value.to(device)
             for field in dataclasses.fields(self)
             if torch.is_tensor(value := getattr(self, field.name))

@@ -165,9 +165,11 @@ def _constant_columns(
     constant = [name for one in encoded.values() for name in _constant(one, keep)]
     if not constant or int(keep.sum()) < 2:
         return []
+    largest = max(float(np.abs(one.values[keep]).max()) for one in encoded.values())
+    ids = ", or whole numbers above 2**53 such as ids, which float64 cannot tell apart"
     return [
         f"whitening needs columns that vary, got {int(keep.sum())} rows in which "
-        f"{', '.join(constant)} has one value only; leave it out with "
+        f"{', '.join(constant)} has one value only{ids if largest >= 2**53 else ''}; leave it out with "
         f"{choice.write('drop', ','.join(constant))}, or write {choice.write('whitening', 'none')}"
     ]
 

@@ -203,7 +203,9 @@ def table_fields(
     if not all(bool(part.isfinite().all()) for part in parts):
         require_float32(units(rows.x), rows.x, columns, source)
     return TableFields(
-        *parts,
+        parts[0],
+        parts[1],
+        parts[2],
         split.train.labels,
         split.validation.labels,
         split.test.labels,

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from .window import Row
 
 __all__ = [
+    "WRONG_DISTANCE",
     "explosion",
     "few_distinct_rows",
     "frozen",
@@ -32,8 +33,15 @@ LOOK_BACK = 200
 FAR = 10.0
 """Distance of walkers or samples from the mean of the data, over that of the data."""
 
-SHARP = 1e4
-"""Energy gap over the temperature, in nats, of a run whose proposals are refused."""
+SHARP = 300.0
+"""Energy gap over the temperature, in nats, where walkers sample at a temperature of 0.5 or more:
+2 and less in healthy runs in the plane and on small tables, 10 on 8x8 digits."""
+
+WARM = 0.5
+"""Temperature from which energies over it are those of a density."""
+
+SAME = 1e15
+"""Distance of walkers over that of the data of a batch whose rows are all the same."""
 
 FROZEN = 0.05
 """Share of accepted proposals."""
@@ -44,13 +52,15 @@ POINT = 0.01
 DISTINCT = 0.02
 """Share of training rows that are distinct, of data that are copies."""
 
-WRONG_DISTANCE = 0.2
-WRONG_SCALE = (0.6, 1.6)
-"""Root of the energy coefficient of samples and data, and the scale of samples over that of data.
-A coefficient of 0.2 is that of a shift by half a standard deviation."""
+WRONG_DISTANCE = 0.16
+"""Root of the energy coefficient of samples and data: 0.13 and less in healthy runs."""
 
-OVERFITTED = 0.7
-"""Probability that a validation row has a higher energy than a training row; 0.5 without."""
+WRONG_SCALE = (0.72, 1.27)
+"""Scale of samples over that of the data: 0.88 to 1.19 in healthy runs."""
+
+OVERFITTED = 0.6
+"""Probability, by the lower end of its interval, that a validation row has a higher energy than a
+training row; 0.5 where nothing tells them apart."""
 
 
 def latest(rows: Sequence[Row], name: str) -> float:
@@ -78,7 +88,7 @@ def explosion(rows: Sequence[Row]) -> str:
     """
     walkers = _present(rows, "walker_scale")
     first = rows[0].get("walker_scale", math.nan) if rows else math.nan
-    if walkers > FAR and not walkers < 2 * first:
+    if FAR < walkers < SAME and not walkers < 2 * first:
         return (
             f"walkers are {walkers:.3g} times as far from the mean of the data as the data "
             f"(limit {FAR:g})"
@@ -90,12 +100,13 @@ def explosion(rows: Sequence[Row]) -> str:
             f"(limit {FAR:g})"
         )
     temperature = _present(rows, "temperature")
-    gap = _present(rows, "energy_gap") / temperature if temperature > 0 else math.nan
-    accepted = _present(rows, "acceptance")
-    if accepted < FROZEN and abs(gap) > SHARP:
+    gap = abs(_present(rows, "energy_gap")) / temperature if temperature >= WARM else math.nan
+    if gap > SHARP:
+        accepted = _present(rows, "acceptance")
+        moving = f", and {accepted:.1%} of the proposals are accepted" if accepted < FROZEN else ""
         return (
-            f"energies of data and walkers differ by {abs(gap):.3g} times the temperature (limit "
-            f"{SHARP:g}), and {accepted:.1%} of the proposals are accepted"
+            f"energies of data and walkers differ by {gap:.3g} times the temperature (limit "
+            f"{SHARP:g}){moving}"
         )
     return ""
 
@@ -128,11 +139,13 @@ def point_collapse(rows: Sequence[Row]) -> str:
 
 
 def few_distinct_rows(rows: Sequence[Row]) -> str:
-    """Returns the share of distinct training rows where most are copies; "" where they are not.
+    """Returns the share of distinct rows where nearly all are copies; "" where they are not.
 
     Arguments:
         rows: The rows of the log.
     """
+    if _present(rows, "walker_scale") > SAME and math.isnan(latest(rows, "sample_distance")):
+        return "all rows of a batch are the same: one point has no density"
     share = latest(rows, "data_distinct")
     if not share <= DISTINCT:
         return ""
@@ -166,17 +179,17 @@ def wrong_samples(rows: Sequence[Row]) -> str:
 def overfitting(rows: Sequence[Row]) -> str:
     r"""Returns how training rows differ from validation rows in energy; "" where they do not.
 
-    The standard error of the rank, at most :math:`1 / \sqrt{12 n}` for n rows that do not differ,
-    is granted twice.
+    The rank of n rows that do not differ has the standard error :math:`1 / \sqrt{12 n}`, which is
+    granted twice.
 
     Arguments:
         rows: The rows of the log.
     """
     rank, n = latest(rows, "validation_rank"), latest(rows, "validation_rows")
-    if not rank - 2 / math.sqrt(12 * max(n, 1)) > OVERFITTED - 0.05:
+    if not rank - 2 / math.sqrt(12 * max(n, 1)) > OVERFITTED:
         return ""
     excess = latest(rows, "energy_excess")
     return (
         f"validation rows have energies above those of training rows, by {excess:.3g} on average, "
-        f"in {rank:.0%} of pairs (limit {OVERFITTED:.0%}; 50 % is none)"
+        f"in {rank:.0%} of the pairs of one of each (limit {OVERFITTED:.0%} by its interval)"
     )

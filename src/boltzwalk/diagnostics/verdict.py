@@ -12,7 +12,8 @@ exploded       The travel is more than 3 times the distance plus the path of the
                median in the window, and the travel 100 times the first displacement of a walker;
                or v is 100 times its first value, and walkers are out of the range of the data. Or
                walkers or samples are 10 times as far from the mean of the data as the data; or
-               energies of data and walkers differ by 10⁴ temperatures, and no proposal is accepted.
+               energies of data and walkers differ by 300 temperatures, where walkers sample at
+               a temperature of 0.5 or more.
 frozen         Less than 5 % of the proposals are accepted.
 stalled        The travel is less than 0.6 of the distance and no longer grows, and the energy gap d
                is positive at less than 5 % of updates: walkers do not reach the data.
@@ -22,8 +23,11 @@ collapsed      Walkers reach the data, but d is as one-sided, has grown by 1.6 s
 oscillating    d tends to change its sign at every update, with an amplitude that doubles; or it
                nearly always does, with an amplitude of 5 % of the energy that drift takes from a
                walker that starts from noise, :math:`K \varepsilon v^2`.
-overfitted     Validation rows have higher energies than training rows in over 70 % of pairs.
+overfitted     Validation rows have higher energies than training rows in over 60 % of pairs, by the
+               lower end of the interval.
 samples wrong  Samples at the end of the run do not have the place, scale or shape of the data.
+samples good,  Samples and energy disagree on the masses of modes, or in the plane on the density;
+density wrong  :mod:`boltzwalk.evaluation.masses` finds it, not this module.
 too short to   The window has fewer than 100 updates, or samples are wrong while walkers still come
 say            nearer to the data.
 healthy        None of these.
@@ -49,16 +53,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
-from ..training.folder import Trace
+from ..model import Model
+from ..training.evidence import with_evidence
+from ..training.folder import FAILURE, Trace, read_rows, read_trace
 from . import evidence
 from .oscillation import ONE_SIDED, WINDOW
 from .window import PRESENT, LogWindow, Row, median, summarise_window, trace_or_log
 
-__all__ = ["FAILED", "TOO_SHORT", "Label", "Verdict", "verdict"]
+__all__ = ["FAILED", "TOO_SHORT", "Label", "Verdict", "model_verdict", "verdict"]
 
 TOO_SHORT: Final = "too short to say"
 
@@ -72,6 +79,7 @@ Label = Literal[
     "oscillating",
     "overfitted",
     "samples wrong",
+    "samples good, density wrong",
     "too short to say",
     "unknown",
 ]
@@ -150,7 +158,13 @@ class Verdict(NamedTuple):
     update: int
 
 
-def verdict(rows: Sequence[Row], trace: Trace, failure: str = "", window: int = WINDOW) -> Verdict:
+def verdict(
+    rows: Sequence[Row],
+    trace: Trace,
+    failure: str = "",
+    window: int = WINDOW,
+    least: int = MIN_UPDATES,
+) -> Verdict:
     """Returns the verdict on a run, or on the part of it that is logged.
 
     Arguments:
@@ -159,6 +173,7 @@ def verdict(rows: Sequence[Row], trace: Trace, failure: str = "", window: int = 
             the values of the rows are used.
         failure: The error message of a run that failed, "" for others.
         window: The maximum number of updates; of a short run the last half is used.
+        least: The updates below which the run is too short to say.
 
     Raises:
         ValueError: If window < 1.
@@ -179,23 +194,44 @@ def verdict(rows: Sequence[Row], trace: Trace, failure: str = "", window: int = 
         reason, update = broken or (failure.rstrip("."), log.update)
         before = f"; before that, {exploded}" if exploded else ""
         return Verdict("nan", f"{reason}{before}. {CURES['nan']}.", update)
-    for label, reason in _broken_rules(rows, log, exploded):
+    for label, reason in _broken_rules(rows, log, exploded, least):
         if reason:
             return Verdict(label, f"{reason}. {CURES[label]}.", log.update)
-    if not len(log.gap) and "nll" not in log.last:
+    judged = not math.isnan(evidence.latest(rows, "sample_distance"))
+    if not len(log.gap) and "nll" not in log.last and not judged:
         reason = "no energy gap is logged; let the method log energy_gap, and judge the samples"
         return Verdict("unknown", f"{reason}.", log.update)
     return Verdict("healthy", f"{_healthy_summary(log)}.", log.update)
 
 
+def model_verdict(model: Model, folder: Path) -> Verdict:
+    """Returns the verdict on the run of a model, up to the update that is kept.
+
+    Arguments:
+        model: The model.
+        folder: Its folder, for the log.
+    """
+    path = folder / FAILURE
+    failure = path.read_text() if path.is_file() else ""
+    logged, trace = read_rows(folder / "log.jsonl"), read_trace(folder)
+    rows = with_evidence(model, logged)
+    least = MIN_UPDATES if not logged or model.update == logged[-1]["update"] else 0
+    until = Trace(*(values[: model.update] for values in trace))
+    result = verdict(rows, until, failure, least=least)
+    if least or result.label == "nan":
+        return result
+    kept = f"update {model.update} of {logged[-1]['update']} is kept; {result.reason}"
+    return result._replace(reason=kept)
+
+
 def _broken_rules(
-    rows: Sequence[Row], log: LogWindow, exploded: str
+    rows: Sequence[Row], log: LogWindow, exploded: str, least: int
 ) -> Iterator[tuple[Label, str]]:
     """Every label that a run can have instead of healthy, with the reason for it, "" for none."""
     yield "exploded", exploded
     yield "frozen", evidence.frozen(rows)
     yield "collapsed", evidence.point_collapse(rows) or evidence.few_distinct_rows(rows)
-    yield TOO_SHORT, _too_short(rows, log)
+    yield TOO_SHORT, _too_short(rows, log, least)
     if log.long_enough(MIN_UPDATES):
         yield "stalled", _stalled(log)
         yield "collapsed", _collapsed(log)
@@ -251,11 +287,13 @@ def _exploded(log: LogWindow) -> str:
     return ""
 
 
-def _too_short(rows: Sequence[Row], log: LogWindow) -> str:
+def _too_short(rows: Sequence[Row], log: LogWindow, least: int) -> str:
     """Why the run is too short for a verdict; "" where it is not."""
     judged = not math.isnan(evidence.latest(rows, "sample_distance"))
-    if log.update < MIN_UPDATES:
-        return f"{log.update} updates are fewer than the {MIN_UPDATES} that a verdict needs"
+    if not log.update:
+        return ""
+    if log.update < least:
+        return f"{log.update} updates are fewer than the {least} that a verdict needs"
     if judged or not len(log.gap) or log.long_enough(MIN_UPDATES):
         return ""
     return (

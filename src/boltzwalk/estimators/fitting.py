@@ -10,7 +10,9 @@ covariance I, so that one step size of the kernel fits all columns. The default 
 :math:`U(z) = f(z) + |z|^2 / 2` with a network f that is 0 at first: training starts at the Gaussian
 of maximum likelihood, whose samples and :math:`\log Z` are exact.
 
-The ridge gives a constant column, or one that others determine, a deviation of a thousandth.
+The ridge gives a constant column, or one that others determine, a deviation of a thousandth. Values
+far from the median of a column with heavy tails enter by their logarithm
+(:mod:`boltzwalk.data.tails`), and rows that are equal are not held out from each other.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ from torch import Tensor, nn
 from .. import api
 from ..checkpoint import write_atomically
 from ..data.dataset import Dataset
-from ..data.splits import LabelledRows, split_rows
+from ..data.repeats import split_table
+from ..data.splits import LabelledRows
+from ..data.tails import compress, fit_tails
 from ..energies import NetworkEnergy
 from ..kernels import MALA
 from ..method import with_defaults
@@ -147,8 +151,10 @@ def _dataset(estimator: Any, x: np.ndarray, seed: int, held_out: int) -> Dataset
     """The whitened rows; only training rows determine the units."""
     y = torch.from_numpy(np.array(x, dtype=np.float64))
     relative = (float(len(y) - held_out), float(held_out), 0.0)
-    train, validation, test = split_rows(LabelledRows(y), relative, seed)
-    shift, scale = whitening_of(train.x)
+    split = split_table(LabelledRows(y), relative, seed)
+    train, validation, test = split.train.x, split.validation.x, split.test.x
+    tails = fit_tails(train)
+    shift, scale = whitening_of(train if tails is None else compress(train, tails))
     columns = tuple(map(str, getattr(estimator, "feature_names_in_", ())))
     one = torch.zeros(1, y.shape[1], dtype=torch.float32)
     units = Dataset(
@@ -158,15 +164,20 @@ def _dataset(estimator: Any, x: np.ndarray, seed: int, held_out: int) -> Dataset
         columns=columns,
         shift=shift,
         scale=scale,
+        tails=tails,
         source="rows in memory",
         split=relative,
         split_seed=seed,
+        repeats="auto",
+        notes=(split.note,) if split.note else (),
     )
     return replace(
         units,
-        train=units.from_original(train.x).float(),
-        validation=units.from_original(validation.x).float(),
-        test=units.from_original(test.x).float(),
+        train=units.from_original(train).float(),
+        validation=units.from_original(validation).float(),
+        test=units.from_original(test).float(),
+        validation_copies=split.validation_copies,
+        test_copies=split.test_copies,
     )
 
 

@@ -265,5 +265,6 @@ def _sampled(model: Model, n: int, draws: int, steps: int, rng: torch.Generator)
 
 def _original(model: Model, x: torch.Tensor) -> np.ndarray:
     """The means over the second axis, in the units of the data, float64."""
-    rows: np.ndarray = model.data.to_original(x.double().mean(1)).cpu().numpy()
+    original = model.data.to_original(x.double().flatten(0, 1)).unflatten(0, x.shape[:2])
+    rows: np.ndarray = original.mean(1).cpu().numpy()
     return rows

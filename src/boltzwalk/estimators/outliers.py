@@ -8,8 +8,10 @@ its score is below that of all but a share :math:`\alpha` of N rows which traini
 the k-th lowest. An ordinary new row is then flagged with a chance of at most :math:`\alpha`,
 whatever its distribution (split conformal prediction).
 
-Not guaranteed: the rate of one fitted detector, which scatters around :math:`\alpha` by about
-:math:`\sqrt{\alpha (1 - \alpha) / N}`; and the rate where the rows of `fit` hold outliers already.
+The rate of one fitted detector scatters around :math:`\alpha`: over held-out rows it has the
+distribution :math:`\mathrm{Beta}(k, N + 1 - k)`, whose 95 % interval is `false_alarm_interval_`.
+
+Not guaranteed: the rate where the rows of `fit` hold outliers already.
 
 References:
     | Algorithmic learning in a random world
@@ -33,6 +35,7 @@ from torch import nn
 
 from ..data.frames import require_numbers
 from ..metrics.anomaly import conformal_threshold
+from ..metrics.false_alarms import false_alarms
 from .fitting import (
     estimator_state,
     fit_model,
@@ -70,6 +73,8 @@ class EnergyOutlierDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         offset_: The score below which a row is flagged; -inf where too few rows were held out for
             the rate, so that none is.
         n_held_out_: The number N of rows that set it.
+        false_alarm_interval_: The ends of the 95 % interval of the rate at which it flags ordinary
+            new rows; (0, 0) where none is flagged, nan with ``held_out=0``.
         model_: The `boltzwalk.Model`.
         seed_: The seed of training.
         files_: The files of the run folder by their paths.
@@ -130,8 +135,8 @@ class EnergyOutlierDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         rows = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
         count = self._held_out_count(len(rows))
         fit_model(self, rows, new_seed(self.random_state), count)
-        self.n_held_out_ = count
-        self.offset_ = self._offset(rows)
+        self.n_held_out_ = len(self.model_.data.validation)
+        self.offset_, self.false_alarm_interval_ = self._offset(rows)
         return self
 
     def _held_out_count(self, n: int) -> int:
@@ -141,10 +146,11 @@ class EnergyOutlierDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         needed = math.ceil(1 / self.contamination - 1e-9) - 1
         return min(max(math.ceil(self.held_out * n), needed), n // 2)
 
-    def _offset(self, rows: np.ndarray) -> float:
-        """The threshold of scores."""
+    def _offset(self, rows: np.ndarray) -> tuple[float, tuple[float, float]]:
+        """The threshold of scores, and the interval of its rate of false alarms."""
         if self.n_held_out_ == 0:
-            return float(np.percentile(self._scores(rows), 100 * self.contamination))
+            offset = float(np.percentile(self._scores(rows), 100 * self.contamination))
+            return offset, (math.nan, math.nan)
         data = self.model_.data
         held_out = data.to_original(data.validation.double()).cpu().numpy()
         scores = self._scores(held_out)
@@ -155,8 +161,11 @@ class EnergyOutlierDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
                 f"{len(rows)}: no row will be flagged; pass more rows or a higher contamination",
                 stacklevel=3,
             )
-            return -math.inf
-        return -conformal_threshold(torch.from_numpy(-scores), self.contamination)
+            return -math.inf, (0.0, 0.0)
+        energies = torch.from_numpy(-scores)
+        limit = conformal_threshold(energies, self.contamination)
+        rate = false_alarms(energies, limit, self.contamination)
+        return -limit, (rate.low, rate.high)
 
     def _scores(self, rows: np.ndarray) -> np.ndarray:
         """The scores of rows that were checked."""

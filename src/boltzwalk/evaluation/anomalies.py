@@ -30,7 +30,14 @@ from ..model import Model
 from .measure import EvaluationSection, Measure, unavailable
 from .samples import SampleSet
 
-__all__ = ["NAMED_SETS", "anomalies", "energies_and_norms", "file_stamp", "scoring_energy"]
+__all__ = [
+    "NAMED_SETS",
+    "anomalies",
+    "check_sets",
+    "energies_and_norms",
+    "file_stamp",
+    "scoring_energy",
+]
 
 NAMED_SETS = {"digits": Digits, "mnist": Mnist, "fashion_mnist": FashionMnist, "cifar10": Cifar10}
 """Data sets by name."""
@@ -77,6 +84,25 @@ def anomalies(
             measures.append(_separation(f"AUROC {name}, {score}", x, y))
     shown = {name: values[:HISTOGRAM_ROWS].tolist() for name, values in energies.items()}
     return EvaluationSection(measures, {"energies": shown})
+
+
+def check_sets(data: Dataset, sets: Sequence[str]) -> None:
+    """Raises where anomalies cannot be read, or have other rows than the data.
+
+    Arguments:
+        data: The data of the model.
+        sets: Names of data sets, files or folders.
+
+    Raises:
+        ValueError: If a set is unknown, or has other rows.
+        FileNotFoundError: If there is no such file.
+    """
+    rng = torch.Generator(data.train.device).manual_seed(0)
+    for name in sets:
+        if name in NAMED_SETS and len(data.event_shape) == 3:
+            NAMED_SETS[name]().load()
+        else:
+            load_external_rows(Path(name), data, rng)
 
 
 def file_stamp(name: str) -> str:

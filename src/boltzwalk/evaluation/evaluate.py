@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 
 from ..diagnostics.findings import latent_findings, partition_findings, training_findings
-from ..diagnostics.verdict import verdict
+from ..diagnostics.verdict import model_verdict
 from ..model import Model
 from ..rng import generator
 from ..smc.from_samples import Effort
@@ -27,16 +27,20 @@ from .features import Features, distance_to, features_for
 from .goodness import goodness
 from .likelihood import held_out_likelihood, likelihood_section
 from .long_run import LongRun, run_long
+from .masses import masses
 from .measure import EvaluationSection, Measure, unavailable
 from .modes import modes
 from .partition import model_partition, partition_section
 from .quality import quality
 from .samples import SampleSet, draw_samples, keep_finite
 
-__all__ = ["SECTIONS", "EvaluationPlan", "evaluate_sections", "known_sections"]
+__all__ = ["NOTHING", "SECTIONS", "EvaluationPlan", "evaluate_sections", "known_sections"]
 
 VERSION = 1
 """Raised where the same key would give other numbers than before."""
+
+REVISIONS = {"training": 2, "long_run": 2}
+"""Raised where one section would give other numbers or another label than before."""
 
 SECTIONS = (
     "training",
@@ -44,12 +48,22 @@ SECTIONS = (
     "base",
     "modes",
     "goodness",
+    "masses",
     "anomalies",
     "long_run",
     "partition",
     "likelihood",
 )
 """All sections in the order in which they are computed: the slowest come last."""
+
+NOTHING = {
+    "base": "the method has no base",
+    "modes": "the data have no classes",
+    "masses": "the data are images, or one mode in three columns or more",
+    "partition": "the method learns no log-partition",
+    "goodness": "the model has no density",
+}
+"""Why a section may be empty."""
 
 PLANE_CHAINS = 2000
 """The least number of long chains in the plane."""
@@ -115,7 +129,7 @@ def evaluate_sections(
         elif name in plan.sections:
             plan.report(name.replace("_", " "))
             path = folder / "evaluation" / f"{name}.json"
-            yield name, load_or_compute(path, {**key, **settings}, make)
+            yield name, load_or_compute(path, {**key, **_revision(name), **settings}, make)
 
 
 def known_sections(model: Model, folder: Path) -> dict[str, EvaluationSection]:
@@ -126,8 +140,15 @@ def known_sections(model: Model, folder: Path) -> dict[str, EvaluationSection]:
         folder: Its folder.
     """
     key = {"run": model.digest, "version": VERSION}
-    cached = {name: read_section(folder / "evaluation" / f"{name}.json", key) for name in SECTIONS}
+    cached = {
+        name: read_section(folder / "evaluation" / f"{name}.json", key | _revision(name))
+        for name in SECTIONS
+    }
     return {name: section for name, section in cached.items() if section is not None}
+
+
+def _revision(name: str) -> dict[str, int]:
+    return {"revision": REVISIONS[name]} if name in REVISIONS else {}
 
 
 class _Section(NamedTuple):
@@ -159,6 +180,10 @@ def _sections(model: Model, folder: Path, plan: EvaluationPlan) -> dict[str, _Se
     def make_base() -> EvaluationSection:
         return _proposal_quality(model, plan.samples, features, rng("evaluate"))
 
+    def make_masses() -> EvaluationSection:
+        x = samples().rows(plan.samples, rng("masses"))
+        return masses(model, x, rng("masses"))
+
     def make_anomalies() -> EvaluationSection:
         return anomalies(model, samples(), plan.outside, rng("anomalies"))
 
@@ -178,11 +203,12 @@ def _sections(model: Model, folder: Path, plan: EvaluationPlan) -> dict[str, _Se
     length = {name: getattr(plan.long_run, name) for name in ("seconds", "steps", "chains")}
     effort = {"effort": repr(replace(plan.effort, report=print))}
     return {
-        "training": _Section({"failure": _failure(folder)}, lambda: _training(folder)),
+        "training": _Section({"failure": _failure(folder)}, lambda: _training(model, folder)),
         "quality": _Section(compared, make_quality),
         "base": _Section(compared, make_base),
         "modes": _Section(compared, lambda: modes(model, samples(), features())),
         "goodness": _Section(n, lambda: goodness(model, samples(), rng("goodness"))),
+        "masses": _Section(n, make_masses),
         "anomalies": _Section(n | _outside_key(plan), make_anomalies),
         "long_run": _Section(length, make_long_run),
         "partition": _Section({}, make_partition),
@@ -214,11 +240,11 @@ def _failure(folder: Path) -> str:
     return path.read_text() if path.is_file() else ""
 
 
-def _training(folder: Path) -> EvaluationSection:
+def _training(model: Model, folder: Path) -> EvaluationSection:
     """The verdict on the training log, with its findings."""
     rows, trace = read_rows(folder / "log.jsonl"), read_trace(folder)
     findings = [*training_findings(rows, trace), *latent_findings(rows), *partition_findings(rows)]
-    result = verdict(rows, trace, _failure(folder))
+    result = model_verdict(model, folder)
     details = {"findings": [list(finding) for finding in findings], "update": result.update}
     return EvaluationSection([], details, result.label, result.reason)
 

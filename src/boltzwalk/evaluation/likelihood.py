@@ -187,6 +187,8 @@ def likelihood_section(likelihood: Likelihood) -> EvaluationSection:
         bits, bits_half = likelihood.bits, likelihood.bits_half_width
         measures.append(_interval("bits per dimension", bits, bits_half, "", protocol))
     how = "exact: the energy knows it"
+    if log_z.half_width > 0:
+        how = "from the weights of samples that take no part in training"
     if len(log_z.replicates):
         how = f"{len(log_z.replicates)} replicates, {log_z.stages} stages, "
         how += f"{log_z.evaluations:,} evaluations"

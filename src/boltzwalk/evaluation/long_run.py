@@ -14,11 +14,13 @@ After S steps from data
   that of the samples by 0.05;
 * *convergent*: S is at least 10,000 and at least ten times the steps of training, q is at most
   1.5 b, over the last half of the steps the mean energy changed by less than half of its spread,
-  and q is at most b or did not grow by 15 % at each of the last three checkpoints;
+  and q is at most b or did not grow by 15 % at each of the last three checkpoints; chains from
+  noise are as near to the data, and R-hat of the energies of both starts is at most 1.1;
 * *undecided* otherwise.
 
 Not guaranteed: that a convergent model has the right masses of its modes. Chains from data keep the
-masses of the data as long as they do not cross; R-hat tells whether chains from noise agree.
+masses of the data as long as they do not cross, and those of noise may have the same by chance:
+:mod:`boltzwalk.evaluation.masses` asks the energy.
 
 References:
     | On the anatomy of MCMC-based maximum likelihood learning of energy-based models
@@ -56,6 +58,9 @@ MIN_STEPS = 10_000
 
 SHORT_RUN_RATIO, CONVERGENT_RATIO = 2.0, 1.5
 """Ratios to the distance of samples drawn as in training, for the two labels."""
+
+MAX_R_HAT = 1.1
+"""R-hat of a convergent model: 1.00 where chains of both starts agree, 1.5 where they are apart."""
 
 MAX_OUT_OF_RANGE = 0.05
 MAX_DRIFT = 0.5
@@ -180,13 +185,14 @@ def label_chains(past: dict[str, Any], training_steps: int) -> ChainLabel:
     """Returns the label of a model, by the rule above.
 
     Arguments:
-        past: "rows", "base" and "base_out_of_range" as `run_long` returns them.
+        past: "rows", "base", "base_out_of_range" and "r_hat" as `run_long` returns them.
         training_steps: The steps of a chain in training.
 
     Example:
         >>> row = {"start": "data", "distance": 1.0, "out_of_range": 0.0, "energy_spread": 1.0}
         >>> rows = [row | {"steps": s, "energy": 3.0} for s in (5000, 10_000)]
-        >>> label_chains({"rows": rows, "base": 1.0, "base_out_of_range": 0.0}, 50).label
+        >>> past = {"base": 1.0, "base_out_of_range": 0.0, "r_hat": 1.0}
+        >>> label_chains({**past, "rows": [*rows, row | {"start": "noise"}]}, 50).label
         'convergent'
     """
     rows = [row for row in past["rows"] if row["start"] == "data"]
@@ -235,7 +241,25 @@ def label_chains(past: dict[str, Any], training_steps: int) -> ChainLabel:
         return ChainLabel(
             UNDECIDED, f"{summary} ({against}), and grows from checkpoint to checkpoint: {listed}"
         )
-    return ChainLabel(CONVERGENT, f"{summary}; {against}; distance and energy have settled")
+    apart = _apart_from_noise(past, base)
+    if apart:
+        return ChainLabel(UNDECIDED, f"not convergent: {summary} ({against}), but {apart}")
+    return ChainLabel(
+        CONVERGENT, f"{summary}; {against}; distance and energy have settled, and starts agree"
+    )
+
+
+def _apart_from_noise(past: dict[str, Any], base: float) -> str:
+    """How chains from noise differ from those from data; "" where they agree."""
+    r_hat_value = past.get("r_hat", math.nan)
+    noise = [row for row in past["rows"] if row["start"] == "noise"]
+    far = noise[-1]["distance"] if noise else math.nan
+    parts = []
+    if not far <= CONVERGENT_RATIO * base:
+        parts.append(f"chains from noise have {far:.3g} (limit {CONVERGENT_RATIO * base:.3g})")
+    if not r_hat_value <= MAX_R_HAT:
+        parts.append(f"R-hat of their energies is {r_hat_value:.3g} (limit {MAX_R_HAT:g})")
+    return " and ".join(parts)
 
 
 def _initial_chains(

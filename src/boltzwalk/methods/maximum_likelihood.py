@@ -3,7 +3,8 @@ r"""Maximum likelihood, for energies whose log-partition is known.
 .. math:: \mathcal L = \overline{U_\theta(x)} + \log Z_\theta = -\overline{\log p_\theta(x)} ,
 
 with the gradient of both terms: no walker moves and nothing is estimated. This is what the methods
-that do not know :math:`\log Z` are compared with.
+that do not know :math:`\log Z` are compared with. An energy with ``likelihood_loss(x, rng)``, such
+as :class:`~boltzwalk.bases.StackedEnergy`, estimates it instead, from samples of its base.
 
 Not guaranteed: that rows which were not learnt from are likely. A flow has more parameters than a
 small table has entries, and its likelihood of held-out rows falls soon after its best; keep the
@@ -98,7 +99,12 @@ class MaximumLikelihood:
         """
         x = data.x
         noise = torch.randn(x.shape, generator=rng, dtype=x.dtype, device=x.device)
-        u, log_z = energy(x + self.data_noise * noise).mean(), _known(energy).log_partition()
+        x = x + self.data_noise * noise
+        estimated = getattr(energy, "likelihood_loss", None)
+        if estimated is not None:
+            loss, info = estimated(x, rng)
+            return loss, None, info
+        u, log_z = energy(x).mean(), _known(energy).log_partition()
         loss = u + log_z
         info = {
             "nll": loss.detach(),

@@ -76,7 +76,11 @@ class Section:
 
 
 def render(
-    title: str, subtitle: str, verdicts: Sequence[PageVerdict], sections: Sequence[Section]
+    title: str,
+    subtitle: str,
+    verdicts: Sequence[PageVerdict],
+    sections: Sequence[Section],
+    answer: str = "",
 ) -> str:
     """Returns a page as HTML; all text is escaped.
 
@@ -85,6 +89,7 @@ def render(
         subtitle: The line below.
         verdicts: The verdicts at the top.
         sections: The parts of the page.
+        answer: The use of the model in plain words, the first thing on the page.
     """
     import jinja2
 
@@ -94,6 +99,7 @@ def render(
     return template.render(
         title=title,
         subtitle=subtitle,
+        answer=answer,
         verdicts=verdicts,
         sections=sections,
         style=(here / "style.css").read_text(),

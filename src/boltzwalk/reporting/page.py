@@ -12,7 +12,11 @@ import numpy as np
 
 from ..checkpoint import write_atomically
 from ..diagnostics.oscillation import oscillation
+from ..diagnostics.verdict import FAILED, Verdict, model_verdict
+from ..evaluation.answer import uses_of
 from ..evaluation.evaluate import SECTIONS, known_sections
+from ..evaluation.long_run import SHORT_RUN
+from ..evaluation.masses import AGREE, DENSITY_WRONG
 from ..evaluation.measure import EvaluationSection, Measure
 from ..model import Model
 from ..settings.settings import to_yaml
@@ -29,6 +33,7 @@ TITLES = {
     "base": "Proposals of the base, before any walker moves",
     "modes": "Classes and modes",
     "goodness": "Samples and data under the density of the model",
+    "masses": "Masses of modes in samples and density",
     "anomalies": "Anomalies",
     "long_run": "Long chains",
     "partition": "Log-partition",
@@ -42,25 +47,36 @@ SYMBOLS = (
 )
 """The symbols of the curves."""
 
-GOOD, BAD = ("healthy", "convergent"), ("nan", "exploded", "collapsed", "stalled")
+GOOD = ("healthy", "convergent", AGREE)
+BAD = (*FAILED, "frozen", "stalled", "overfitted", "samples wrong", DENSITY_WRONG, SHORT_RUN)
 
 
 def write_report(
-    model: Model, folder: Path, numbers: Sequence[Number] = (), out: Path | None = None
+    model: Model,
+    folder: Path,
+    numbers: Sequence[Number] = (),
+    training: Verdict | None = None,
+    out: Path | None = None,
 ) -> Path:
     """Writes the report of a run and returns its path; cached sections are read, none computed.
+
+    It begins with what the model may be used for.
 
     Arguments:
         model: The model.
         folder: Its folder.
         numbers: The summary of the run, shown where there is no evaluation.
+        training: The verdict on the training; None takes it from the log.
         out: The .html file; None for `report.html` in the folder.
     """
     known = known_sections(model, folder)
+    training = training or model_verdict(model, folder)
+    labels = {"training": (training.label, training.reason)}
+    labels |= {name: (section.label, section.reason) for name, section in known.items()}
     verdicts = [
-        PageVerdict(TITLES[name].lower(), section.label, section.reason, _tone(section.label))
-        for name, section in known.items()
-        if section.label
+        PageVerdict(TITLES[name].lower(), label, reason, _tone(label))
+        for name, (label, reason) in labels.items()
+        if label
     ]
     refusal = model.method.condition.refusal
     missing = [name for name in SECTIONS if name not in known and not refusal(name)]
@@ -69,7 +85,8 @@ def write_report(
         folder.resolve().name,
         f"{model.update:,} updates of {model.settings.updates:,}; {model.data.source}",
         verdicts,
-        [
+        answer=uses_of(model, folder, training, known).text,
+        sections=[
             samples_section(model, folder),
             *_evaluation(known, missing, folder, numbers),
             _training(folder, known.get("training")),
@@ -139,7 +156,9 @@ def _evaluation(
     if numbers and "quality" not in known:
         rows = [[Cell(n.name), Cell(n.text, "value"), Cell(n.meaning, "quiet")] for n in numbers]
         sections.append(Section("Numbers", tables=[CellTable(rows)]))
-    for name in ("quality", "base", "modes", "goodness", "anomalies", "long_run", "likelihood"):
+    for name in TITLES:
+        if name in ("partition", "training"):
+            continue
         if name in known and (known[name].measures or known[name].details):
             sections.append(_section(name, known[name]))
     if missing:
@@ -209,7 +228,7 @@ def _training(folder: Path, section: EvaluationSection | None) -> Section:
         figures.append(
             Figure(bars("cross-correlation of d and v", heights, "lag", 2 * swing.error))
         )
-    findings = section.details["findings"] if section is not None else []
+    findings = section.details.get("findings", []) if section is not None else []
     rows = [
         [Cell(name), Cell(text, "value"), Cell(reason, "quiet")] for name, text, reason in findings
     ]

@@ -16,14 +16,15 @@ from ..completion.judge import standard_error
 from ..completion.variants import CompletionPlan, trained_mask
 from ..data import Dataset
 from ..diagnostics.findings import latent_findings, partition_findings
-from ..diagnostics.verdict import verdict
+from ..diagnostics.verdict import Verdict
+from ..evaluation.answer import final_verdict
 from ..evaluation.modes import has_classes, mode_masses, target_shares
 from ..metrics.classifier import classifier_for, judge_classes
 from ..metrics.frechet import FrechetDistance
 from ..metrics.quadrature import log_z_in_the_plane
 from ..model import Model
 from ..rng import generator
-from ..training.folder import read_rows, read_trace
+from ..training.folder import read_rows
 from ..walkers import effective_sample_size
 
 __all__ = ["Number", "read_summary", "summarise"]
@@ -50,17 +51,18 @@ SUMMARY = "summary.json"
 """The file of a run folder that keeps the summary."""
 
 
-def summarise(model: Model, folder: Path) -> list[Number]:
+def summarise(model: Model, folder: Path, training: Verdict | None = None) -> list[Number]:
     """Returns the summary of a finished run, and keeps it in the folder.
 
     Arguments:
         model: The model.
         folder: Its folder, for the log and the cost.
+        training: The verdict on the training; None takes it from log, samples and energy.
 
     Raises:
         OSError: If the folder cannot be written.
     """
-    numbers = _summary(model, folder)
+    numbers = _summary(model, folder, training)
     content = {"run": model.digest, "numbers": [list(number) for number in numbers]}
     write_atomically(folder / SUMMARY, json.dumps(content, indent=1).encode())
     return numbers
@@ -82,7 +84,7 @@ def read_summary(folder: Path, digest: str) -> dict[str, str]:
         return {}
 
 
-def _summary(model: Model, folder: Path) -> list[Number]:
+def _summary(model: Model, folder: Path, training: Verdict | None) -> list[Number]:
     """The numbers of a finished run."""
     rows, costs = read_rows(folder / "log.jsonl"), read_rows(folder / "cost.jsonl")
     n = model.available(SAMPLES)
@@ -100,7 +102,7 @@ def _summary(model: Model, folder: Path) -> list[Number]:
     if condition.unconditional:
         numbers += _energies(model, x, rows_held_out, split)
     if rows:
-        result = verdict(rows, read_trace(folder))
+        result = training or final_verdict(model, folder)
         numbers.append(Number("training", result.label, result.reason))
         numbers += [
             Number(*finding) for finding in (*latent_findings(rows), *partition_findings(rows))
@@ -160,9 +162,9 @@ def _weights(row: dict[str, float], log_volume: float) -> list[Number]:
         if not row["witness_half_width"] <= TOLERANCE:
             text = "unknown"
             meaning = (
-                "log Z of the replicates of the witness differs by ± "
-                f"{row['witness_half_width']:.2g} nats; take more witness.walkers or "
-                "witness.steps, or a smaller learning rate"
+                "log Z of the replicates of the witness differs by more than a nat, or the weights "
+                "of one collapsed; take more witness.walkers or witness.steps, or a smaller "
+                "learning rate"
             )
         numbers.append(Number("validation nll", text, meaning))
     return numbers

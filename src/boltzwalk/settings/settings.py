@@ -10,6 +10,7 @@ import torch
 import yaml
 
 from ..bases.flow_energy import FlowEnergy
+from ..bases.stacked import StackedEnergy
 from ..data import Cifar10, Digits, FashionMnist, Images, Mnist, Modes, Table, Toy, Uci
 from ..data.in_memory import InMemory
 from ..energies import NetworkEnergy
@@ -108,7 +109,9 @@ class Settings:
         | Any,
         DATA,
     ]
-    energy: Annotated[NetworkEnergy | MixtureEnergy | FlowEnergy | GivenEnergy | Any, ENERGY]
+    energy: Annotated[
+        NetworkEnergy | MixtureEnergy | FlowEnergy | StackedEnergy | GivenEnergy | Any, ENERGY
+    ]
     method: Annotated[
         Contrastive | Jarzynski | Cooperative | Variational | Generalized | MaximumLikelihood | Any,
         METHOD,

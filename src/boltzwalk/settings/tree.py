@@ -10,7 +10,6 @@ every message begins with the dotted path of the setting.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import sys
 import typing
@@ -19,6 +18,7 @@ from typing import Any, TypeVar
 
 from .. import references
 from ..extension import Open
+from .names import unknown_setting
 from .outside import outside_schema
 from .values import coerce, is_null, union_members
 
@@ -29,30 +29,6 @@ Tree = dict[str, Any]
 
 IN_FULL = ("witness",)
 """Blocks beside a run, whose settings are written in full: `steps` means those of the method."""
-
-LISTED = 8
-"""The most names that a message lists."""
-
-SYNONYMS = {
-    "lr": "learning_rate",
-    "rate": "learning_rate",
-    "batch_size": "batch",
-    "bs": "batch",
-    "epochs": "updates",
-    "iterations": "updates",
-    "n_iter": "updates",
-    "max_iter": "updates",
-    "max_steps": "updates",
-    "gpu": "device",
-    "random_state": "seed",
-    "hidden": "widths",
-    "layers": "widths",
-    "ema": "average",
-    "clip": "clip_gradient",
-    "delimiter": "separator",
-    "sep": "separator",
-}
-"""Words of other libraries for settings."""
 
 LONGEST = 80
 """The most letters of a value in a message."""
@@ -106,7 +82,9 @@ def from_tree(schema: type[T], tree: Any, path: str = "") -> T:  # noqa: ANN401
     names = [field.name for field in dataclasses.fields(cls)]
     for key in body:
         if key not in names:
-            raise ValueError(_unknown(_join(path, key), [_join(path, name) for name in names]))
+            raise ValueError(
+                unknown_setting(_join(path, key), [_join(path, name) for name in names])
+            )
     for field in dataclasses.fields(cls):
         where = _join(path, field.name)
         if field.name in body:
@@ -289,7 +267,9 @@ def _chosen(schema: Any, tree: Any, path: str) -> tuple[type, Tree]:  # noqa: AN
 
 def _unknown_kind(schema: Any, path: str, kind: str) -> str:  # noqa: ANN401
     """The message for a kind that a setting does not take."""
-    message = _unknown(f"{path}={kind}", [f"{path}={cls.__name__}" for cls in _choices(schema)])
+    message = unknown_setting(
+        f"{path}={kind}", [f"{path}={cls.__name__}" for cls in _choices(schema)]
+    )
     role = _openness(schema)
     return f"{message}; or {role.role} of yours, {path}=FILE.py:NAME" if role else message
 
@@ -329,7 +309,7 @@ def _resolve(key: str, known: list[str]) -> str:
     if not matches:
         shallow = sorted(known, key=lambda path: path.count("."))
         endings = sorted((_ending(path, known) for path in shallow), key=lambda e: e.count("."))
-        raise ValueError(_unknown(key, known, endings))
+        raise ValueError(unknown_setting(key, known, endings))
     return matches[0]
 
 
@@ -381,19 +361,6 @@ def _fits(schema: Any, value: Any) -> bool:  # noqa: ANN401
     """Whether a block is of a kind that a declared type allows."""
     kind = value.get("kind") if isinstance(value, dict) else None
     return kind is None or _takes_kind(schema, kind)
-
-
-def _unknown(name: str, known: Sequence[str], listed: Sequence[str] = ()) -> str:
-    """The message for a name that does not exist, with the nearest that do, or else a few."""
-    by_ending = {path.rsplit(".", 1)[-1]: path for path in known}
-    near = difflib.get_close_matches(name, known, 3, 0.6)
-    near += [by_ending[n] for n in difflib.get_close_matches(name.rsplit(".", 1)[-1], by_ending, 3)]
-    meant = SYNONYMS.get(name.rsplit(".", 1)[-1].lower())
-    near = [path for path in known if path.rsplit(".", 1)[-1] == meant][:1] + near
-    near = list(dict.fromkeys(near))[:3]
-    few = [*(listed or known)[:LISTED], *(["..."] if len(known) > LISTED else [])]
-    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(few)}"
-    return f"unknown setting {name!r}; {hint}"
 
 
 def _is_required(field: dataclasses.Field[Any]) -> bool:

@@ -9,12 +9,19 @@ rows, for any training method,
 They do not influence the parameters, so their mean weight is an unbiased estimate of Z at every
 update. They form independent replicates, whose spread gives the interval.
 
+The estimate is refused, as that of an evaluation is, where its half-width exceeds a nat, and from
+the update on at which the effective sample size of a replicate fell below a twentieth of its
+walkers: a few walkers then carry all the weight, all replicates are too low alike, and their spread
+does not show it. The log has nan in its place.
+
 Not guaranteed: a small interval. If the energy changes faster than the walkers follow, their
 weights degenerate; more walkers, more steps, or a smaller learning rate help.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from dataclasses import dataclass
 
 import torch
@@ -25,7 +32,7 @@ from ..energies.exact import exact_samples
 from ..energy import Energy
 from ..kernels import Kernel, require_weighable
 from ..walkers import Walkers, cat, effective_sample_size, log_mean_weight, walkers_at
-from .intervals import combine_replicates
+from .intervals import LEAST_SHARE, student_t_interval
 from .resampling import ResamplingScheme, require_ess_threshold, resample_below
 from .reweighting import move_and_reweight
 
@@ -33,6 +40,9 @@ __all__ = ["Witness"]
 
 CHUNK = 1024
 """The number of walkers evaluated at once at the start."""
+
+TOLERANCE = 1.0
+"""The half-width in nats above which log Z is refused."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +101,9 @@ class Witness:
     ) -> Walkers:
         r"""Returns exact samples of the initial energy, with Z as their mean weight.
 
+        The last entry of their memory is the smallest effective sample size of their replicate so
+        far, as a share.
+
         Arguments:
             kernel: The kernel of the run; only its temperature is used.
             energy: The initial energy.
@@ -102,13 +115,18 @@ class Witness:
         """
         require_weighable(kernel)
         x, log_z = exact_samples(energy, self.walkers, data, rng, kernel.temperature)
-        chunks = x.split(CHUNK)
-        return cat(*(walkers_at(energy, c, x.new_full((len(c),), log_z)) for c in chunks))
+        share = torch.ones(len(x), dtype=torch.float64, device=x.device)
+        # In float32 thousands of increments would lose the digits that small steps add.
+        log_w = torch.full_like(share, log_z)
+        parts = zip(x.split(CHUNK), log_w.split(CHUNK), share.split(CHUNK), strict=True)
+        return cat(*(walkers_at(energy, c, w, (s,)) for c, w, s in parts))
 
     def step(
         self, kernel: Kernel, energy: Energy, walkers: Walkers, rng: torch.Generator
     ) -> tuple[Walkers, dict[str, Tensor]]:
         """Follows an update of the energy; returns the walkers and the metrics of log Z.
+
+        Where log Z is refused, it and its half-width are nan.
 
         Arguments:
             kernel: The kernel.
@@ -119,13 +137,20 @@ class Witness:
         Raises:
             FloatingPointError: If no walker of a replicate has a finite weight.
         """
+        *memory, lowest = walkers.memory
+        walkers = dataclasses.replace(walkers, memory=tuple(memory))
         walkers = move_and_reweight(kernel, energy, walkers, self.steps, rng).walkers
         blocks = walkers.log_w.reshape(self.replicates, -1)
-        interval = combine_replicates(log_mean_weight(blocks))
+        share = effective_sample_size(blocks) / blocks.shape[1]
+        lowest = torch.minimum(lowest.reshape(blocks.shape), share[:, None])
+        estimate, half_width = student_t_interval(log_mean_weight(blocks))
+        if not half_width <= TOLERANCE or not float(lowest.min()) >= LEAST_SHARE:
+            estimate = half_width = math.nan
         info = {
-            "witness_log_z": torch.as_tensor(interval.estimate),
-            "witness_half_width": torch.as_tensor(interval.half_width),
-            "witness_ess": effective_sample_size(blocks).min() / blocks.shape[1],
+            "witness_log_z": torch.as_tensor(estimate, dtype=torch.float64),
+            "witness_half_width": torch.as_tensor(half_width, dtype=torch.float64),
+            "witness_ess": share.min(),
         }
+        walkers = dataclasses.replace(walkers, memory=(*walkers.memory, lowest.flatten()))
         walkers, _ = resample_below(walkers, self.threshold, rng, self.resampling, self.replicates)
         return walkers, info

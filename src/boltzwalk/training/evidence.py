@@ -19,6 +19,8 @@ References:
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,7 +30,7 @@ from ..method import can_sample
 from ..model import Model
 from ..rng import generator
 
-__all__ = ["energy_distance_coefficient", "log_evidence", "rank_above"]
+__all__ = ["energy_distance_coefficient", "log_evidence", "rank_above", "with_evidence"]
 
 ROWS_OF_LOG = 10
 """Rows of the log from one row with evidence to the next."""
@@ -38,6 +40,22 @@ ROWS = 256
 
 SAMPLE_ERRORS = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
 """Errors of a draw, also in the code of a user, that must not cost a run."""
+
+
+def with_evidence(model: Model, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Returns the rows of a log up to the update of a model, the last one with evidence on it.
+
+    A log of version 0.1.0 has none, and that of a run whose best update is kept has none on that.
+
+    Arguments:
+        model: The model.
+        rows: The rows of the log.
+    """
+    until = [row for row in rows if row["update"] <= model.update]
+    last = until[-1] if until else {}
+    if rows and not (last.get("update") == model.update and "samples_finite" in last):
+        until.append({**last, "update": model.update, **log_evidence(model, last=True)})
+    return until
 
 
 def log_evidence(model: Model, last: bool) -> dict[str, float]:

@@ -93,7 +93,7 @@ def execute(
         OSError: If the folder cannot be written.
     """
     rows = dataset or training_data(settings, folder).to(settings.device)
-    fresh = start(settings, rows, energy)
+    fresh = start(settings, rows, energy, restoring=bool(run_folder.checkpoints(folder)))
     is_outside = type(settings.energy).__module__.partition(".")[0] != "boltzwalk"
     if is_outside and fresh.method.condition.unconditional:
         check_energy(fresh.energy, rows.train[:4])
@@ -214,6 +214,7 @@ def updates(run: Run) -> Iterator[Update[Any]]:
         bfloat16=settings.precision == "bf16",
         watch=None if kernel is None else partial(settings.witness.step, kernel),
         witness=run.witness,
+        columns=run.dataset.columns,
     )
 
 

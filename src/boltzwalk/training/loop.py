@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import torch
@@ -26,6 +26,10 @@ Watch: TypeAlias = Callable[
     [nn.Module, Walkers, torch.Generator], tuple[Walkers, dict[str, Tensor]]
 ]
 """Moves the witness after an update of the energy, and returns its metrics."""
+
+
+HUGE = 1e15
+"""A loss whose gradient overflows by its size alone."""
 
 
 class Update(NamedTuple, Generic[State]):
@@ -53,6 +57,7 @@ def train_loop(
     bfloat16: bool = False,
     watch: Watch | None = None,
     witness: Walkers | None = None,
+    columns: Sequence[str] = (),
 ) -> Iterator[Update[State]]:
     """Trains the energy in place, one update each time the next item is asked for.
 
@@ -71,6 +76,7 @@ def train_loop(
         bfloat16: Whether the networks' matrix products are done in bfloat16.
         watch: Moves the witness after every update, under the average where there is one.
         witness: The walkers that watch, before the first update.
+        columns: The names of the columns, for the message about a batch that is not finite.
 
     Raises:
         ValueError: If the method returns anything but a loss, a state and numbers to log, or the
@@ -111,7 +117,10 @@ def train_loop(
         # Not finite where walkers start without a finite gradient, from which none can move.
         start = torch.as_tensor(info.get("gradient_first", 0.0), device=loss.device)
         if not bool((loss + gradient_norm + start).isfinite()):
-            raise FloatingPointError(_cause(update + 1, loss, gradient_norm, info))
+            bad = _not_finite(data.x, columns)
+            cause = bad or _cause(loss, gradient_norm, info)
+            numbers = f"loss {float(loss):.4g}, norm of its gradient {float(gradient_norm):.4g}"
+            raise FloatingPointError(f"update {update + 1}: {numbers}. {cause}")
 
         # 3. Update.
         _set_rates(optimizer, factor(update, updates))
@@ -181,28 +190,42 @@ def _set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
         group["lr"] = group.setdefault("initial_rate", group["lr"]) * factor
 
 
-def _cause(update: int, loss: Tensor, gradient_norm: Tensor, info: dict[str, Tensor]) -> str:
-    """The message for a loss or gradient that is not finite, with its likely cause."""
-    what = (
-        f"update {update}: loss {float(loss):.4g}, norm of its gradient {float(gradient_norm):.4g}"
+def _not_finite(x: Tensor, columns: Sequence[str]) -> str:
+    """The first value of a batch that is not finite, by row and column; "" where all are finite."""
+    flat = x.detach().flatten(1)
+    bad = (~flat.isfinite()).nonzero()
+    if not len(bad):
+        return ""
+    row, column = bad[0].tolist()
+    place = f"column {columns[column]!r}" if column < len(columns) else f"entry {column}"
+    return (
+        f"The batch itself is not finite: {place} of its row {row} is {float(flat[row, column])}, "
+        f"and {len(bad[:, 0].unique())} of its {len(x)} rows are not finite. The model is not the "
+        "cause: look at the data, or at the code that draws batches"
     )
+
+
+def _cause(loss: Tensor, gradient_norm: Tensor, info: dict[str, Tensor]) -> str:
+    """The likely cause of a loss or gradient that is not finite, where the batch is."""
     if math.isfinite(float(loss)) and not math.isfinite(float(info.get("gradient_first", 0.0))):
         return (
-            f"{what}. Where the walkers start, the gradient of the energy is not finite though the "
-            "energy is, so that they could not move: write an energy with a finite gradient "
-            "wherever it is finite, such as (x.square().sum(1) + 1e-12).sqrt() for a norm"
+            "Where the walkers start, the gradient of the energy is not finite though the energy "
+            "is, so that they could not move: write an energy with a finite gradient wherever it "
+            "is finite, such as (x.square().sum(1) + 1e-12).sqrt() for a norm"
         )
     mean = info.get("gradient_mean", torch.nan)  # all that some methods know
     first, last = (float(info.get(f"gradient_{at}", mean)) for at in ("first", "last"))
+    if math.isfinite(float(loss)) and abs(float(loss)) > HUGE:
+        return "The energies have grown beyond all bounds: the learning rate is too large"
     if math.isfinite(float(loss)):
-        return f"{what}. The energy has a point where its parameter gradient is not finite"
+        return "The energy has a point where its parameter gradient is not finite"
     if not math.isfinite(float(info.get("energy_data", torch.nan))) or not math.isfinite(first):
         return (
-            f"{what}. The energy itself is not finite any more, at the data or where the walkers "
-            "start: the learning rate is too large"
+            "The energy itself is not finite any more, at the data or where the walkers start: the "
+            "learning rate is too large"
         )
     return (
-        f"{what}. The walkers ran away along their chain: the gradient of the energy was "
-        f"{first:.3g} at its first step, {last:.3g} at its last. The learning rate is too large "
-        "for so few steps: halve it, double method.steps, or raise method.data_noise"
+        f"The walkers ran away along their chain: the gradient of the energy was {first:.3g} at "
+        f"its first step, {last:.3g} at its last. The learning rate is too large for so few steps: "
+        "halve it, double method.steps, or raise method.data_noise"
     )

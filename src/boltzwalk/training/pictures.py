@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,9 @@ __all__ = [
 
 GAP = 16
 """Pixels between pictures side by side."""
+
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+"""The first letters of a formula of a spreadsheet."""
 
 EACH = 10
 """Images of a class in the picture of several, at most."""
@@ -196,7 +200,8 @@ def write_samples(
             arrays |= {"x": _array(walkers.x), "original": original}
             content = _npz(**arrays, energy=_array(walkers.energy))
         write_atomically(path, content)
-        lines.append(f"samples  {path}")
+        formulas = formula_note(data.columns) if path.suffix == ".csv" else []
+        lines += [f"samples  {path}", *formulas]
     # A name that differs from the path: a.png may be the user's.
     image = path if path.suffix == ".png" else path.with_name(f"{path.stem}_picture.png")
 
@@ -214,6 +219,24 @@ def write_samples(
             note = " (left: the base, right: the model, from the same latent noise)"
     write_atomically(image, png)
     return [*lines, f"picture  {image}{note}"]
+
+
+def formula_note(names: Sequence[str]) -> list[str]:
+    """Returns a line about names that a spreadsheet would take for formulas, if there are such.
+
+    Arguments:
+        names: The names of columns.
+
+    Example:
+        >>> formula_note(("mass", "=1+1"))
+        ["note     '=1+1' is a formula to a spreadsheet: import the file as text"]
+    """
+    risky = [name for name in names if name.lstrip().startswith(FORMULAS)]
+    if not risky:
+        return []
+    more = f" and {len(risky) - 3} more names are formulas" if len(risky) > 3 else " is a formula"
+    listed = ", ".join(map(repr, risky[:3]))
+    return [f"note     {listed}{more} to a spreadsheet: import the file as text"]
 
 
 def _array(x: Tensor) -> np.ndarray:

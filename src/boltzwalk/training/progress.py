@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -82,7 +83,7 @@ def shown(
 
 
 class _Pace:
-    """The rate of updates, without the first one, which also builds what it needs."""
+    """The rate of updates, without the first one, which also builds its parts."""
 
     def __init__(self, updates: int) -> None:
         self.updates = updates
@@ -178,7 +179,9 @@ def brief(row: dict[str, float]) -> str:
         parts.append(f"ess {row['ess']:.0%}")
     if "witness_cross_entropy" in row:
         half_width = row["witness_cross_entropy_half_width"]
-        parts.append(f"witness {row['witness_cross_entropy']:.4g} ± {half_width:.2g}")
+        known = math.isfinite(half_width)
+        value = f"{row['witness_cross_entropy']:.4g} ± {half_width:.2g}" if known else "refused"
+        parts.append(f"witness {value}")
     elif "cross_entropy" in row:
         parts.append(f"cross-entropy {row['cross_entropy']:.4g}")
     if "nll_validation" in row:

@@ -111,7 +111,10 @@ class Run:
 
 
 def start(
-    settings: Settings, dataset: Dataset | None = None, energy: nn.Module | None = None
+    settings: Settings,
+    dataset: Dataset | None = None,
+    energy: nn.Module | None = None,
+    restoring: bool = False,
 ) -> Run:
     """Returns a run before its first update, from resolved settings.
 
@@ -119,6 +122,7 @@ def start(
         settings: The settings.
         dataset: Their data on their device, where they were loaded before; None loads them.
         energy: The module that learns, where it was given in Python; None builds it.
+        restoring: Whether a checkpoint follows, so that nothing has to be fitted to the rows.
 
     Raises:
         ValueError: If the data, the network, the walkers and the batch do not fit each other.
@@ -127,6 +131,8 @@ def start(
     torch.set_num_threads(settings.threads or torch.get_num_threads())
     dataset = dataset or settings.data.load().to(settings.device)
     most = len(dataset.train) if dataset.full is None else dataset.full.train
+    if settings.batch > most and getattr(settings.energy, "any_rows", False):
+        settings = replace(settings, batch=most)
     if settings.batch > most:
         raise ValueError(
             f"batch must be at most the {most} rows of training data, got {settings.batch}; write "
@@ -142,6 +148,10 @@ def start(
     network = energy or _network(settings, method, dataset)
     network = network.to(settings.device, dataset.train.dtype)
     require_rowwise_energy(network)
+    initialise = getattr(network, "initialise", None)
+    if initialise is not None and not restoring:
+        rng = generator(settings.seed, "initialise", 0, settings.device)
+        initialise(dataset.dequantised(dataset.train, rng), rng)
     average = None
     if settings.average:
         average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.average))
@@ -297,11 +307,22 @@ def open_run(
         here = resolve_auto(replace(settings, device=device or settings.device))
         if dataset is None:
             folder = run_folder.folder_of(path)
-            dataset = training_data(here, folder, moved=bool(changes)).to(here.device)
-        run = restore_newest(start(here, dataset, energy), candidates)
+            dataset = _data_of(here, folder, moved=bool(changes)).to(here.device)
+        run = restore_newest(start(here, dataset, energy, restoring=True), candidates)
     if energy is not None and run.method.condition.unconditional:
         check_energy(run.energy, dataset.train[:4])
     return run
+
+
+def _data_of(settings: Settings, folder: Path, moved: bool) -> Dataset:
+    """The data of a run; a file that is gone is an error that says how to name its new place."""
+    try:
+        return training_data(settings, folder, moved)
+    except FileNotFoundError as error:
+        resume = shlex.join(["boltzwalk", "resume", str(folder), "data.path=FILE"])
+        raise FileNotFoundError(
+            f"{error}; of a run that is trained, `{resume}` notes where the data are now"
+        ) from error
 
 
 def open_model(path: Path, device: str | None = None, energy: nn.Module | None = None) -> Model:
