@@ -66,6 +66,7 @@ bench: $(VENV)/.stamp-bench
 	$(BIN)/python benchmarks/weights.py
 	$(BIN)/python benchmarks/cooperation.py
 	$(BIN)/python benchmarks/latent.py
+	$(BIN)/python benchmarks/reading.py
 
 $(VENV)/.stamp-bench: $(VENV)/.stamp
 	$(PIP) -e '.[dev,bench]'

@@ -103,8 +103,7 @@ def train(
         (3, torch.Size([10, 2]), torch.Size([4]))
     """
     dataset, source = _dataset(data)
-    if dataset.reading is not None and not quiet:
-        print("\n".join(dataset.reading.lines()))
+    _print_reading(dataset, quiet)
     problems: list[str] = []
     method = _checked(problems, lambda: _method(method)) or Contrastive()
     given = _checked(problems, lambda: _energy(energy, dataset, method))
@@ -134,6 +133,12 @@ def train(
     if settings is None or problems:
         raise ValueError("; ".join(problems))
     return _trained(settings, None if out is None else Path(out), dataset, module, quiet)
+
+
+def _print_reading(dataset: Dataset, quiet: bool) -> None:
+    """Prints how a table was read."""
+    if dataset.reading is not None and not quiet:
+        print("\n".join(dataset.reading.lines()))
 
 
 def _trained(

@@ -149,7 +149,7 @@ def test_rows_of_a_table_come_back_to_its_units(table, rng, whitening):
     data = Table(str(path), whitening=whitening).load()
     x = load_external_rows(path, data, rng)
     torch.testing.assert_close(
-        data.to_original(x), torch.from_numpy(values).float(), rtol=1e-4, atol=1e-3
+        data.to_original(x).double(), torch.from_numpy(values), rtol=1e-4, atol=1e-3
     )
     everything = torch.cat([data.train, data.validation, data.test])
     assert torch.allclose(x.sum(0), everything.sum(0), atol=1e-2)  # the same rows, shuffled

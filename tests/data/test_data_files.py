@@ -2,10 +2,19 @@ import hashlib
 import socket
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from boltzwalk.data import files
-from boltzwalk.data.files import RemoteFile, data_root, download_if_missing, find_user_path, locate
+from boltzwalk.data.files import (
+    RemoteFile,
+    data_root,
+    download_if_missing,
+    find_user_path,
+    locate,
+    read_array,
+)
+from boltzwalk.recipes.lookup import settings_from
 
 CONTENT = b"the published file"
 DIGEST = "sha256:" + hashlib.sha256(CONTENT).hexdigest()
@@ -125,3 +134,62 @@ def test_own_files_are_found_as_given_or_below_the_root(tmp_path, monkeypatch):
 def test_own_files_that_are_nowhere(path):
     with pytest.raises(FileNotFoundError, match=rf"got '{path}'.*write data.path="):
         find_user_path(path, None)
+
+
+def damaged(content, rng):
+    """Copies of a file with flipped bytes, cut ends and bytes written over."""
+    for i in range(60):
+        data = bytearray(content)
+        for _ in range(int(rng.integers(1, 4))):
+            data[int(rng.integers(min(len(data), 200 if i % 2 else len(data))))] = int(
+                rng.integers(256)
+            )
+        yield bytes(data[: int(rng.integers(1, len(data)))]) if i % 5 == 0 else bytes(data)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_damaged_arrays_are_read_or_refused_by_one_error(tmp_path, suffix):
+    """Also as the argument of `train`, which looks at their shape first."""
+    rng = np.random.default_rng(0)
+    path, x = tmp_path / f"x{suffix}", rng.normal(size=(30, 3))
+    np.save(path, x) if suffix == ".npy" else np.savez_compressed(path, x=x, y=x)
+    outcomes = set()
+    for content in damaged(path.read_bytes(), rng):
+        path.write_bytes(content)
+        for read in (lambda: read_array(path, "x"), lambda: settings_from(str(path))):
+            try:
+                read()
+            except ValueError as error:
+                outcomes.add(str(error))
+            else:
+                outcomes.add("read")
+    assert "read" in outcomes
+    assert len(outcomes) > 10
+    assert not any("allow_pickle" in text for text in outcomes)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (10000000000, 1000), }",
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (-1, 3), }",
+        "{'descr': '|O', 'fortran_order': False, 'shape': (1,), }",
+        "{'descr': '<f8', 'fortran_order': False, 'shape': " + "(" * 3000 + ")" * 3000 + ", }",
+        "{'descr': [('a', '<f8')], 'fortran_order': False, 'shape': 'x', }",
+        "__import__('os').system('true')",
+    ],
+)
+def test_headers_that_lie_are_refused(tmp_path, header):
+    path = tmp_path / "x.npy"
+    text = header.encode() + b"\n"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(80))
+    with pytest.raises(ValueError, match=r"must be a complete \.npy or \.npz file of numbers"):
+        read_array(path, None)
+
+
+def test_an_array_that_unpacks_beyond_the_limit_is_refused(tmp_path):
+    path = tmp_path / "x.npz"
+    np.savez_compressed(path, x=np.zeros((500, 500)))
+    assert read_array(path, None).shape == (500, 500)
+    with pytest.raises(ValueError, match=r"must unpack to at most 0\.001 GB"):
+        read_array(path, None, unpacked_gb=0.001)

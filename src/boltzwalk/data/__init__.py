@@ -8,7 +8,7 @@ Every settings class has one method, ``load() -> Dataset``. Images come in [-1, 
 | `Digits`                   | 1,797 digits of 8x8 pixels, bundled with scikit-learn            |
 | `Mnist`, `FashionMnist`    | 70,000 grey images of 28x28 pixels                               |
 | `Cifar10`                  | 60,000 colour images of 32x32 pixels                             |
-| `Table`                    | your table: .csv, .data, .tsv, .txt (or .gz of these), .npy, .npz |
+| `Table`                    | your table: .csv, .tsv, .txt, .npy, .npz, .parquet, .xlsx        |
 | `Uci`                      | the density-estimation tables of UCI: wines, Parkinsons          |
 | `Images`                   | your images: a folder of files, or one .npy or .npz              |
 | `Toy`                      | one of six densities in the plane with a known log-density       |

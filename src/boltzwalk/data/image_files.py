@@ -38,7 +38,7 @@ from .image_values import (
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["SUFFIXES", "Pictures", "read_image_array", "read_image_folder", "resize_image"]
+__all__ = ["Pictures", "read_image_array", "read_image_folder", "resize_image"]
 
 
 SUFFIXES = (

@@ -100,10 +100,13 @@ def read_new_rows(path: Path, dataset: Dataset) -> NewRows:
     if path.suffix in (".npy", ".npz"):
         _require_shape(path, options, reading)
     expected = Expected(reading.inputs, reading.header, reading.separator, reading.decimal)
-    table = read_table_file(path, options, None, expected)
-    if table.problems:
-        raise problems_of(table.source, list(table.problems))
-    inputs = _inputs(table, reading)
+    try:
+        table, inputs = _read(path, options, expected, reading)
+    except ValueError:
+        detected = options._replace(separator="auto", decimal="auto")
+        if detected == options:
+            raise
+        table, inputs = _read(path, detected, expected, reading)  # written by another program
     values = np.empty((table.rows, len(reading.columns)))
     reasons: list[list[str]] = [[] for _ in range(table.rows)]
     unreadable = np.zeros(table.rows, dtype=bool)
@@ -135,6 +138,16 @@ def _require_shape(path: Path, options: ReadingOptions, reading: TableReading) -
             f"{path} must hold numbers of shape (N, {len(reading.inputs)}), the columns of the "
             f"data, got {dtype} of shape {shape}"
         )
+
+
+def _read(
+    path: Path, options: ReadingOptions, expected: Expected, reading: TableReading
+) -> tuple[RawTable, tuple[RawColumn, ...]]:
+    """The table, and the columns of the model."""
+    table = read_table_file(path, options, None, expected)
+    if table.problems:
+        raise problems_of(table.source, list(table.problems))
+    return table, _inputs(table, reading)
 
 
 def field_of(column: RawColumn, row: int) -> str:

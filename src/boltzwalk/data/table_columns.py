@@ -97,15 +97,7 @@ def _without_gaps(
     problems: list[str],
 ) -> ChosenTable:
     """The numbers of the columns, without rows that cannot be used."""
-    gaps, gap_rows = {}, np.zeros(table.rows, dtype=bool)
-    full = {column.name for column in table.columns if column.full}
-    for name, one in encoded.items():
-        if name in full and not one.levels:
-            continue
-        is_gap = np.isnan(one.values[:, 0])
-        if is_gap.any():
-            gaps[name] = int(is_gap.sum())
-            gap_rows |= is_gap
+    gaps, gap_rows = _gaps(table, encoded)
     count = int(gap_rows.sum())
     missing = choice.missing
     if missing == "auto":
@@ -143,6 +135,21 @@ def _without_gaps(
     return ChosenTable(values, np.flatnonzero(keep), reading)
 
 
+def _gaps(table: RawTable, encoded: dict[str, EncodedColumn]) -> tuple[dict[str, int], np.ndarray]:
+    """The number of missing fields of the columns that have any, and the rows with a gap."""
+    gaps: dict[str, int] = {}
+    gap_rows = np.zeros(table.rows, dtype=bool)
+    full = {column.name for column in table.columns if column.full}
+    for name, one in encoded.items():
+        if name in full and not one.levels:
+            continue
+        is_gap = np.isnan(one.values[:, 0])
+        if is_gap.any():
+            gaps[name] = int(is_gap.sum())
+            gap_rows |= is_gap
+    return gaps, gap_rows
+
+
 def _matrix(table: RawTable, encoded: dict[str, EncodedColumn], keep: np.ndarray) -> np.ndarray:
     """The values of the columns, without a copy where they are one array already."""
     parts = [one.values for one in encoded.values()]
@@ -167,9 +174,10 @@ def _constant_columns(
         return []
     largest = max(float(np.abs(one.values[keep]).max()) for one in encoded.values())
     ids = ", or whole numbers above 2**53 such as ids, which float64 cannot tell apart"
+    ids = ids if largest >= 2**53 else ""
     return [
         f"whitening needs columns that vary, got {int(keep.sum())} rows in which "
-        f"{', '.join(constant)} has one value only{ids if largest >= 2**53 else ''}; leave it out with "
+        f"{', '.join(constant)} has one value only{ids}; leave it out with "
         f"{choice.write('drop', ','.join(constant))}, or write {choice.write('whitening', 'none')}"
     ]
 
