@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -386,4 +387,4 @@ class Dataset:
             for field in dataclasses.fields(self)
             if torch.is_tensor(value := getattr(self, field.name))
         }
-        return dataclasses.replace(self, **moved)
+        return dataclasses.replace(self, **moved)  # type: ignore[arg-type]

@@ -112,7 +112,8 @@ def split_table(
         parts, together = split_rows(numbers, relative, seed), False
     copies = mark_copies(groups, parts[0].x, parts[1].x, parts[2].x)
     note = repeats_note(groups, copies, together, repeats == "auto" and 2 * count > n, cells)
-    return SplitTable(*(rows.take(part.x) for part in parts), *copies, note)
+    train, validation, test = (rows.take(part.x) for part in parts)
+    return SplitTable(train, validation, test, *copies, note)
 
 
 def mark_copies(

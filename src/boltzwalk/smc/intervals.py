@@ -31,6 +31,7 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from scipy.special import stdtrit
+from torch import Tensor
 
 __all__ = [
     "LEAST_SHARE",

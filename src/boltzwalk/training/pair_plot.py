@@ -116,7 +116,8 @@ def _draw(samples: np.ndarray, data: np.ndarray, columns: Sequence[str], label: 
     figure = Figure(figsize=(2 * max(n, 2) + 0.4, 2 * max(n, 2) + 0.6), layout="constrained")
     grid = figure.subplots(n, n, squeeze=False)
     for row, column in np.ndindex(n, n):
-        axes, pair = grid[row, column], [shown[column], shown[row]]
+        axes: Axes = grid[row, column]
+        pair = [shown[column], shown[row]]
         if row == column:
             _marginal(axes, finite[:, shown[row]], data[:, shown[row]], limits[row])
         elif row > column:
