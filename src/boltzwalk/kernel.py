@@ -21,8 +21,10 @@ walkers become exact.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import math
+import types
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
@@ -200,6 +202,13 @@ def takes(function: Callable[..., Any], n: int) -> bool:
         >>> takes(lambda x, y=0: x, 1), takes(lambda x, y=0: x, 3)
         (True, False)
     """
+    if isinstance(function, types.MethodType) and isinstance(function.__func__, types.FunctionType):
+        return _takes(function.__func__, n + 1)
+    return _takes.__wrapped__(function, n)
+
+
+@functools.lru_cache(maxsize=1000)  # of functions of classes, which studies ask thousands of times
+def _takes(function: Callable[..., Any], n: int) -> bool:
     try:
         inspect.signature(function).bind(*range(n))
     except TypeError:

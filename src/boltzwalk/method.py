@@ -19,6 +19,7 @@ themselves reads that.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar, cast
@@ -255,6 +256,12 @@ def learned_module(method: Method[Any]) -> nn.Module | None:
     return module if isinstance(module, nn.Module) else None
 
 
+@functools.lru_cache
+def _contract_arguments(name: str) -> tuple[str, ...]:
+    """The names of the arguments of a member of the contract."""
+    return tuple(inspect.signature(getattr(Method, name)).parameters)[1:]
+
+
 def _problems(method: object, built: bool) -> list[str]:
     """The ways in which a value breaks the contract."""
     signature = "step(energy, data, state, rng) -> (loss, state, info)"
@@ -268,7 +275,7 @@ def _problems(method: object, built: bool) -> list[str]:
         member = getattr(method, name, None)
         if not inspect.isfunction(default) or member is None:
             continue
-        arguments = list(inspect.signature(getattr(Method, name)).parameters)[1:]
+        arguments = _contract_arguments(name)
         if not callable(member):
             got = repr(member)
         elif not takes(member, len([a for a in arguments if a != "c"])):

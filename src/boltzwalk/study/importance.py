@@ -296,11 +296,12 @@ def _projection(shape: tuple[int, ...], axes: tuple[int, ...], total: bool) -> n
         parts.append(centred if i in axes else np.eye(levels) if total else mean)
     if total and not axes:
         size = math.prod(shape)
-        return np.eye(size) - np.full((size, size), 1 / size)
-    product_of = np.ones((1, 1))
+        every: np.ndarray = np.eye(size) - np.full((size, size), 1 / size)
+        return every
+    form: np.ndarray = np.ones((1, 1))
     for part in parts:
-        product_of = np.kron(product_of, part)
-    return product_of
+        form = np.kron(form, part)
+    return form
 
 
 def variance_shares(

@@ -82,13 +82,18 @@ def read_outcomes(study: Study, folder: Path) -> list[Outcome]:
     outcomes, axes = [], all_axes(study)
     results = read_results(results_folder(folder))
     limit = math.inf if study.limit is None else study.limit
+    points: dict[tuple[Any, ...], str] = {}
     for trial in {trial.name: trial for trial in all_trials(study, folder)}.values():
         if trial.name not in results:
             continue
         settings = leaves(trial.settings)
         levels = {name: level_of(axis, settings) for name, axis in axes.items()}
         levels |= dict(trial.levels)
-        point = settings_digest(replace(trial.settings, seed=0))
+        # Trials of a point differ in their seed alone, so one digest is that of all of them.
+        key = trial.points, trial.assignments, trial.settings.updates
+        if key not in points:
+            points[key] = settings_digest(replace(trial.settings, seed=0))
+        point = points[key]
         outcomes.append(Outcome(trial, results[trial.name], levels, settings, point, limit))
     return outcomes
 
