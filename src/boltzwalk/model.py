@@ -154,8 +154,7 @@ class Model:
     def score(self, x: Tensor, false_alarm: float = 0.05) -> RowScores:
         r"""Returns how usual rows are among held-out rows of the data.
 
-        Over all held-out rows that there might be at most that share of ordinary rows is flagged.
-        For the rows at hand the rate has an interval, `RowScores.false_alarms`.
+        The rate holds on average over held-out rows; `RowScores.false_alarms` has its interval.
 
         Arguments:
             x: Rows in the units of the data, shape (N, \*event).
@@ -164,8 +163,8 @@ class Model:
         Raises:
             ValueError: If there are too few held-out rows for such a share.
         """
-        rows, reference = self.reference_rows(false_alarm)
         self.require_unconditional("a score")
+        rows, reference = self.reference_rows(false_alarm)
         usual = self._energies(rows).double()
         energy = self.energy(x).double()
         limit = conformal_threshold(usual, false_alarm)
@@ -185,8 +184,8 @@ class Model:
             false_alarm: The rate of false alarms that they are for.
             most: The largest number of rows.
         """
-        data, best = self.data, self.settings.output.best
-        chosen = best and len(data.validation) > 0
+        data = self.data
+        chosen = self.settings.output.best and len(data.validation) > 0
         enough = len(data.test) > 1 and (len(data.test) + 1) * false_alarm >= 1 - 1e-9
         rows, name = data.held_out(most, validation=not (chosen and enough))
         if len(data.validation) + len(data.test) < 2:
