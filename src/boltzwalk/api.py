@@ -187,7 +187,7 @@ def _dataset(data: Any) -> tuple[Dataset, Any]:  # noqa: ANN401
         split,
         dataset.split_seed,
         repeats=dataset.repeats,
-        tails="keep" if dataset.tails is None else "compress",
+        tails=dataset.heavy_tails,
     )
 
 

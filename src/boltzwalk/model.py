@@ -155,8 +155,7 @@ class Model:
     def score(self, x: Tensor, false_alarm: float = 0.05) -> RowScores:
         r"""Returns how usual rows are among held-out rows of the data.
 
-        The chance that an ordinary row is flagged is at most that share over all held-out rows that
-        there might be. For the rows at hand it has an interval, `RowScores.false_alarms`.
+        The rate holds on average over held-out rows; `RowScores.false_alarms` has its interval.
 
         Arguments:
             x: Rows in the units of the data, shape (N, \*event).
@@ -165,22 +164,22 @@ class Model:
         Raises:
             ValueError: If there are too few held-out rows for such a share.
         """
-        rows, reference = self.reference_rows(false_alarm)
         self.require_unconditional("a score")
+        rows, reference = self.reference_rows(false_alarm)
         usual = self._energies(rows).double()
         energy = self.energy(x).double()
         limit = conformal_threshold(usual, false_alarm)
         rate = false_alarms(usual, limit, false_alarm)
-        flags = energy > limit
-        return RowScores(energy, percentile(usual, energy), flags, limit, rate, reference)
+        ranks = percentile(usual, energy)
+        return RowScores(energy, ranks, energy > limit, limit, rate, reference)
 
     def reference_rows(
         self, false_alarm: float = 0.01, most: int = REFERENCE_ROWS
     ) -> tuple[Tensor, str]:
         r"""Returns rows in model units that set a threshold, shape (N, \*event), and their name.
 
-        They are held-out rows; the test rows alone where the validation rows chose the checkpoint,
-        which makes their energies a little too low, and there are enough test rows for the rate.
+        Validation rows that chose the checkpoint have energies a little too low: they are left out
+        where there are enough test rows for the rate.
 
         Arguments:
             false_alarm: The rate of false alarms that they are for.
@@ -188,12 +187,11 @@ class Model:
         """
         data = self.data
         chosen = self.settings.output.best and len(data.validation) > 0
-        if chosen and len(data.test) > 1 and (len(data.test) + 1) * false_alarm >= 1 - 1e-9:
-            return data.held_out(most, validation=False)
-        rows, name = data.held_out(most)
+        enough = len(data.test) > 1 and (len(data.test) + 1) * false_alarm >= 1 - 1e-9
+        rows, name = data.held_out(most, validation=not (chosen and enough))
         if len(data.validation) + len(data.test) < 2:
             name += ", whose energies are too low: more ordinary rows than asked are flagged"
-        elif chosen:
+        elif chosen and not enough:
             name += f", {len(data.validation):,} of which chose the checkpoint"
         return rows, name
 

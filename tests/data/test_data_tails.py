@@ -118,3 +118,19 @@ def test_without_tails_the_volume_is_one_for_all_rows():
     torch.testing.assert_close(
         data.log_jacobian(data.train), torch.full((40,), data.log_volume).double()
     )
+
+
+def test_scale_takes_the_quartiles_alone():
+    rng = np.random.default_rng(5)
+    y = rng.normal(size=(800, 2))
+    y[3, 0] = 1e12
+    data = Dataset.of(y, whitening="standard", tails="scale", split=(1, 0, 0))
+    low, middle, high = np.quantile(y[:, 0], (0.25, 0.5, 0.75))
+    assert data.tails is None
+    assert float(data.shift[0]) == pytest.approx(middle, abs=1e-12)
+    assert float(data.scale[0]) == pytest.approx((high - low) / 1.349, rel=1e-12)
+    assert float(data.scale[1]) == pytest.approx(y[:, 1].std(), rel=1e-12)
+    np.testing.assert_allclose(data.to_original(data.train), y, rtol=1e-6, atol=1e-6)
+    assert "column0 (1 of 800 training rows): their unit" in data.notes[0]
+    with pytest.raises(ValueError, match=r"needs columns that are scaled one by one"):
+        Dataset.of(y, whitening="pca", tails="scale")

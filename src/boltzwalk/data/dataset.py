@@ -68,6 +68,7 @@ class Dataset:
         split: The relative sizes of the splits that `of` made; None for data of another source.
         split_seed: The seed of that split.
         repeats: Where equal rows went, in that split.
+        heavy_tails: What happened to heavy tails, in that split.
         validation_copies: Which validation rows equal a training row, shape (V,); None if unknown.
         test_copies: Which test rows do, shape (T,); None if unknown.
         notes: Sentences on rows that repeat and on how the units were chosen.
@@ -106,6 +107,7 @@ class Dataset:
     split: tuple[float, float, float] | None = None
     split_seed: int = 0
     repeats: Repeats = "anywhere"
+    heavy_tails: HeavyTails = "keep"
     validation_copies: Tensor | None = None
     test_copies: Tensor | None = None
     notes: tuple[str, ...] = ()

@@ -98,8 +98,15 @@ def check_table_options(whitening: str, tails: str, repeats: str) -> None:
             f"whitening must be none, standard or pca, got {whitening!r}; write "
             "data.whitening=standard"
         )
-    if tails not in ("compress", "keep"):
-        raise ValueError(f"tails must be compress or keep, got {tails!r}; write data.tails=keep")
+    if tails not in ("compress", "scale", "keep"):
+        raise ValueError(
+            f"tails must be compress, scale or keep, got {tails!r}; write data.tails=keep"
+        )
+    if tails == "scale" and whitening == "pca":
+        raise ValueError(
+            "tails=scale needs columns that are scaled one by one, got whitening=pca; write "
+            "data.whitening=standard or data.tails=compress"
+        )
     check_repeats(repeats)
 
 
@@ -123,6 +130,7 @@ def memory_fields(rows: SourceRows, options: TableOptions) -> dict[str, Any]:
         "split": options.split,
         "split_seed": options.seed,
         "repeats": options.repeats,
+        "heavy_tails": options.tails,
         "reading": rows.reading,
     }
     names = ("train", "validation", "test")
@@ -178,15 +186,19 @@ def table_fields(
     split = split_table(rows, options.split, options.seed, options.repeats, cells)
     train, whitening = split.train.x, options.whitening
     notes = [split.note, _coarse(train, columns)]
-    tails = None
-    if options.tails == "compress" and whitening != "none" and not options.dequantise:
+    tails, scaled = None, options.tails == "scale"
+    if options.tails != "keep" and whitening != "none" and (scaled or not options.dequantise):
         tails = _without(fit_tails(train), options.one_hot)
     if tails is not None:
-        notes.append(tails_note(train, tails, columns))
-        train = compress(train, tails)
+        notes.append(tails_note(train, tails, columns, scaled))
+        train = train if scaled else compress(train, tails)
     shift, scale = fit_whitening(
         train, whitening, columns, options.shrinkage, options.unit_constants
     )
+    if tails is not None and scaled:
+        heavy = tails[2] > 0
+        shift, scale = torch.where(heavy, tails[0], shift), torch.where(heavy, tails[2], scale)
+        tails = None
     quantum: float | Tensor = 0.0
     if options.dequantise or options.one_hot:
         width = cell_widths(train) * options.dequantise

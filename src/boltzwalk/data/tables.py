@@ -48,7 +48,8 @@ class Table:
         shrinkage: Whether "pca" takes the variances of rows that did not determine the components,
             so that few rows of many columns cannot over-fit it.
         tails: "compress" lets values far from the median of a whitened column with heavy tails or
-            outliers enter by their logarithm; "keep" leaves them.
+            outliers enter by their logarithm; "scale" gives such a column centre and scale of its
+            quartiles alone; "keep" takes mean and standard deviation.
         dequantise: Whether to add uniform noise of the width of the median gap between the distinct
             values of a column. One-hot columns always have noise of width 1.
         separator: The separator of the fields of a line; "auto" to detect it.

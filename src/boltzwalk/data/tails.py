@@ -26,8 +26,9 @@ from .whitening import moments
 
 __all__ = ["HeavyTails", "compress", "expand", "fit_tails", "log_slope", "tails_note"]
 
-HeavyTails: TypeAlias = Literal["compress", "keep"]
-"""Whether values far from the median enter by their logarithm, where a column needs it."""
+HeavyTails: TypeAlias = Literal["compress", "scale", "keep"]
+"""Where a column needs it: the logarithm of values far from the median; centre and scale of the
+quartiles alone; or nothing, mean and standard deviation."""
 
 HEAVY = 3.0
 """The ratio of the two deviations beyond which a column has heavy tails."""
@@ -106,7 +107,10 @@ def log_slope(v: Float[Tensor, "N D"], tails: Float[Tensor, "3 D"]) -> Float[Ten
 
 
 def tails_note(
-    train: Float[Tensor, "N D"], tails: Float[Tensor, "3 D"], columns: tuple[str, ...]
+    train: Float[Tensor, "N D"],
+    tails: Float[Tensor, "3 D"],
+    columns: tuple[str, ...],
+    scaled: bool = False,
 ) -> str:
     """Returns a sentence that names the columns with heavy tails, and how many values they have.
 
@@ -114,15 +118,20 @@ def tails_note(
         train: The training rows in original units, shape (N, D).
         tails: Centre, knee and length of each column.
         columns: The names of the columns.
+        scaled: Whether they have centre and scale of the quartiles alone.
     """
     y, centre, knee, _ = _parts(train, tails)
     beyond = ((y - centre).abs() > knee).sum(0).tolist()
     heavy = (tails[2] > 0).nonzero().flatten().tolist()
     texts = [f"{columns[j]} ({beyond[j]:,} of {len(y):,} training rows)" for j in heavy[:5]]
     more = f" and {len(heavy) - 5} more columns" if len(heavy) > 5 else ""
+    treated = f"values beyond {KNEE:g} deviations of the quartiles from the median "
+    treated += "enter by their logarithm"
+    if scaled:
+        treated = "their unit is the deviation of the quartiles, from the median"
     return (
-        f"heavy tails or outliers in {', '.join(texts)}{more}: values beyond {KNEE:g} deviations "
-        "of the quartiles from the median enter by their logarithm; data.tails=keep leaves them"
+        f"heavy tails or outliers in {', '.join(texts)}{more}: {treated}; data.tails=keep takes "
+        "them as they are"
     )
 
 

@@ -33,6 +33,7 @@ from torch import Tensor, nn
 
 from .. import api
 from ..checkpoint import write_atomically
+from ..data.affine import to_model
 from ..data.dataset import Dataset
 from ..data.repeats import split_table
 from ..data.splits import LabelledRows
@@ -152,16 +153,13 @@ def _dataset(estimator: Any, x: np.ndarray, seed: int, held_out: int) -> Dataset
     y = torch.from_numpy(np.array(x, dtype=np.float64))
     relative = (float(len(y) - held_out), float(held_out), 0.0)
     split = split_table(LabelledRows(y), relative, seed)
-    train, validation, test = split.train.x, split.validation.x, split.test.x
-    tails = fit_tails(train)
-    shift, scale = whitening_of(train if tails is None else compress(train, tails))
-    columns = tuple(map(str, getattr(estimator, "feature_names_in_", ())))
-    one = torch.zeros(1, y.shape[1], dtype=torch.float32)
-    units = Dataset(
-        one,
-        one[:0],
-        one[:0],
-        columns=columns,
+    parts = [part.x for part in (split.train, split.validation, split.test)]
+    tails = fit_tails(parts[0])
+    parts = parts if tails is None else [compress(part, tails) for part in parts]
+    shift, scale = whitening_of(parts[0])
+    return Dataset(
+        *(to_model(part, shift, scale).float() for part in parts),
+        columns=tuple(map(str, getattr(estimator, "feature_names_in_", ()))),
         shift=shift,
         scale=scale,
         tails=tails,
@@ -169,15 +167,9 @@ def _dataset(estimator: Any, x: np.ndarray, seed: int, held_out: int) -> Dataset
         split=relative,
         split_seed=seed,
         repeats="auto",
-        notes=(split.note,) if split.note else (),
-    )
-    return replace(
-        units,
-        train=units.from_original(train).float(),
-        validation=units.from_original(validation).float(),
-        test=units.from_original(test).float(),
         validation_copies=split.validation_copies,
         test_copies=split.test_copies,
+        notes=(split.note,) if split.note else (),
     )
 
 

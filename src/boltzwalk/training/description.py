@@ -49,6 +49,7 @@ TEXT = (
     "whitening",
     "split_seed",
     "repeats",
+    "heavy_tails",
     "notes",
 )
 
