@@ -164,9 +164,10 @@ def _constant_columns(
         return []
     largest = max(float(np.abs(one.values[keep]).max()) for one in encoded.values())
     ids = ", or whole numbers above 2**53 such as ids, which float64 cannot tell apart"
+    ids = ids if largest >= 2**53 else ""
     return [
         f"whitening needs columns that vary, got {int(keep.sum())} rows in which "
-        f"{', '.join(constant)} has one value only{ids if largest >= 2**53 else ''}; leave it out with "
+        f"{', '.join(constant)} has one value only{ids}; leave it out with "
         f"{choice.write('drop', ','.join(constant))}, or write {choice.write('whitening', 'none')}"
     ]
 
