@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from .data.affine import require_digits
 from .data.dataset import Dataset
 from .data.in_memory import InMemory
 from .energy import check_energy
+from .evaluation.answer import failure_line, final_verdict
 from .evaluation.cache import format_lines
 from .evaluation.evaluate import SECTIONS, EvaluationPlan, evaluate_sections
 from .evaluation.measure import EvaluationSection
@@ -62,7 +64,8 @@ def train(
 ) -> Model:
     r"""Trains an energy and returns the model.
 
-    The energy learns in place. With `out` the run has a folder like any other, which every command
+    The energy learns in place. `Model.verdict` says whether training is healthy; one that is nan,
+    exploded or collapsed warns. With `out` the run has a folder like any other, which every command
     reads; the same call again resumes an unfinished run bit for bit and returns a finished one.
 
     Arguments:
@@ -100,6 +103,8 @@ def train(
         (3, torch.Size([10, 2]), torch.Size([4]))
     """
     dataset, source = _dataset(data)
+    if dataset.reading is not None and not quiet:
+        print("\n".join(dataset.reading.lines()))
     problems: list[str] = []
     method = _checked(problems, lambda: _method(method)) or Contrastive()
     given = _checked(problems, lambda: _energy(energy, dataset, method))
@@ -145,12 +150,22 @@ def _trained(
         for _ in progress if quiet else shown(progress, settings, folder.name, quiet):
             pass
     model = open_run(folder, settings.device, rows, module).model(folder)
+    model = _with_verdict(model, folder)
     if stop.asked and model.update < settings.updates:
         raise KeyboardInterrupt(
             f"stopped at update {model.update} of {settings.updates}, saved in {folder}; the same "
             "call with this out=... resumes it"
         )
     return model
+
+
+def _with_verdict(model: Model, folder: Path) -> Model:
+    """The model with the verdict on its training; warns where training gave no model."""
+    training = final_verdict(model, folder)
+    failure = failure_line(training)
+    if failure:
+        warnings.warn(failure, RuntimeWarning, stacklevel=4)
+    return replace(model, verdict=(training.label, training.reason))
 
 
 def _dataset(data: Any) -> tuple[Dataset, Any]:  # noqa: ANN401

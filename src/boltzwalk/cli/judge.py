@@ -152,7 +152,7 @@ def evaluate_command(
 def _evaluate(model: Model, folder: Path, plan: EvaluationPlan) -> None:
     """Evaluates, prints each section when it is known, and writes all."""
     from ..diagnostics.verdict import model_verdict
-    from ..evaluation.answer import answer
+    from ..evaluation.answer import uses_of
     from ..evaluation.cache import format_lines, write_evaluation
     from ..evaluation.evaluate import NOTHING, evaluate_sections, known_sections
     from ..evaluation.preflight import expected_time
@@ -173,7 +173,7 @@ def _evaluate(model: Model, folder: Path, plan: EvaluationPlan) -> None:
     write_evaluation(known, path, protocol)
     run = shlex.quote(str(folder))
     typer.echo(f"\nnumbers  {path}\nreport   boltzwalk report {run}")
-    typer.echo(f"\n{answer(model, folder, model_verdict(model, folder), known).text}")
+    typer.echo(f"\n{uses_of(model, folder, model_verdict(model, folder), known).text}")
 
 
 @app.command("report")
@@ -205,13 +205,13 @@ def report_command(
             path = write_study_report(folders[0], out)[0]
         elif len(folders) == 1:
             from ..diagnostics.verdict import model_verdict
-            from ..evaluation.answer import answer
+            from ..evaluation.answer import uses_of
             from ..evaluation.evaluate import known_sections
 
             model = open_model(folders[0])
             path = write_report(model, folders[0], out=out)
             training, known = model_verdict(model, folders[0]), known_sections(model, folders[0])
-            uses = answer(model, folders[0], training, known).text
+            uses = uses_of(model, folders[0], training, known).text
         else:
             path = write_comparison(folders, out or folders[0].parent / "comparison.html")
         typer.echo(f"report   {path}")

@@ -270,7 +270,7 @@ def _train(
 
 def _conclude(finished: Model, folder: Path) -> bool:
     """Prints the summary of a run, first whether it failed, and writes its report."""
-    from ..evaluation.answer import answer, failure_line, final_verdict
+    from ..evaluation.answer import failure_line, final_verdict, uses_of
     from ..evaluation.evaluate import known_sections
     from ..reporting.page import write_report
     from ..reporting.summary import summarise
@@ -301,7 +301,7 @@ def _conclude(finished: Model, folder: Path) -> bool:
         typer.echo(f"complete boltzwalk complete {quoted}")
     elif not failure:
         typer.echo(f"samples  boltzwalk sample {quoted} -n 1000")
-    uses = answer(finished, folder, training, known_sections(finished, folder))
+    uses = uses_of(finished, folder, training, known_sections(finished, folder))
     typer.echo(f"\n{uses.text}")
     return not failure
 

@@ -98,7 +98,10 @@ def _without_gaps(
 ) -> ChosenTable:
     """The numbers of the columns, without rows that cannot be used."""
     gaps, gap_rows = {}, np.zeros(table.rows, dtype=bool)
+    full = {column.name for column in table.columns if column.full}
     for name, one in encoded.items():
+        if name in full and not one.levels:
+            continue
         is_gap = np.isnan(one.values[:, 0])
         if is_gap.any():
             gaps[name] = int(is_gap.sum())
@@ -231,8 +234,8 @@ def _refused_gaps(gaps: dict[str, int], count: int, table: RawTable, choice: Col
 
 def _reason_to_leave_out(column: RawColumn, table: RawTable, choice: ColumnChoice) -> str:
     """The reason why a column that nobody named is not used; "" if it is."""
-    present = int(np.count_nonzero(~np.isnan(column.numbers)))
     total = table.rows
+    present = total if column.full else int(np.count_nonzero(~np.isnan(column.numbers)))
     if present + column.texts == 0:
         return "empty"
     if column.kind == "boolean":
@@ -261,7 +264,10 @@ def _counts_rows(column: RawColumn, table: RawTable) -> bool:
     numbers = column.numbers
     first = column.name == table.names[0]
     name = column.name.strip().lower()
-    running = numbers[0] in (0, 1) and bool((np.diff(numbers) == 1).all())
+    if not (first or name in INDEX):
+        return False
+    running = numbers[0] in (0, 1) and bool((np.diff(numbers[:100]) == 1).all())
+    running = running and bool((np.diff(numbers) == 1).all())
     if name in INDEX:
         return running and len(numbers) > 2
     unnamed = table.header and name in ("column0", "unnamed: 0")

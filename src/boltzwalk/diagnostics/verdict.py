@@ -12,7 +12,7 @@ exploded       The travel is more than 3 times the distance plus the path of the
                median in the window, and the travel 100 times the first displacement of a walker;
                or v is 100 times its first value, and walkers are out of the range of the data. Or
                walkers or samples are 10 times as far from the mean of the data as the data; or
-               energies of data and walkers differ by 1,000 temperatures, where walkers sample at
+               energies of data and walkers differ by 300 temperatures, where walkers sample at
                a temperature of 0.5 or more.
 frozen         Less than 5 % of the proposals are accepted.
 stalled        The travel is less than 0.6 of the distance and no longer grows, and the energy gap d
@@ -158,7 +158,13 @@ class Verdict(NamedTuple):
     update: int
 
 
-def verdict(rows: Sequence[Row], trace: Trace, failure: str = "", window: int = WINDOW) -> Verdict:
+def verdict(
+    rows: Sequence[Row],
+    trace: Trace,
+    failure: str = "",
+    window: int = WINDOW,
+    least: int = MIN_UPDATES,
+) -> Verdict:
     """Returns the verdict on a run, or on the part of it that is logged.
 
     Arguments:
@@ -167,6 +173,7 @@ def verdict(rows: Sequence[Row], trace: Trace, failure: str = "", window: int = 
             the values of the rows are used.
         failure: The error message of a run that failed, "" for others.
         window: The maximum number of updates; of a short run the last half is used.
+        least: The updates below which the run is too short to say.
 
     Raises:
         ValueError: If window < 1.
@@ -187,10 +194,11 @@ def verdict(rows: Sequence[Row], trace: Trace, failure: str = "", window: int = 
         reason, update = broken or (failure.rstrip("."), log.update)
         before = f"; before that, {exploded}" if exploded else ""
         return Verdict("nan", f"{reason}{before}. {CURES['nan']}.", update)
-    for label, reason in _broken_rules(rows, log, exploded):
+    for label, reason in _broken_rules(rows, log, exploded, least):
         if reason:
             return Verdict(label, f"{reason}. {CURES[label]}.", log.update)
-    if not len(log.gap) and "nll" not in log.last:
+    judged = not math.isnan(evidence.latest(rows, "sample_distance"))
+    if not len(log.gap) and "nll" not in log.last and not judged:
         reason = "no energy gap is logged; let the method log energy_gap, and judge the samples"
         return Verdict("unknown", f"{reason}.", log.update)
     return Verdict("healthy", f"{_healthy_summary(log)}.", log.update)
@@ -205,18 +213,25 @@ def model_verdict(model: Model, folder: Path) -> Verdict:
     """
     path = folder / FAILURE
     failure = path.read_text() if path.is_file() else ""
-    rows, trace = with_evidence(model, read_rows(folder / "log.jsonl")), read_trace(folder)
-    return verdict(rows, Trace(*(values[: model.update] for values in trace)), failure)
+    logged, trace = read_rows(folder / "log.jsonl"), read_trace(folder)
+    rows = with_evidence(model, logged)
+    least = MIN_UPDATES if not logged or model.update == logged[-1]["update"] else 0
+    until = Trace(*(values[: model.update] for values in trace))
+    result = verdict(rows, until, failure, least=least)
+    if least or result.label == "nan":
+        return result
+    kept = f"update {model.update} of {logged[-1]['update']} is kept; {result.reason}"
+    return result._replace(reason=kept)
 
 
 def _broken_rules(
-    rows: Sequence[Row], log: LogWindow, exploded: str
+    rows: Sequence[Row], log: LogWindow, exploded: str, least: int
 ) -> Iterator[tuple[Label, str]]:
     """Every label that a run can have instead of healthy, with the reason for it, "" for none."""
     yield "exploded", exploded
     yield "frozen", evidence.frozen(rows)
     yield "collapsed", evidence.point_collapse(rows) or evidence.few_distinct_rows(rows)
-    yield TOO_SHORT, _too_short(rows, log)
+    yield TOO_SHORT, _too_short(rows, log, least)
     if log.long_enough(MIN_UPDATES):
         yield "stalled", _stalled(log)
         yield "collapsed", _collapsed(log)
@@ -272,13 +287,13 @@ def _exploded(log: LogWindow) -> str:
     return ""
 
 
-def _too_short(rows: Sequence[Row], log: LogWindow) -> str:
+def _too_short(rows: Sequence[Row], log: LogWindow, least: int) -> str:
     """Why the run is too short for a verdict; "" where it is not."""
     judged = not math.isnan(evidence.latest(rows, "sample_distance"))
     if not log.update:
         return ""
-    if log.update < MIN_UPDATES:
-        return f"{log.update} updates are fewer than the {MIN_UPDATES} that a verdict needs"
+    if log.update < least:
+        return f"{log.update} updates are fewer than the {least} that a verdict needs"
     if judged or not len(log.gap) or log.long_enough(MIN_UPDATES):
         return ""
     return (

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from ..diagnostics.evidence import latest
+from ..diagnostics.evidence import WRONG_DISTANCE, latest
 from ..diagnostics.verdict import FAILED, TOO_SHORT, Verdict, model_verdict
 from ..model import Model
 from ..training.evidence import with_evidence
@@ -20,10 +20,13 @@ from .long_run import CONVERGENT, SHORT_RUN
 from .masses import DENSITY_WRONG, model_masses
 from .measure import EvaluationSection
 
-__all__ = ["Answer", "Use", "answer", "failure_line", "final_verdict"]
+__all__ = ["Use", "Uses", "failure_line", "final_verdict", "uses_of"]
 
 SEPARATED = 0.8
 """The lower end of the AUROC of noise and held-out rows, from which energies may be scores."""
+
+USUAL_RATE = 1e-3
+"""The learning rate to try after a run that failed, or a tenth of its rate."""
 
 Knowledge = Literal["yes", "no", "unknown"]
 
@@ -42,7 +45,7 @@ class Use(NamedTuple):
     reason: str
 
 
-class Answer(NamedTuple):
+class Uses(NamedTuple):
     """The uses of a model, and the one thing to do next.
 
     Attributes:
@@ -110,9 +113,9 @@ def failure_line(result: Verdict) -> str:
     return f"FAILED: training {happened} at update {result.update}: {result.reason}"
 
 
-def answer(
+def uses_of(
     model: Model, folder: Path, training: Verdict, sections: Mapping[str, EvaluationSection]
-) -> Answer:
+) -> Uses:
     """Returns the uses of a model by its verdict and its evaluation, and the next command.
 
     Arguments:
@@ -124,14 +127,14 @@ def answer(
     training = _with_density(training, sections.get("masses"))
     if training.label in (*FAILED, "frozen"):
         uses = [Use("anything", "no", f"training is {training.label}")]
-        return Answer(tuple(uses), _next_command(model, folder, training, sections))
+        return Uses(tuple(uses), _next_command(model, folder, training, sections))
     uses = [
         _samples(model, folder, training),
         _scores(model, training, sections),
         _density(model, training, sections),
         _completion(model, training, sections),
     ]
-    return Answer(tuple(uses), _next_command(model, folder, training, sections))
+    return Uses(tuple(uses), _next_command(model, folder, training, sections))
 
 
 def _samples(model: Model, folder: Path, training: Verdict) -> Use:
@@ -141,10 +144,10 @@ def _samples(model: Model, folder: Path, training: Verdict) -> Use:
     if training.label in (TOO_SHORT, "overfitted", "unknown"):
         return Use("samples", "unknown", f"training is {training.label}")
     rows = with_evidence(model, read_rows(folder / "log.jsonl"))
-    distance, floor = latest(rows, "sample_distance"), latest(rows, "sample_floor")
+    distance = latest(rows, "sample_distance")
     if not distance >= 0:
         return Use("samples", "unknown", "none were compared with the data")
-    return Use("samples", "yes", f"distance to the data {distance:.2g}, of the data {floor:.2g}")
+    return Use("samples", "yes", f"distance to the data {distance:.2f}, limit {WRONG_DISTANCE:g}")
 
 
 def _scores(model: Model, training: Verdict, sections: Mapping[str, EvaluationSection]) -> Use:
@@ -214,7 +217,7 @@ def _next_command(
     if change.startswith("updates=") and training.label != "overfitted":
         return f"boltzwalk resume {run} {change}"
     if change:
-        name = shlex.quote(f"{folder.resolve().name}-2")
+        name = shlex.quote(_free_name(folder))
         runs = shlex.quote(str(folder.parent))
         again = shlex.quote(str(folder / "settings.yaml"))
         return f"boltzwalk train {again} {change} --runs {runs} --name {name}"
@@ -225,16 +228,24 @@ def _next_command(
     return f"boltzwalk sample {run} -n 1000"
 
 
+def _free_name(folder: Path) -> str:
+    """A name for another run next to this one."""
+    number = 2
+    while folder.with_name(f"{folder.name}-{number}").exists():
+        number += 1
+    return f"{folder.name}-{number}"
+
+
 def _change(model: Model, training: Verdict) -> str:
     """The setting to change after a verdict, "" for a healthy run."""
     settings, method, label = model.settings, model.settings.method, training.label
     rate = settings.optimizer.learning_rate
     noise, steps = getattr(method, "data_noise", None), getattr(method, "steps", 0)
     if label in ("nan", "exploded", "oscillating", "frozen"):
-        return f"optimizer.learning_rate={rate / 10:g}"
+        return f"optimizer.learning_rate={min(rate / 10, USUAL_RATE):g}"
     if label == "collapsed":
         if noise is None:
-            return f"optimizer.learning_rate={rate / 10:g}"
+            return f"optimizer.learning_rate={min(rate / 10, USUAL_RATE):g}"
         return f"method.data_noise={max(0.1, 2 * noise):g}"
     if label == "stalled" and steps:
         return f"method.steps={2 * steps}"

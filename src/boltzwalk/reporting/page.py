@@ -13,7 +13,7 @@ import numpy as np
 from ..checkpoint import write_atomically
 from ..diagnostics.oscillation import oscillation
 from ..diagnostics.verdict import FAILED, Verdict, model_verdict
-from ..evaluation.answer import answer
+from ..evaluation.answer import uses_of
 from ..evaluation.evaluate import SECTIONS, known_sections
 from ..evaluation.long_run import SHORT_RUN
 from ..evaluation.masses import AGREE, DENSITY_WRONG
@@ -71,13 +71,12 @@ def write_report(
     """
     known = known_sections(model, folder)
     training = training or model_verdict(model, folder)
-    if "training" not in known:
-        label, reason = training.label, training.reason
-        known = {"training": EvaluationSection([], {}, label, reason), **known}
+    labels = {"training": (training.label, training.reason)}
+    labels |= {name: (section.label, section.reason) for name, section in known.items()}
     verdicts = [
-        PageVerdict(TITLES[name].lower(), section.label, section.reason, _tone(section.label))
-        for name, section in known.items()
-        if section.label
+        PageVerdict(TITLES[name].lower(), label, reason, _tone(label))
+        for name, (label, reason) in labels.items()
+        if label
     ]
     refusal = model.method.condition.refusal
     missing = [name for name in SECTIONS if name not in known and not refusal(name)]
@@ -86,7 +85,7 @@ def write_report(
         folder.resolve().name,
         f"{model.update:,} updates of {model.settings.updates:,}; {model.data.source}",
         verdicts,
-        answer=answer(model, folder, training, known).text,
+        answer=uses_of(model, folder, training, known).text,
         sections=[
             samples_section(model, folder),
             *_evaluation(known, missing, folder, numbers),

@@ -51,10 +51,11 @@ def with_evidence(model: Model, rows: Sequence[Mapping[str, Any]]) -> list[Mappi
         model: The model.
         rows: The rows of the log.
     """
-    rows = [row for row in rows if row["update"] <= model.update]
-    if rows and not (rows[-1]["update"] == model.update and "samples_finite" in rows[-1]):
-        rows.append({**rows[-1], "update": model.update, **log_evidence(model, last=True)})
-    return rows
+    until = [row for row in rows if row["update"] <= model.update]
+    last = until[-1] if until else {}
+    if rows and not (last.get("update") == model.update and "samples_finite" in last):
+        until.append({**last, "update": model.update, **log_evidence(model, last=True)})
+    return until
 
 
 def log_evidence(model: Model, last: bool) -> dict[str, float]:
