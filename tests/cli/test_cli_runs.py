@@ -313,3 +313,18 @@ def test_ids_near_the_largest_numbers_are_called_ids(tmp_path, command):
     (tmp_path / "ids.csv").write_text("id,x\n" + rows)
     told = command("train", "ids.csv", code=2)
     assert "ids, which float64 cannot tell apart; leave it out with data.drop=id" in told
+
+
+def test_data_that_moved_are_named_by_the_command_that_takes_them(tmp_path, command):
+    """More rows than the folder holds a sample of, so that `resume` needs the file."""
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(14_000, 2)))
+    words = [word for word in TOY if word != "data.n=400"]
+    command("train", "table_walkers", "data.path=x.npy", "--name=x", *words)
+    (tmp_path / "x.npy").rename(tmp_path / "y.npy")
+    for name in ("sample", "report"):
+        command(name, "runs/x")
+    told = command("evaluate", "runs/x", "--sections", "training", code=2)
+    assert "`boltzwalk resume runs/x data.path=FILE` notes where the data are now" in told
+    command("evaluate", "runs/x", "data.path=y.npy", "--sections", "training")
+    command("resume", "runs/x", "data.path=y.npy", "--quiet")
+    command("evaluate", "runs/x", "--sections", "training")
