@@ -77,9 +77,8 @@ def test_a_finished_run_has_nothing_to_do(run, command):
 
 def test_a_resume_refused_for_other_data_writes_nothing(tmp_path, command):
     np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(200, 2)))
-    command("train", "x.npy", *TOY[:-4], "updates=4", "--quiet", "data.n=400", code=2)
     words = [word for word in TOY if word != "data.n=400"]
-    command("train", "x.npy", *words)
+    command("train", "table_walkers", "data.path=x.npy", "--name=x", *words)
     before = content(tmp_path / "runs" / "x")
     np.save(tmp_path / "x.npy", np.random.default_rng(1).normal(size=(200, 2)))
     told = command("resume", "runs/x", "updates=8", code=2)
@@ -194,24 +193,21 @@ def test_size_of_images_offers_that_of_the_data_first(tmp_path, command):
     assert "such as data.size=..." in told
 
 
-@pytest.mark.parametrize("kind", ["train", "resume"])
-def test_a_column_name_is_no_formula_and_no_picture_costs_a_run(
-    tmp_path, command, monkeypatch, kind
-):
+def test_a_column_name_is_no_formula_and_no_picture_costs_a_run(tmp_path, command, monkeypatch):
     rows = np.random.default_rng(0).normal(size=(200, 3))
     np.savetxt(tmp_path / "x.csv", rows, "%.5f", ",", header=r"$\frac{$,x$^^$,y", comments="")
     words = [word for word in TOY if word not in ("data.n=400", "pictures=false")]
-    command("train", "x.csv", *words)
+    command("train", "table_walkers", "data.path=x.csv", "--name=x", *words)
     assert (tmp_path / "runs/x/samples/update_00000004.png").exists()
     from boltzwalk.training import pictures
 
     def broken(*_):
         raise ValueError("no picture today")
 
-    monkeypatch.setattr(pictures, "_plot", broken)
-    with pytest.warns(UserWarning, match="no picture of update 6"):
-        done = CliRunner().invoke(app, ["resume", "runs/x", "updates=6", "--quiet"])
-    assert (tmp_path / "runs/x/checkpoints/update_00000006.safetensors").exists(), done.output
+    monkeypatch.setattr(pictures, "pair_plot", broken)
+    with pytest.warns(UserWarning, match="no picture of update 6|no report"):
+        command("resume", "runs/x", "updates=6", "--quiet")
+    assert (tmp_path / "runs/x/checkpoints/update_00000006.safetensors").exists()
 
 
 def test_a_picture_that_was_not_drawn_is_drawn_when_the_run_goes_on(tmp_path, command):
@@ -311,7 +307,24 @@ def test_all_checkpoints_truncated(run, command):
 
 def test_ids_near_the_largest_numbers_are_called_ids(tmp_path, command):
     ids = np.uint64(2**63) + np.arange(50, dtype=np.uint64)
-    rows = "".join(f"{i},{x:.4f}\n" for i, x in zip(ids, np.random.default_rng(0).normal(size=50)))
+    rows = "".join(
+        f"{i},{x:.4f}\n" for i, x in zip(ids, np.random.default_rng(0).normal(size=50), strict=True)
+    )
     (tmp_path / "ids.csv").write_text("id,x\n" + rows)
     told = command("train", "ids.csv", code=2)
     assert "ids, which float64 cannot tell apart; leave it out with data.drop=id" in told
+
+
+def test_data_that_moved_are_named_by_the_command_that_takes_them(tmp_path, command):
+    """More rows than the folder holds a sample of, so that `resume` needs the file."""
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(14_000, 2)))
+    words = [word for word in TOY if word != "data.n=400"]
+    command("train", "table_walkers", "data.path=x.npy", "--name=x", *words)
+    (tmp_path / "x.npy").rename(tmp_path / "y.npy")
+    for name in ("sample", "report"):
+        command(name, "runs/x")
+    told = command("evaluate", "runs/x", "--sections", "training", code=2)
+    assert "`boltzwalk resume runs/x data.path=FILE` notes where the data are now" in told
+    command("evaluate", "runs/x", "data.path=y.npy", "--sections", "training")
+    command("resume", "runs/x", "data.path=y.npy", "--quiet")
+    command("evaluate", "runs/x", "--sections", "training")

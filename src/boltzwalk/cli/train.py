@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import shlex
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
 
 __all__ = ["resume", "train_command"]
 
+
+REPORT_ERRORS = (AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
+"""The errors by which a report may fail."""
 
 Recipe = Annotated[
     str,
@@ -281,11 +285,17 @@ def _conclude(finished: Model, folder: Path) -> bool:
     if not (is_last and all(path.exists() for path in pictures)):
         try_picture(finished, folder)
     numbers = summarise(finished, folder, training)
-    report = write_report(finished, folder, numbers, training)
+    try:
+        report = f"\nreport   {write_report(finished, folder, numbers, training)}"
+    except REPORT_ERRORS as error:  # the run is saved: no report may cost it
+        warnings.warn(
+            f"no report ({type(error).__name__}: {error}); the run is saved", stacklevel=2
+        )
+        report = ""
     for number in numbers:
         for line in summary_lines(number.name, number.text, number.meaning):
             typer.echo(line)
-    typer.echo(f"\npicture  {folder / 'samples.png'}\nreport   {report}")
+    typer.echo(f"\npicture  {folder / 'samples.png'}{report}")
     quoted = shlex.quote(str(folder))
     if not failure and finished.method.condition.completes:
         typer.echo(f"complete boltzwalk complete {quoted}")

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .dataset import Dataset
 from .files import read_array
-from .image_files import SUFFIXES, read_image_array, read_image_folder, resize_image
+from .image_files import IMAGE_SUFFIXES, read_image_array, read_image_folder, resize_image
 from .image_values import ImageFormat, require_picture_range
 from .new_rows import read_new_rows
 
@@ -156,7 +156,7 @@ def _read_images(path: Path, dataset: Dataset) -> Tensor:
             f"give an array of the shape (N, {channels}, {height}, {width}) in original units"
         )
     form = ImageFormat(height, channels, levels=round(top_level(dataset)) + 1, of_model=True)
-    if path.is_dir() or path.suffix.lower() in SUFFIXES:
+    if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
         grey = read_image_folder(path, form).grey
     else:
         grey = read_image_array(path, _key(path), form).grey

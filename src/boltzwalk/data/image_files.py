@@ -38,10 +38,10 @@ from .image_values import (
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Pictures", "read_image_array", "read_image_folder", "resize_image"]
+__all__ = ["IMAGE_SUFFIXES", "Pictures", "read_image_array", "read_image_folder", "resize_image"]
 
 
-SUFFIXES = (
+IMAGE_SUFFIXES = (
     *(".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm"),
     *(".tif", ".tiff", ".webp"),
 )
@@ -88,8 +88,8 @@ def read_image_folder(folder: Path, form: ImageFormat) -> Pictures:
     if not paths:
         left = f" ({_counted(passed_over)})" if passed_over else ""
         raise ValueError(
-            f"{folder} must hold image files ({', '.join(SUFFIXES)}), got none{left}; name the "
-            "folder of your images"
+            f"{folder} must hold image files ({', '.join(IMAGE_SUFFIXES)}), got none{left}; name "
+            "the folder of your images"
         )
     batch = _Pictures(folder, form)
     for path in paths:
@@ -287,7 +287,7 @@ def _image_paths(folder: Path) -> tuple[list[Path], Counter[str]]:
             passed_over["in folders of other systems"] += 1
         elif path.is_dir():
             passed_over["links to folders"] += 1
-        elif path.suffix.lower() not in SUFFIXES:
+        elif path.suffix.lower() not in IMAGE_SUFFIXES:
             passed_over[path.suffix.lower() or "without an ending"] += 1
         elif not path.is_file():
             passed_over["links to nothing"] += 1

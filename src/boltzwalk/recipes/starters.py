@@ -93,7 +93,7 @@ def table() -> Settings:
     """A table of numbers by a stack of densities and an energy on top: `boltzwalk train my.csv`.
 
     Take another model where the axes of a Gaussian differ a thousandfold in length, and
-    `data.dequantise=true` where values are rounded: see `docs/tables.md`.
+    `data.dequantise=true` where values are rounded: see `docs/table_model.md`.
 
     Reached: likelier than a Gaussian, a Gaussian mixture, kernels and a flow on 9 of 14 tables,
     within the interval of the best of them on 4, worse on 1 (two or three splits each), in 10 to

@@ -48,9 +48,10 @@ class Adam:
     def build(self, parameters: Parameters) -> torch.optim.Optimizer:
         """Returns the optimizer of these parameters, or of groups with rates of their own."""
         betas = (self.beta1, self.beta2)
-        return _without_compiler(torch.optim.Adam)(
+        optimizer: torch.optim.Optimizer = _without_compiler(torch.optim.Adam)(
             parameters, self.learning_rate, betas, weight_decay=self.weight_decay
         )
+        return optimizer
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,10 @@ class SGD:
 
     def build(self, parameters: Parameters) -> torch.optim.Optimizer:
         """Returns the optimizer of these parameters, or of groups with rates of their own."""
-        return _without_compiler(torch.optim.SGD)(
+        optimizer: torch.optim.Optimizer = _without_compiler(torch.optim.SGD)(
             parameters, self.learning_rate, self.momentum, weight_decay=self.weight_decay
         )
+        return optimizer
 
 
 @dataclass(frozen=True)

@@ -100,11 +100,14 @@ def training_data(settings: Settings, folder: Path, moved: bool = False) -> Data
     """
     try:
         return settings.data.load()
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError) as error:
         description = None if moved else read_description(folder)
-        if description is None or not description.complete:
+        if description is not None and description.complete:
+            return description
+        if moved or isinstance(error, ValueError) or not (folder / "settings.yaml").is_file():
             raise
-        return description
+        resume = shlex.join(["boltzwalk", "resume", str(folder), "data.path=FILE"])
+        raise FileNotFoundError(f"{error}; `{resume}` notes where the data are now") from error
 
 
 def read_description(folder: Path) -> Dataset | None:

@@ -304,22 +304,11 @@ def open_run(
         here = resolve_auto(replace(settings, device=device or settings.device))
         if dataset is None:
             folder = run_folder.folder_of(path)
-            dataset = _data_of(here, folder, moved=bool(changes)).to(here.device)
+            dataset = training_data(here, folder, moved=bool(changes)).to(here.device)
         run = restore_newest(start(here, dataset, energy, restoring=True), candidates)
     if energy is not None and run.method.condition.unconditional:
         check_energy(run.energy, dataset.train[:4])
     return run
-
-
-def _data_of(settings: Settings, folder: Path, moved: bool) -> Dataset:
-    """The data of a run; a file that is gone is an error that says how to name its new place."""
-    try:
-        return training_data(settings, folder, moved)
-    except FileNotFoundError as error:
-        resume = shlex.join(["boltzwalk", "resume", str(folder), "data.path=FILE"])
-        raise FileNotFoundError(
-            f"{error}; of a run that is trained, `{resume}` notes where the data are now"
-        ) from error
 
 
 def open_model(path: Path, device: str | None = None, energy: nn.Module | None = None) -> Model:
