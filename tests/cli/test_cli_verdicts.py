@@ -155,7 +155,8 @@ def test_samples_good_density_wrong(here):
     rows[:, 0] += np.where(np.arange(1200) % 4 == 0, -5.0, 5.0)
     np.save("modes.npy", rows)
     code, said = boltzwalk(
-        *WALKERS[:2], "data.path=modes.npy", "--name", "modes", "updates=150", "learning_rate=0.01", "whitening=none", *FAST,
+        *WALKERS[:2], "data.path=modes.npy", "--name", "modes", "updates=150", *FAST,
+        "learning_rate=0.01", "whitening=none",
         "start.from_data=true", "start.restart_share=0", "reference_scale=4", "average=0",
     )  # fmt: skip
     assert code == 0

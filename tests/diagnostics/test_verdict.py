@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from boltzwalk.data import Dataset, Digits
-from boltzwalk.diagnostics.oscillation import WINDOW
 from boltzwalk.diagnostics.findings import training_findings
+from boltzwalk.diagnostics.oscillation import WINDOW
 from boltzwalk.diagnostics.verdict import CURES, TOO_SHORT, verdict
 from boltzwalk.energies import NetworkEnergy
 from boltzwalk.kernels import ULA, noise_temperature, run_chain
