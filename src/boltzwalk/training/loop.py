@@ -18,7 +18,7 @@ from ..networks.spectral import power_iteration
 from ..rng import generator
 from ..walkers import Walkers
 
-__all__ = ["Update", "Watch", "train_loop"]
+__all__ = ["BATCH", "Update", "Watch", "train_loop"]
 
 State = TypeVar("State")
 
@@ -27,6 +27,9 @@ Watch: TypeAlias = Callable[
 ]
 """Moves the witness after an update of the energy, and returns its metrics."""
 
+
+BATCH = "The batch itself is not finite"
+"""How the message about a batch begins, which blames no setting."""
 
 HUGE = 1e15
 """A loss whose gradient overflows by its size alone."""
@@ -199,7 +202,7 @@ def _not_finite(x: Tensor, columns: Sequence[str]) -> str:
     row, column = bad[0].tolist()
     place = f"column {columns[column]!r}" if column < len(columns) else f"entry {column}"
     return (
-        f"The batch itself is not finite: {place} of its row {row} is {float(flat[row, column])}, "
+        f"{BATCH}: {place} of its row {row} is {float(flat[row, column])}, "
         f"and {len(bad[:, 0].unique())} of its {len(x)} rows are not finite. The model is not the "
         "cause: look at the data, or at the code that draws batches"
     )
