@@ -120,10 +120,10 @@ def train_loop(
         # Not finite where walkers start without a finite gradient, from which none can move.
         start = torch.as_tensor(info.get("gradient_first", 0.0), device=loss.device)
         if not bool((loss + gradient_norm + start).isfinite()):
-            bad = _not_finite(data.x, columns)
-            cause = bad or _cause(loss, gradient_norm, info)
-            numbers = f"loss {float(loss):.4g}, norm of its gradient {float(gradient_norm):.4g}"
-            raise FloatingPointError(f"update {update + 1}: {numbers}. {cause}")
+            cause = _not_finite(data.x, columns) or _cause(loss, gradient_norm, info)
+            raise FloatingPointError(
+                f"update {update + 1}: {_values(loss, gradient_norm)}. {cause}"
+            )
 
         # 3. Update.
         _set_rates(optimizer, factor(update, updates))
@@ -200,12 +200,16 @@ def _not_finite(x: Tensor, columns: Sequence[str]) -> str:
     if not len(bad):
         return ""
     row, column = bad[0].tolist()
-    place = f"column {columns[column]!r}" if column < len(columns) else f"entry {column}"
+    entry = f"column {columns[column]!r}" if column < len(columns) else f"entry {column}"
     return (
-        f"{BATCH}: {place} of its row {row} is {float(flat[row, column])}, "
+        f"{BATCH}: {entry} of its row {row} is {float(flat[row, column])}, "
         f"and {len(bad[:, 0].unique())} of its {len(x)} rows are not finite. The model is not the "
         "cause: look at the data, or at the code that draws batches"
     )
+
+
+def _values(loss: Tensor, gradient_norm: Tensor) -> str:
+    return f"loss {float(loss):.4g}, norm of its gradient {float(gradient_norm):.4g}"
 
 
 def _cause(loss: Tensor, gradient_norm: Tensor, info: dict[str, Tensor]) -> str:
