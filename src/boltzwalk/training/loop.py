@@ -117,13 +117,7 @@ def train_loop(
         loss.backward()
         gradient_norm = nn.utils.clip_grad_norm_(parameters, clip or math.inf)
         loss = loss.detach()
-        # Not finite where walkers start without a finite gradient, from which none can move.
-        start = torch.as_tensor(info.get("gradient_first", 0.0), device=loss.device)
-        if not bool((loss + gradient_norm + start).isfinite()):
-            cause = _not_finite(data.x, columns) or _cause(loss, gradient_norm, info)
-            raise FloatingPointError(
-                f"update {update + 1}: {_values(loss, gradient_norm)}. {cause}"
-            )
+        _require_finite(update, data.x, loss, gradient_norm, info, columns)
 
         # 3. Update.
         _set_rates(optimizer, factor(update, updates))
@@ -208,8 +202,21 @@ def _not_finite(x: Tensor, columns: Sequence[str]) -> str:
     )
 
 
-def _values(loss: Tensor, gradient_norm: Tensor) -> str:
-    return f"loss {float(loss):.4g}, norm of its gradient {float(gradient_norm):.4g}"
+def _require_finite(
+    update: int,
+    x: Tensor,
+    loss: Tensor,
+    gradient_norm: Tensor,
+    info: dict[str, Tensor],
+    columns: Sequence[str],
+) -> None:
+    """Raises FloatingPointError with the cause where loss or gradient are not finite."""
+    # Not finite where walkers start without a finite gradient, from which none can move.
+    start = torch.as_tensor(info.get("gradient_first", 0.0), device=loss.device)
+    if not bool((loss + gradient_norm + start).isfinite()):
+        cause = _not_finite(x, columns) or _cause(loss, gradient_norm, info)
+        numbers = f"loss {float(loss):.4g}, norm of its gradient {float(gradient_norm):.4g}"
+        raise FloatingPointError(f"update {update + 1}: {numbers}. {cause}")
 
 
 def _cause(loss: Tensor, gradient_norm: Tensor, info: dict[str, Tensor]) -> str:
