@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
+from table_sets import OUTLIERS
 
 __all__ = ["print_report"]
 
@@ -33,89 +33,89 @@ def print_report(
         path_of: Names the file of a result.
     """
 
-    def results(name: str, model: str, part: str) -> list[dict[str, Any]]:
-        of = version if model == OURS else ""
-        paths = [path_of(cache, name, seed, model, part, of) for seed in seeds]
-        return [json.loads(path.read_text()) for path in paths if path.exists()]
+    def results(name: str, models: Sequence[str], part: str) -> dict[str, list[dict[str, Any]]]:
+        """The results of the splits that all models have, in one order."""
+        read: dict[str, dict[int, dict[str, Any]]] = {}
+        for model in models:
+            of = version if model == OURS else ""
+            paths = {seed: path_of(cache, name, seed, model, part, of) for seed in seeds}
+            present = {seed: path for seed, path in paths.items() if path.exists()}
+            read[model] = {seed: json.loads(path.read_text()) for seed, path in present.items()}
+        common = sorted(set.intersection(*(set(runs) for runs in read.values())))
+        return {model: [runs[seed] for seed in common] for model, runs in read.items()}
 
     _print_likelihoods(names, results)
     _print_anomalies(names, results)
 
 
-def _print_likelihoods(names: Sequence[str], results: Callable[..., list[dict[str, Any]]]) -> None:
-    print(f"| | {' | '.join(RIVALS)} | {OURS} | truth | minus the best other | | seconds |")
-    print(f"|---|{'---:|' * (len(RIVALS) + 3)}---|---:|")
+Results = Callable[[str, Sequence[str], str], dict[str, list[dict[str, Any]]]]
+
+
+def _print_likelihoods(names: Sequence[str], results: Results) -> None:
+    print(f"| | splits | {' | '.join(RIVALS)} | {OURS} | truth | minus the best other | | s |")
+    print(f"|---|{'---:|' * (len(RIVALS) + 4)}---|---:|")
     outcomes = []
     for name in names:
-        ours, means, rows = results(name, OURS, "density"), {}, {}
-        for model in RIVALS:
-            runs = results(name, model, "density")[: len(ours)]
-            if ours and len(runs) == len(ours):
-                rows[model] = np.concatenate([run["log_p"] for run in runs])
-                means[model] = rows[model].mean()
-        if not means:
+        runs = results(name, (*RIVALS, OURS), "density")
+        ours = runs[OURS]
+        if not ours:
             continue
-        mine = np.concatenate([run["log_p"] for run in ours])
-        best = max(means, key=lambda model: means[model])
-        difference = mine - rows[best]
+        rows = {model: np.concatenate([r["log_p"] for r in runs[model]]) for model in runs}
+        best = max(RIVALS, key=lambda model: rows[model].mean())
+        difference = rows[OURS] - rows[best]
+        middle = difference.mean()
         half = 1.96 * difference.std(ddof=1) / np.sqrt(len(difference))
-        outcome = _outcome(difference.mean(), half)
-        outcomes.append(outcome)
-        truth = (
-            "" if "truth" not in ours[0] else f"{np.mean([np.mean(r['truth']) for r in ours]):.2f}"
-        )
-        numbers = [f"{means[m]:.2f}" if m in means else "" for m in RIVALS]
+        outcomes.append(_outcome(middle - half, middle + half))
+        truth = np.concatenate([r["truth"] for r in ours]).mean() if "truth" in ours[0] else None
+        numbers = " | ".join(f"{rows[model].mean():.2f}" for model in RIVALS)
         seconds = np.mean([run["cpu_seconds"] for run in ours])
         print(
-            f"| {name} | {' | '.join(numbers)} | **{mine.mean():.2f}** | {truth} | "
-            f"{difference.mean():+.2f} ± {half:.2f} ({best}) | {outcome} | {seconds:.0f} |"
+            f"| {name} | {len(ours)} | {numbers} | **{rows[OURS].mean():.2f}** | "
+            f"{'' if truth is None else f'{truth:.2f}'} | {middle:+.2f} ± {half:.2f} ({best}) | "
+            f"{outcomes[-1]} | {seconds:.0f} |"
         )
     print(f"\n{_counts(outcomes)}\n")
 
 
-def _print_anomalies(names: Sequence[str], results: Callable[..., list[dict[str, Any]]]) -> None:
+def _print_anomalies(names: Sequence[str], results: Results) -> None:
     print(f"| | outliers | {' | '.join(DETECTORS)} | {OURS} | minus the best other | |")
     print(f"|---|---|{'---:|' * (len(DETECTORS) + 2)}---|")
     outcomes = []
     for name in names:
-        kinds = [("planted", kind) for kind in ("scattered", "shuffled", "cluster", "spikes")]
-        for source, kind in [*kinds, ("class", "a class")]:
-            part = "class" if source == "class" else "density"
-            runs = {model: results(name, model, part) for model in (*DETECTORS, OURS)}
-            count = min(len(r) for r in runs.values())
-            if not count:
+        for kind in (*OUTLIERS, "a class"):
+            part = "class" if kind == "a class" else "density"
+            runs = results(name, (*DETECTORS, OURS), part)
+            if not runs[OURS]:
                 continue
             pairs = {
-                model: [
-                    (
-                        np.array(r["log_p"]),
-                        np.array(r["class"] if part == "class" else r[source][kind]),
-                    )
-                    for r in runs_of_model[:count]
-                ]
-                for model, runs_of_model in runs.items()
-            }
-            areas = {
-                model: np.mean([_area(*p) for p in runs_of_model])
-                for model, runs_of_model in pairs.items()
-            }
+                model: [(r["log_p"], r["class"] if part == "class" else r["planted"][kind])
+                        for r in of_model]
+                for model, of_model in runs.items()
+            }  # fmt: skip
+            areas = {model: np.mean([area(*p) for p in of]) for model, of in pairs.items()}
             best = max(DETECTORS, key=lambda model: areas[model])
             low, high = _bootstrap(pairs[OURS], pairs[best])
-            middle = areas[OURS] - areas[best]
-            outcome = "wins" if low > 0 else "loses" if high < 0 else "ties"
-            outcomes.append(outcome)
-            numbers = " | ".join(f"{areas[m]:.3f}" for m in DETECTORS)
+            outcomes.append(_outcome(low, high))
+            numbers = " | ".join(f"{areas[model]:.3f}" for model in DETECTORS)
             print(
-                f"| {name} | {kind} | {numbers} | **{areas[OURS]:.3f}** | {middle:+.3f} "
-                f"[{low:+.3f}, {high:+.3f}] ({best}) | {outcome} |"
+                f"| {name} | {kind} | {numbers} | **{areas[OURS]:.3f}** | "
+                f"{areas[OURS] - areas[best]:+.3f} [{low:+.3f}, {high:+.3f}] ({best}) | "
+                f"{outcomes[-1]} |"
             )
     print(f"\n{_counts(outcomes)}")
 
 
-def _area(ordinary: np.ndarray, outlying: np.ndarray) -> float:
-    """The area under the ROC curve, of scores that are higher for ordinary rows."""
-    labels = np.concatenate([np.zeros(len(ordinary)), np.ones(len(outlying))])
-    return float(roc_auc_score(labels, -np.concatenate([ordinary, outlying])))
+def area(ordinary: Sequence[float], outlying: Sequence[float]) -> float:
+    """Returns the area under the ROC curve, of scores that are higher for ordinary rows.
+
+    Arguments:
+        ordinary: The scores of ordinary rows.
+        outlying: The scores of outliers.
+    """
+    ranked = np.sort(np.asarray(ordinary))
+    below = np.searchsorted(ranked, outlying, side="left")
+    equal = np.searchsorted(ranked, outlying, side="right") - below
+    return float(1 - (below + equal / 2).mean() / len(ranked))
 
 
 def _bootstrap(ours: list[Any], others: list[Any]) -> tuple[float, float]:
@@ -123,18 +123,18 @@ def _bootstrap(ours: list[Any], others: list[Any]) -> tuple[float, float]:
     rng, differences = np.random.default_rng(0), []
     for _ in range(BOOTSTRAPS):
         values = []
-        for (a, b), (c, d) in zip(ours, others, strict=True):
+        for mine, other in zip(ours, others, strict=True):
+            (a, b), (c, d) = map(np.asarray, mine), map(np.asarray, other)
             i, j = rng.integers(len(a), size=len(a)), rng.integers(len(b), size=len(b))
-            values.append(_area(a[i], b[j]) - _area(c[i], d[j]))
+            values.append(area(a[i], b[j]) - area(c[i], d[j]))
         differences.append(np.mean(values))
     low, high = np.quantile(differences, [0.025, 0.975])
     return float(low), float(high)
 
 
-def _outcome(difference: float, half: float) -> str:
-    if difference > half:
-        return "wins"
-    return "ties" if difference >= -half else "loses"
+def _outcome(low: float, high: float) -> str:
+    """The outcome of a difference with this interval."""
+    return "wins" if low > 0 else "loses" if high < 0 else "ties"
 
 
 def _counts(outcomes: list[str]) -> str:

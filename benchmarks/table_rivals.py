@@ -85,7 +85,7 @@ def kernel_density(train: np.ndarray, validation: np.ndarray) -> tuple[LogDensit
 
 
 def flow(train: np.ndarray, validation: np.ndarray) -> tuple[LogDensity, str]:
-    """zuko's neural spline flow on whitened rows; the best epoch by validation."""
+    """Zuko's neural spline flow on whitened rows; the best epoch by validation."""
     factor = np.linalg.cholesky(LedoitWolf().fit(train).covariance_)
     volume, mean = float(np.log(np.diag(factor)).sum()), train.mean(0)
 

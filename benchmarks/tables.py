@@ -110,13 +110,15 @@ def _planted(score: LogDensity, train: np.ndarray, seed: int) -> dict[str, np.nd
     return planted
 
 
-def run_jobs(names: list[str], fit: str, data: Path, cache: Path, version: str) -> None:
+def run_jobs(
+    names: list[str], seeds: list[int], fit: str, data: Path, cache: Path, version: str
+) -> None:
     """Fits all models whose result is not in the cache."""
     densities: dict[str, Any] = {} if fit == "boltzwalk" else dict(DENSITIES)
     detectors: dict[str, Any] = {} if fit == "boltzwalk" else dict(DETECTORS)
     if fit != "rivals":
         densities["boltzwalk"] = boltzwalk_model
-    for seed in SEEDS:
+    for seed in seeds:
         for name in names:
             rows = load_rows(name, data)
             jobs = {(m, "density"): (f, density_job) for m, f in densities.items()}
@@ -165,15 +167,16 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("BOLTZWALK_DATA", "data")))
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "boltzwalk_tables")
     parser.add_argument("--fit", choices=("all", "rivals", "boltzwalk", "none"), default="all")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     parser.add_argument("tables", nargs="*", default=list(TABLES))
     given = parser.parse_args()
     given.cache.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     version = recipe_version()
     if given.fit != "none":
-        run_jobs(given.tables, given.fit, given.data, given.cache, version)
+        run_jobs(given.tables, given.seeds, given.fit, given.data, given.cache, version)
     if given.fit in ("all", "none"):
-        print_report(given.tables, SEEDS, given.cache, version, result_path)
+        print_report(given.tables, given.seeds, given.cache, version, result_path)
 
 
 if __name__ == "__main__":

@@ -103,6 +103,8 @@ def train(
         (3, torch.Size([10, 2]), torch.Size([4]))
     """
     dataset, source = _dataset(data)
+    if dataset.reading is not None and not quiet:
+        print("\n".join(dataset.reading.lines()))
     problems: list[str] = []
     method = _checked(problems, lambda: _method(method)) or Contrastive()
     given = _checked(problems, lambda: _energy(energy, dataset, method))

@@ -184,8 +184,9 @@ def require_rowwise_energy(energy: Energy, x: Float[Tensor, "N *event"] | None =
     r"""Raises unless every walker's energy is a function of that walker alone.
 
     Without rows, the layers of a module are looked at. With rows, the energy is evaluated three
-    times at 16 of them, with the modes that its layers have: at all of them twice, and at each half
-    alone. It must give the same energies, but for rounding, and leave its buffers as they were.
+    times at 16 of them, with the modes that its layers have: at all of them twice, once with its
+    gradient, and at each half alone. It must give the same energies, but for rounding, and leave
+    its buffers as they were.
 
     Arguments:
         energy: The energy :math:`U`.
@@ -282,7 +283,7 @@ def _probe_problems(energy: Energy, x: Tensor) -> list[str]:
         for old, (name, new) in zip(before, buffers.items(), strict=True)
         if not torch.equal(old, new)
     ]
-    again = _evaluated(energy, x)
+    again = energy_and_grad(energy, x)[0]
     half = max(1, len(x) // 2)
     halves = torch.cat([_evaluated(energy, part) for part in x.split(half)])
     problems = []
@@ -407,7 +408,6 @@ def _result_problems(energy: nn.Module, x: Tensor) -> list[str]:
         with torch.no_grad():
             finite = bool(_evaluated(energy, x).isfinite().all())
         problems = _probe_problems(energy, x)
-        energy_and_grad(energy, x[:1])
     except ValueError as error:
         return [str(error)]
     except RuntimeError as error:

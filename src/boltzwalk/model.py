@@ -12,7 +12,6 @@ Everything else speaks model units, in which walkers move.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -388,17 +387,8 @@ class Model:
             return refused_log_z("the run was trained by noiseless descent, which has no density")
         known = getattr(energy, "log_z", None)
         if known is not None and self.temperature == 1:
-            return _known_log_z(energy, float(known))
+            half_width = float(getattr(energy, "log_z_half_width", 0.0))
+            refusal = energy.log_z_refusal if half_width != half_width else ""
+            return LogZ(float(known), half_width, str(refusal))
         x = self.draw(self.available(effort.samples), rng).x
         return log_z_from_samples(Tempered(energy, self.temperature), x, rng, effort)
-
-
-def _known_log_z(energy: nn.Module, log_z: float) -> LogZ:
-    r"""A :math:`\log Z` that an energy knows: exactly, or with an interval."""
-    half_width = float(getattr(energy, "log_z_half_width", 0.0))
-    if math.isnan(half_width):
-        return refused_log_z(
-            "fewer than 100 samples of the stack have weight under the energy on top of it; take "
-            "fewer updates, or a larger energy.gradient_penalty"
-        )
-    return LogZ(log_z, half_width, "")

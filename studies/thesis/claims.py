@@ -120,8 +120,9 @@ def _axis_of_steps(block: Block) -> str:
 
 def _share_text(share: Share, with_interactions: bool) -> str:
     part = share.total if with_interactions else share.main
-    interval = f" ({part.low:.0%} to {part.high:.0%})" if math.isfinite(part.low) else ""
-    return f"{share.axis} {part.share:.0%}{interval}"
+    value, low, high = (min(max(v, 0.0), 1.0) for v in (part.share, part.low, part.high))
+    interval = f" ({low:.0%} to {high:.0%})" if math.isfinite(part.low) else ""
+    return f"{share.axis} {value:.0%}{interval}"
 
 
 def _rate(outcomes: Sequence[Outcome]) -> Answer:
@@ -250,7 +251,9 @@ def _noise(outcomes: Sequence[Outcome]) -> Answer:
     )
     if fisher_p(with_noise, without) < LEVEL or (ratio.low > 1 and math.log(ratio.mean) > spread):
         return answer(name, claim, False, reason)
-    within = max(abs(math.log(ratio.low)), abs(math.log(ratio.high))) <= spread
+    # Of one pair the interval is unlimited.
+    limited = ratio.low > 0 and ratio.high < math.inf
+    within = limited and max(abs(math.log(ratio.low)), abs(math.log(ratio.high))) <= spread
     return answer(name, claim, True if within else None, reason)
 
 

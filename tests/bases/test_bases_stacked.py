@@ -185,7 +185,8 @@ def test_weights_are_those_of_the_truth():
 
 def trained(folder, rows, *changes, updates=6, stop_at=None):
     """A run of the recipe `table` on rows."""
-    small = ["threads=1", "output.pictures=false", f"updates={updates}", "energy.network.widths=[8]",
+    small = ["threads=1", "output.pictures=false", f"updates={updates}",
+             "energy.network.widths=[8]",
              "energy.normal_mixtures=[2]", "energy.plain_mixtures=[1]", "energy.bandwidths=[0.4]",
              "output.log_every=2", "output.save_every=2", *changes]  # fmt: skip
     data = Dataset.of(rows, whitening="standard")

@@ -110,7 +110,7 @@ def test_own_table_by_path(tmp_path, command):
     rows = rng.normal(size=(300, 3)) * [1, 10, 100] + [0, 50, -200]
     header = "height,weight,depth"
     np.savetxt(tmp_path / "my.csv", rows, "%.5f", ",", header=header, comments="")
-    small = [*SMALL, "start.size=300", "batch=32"]
+    small = [*SMALL, "batch=32"]
     said = command("train", "my.csv", *small)
     assert "runs/my/report.html" in said
     command("sample", "runs/my", "-n", "200", "--out", "out.csv")
@@ -203,9 +203,9 @@ def test_a_mistake_gives_one_message_and_leaves_nothing_behind(
 TABLES = {
     "empty": ("", "at least one row"),
     "one_row": ("a,b\n1,2\n", "row"),
-    "missing": ("a,b\n1,2\n3,\n5,6\n", "b"),
-    "text": ("a,name\n1,x\n2,y\n3,z\n", "name"),
-    "nan": ("a,b\n1,nan\n2,3\n4,5\n", "b"),
+    "missing": ("a,b\n1,2\n3,\n5,6\n", "got 2 rows"),
+    "text": ("a,name\n1,x\n2,y\n3,z\n", "got 3 rows"),
+    "nan": ("a,b\n1,nan\n2,3\n4,5\n", "got 2 rows"),
     "constant": ("a,b\n" + "".join(f"{i},7\n" for i in range(20)), "b"),
 }
 
@@ -293,7 +293,7 @@ def test_resume_with_changes(tmp_path, monkeypatch):
 def test_a_data_path_is_found_from_any_folder(tmp_path, monkeypatch):
     rows = np.random.default_rng(0).normal(size=(100, 2))
     np.savetxt(tmp_path / "my.csv", rows, "%.5f", ",", header="a,b", comments="")
-    small = [*SMALL, "start.size=300", "batch=32", "--quiet"]
+    small = [*SMALL, "batch=32", "--quiet"]
     within("train", "my.csv", *small, cwd=tmp_path, monkeypatch=monkeypatch)
     (tmp_path / "below").mkdir()
     words = ["sample", "../runs/my", "--out", "x.csv"]

@@ -307,3 +307,11 @@ def test_all_checkpoints_truncated(run, command):
     told = command("sample", "runs/toy", code=2)
     assert "got 2 that are not" in told
     assert "earlier" not in told
+
+
+def test_ids_near_the_largest_numbers_are_called_ids(tmp_path, command):
+    ids = np.uint64(2**63) + np.arange(50, dtype=np.uint64)
+    rows = "".join(f"{i},{x:.4f}\n" for i, x in zip(ids, np.random.default_rng(0).normal(size=50)))
+    (tmp_path / "ids.csv").write_text("id,x\n" + rows)
+    told = command("train", "ids.csv", code=2)
+    assert "ids, which float64 cannot tell apart; leave it out with data.drop=id" in told

@@ -309,7 +309,7 @@ def test_the_command_on_a_table_round_trip(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     values = np.random.default_rng(0).normal(size=(200, 3)) * [1, 10, 100] + [0, 50, -200]
     np.savetxt("my.csv", values, "%.5f", ",", header="height,weight,depth", comments="")
-    command("train", "my.csv", *SMALL, "start.size=100", "batch=32", "--quiet")
+    command("train", "my.csv", *SMALL, "batch=32", "--quiet")
     with open("holes.csv", "w") as file:
         file.write("depth,name,height,weight\n-200.1234567890123,x,,50\n,y,0.25,nan\n-1,z,2,3\n")
     said = command("complete", "runs/my", "holes.csv", "--n", "1", "--steps", "3", "--out", "o.csv")

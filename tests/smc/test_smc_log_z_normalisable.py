@@ -18,7 +18,7 @@ from boltzwalk.energies.analytic import (
 )
 from boltzwalk.energies.composed import GaussianReference
 from boltzwalk.smc.annealing import AnnealingStage, EnergyPath
-from boltzwalk.smc.existence import escape_reason, outside_reason, unbounded_rays
+from boltzwalk.smc.existence import escape_reason, unbounded_rays
 from boltzwalk.walkers import walkers_at
 
 TARGETS = [

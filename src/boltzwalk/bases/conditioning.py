@@ -37,7 +37,7 @@ class ConditionalGaussians:
     def __init__(
         self,
         means: Float[Tensor, "K D"],
-        covariances: Float[Tensor, "K D D"],
+        covariances: Float[Tensor, "C D D"],
         log_shares: Float[Tensor, " K"],
         visible: Bool[Tensor, " D"],
     ) -> None:

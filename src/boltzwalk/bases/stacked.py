@@ -74,6 +74,11 @@ class LearntStack(nn.Module):
         1.0
     """
 
+    log_z_refusal: ClassVar[str] = (
+        f"fewer than {MIN_EFFECTIVE} of {POOL:,} samples of the stack have weight under the energy "
+        "on top of it; take fewer updates, or a larger energy.gradient_penalty"
+    )
+
     def __init__(
         self,
         stack: Stack,

@@ -26,7 +26,7 @@ proposals for h alone.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -85,6 +85,8 @@ class Subspace:
 
     fixed: Float[Tensor, "N D"]
     basis: Float[Tensor, "N D H"]
+
+    hidden: ClassVar[None] = None
 
     def __len__(self) -> int:
         return len(self.fixed)

@@ -37,7 +37,7 @@ from ..method import with_defaults
 from ..methods.proposal_training import CooperativeStep
 from ..model import Model
 from ..walkers import walkers_at
-from .conditional import Conditional, Entries, Free, free_part
+from .conditional import Conditional, Free, free_part
 from .inputs import Inputs
 from .latent import (
     encoder_of,
@@ -285,7 +285,6 @@ def _initial_rows(
     if plan.start == "mean":
         return x
     if _completes(model, free) and plan.start == "auto":
-        assert isinstance(free, Entries)
         rows: Tensor = cast(Any, model.module).complete(x, free.hidden, rng)
         return rows
     if plan.start == "base" or (plan.start == "auto" and model.method.base is not None):
@@ -299,7 +298,7 @@ def _initial_rows(
 
 def _completes(model: Model, free: Free) -> bool:
     """Whether the energy draws hidden entries given the others, without a chain."""
-    return isinstance(free, Entries) and callable(getattr(model.module, "complete", None))
+    return free.hidden is not None and callable(getattr(model.module, "complete", None))
 
 
 def _decoded(

@@ -113,8 +113,8 @@ def encode_column(
             f"{table.location(row)}{more}; {cure}, mend the fields, or leave the column out with "
             f"{drop}"
         )
-    bad = np.flatnonzero(np.isinf(column.numbers))
-    if len(bad):
+    bad = [] if column.full else np.flatnonzero(np.isinf(column.numbers)).tolist()
+    if bad:
         return None, (
             f"column {column.name!r} must hold finite numbers, got "
             f"{column.numbers[bad[0]]} in {table.location(int(bad[0]))}{_more(len(bad) - 1)}; "

@@ -387,4 +387,4 @@ class Dataset:
             for field in dataclasses.fields(self)
             if torch.is_tensor(value := getattr(self, field.name))
         }
-        return dataclasses.replace(self, **moved)
+        return dataclasses.replace(self, **moved)  # type: ignore[arg-type]

@@ -17,7 +17,13 @@ from .dialect import FieldParser, header_doubt
 from .file_kinds import kind_of_file
 from .raw_table import RawColumn, RawTable, ReadingOptions
 
-__all__ = ["FRAME_SUFFIXES", "is_frame", "read_frame", "read_frame_file"]
+__all__ = [
+    "FRAME_SUFFIXES",
+    "is_frame",
+    "read_frame",
+    "read_frame_file",
+    "require_numbers",
+]
 
 FRAME_SUFFIXES = (".parquet", ".xlsx", ".xlsm")
 """The endings of files that pandas reads."""
@@ -62,6 +68,38 @@ def read_frame(frame: Any, source: str, keep: bool = True) -> RawTable:  # noqa:
             "once; rename them"
         )
     return RawTable(source, columns, len(frame), problems=tuple(problems))
+
+
+def require_numbers(rows: object, gaps: bool = False) -> None:
+    """Raises where a frame has text, dates or missing values; other rows are not looked at.
+
+    Arguments:
+        rows: Rows, of which a frame is checked.
+        gaps: Whether values may be missing.
+
+    Raises:
+        ValueError: With every problem of the frame.
+    """
+    if not is_frame(rows) or len(rows) == 0:  # type: ignore[arg-type]
+        return
+    table = read_frame(rows, "X", keep=False)
+    texts = [column.name for column in table.columns if column.texts or column.kind == "date"]
+    missing = {c.name: int(np.isnan(c.numbers).sum()) for c in table.columns if c.name not in texts}
+    missing = {name: count for name, count in missing.items() if count}
+    problems = []
+    if texts:
+        problems.append(
+            f"every column must hold numbers, got text or dates in {', '.join(texts)}; write "
+            f"X.drop(columns={texts}), or pandas.get_dummies(X) for categories"
+        )
+    if missing and not gaps:
+        counts = ", ".join(f"{name} {count:,}" for name, count in missing.items())
+        problems.append(
+            f"no value must be missing, got {counts}; write X.dropna(), or fill them in with "
+            "boltzwalk.EnergyImputer"
+        )
+    if problems:
+        raise ValueError(f"X: {'; '.join(problems)}")
 
 
 def _column(name: str, series: Any, keep: bool) -> RawColumn:  # noqa: ANN401

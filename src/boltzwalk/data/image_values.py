@@ -221,6 +221,6 @@ def as_grey(values: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
         array([  0, 128, 255], dtype=uint8)
     """
     low, high = limits
-    if values.dtype == np.uint8 and limits == (0, 255):
+    if values.dtype == np.uint8 and low == 0 and high == 255:
         return values
     return np.rint((values.astype(np.float64) - low) * (255 / (high - low))).astype(np.uint8)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from .dataset import Dataset
+from .files import array_headers, read_array
 from .repeats import Repeats
 from .tails import HeavyTails
 from .whitening import Whitening
@@ -52,12 +51,11 @@ class InMemory:
                 f"the {self.rows:,} rows of this run were given in Python; write data.path=FILE "
                 "for a .npy file with the same rows, or go on in Python with boltzwalk.train"
             )
-        loaded = np.load(Path(self.path), allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            x, labels = loaded, None
-        else:
-            names = [name for name in loaded.files if name != "labels"]
-            x, labels = loaded[names[0]], loaded["labels"] if "labels" in loaded.files else None
+        path = Path(self.path)
+        names = list(array_headers(path))
+        rows = [name for name in names if name != "labels"][:1]
+        x = read_array(path, rows[0] if rows else None)
+        labels = read_array(path, "labels") if "labels" in names else None
         data = Dataset.of(
             x,
             labels,

@@ -66,6 +66,7 @@ class RawColumn(NamedTuple):
         fields: All fields as text, where they were asked for; "" where missing.
         integer_ids: Whether it holds whole numbers that float64 cannot tell apart.
         kind: "number", "boolean" or "date", where the source says so; "" where it is text.
+        full: Whether every number is known to be finite.
     """
 
     name: str
@@ -75,6 +76,7 @@ class RawColumn(NamedTuple):
     fields: Sequence[str] | None = None
     integer_ids: bool = False
     kind: str = ""
+    full: bool = False
 
 
 def _in_row(row: int) -> str:

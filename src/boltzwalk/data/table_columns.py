@@ -98,7 +98,10 @@ def _without_gaps(
 ) -> ChosenTable:
     """The numbers of the columns, without rows that cannot be used."""
     gaps, gap_rows = {}, np.zeros(table.rows, dtype=bool)
+    full = {column.name for column in table.columns if column.full}
     for name, one in encoded.items():
+        if name in full and not one.levels:
+            continue
         is_gap = np.isnan(one.values[:, 0])
         if is_gap.any():
             gaps[name] = int(is_gap.sum())
@@ -162,9 +165,11 @@ def _constant_columns(
     constant = [name for one in encoded.values() for name in _constant(one, keep)]
     if not constant or int(keep.sum()) < 2:
         return []
+    largest = max(float(np.abs(one.values[keep]).max()) for one in encoded.values())
+    ids = ", or whole numbers above 2**53 such as ids, which float64 cannot tell apart"
     return [
         f"whitening needs columns that vary, got {int(keep.sum())} rows in which "
-        f"{', '.join(constant)} has one value only; leave it out with "
+        f"{', '.join(constant)} has one value only{ids if largest >= 2**53 else ''}; leave it out with "
         f"{choice.write('drop', ','.join(constant))}, or write {choice.write('whitening', 'none')}"
     ]
 
@@ -228,8 +233,8 @@ def _refused_gaps(gaps: dict[str, int], count: int, table: RawTable, choice: Col
 
 def _reason_to_leave_out(column: RawColumn, table: RawTable, choice: ColumnChoice) -> str:
     """The reason why a column that nobody named is not used; "" if it is."""
-    present = int(np.count_nonzero(~np.isnan(column.numbers)))
     total = table.rows
+    present = total if column.full else int(np.count_nonzero(~np.isnan(column.numbers)))
     if present + column.texts == 0:
         return "empty"
     if column.kind == "boolean":
@@ -258,7 +263,10 @@ def _counts_rows(column: RawColumn, table: RawTable) -> bool:
     numbers = column.numbers
     first = column.name == table.names[0]
     name = column.name.strip().lower()
-    running = numbers[0] in (0, 1) and bool((np.diff(numbers) == 1).all())
+    if not (first or name in INDEX):
+        return False
+    running = numbers[0] in (0, 1) and bool((np.diff(numbers[:100]) == 1).all())
+    running = running and bool((np.diff(numbers) == 1).all())
     if name in INDEX:
         return running and len(numbers) > 2
     unnamed = table.header and name in ("column0", "unnamed: 0")

@@ -43,6 +43,7 @@ class _Body:
     """The body of a table while it is read; the buffer grows in place."""
 
     values: np.ndarray
+    full: np.ndarray  # which columns have finite numbers only
     rows: int = 0
     comments: int = 0
     texts: list[int] = field(default_factory=list)
@@ -59,6 +60,7 @@ class _Body:
             size = max(needed, len(self.values) + (len(self.values) >> 3))
             self.values.resize((size, self.values.shape[1]), refcheck=False)
         self.values[self.rows : needed] = block
+        self.full &= np.isfinite(block).all(0)
         self.rows = needed
 
 
@@ -113,7 +115,7 @@ def _read(
     width = layout.width
     lines = max(first.count("\n"), 1)
     size = path.stat().st_size * lines // max(len(first), 1) if len(first) > 1 << 17 else lines
-    body = _Body(np.empty((size + 8, width)))
+    body = _Body(np.empty((size + 8, width)), np.ones(width, dtype=bool))
     body.texts, body.signs = [0] * width, [""] * width
     body.examples = [[] for _ in range(width)]
     if keep is None or keep:
@@ -265,6 +267,7 @@ def _finished(path: Path, options: ReadingOptions, layout: TextLayout, body: _Bo
             body.examples[j],
             body.fields.get(j),
             j in body.large,
+            full=bool(body.full[j]),
         )
         for j, name in enumerate(layout.names)
     )

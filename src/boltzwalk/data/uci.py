@@ -139,6 +139,7 @@ class Uci:
         shuffled = torch.randperm(len(y), generator=rng)
         y = y[shuffled]
         copies = mark_copies(groups, *shuffled.split(sizes))
+        note = repeats_note(groups, copies, together=False, cells=cells)
         order = torch.randperm(len(columns), generator=rng)
         y, columns = y[:, order], tuple(columns[i] for i in order.tolist())
         shift, scale = fit_whitening(y[:WHITENED], "pca", columns)
@@ -152,6 +153,6 @@ class Uci:
             scale=scale,
             validation_copies=copies[0],
             test_copies=copies[1],
-            notes=(repeats_note(groups, copies, together=False, cells=cells),),
+            notes=(note,) if note else (),
             source=table.path,
         )

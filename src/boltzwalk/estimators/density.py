@@ -22,6 +22,7 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
+from ..data.frames import require_numbers
 from ..rng import generator
 from ..smc.from_samples import Effort
 from ..smc.log_z import Annealing
@@ -112,6 +113,7 @@ class EnergyDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
             ValueError: If the rows or a parameter cannot be used.
             FloatingPointError: If training goes wrong.
         """
+        require_numbers(X)
         rows = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
         fit_model(self, rows, new_seed(self.random_state))
         rng = generator(self.seed_, "likelihood", 0, self.model_.device)
@@ -137,6 +139,7 @@ class EnergyDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
             ValueError: If log Z was refused; the message has the reason.
         """
         check_is_fitted(self)
+        require_numbers(X)
         rows = validate_data(self, X, dtype=np.float64, reset=False)
         if self.log_z_refusal_ or not math.isfinite(self.log_z_):
             raise ValueError(f"log p must have a log Z, got none: {self.log_z_refusal_}")

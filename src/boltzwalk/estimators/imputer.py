@@ -27,6 +27,7 @@ from torch import nn
 
 from ..completion.inputs import make_inputs
 from ..completion.variants import CompletionPlan, Variant, complete_rows
+from ..data.frames import require_numbers
 from ..model import Model
 from ..rng import generator
 from .fitting import (
@@ -198,6 +199,7 @@ class EnergyImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _checked(self, X: Any, reset: bool) -> np.ndarray:  # noqa: ANN401
         """The rows, with gaps, in single or double precision as they came."""
+        require_numbers(X, gaps=True)
         rows: np.ndarray = validate_data(
             self,
             X,

@@ -33,6 +33,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
+from ..data.frames import require_numbers
 from ..metrics.anomaly import conformal_threshold
 from ..metrics.false_alarms import false_alarms
 from .fitting import (
@@ -130,6 +131,7 @@ class EnergyOutlierDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             value = getattr(self, name)
             if not 0 <= value <= 0.5 or (name == "contamination" and value == 0):
                 raise ValueError(f"{name} must be in {bottom}, 0.5], got {value}; 0.1 is usual")
+        require_numbers(X)
         rows = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
         count = self._held_out_count(len(rows))
         fit_model(self, rows, new_seed(self.random_state), count)
@@ -179,6 +181,7 @@ class EnergyOutlierDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             NotFittedError: Before `fit`.
         """
         check_is_fitted(self)
+        require_numbers(X)
         return self._scores(validate_data(self, X, dtype=np.float64, reset=False))
 
     def decision_function(self, X: Any) -> np.ndarray:  # noqa: ANN401

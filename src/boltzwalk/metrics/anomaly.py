@@ -198,4 +198,4 @@ def _checked(scores: Tensor, minimum: int, name: str) -> Tensor:
     wrong = int(scores.isnan().sum())
     if wrong:
         raise ValueError(f"{name} must not hold nan, got {wrong} of {len(scores)}; inspect them")
-    return scores.detach().cpu().double()
+    return scores.detach().cpu().double().contiguous()

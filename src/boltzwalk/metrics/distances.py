@@ -19,7 +19,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["ProductDistances", "distances_by_products", "nearest_pairs", "squared_distances"]
+__all__ = [
+    "ProductDistances",
+    "column_medians",
+    "distances_by_products",
+    "nearest_pairs",
+    "pair_distances",
+    "recompute_unclear",
+    "squared_distances",
+]
 
 CENTRE_ROWS = 1000
 """The maximum number of rows for the median of each column."""

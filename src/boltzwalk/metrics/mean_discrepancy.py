@@ -94,7 +94,9 @@ def mean_discrepancy(
     kernel = with_bandwidth(kernel, x, y)
     v = torch.full_like(y[:, 0], 1 / len(y))
     within = _mean_within(kernel, x, w, unbiased) + _mean_within(kernel, y, v, unbiased)
-    return within - 2 * _sum_over_pairs(kernel, x, w, y, v)
+    value = within - 2 * _sum_over_pairs(kernel, x, w, y, v)
+    _check_rounding(kernel, x, y, abs(value))
+    return value
 
 
 def kernel_distance(
@@ -155,6 +157,7 @@ def kernel_distance(
         within = _mean_within(kernel, a, w, True) + _mean_within(kernel, b, w, True)
         values.append(within - 2 * _sum_over_pairs(kernel, a, w, b, w))
     distances = torch.tensor(values, dtype=torch.float64)
+    _check_rounding(kernel, x, y, float(distances.abs().mean()))
     deviation = float(distances.std()) if subsets > 1 else math.nan
     fraction = size / fewer
     factor = math.sqrt(1 / subsets + fraction / (1 - fraction)) if fraction < 1 else math.nan
@@ -213,6 +216,21 @@ def permutation_p_value(
     values = within / (n * (n - 1)) + rest / (m * (m - 1)) - 2 * across / (n * m)
     rounding = 1e-12 * float(k.abs().mean())
     return float((values >= values[0] - rounding).double().mean())
+
+
+def _check_rounding(kernel: Similarity, x: Tensor, y: Tensor, value: float) -> None:
+    """Refuses a discrepancy by inner products of rows far from 0, which is their rounding error."""
+    if not isinstance(kernel, PolynomialKernel):
+        return
+    largest = float(kernel(x[:BLOCK], x[:BLOCK]).abs().mean())
+    largest = max(largest, float(kernel(y[:BLOCK], y[:BLOCK]).abs().mean()))
+    offset = float(y.mean(0).norm())
+    if offset > 1e3 * float((y - y.mean(0)).norm(dim=1).mean()) and value < 1e-13 * largest:
+        raise ValueError(
+            f"reference must not lie far from 0 for its spread, got a mean of length {offset:.3g}: "
+            "a polynomial kernel of such rows has no digits left; subtract the mean of the "
+            "reference from both"
+        )
 
 
 def _subset(x: Tensor, size: int, rng: torch.Generator) -> Tensor:

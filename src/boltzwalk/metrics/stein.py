@@ -40,7 +40,7 @@ import torch
 from torch import Tensor
 
 from ..energy import Energy, energy_and_grad
-from .distances import squared_distances
+from .distances import column_medians, squared_distances
 from .rows import check_samples, describe_non_finite
 from .similarity import median_distance
 
@@ -150,7 +150,7 @@ def stein_discrepancy_of_scores(
     bandwidth = median_distance(rows) if bandwidth is None else bandwidth
     if not 0 < bandwidth < math.inf:
         raise ValueError(f"bandwidth must be finite and above 0, or None, got {bandwidth}")
-    rows, scores = rows.double(), scores.flatten(1).double()
+    rows, scores = rows.double() - column_medians(rows).double(), scores.flatten(1).double()
     n = len(rows)
     coin = torch.randint(2, (bootstraps, n), generator=rng, device=rng.device)
     signs = coin.to(rows) * 2 - 1

@@ -39,6 +39,9 @@ __all__ = ["TwoSampleTest", "two_sample_test"]
 MIN_ROWS = 20
 """The minimum number of rows of either: ten to fit and ten to test."""
 
+FARTHEST = 50.0
+"""The largest standardised entry: few rows far away must not drown the others."""
+
 EPOCHS = 30
 BATCH = 100
 
@@ -96,12 +99,9 @@ def _guess(
     """Predicts the held-out rows that are samples; the first half of the rows to fit are."""
     from sklearn.neural_network import MLPClassifier
 
-    # Both halves on one scale, which is made without labels; a constant column tells nothing.
-    pooled = np.concatenate([fit, held_out])
-    spread = pooled.std(0)
-    constant = spread <= 1e-12 * np.abs(pooled).max(0)
+    centre, spread = _centre_and_spread(np.concatenate([fit, held_out]))
     fit, held_out = (
-        (rows - pooled.mean(0)) / np.where(constant, np.inf, spread) for rows in (fit, held_out)
+        np.clip((rows - centre) / spread, -FARTHEST, FARTHEST) for rows in (fit, held_out)
     )
     labels = np.arange(len(fit)) < len(fit) // 2
     network = MLPClassifier(
@@ -115,3 +115,18 @@ def _guess(
         network.partial_fit(fit, labels, classes=[False, True])
     called: np.ndarray[tuple[int], np.dtype[np.bool_]] = network.predict(held_out)
     return called
+
+
+def _centre_and_spread(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The centre and the spread of each column of all rows, made without labels.
+
+    They are the mean and the standard deviation. A few rows far away have most of the deviation of
+    a column; where it is ten times that of the middle half of the rows, the median and the spread
+    of this half take their places. A constant column has an infinite spread, and tells nothing.
+    """
+    low, centre, high = np.quantile(rows, [0.25, 0.5, 0.75], axis=0)
+    middle, spread = (high - low) / 1.349, rows.std(0)
+    far = (middle > 0) & (spread > 10 * middle)
+    centre, spread = np.where(far, centre, rows.mean(0)), np.where(far, middle, spread)
+    constant = spread <= 1e-12 * np.abs(rows).max(0)
+    return centre, np.where(constant & ~far, np.inf, spread)

@@ -53,7 +53,8 @@ def _compiled(statement: ast.stmt, path: Path) -> CodeType:
     """A statement as code, whose annotations are not evaluated."""
     module = ast.Module([statement], type_ignores=[])
     flags = __future__.annotations.compiler_flag
-    return compile(module, str(path), "exec", flags, dont_inherit=True)
+    code: CodeType = compile(module, str(path), "exec", flags, dont_inherit=True)
+    return code
 
 
 def unknown_recipe(recipe: str) -> str:

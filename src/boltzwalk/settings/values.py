@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import functools
 import re
 import types
@@ -61,7 +62,8 @@ def _meanings(schema: Any, text: str) -> list[Any]:  # noqa: ANN401
     if _is_texts(schema):  # [0] and 2019 are names as well
         bare = text.strip().removeprefix("[").removesuffix("]")
         items = _plain(f"[{bare}]", as_text=True)
-        return [*([None] if is_null(schema, text) else []), *items]
+        names = next(csv.reader([text], skipinitialspace=True), [])  # such as "ratio: a/b, T [K]"
+        return [*([None] if is_null(schema, text) else []), *items, names]
     as_list = _plain(f"[{text.strip().removeprefix('(').removesuffix(')')}]")
     readings = [*_plain(text), text, *as_list]
     return [*([None] if is_null(schema, text) else []), *readings, *map(_powers, readings)]

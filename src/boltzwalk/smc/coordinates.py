@@ -33,9 +33,9 @@ __all__ = ["AffineMap", "Bijection", "PulledBackEnergy", "fit_affine"]
 
 # In more dimensions a factor of d² numbers costs more than the energy.
 LARGEST_FACTOR = 512
-# A coordinate that varies by less than CONSTANT units in the last place of its largest value counts
-# as constant, and gets the share NARROWEST of the typical width. One that varies by less than
-# DIGITS of them has too few digits for a density.
+# A coordinate within CONSTANT units in the last place of its largest value counts as constant, and
+# gets the share NARROWEST of the typical width. One whose deviation is below DIGITS of them has too
+# few digits for a density.
 CONSTANT, DIGITS, NARROWEST = 2, 8, 1e-2
 
 
@@ -191,7 +191,7 @@ def _varying(
 ) -> Bool[Tensor, " d"]:
     """Returns which coordinates vary by more than the rounding of their type, or raises."""
     unit = eps * rows.abs().amax(0)
-    varies = deviation > CONSTANT * unit
+    varies = rows.amax(0) - rows.amin(0) > CONSTANT * unit
     coarse = varies & (deviation < DIGITS * unit)
     if bool(coarse.any()):
         entry = int(coarse.nonzero()[0])

@@ -156,7 +156,7 @@ def finished_names(folder: Path) -> set[str]:
 
 
 def _read_result(path: Path) -> TrialResult:
-    """The result in a file; a ValueError says what is wrong with it."""
+    """The result in a file; a ValueError gives the reason where it holds none."""
     try:
         tree: dict[str, Any] = json.loads(path.read_text())
         tree = {RENAMED_KEYS.get(key, key): value for key, value in tree.items()}
