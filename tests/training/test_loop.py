@@ -8,6 +8,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from boltzwalk.kernels import ULA
 from boltzwalk.method import Batch
 from boltzwalk.methods.contrastive import Contrastive
+from boltzwalk.methods.starts import DataStart
 from boltzwalk.rng import generator
 from boltzwalk.training.loop import train_loop
 
@@ -100,6 +101,25 @@ def test_the_cause_of_runaway_walkers_is_named():
         FloatingPointError, match=r"walkers ran away.*halve it, double method\.steps"
     ):
         run(Concave(), method, 1, state=None)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("shape", [(8, 3), (8, 1, 3)])
+def test_a_batch_that_is_not_finite_is_named_by_row_and_column(value, shape):
+    """The model is not the cause: its learning rate is not blamed."""
+    x = torch.zeros(shape)
+    x[5, ..., 2], x[6, ..., 1] = value, value
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3, 1), nn.Flatten(0))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    progress = train_loop(
+        net, Contrastive(kernel=ULA(0.1), steps=1, start=DataStart()), lambda _: Batch(x),
+        optimizer, state=None, updates=1, columns=("a", "b", "pressure"),
+    )  # fmt: skip
+    with pytest.raises(FloatingPointError) as error:
+        next(progress)
+    assert "column 'pressure' of its row 5" in str(error.value)
+    assert "2 of its 8 rows are not finite" in str(error.value)
+    assert "learning rate" not in str(error.value)
 
 
 def test_the_numbers_of_an_update_depend_on_seed_and_update_only():

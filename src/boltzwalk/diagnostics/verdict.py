@@ -220,8 +220,8 @@ def model_verdict(model: Model, folder: Path) -> Verdict:
     result = verdict(rows, until, failure, least=least)
     if least or result.label == "nan":
         return result
-    kept = f"update {model.update} of {logged[-1]['update']} is kept; {result.reason}"
-    return result._replace(reason=kept)
+    which = f"update {model.update} of {logged[-1]['update']} is kept"
+    return result._replace(reason=f"{which}; {result.reason}")
 
 
 def _broken_rules(

@@ -180,10 +180,6 @@ def _sections(model: Model, folder: Path, plan: EvaluationPlan) -> dict[str, _Se
     def make_base() -> EvaluationSection:
         return _proposal_quality(model, plan.samples, features, rng("evaluate"))
 
-    def make_masses() -> EvaluationSection:
-        x = samples().rows(plan.samples, rng("masses"))
-        return masses(model, x, rng("masses"))
-
     def make_anomalies() -> EvaluationSection:
         return anomalies(model, samples(), plan.outside, rng("anomalies"))
 
@@ -208,7 +204,9 @@ def _sections(model: Model, folder: Path, plan: EvaluationPlan) -> dict[str, _Se
         "base": _Section(compared, make_base),
         "modes": _Section(compared, lambda: modes(model, samples(), features())),
         "goodness": _Section(n, lambda: goodness(model, samples(), rng("goodness"))),
-        "masses": _Section(n, make_masses),
+        "masses": _Section(
+            n, lambda: masses(model, samples().rows(n["samples"], rng("rows")), rng("masses"))
+        ),
         "anomalies": _Section(n | _outside_key(plan), make_anomalies),
         "long_run": _Section(length, make_long_run),
         "partition": _Section({}, make_partition),

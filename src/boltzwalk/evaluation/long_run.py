@@ -241,16 +241,12 @@ def label_chains(past: dict[str, Any], training_steps: int) -> ChainLabel:
         return ChainLabel(
             UNDECIDED, f"{summary} ({against}), and grows from checkpoint to checkpoint: {listed}"
         )
-    apart = _apart_from_noise(past, base)
-    if apart:
-        return ChainLabel(UNDECIDED, f"not convergent: {summary} ({against}), but {apart}")
-    return ChainLabel(
-        CONVERGENT, f"{summary}; {against}; distance and energy have settled, and starts agree"
-    )
+    return _agreement_with_noise(past, summary, against)
 
 
-def _apart_from_noise(past: dict[str, Any], base: float) -> str:
-    """How chains from noise differ from those from data; "" where they agree."""
+def _agreement_with_noise(past: dict[str, Any], summary: str, against: str) -> ChainLabel:
+    """The label of chains from data that have settled, by those from noise."""
+    base = past["base"]
     r_hat_value = past.get("r_hat", math.nan)
     noise = [row for row in past["rows"] if row["start"] == "noise"]
     far = noise[-1]["distance"] if noise else math.nan
@@ -259,7 +255,12 @@ def _apart_from_noise(past: dict[str, Any], base: float) -> str:
         parts.append(f"chains from noise have {far:.3g} (limit {CONVERGENT_RATIO * base:.3g})")
     if not r_hat_value <= MAX_R_HAT:
         parts.append(f"R-hat of their energies is {r_hat_value:.3g} (limit {MAX_R_HAT:g})")
-    return " and ".join(parts)
+    if parts:
+        apart = " and ".join(parts)
+        return ChainLabel(UNDECIDED, f"not convergent: {summary} ({against}), but {apart}")
+    return ChainLabel(
+        CONVERGENT, f"{summary}; {against}; distance and energy have settled, and starts agree"
+    )
 
 
 def _initial_chains(

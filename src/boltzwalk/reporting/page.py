@@ -71,7 +71,7 @@ def write_report(
     """
     known = known_sections(model, folder)
     training = training or model_verdict(model, folder)
-    labels = {"training": (training.label, training.reason)}
+    labels: dict[str, tuple[str, str]] = {"training": (training.label, training.reason)}
     labels |= {name: (section.label, section.reason) for name, section in known.items()}
     verdicts = [
         PageVerdict(TITLES[name].lower(), label, reason, _tone(label))

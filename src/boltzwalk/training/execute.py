@@ -36,7 +36,7 @@ from .code import write_code
 from .description import training_data, write_description
 from .evidence import log_evidence
 from .folder import NLL, Recorder
-from .loop import Update, train_loop
+from .loop import BATCH, Update, train_loop
 from .pictures import image_png, picture, picture_of_classes
 from .process import only_process, peak_memory
 from .run import Run, restore_newest, save, start
@@ -226,12 +226,14 @@ def _named(progress: Iterator[Progress], folder: Path) -> Iterator[Progress]:
         write_atomically(folder / run_folder.FAILURE, f"{error}\n".encode())
         good = run_folder.checkpoints(folder)
         resume = shlex.join(["boltzwalk", "resume", str(folder)])
-        where = (
-            f"The last good checkpoint is {good[0]}: go on from it with other settings, "
-            f"`{resume} learning_rate=...`, or delete it to go back further"
-            if good
-            else "Nothing was saved before"
-        )
+        where = "Nothing was saved before"
+        if good and BATCH in str(error):
+            where = f"The last good checkpoint is {good[0]}: mend the data, then `{resume}`"
+        elif good:
+            where = (
+                f"The last good checkpoint is {good[0]}: go on from it with other settings, "
+                f"`{resume} learning_rate=...`, or delete it to go back further"
+            )
         raise FloatingPointError(f"{error}. {where}") from error
 
 

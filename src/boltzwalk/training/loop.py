@@ -18,7 +18,7 @@ from ..networks.spectral import power_iteration
 from ..rng import generator
 from ..walkers import Walkers
 
-__all__ = ["Update", "Watch", "train_loop"]
+__all__ = ["BATCH", "Update", "Watch", "train_loop"]
 
 State = TypeVar("State")
 
@@ -27,6 +27,9 @@ Watch: TypeAlias = Callable[
 ]
 """Moves the witness after an update of the energy, and returns its metrics."""
 
+
+BATCH = "The batch itself is not finite"
+"""How the message about a batch begins, which blames no setting."""
 
 HUGE = 1e15
 """A loss whose gradient overflows by its size alone."""
@@ -113,11 +116,7 @@ def train_loop(
         loss.backward()
         gradient_norm = nn.utils.clip_grad_norm_(parameters, clip or math.inf)
         loss = loss.detach()
-        if not _is_finite(loss, gradient_norm, info):
-            bad = _not_finite(data.x, columns)
-            cause = bad or _cause(loss, gradient_norm, info)
-            numbers = f"loss {float(loss):.4g}, norm of its gradient {float(gradient_norm):.4g}"
-            raise FloatingPointError(f"update {update + 1}: {numbers}. {cause}")
+        _require_finite(update, data.x, loss, gradient_norm, info, columns)
 
         # 3. Update.
         _set_rates(optimizer, factor(update, updates))
@@ -167,12 +166,6 @@ def _checked_result(method: Method[Any], result: object) -> tuple[Tensor, Any, d
     return loss, state, dict(info)
 
 
-def _is_finite(loss: Tensor, gradient_norm: Tensor, info: Mapping[str, Tensor]) -> bool:
-    """Whether all are finite; walkers that start without a finite gradient cannot move."""
-    start = torch.as_tensor(info.get("gradient_first", 0.0), device=loss.device)
-    return bool((loss + gradient_norm + start).isfinite())
-
-
 def _optimizer_step(
     optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]
 ) -> dict[str, Tensor]:
@@ -200,12 +193,29 @@ def _not_finite(x: Tensor, columns: Sequence[str]) -> str:
     if not len(bad):
         return ""
     row, column = bad[0].tolist()
-    place = f"column {columns[column]!r}" if column < len(columns) else f"entry {column}"
+    entry = f"column {columns[column]!r}" if column < len(columns) else f"entry {column}"
     return (
-        f"The batch itself is not finite: {place} of its row {row} is {float(flat[row, column])}, "
+        f"{BATCH}: {entry} of its row {row} is {float(flat[row, column])}, "
         f"and {len(bad[:, 0].unique())} of its {len(x)} rows are not finite. The model is not the "
         "cause: look at the data, or at the code that draws batches"
     )
+
+
+def _require_finite(
+    update: int,
+    x: Tensor,
+    loss: Tensor,
+    gradient_norm: Tensor,
+    info: dict[str, Tensor],
+    columns: Sequence[str],
+) -> None:
+    """Raises FloatingPointError with the cause where loss or gradient are not finite."""
+    # Not finite where walkers start without a finite gradient, from which none can move.
+    start = torch.as_tensor(info.get("gradient_first", 0.0), device=loss.device)
+    if not bool((loss + gradient_norm + start).isfinite()):
+        cause = _not_finite(x, columns) or _cause(loss, gradient_norm, info)
+        numbers = f"loss {float(loss):.4g}, norm of its gradient {float(gradient_norm):.4g}"
+        raise FloatingPointError(f"update {update + 1}: {numbers}. {cause}")
 
 
 def _cause(loss: Tensor, gradient_norm: Tensor, info: dict[str, Tensor]) -> str:
