@@ -3,8 +3,8 @@
     python benchmarks/tables.py --data ../data --cache ~/.cache/boltzwalk_tables
 
 fits every model to every table of `table_sets.py` with the same splits, keeps each result as a JSON
-file in the cache, and prints the tables of `docs/table_model.md`. The same command again goes on where
-it stopped. `--fit rivals` or `--fit boltzwalk` fits one part only.
+file in the cache, and prints the tables of `docs/table_model.md`. The same command again goes on
+where it stopped. `--fit rivals` or `--fit boltzwalk` fits one part only.
 
 Likelihoods are nats a test row, of columns of unit variance. A difference of two models is the mean
 over test rows of all splits, with the interval of these paired differences; areas under the ROC

@@ -175,9 +175,10 @@ def _with_verdict(model: Model, folder: Path) -> Model:
 
 def _dataset(data: Any) -> tuple[Dataset, Any]:  # noqa: ANN401
     """The rows, and the settings that stand for them."""
-    if not isinstance(data, Dataset) and callable(getattr(data, "load", None)):
+    known = isinstance(data, Dataset)
+    if not known and callable(getattr(data, "load", None)):
         return data.load(), data
-    dataset = data if isinstance(data, Dataset) else Dataset.of(data)
+    dataset = data if known else Dataset.of(data)
     rows = sum(map(len, (dataset.train, dataset.validation, dataset.test)))
     split = dataset.split or (1.0, 0.0, 0.0)
     return dataset, InMemory(

@@ -71,7 +71,8 @@ class ConditionalGaussians:
             squares = torch.cdist(white[0], white_means).square()
         log_scale = self.whiten.diagonal(dim1=1, dim2=2).log().sum(1)
         constant = log_scale - visible.shape[1] / 2 * math.log(2 * math.pi)
-        return self.log_shares + constant - squares / 2
+        exponents: Tensor = self.log_shares + constant - squares / 2
+        return exponents
 
     def sample(
         self, visible: Float[Tensor, "N V"], component: Tensor, rng: torch.Generator
@@ -87,4 +88,5 @@ class ConditionalGaussians:
         away = visible - self.means_visible[component]
         mean = self.means_hidden[component] + (self.gain[shape] @ away[:, :, None])[:, :, 0]
         noise = torch.randn(mean.shape, generator=rng, device=rng.device, dtype=mean.dtype)
-        return mean + (self.factor[shape] @ noise.to(mean)[:, :, None])[:, :, 0]
+        hidden: Tensor = mean + (self.factor[shape] @ noise.to(mean)[:, :, None])[:, :, 0]
+        return hidden

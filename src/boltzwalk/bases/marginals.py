@@ -93,7 +93,8 @@ def from_normal(z: Float[Tensor, "N D"], marginals: Float[Tensor, "4 D"]) -> Flo
     """
     location, log_scale, log_tails, skewness = marginals.to(z)
     inner = (torch.asinh(z) + skewness) * torch.exp(-log_tails)
-    return location + log_scale.exp() * torch.sinh(inner.clamp(-LARGEST, LARGEST))
+    x: Tensor = location + log_scale.exp() * torch.sinh(inner.clamp(-LARGEST, LARGEST))
+    return x
 
 
 def to_normal_entries(

@@ -121,7 +121,9 @@ def mixture_samples(
     means = mixture.means[component]
     noise = torch.randn(means.shape, generator=rng, dtype=means.dtype, device=rng.device)
     factors = mixture.whiten[component]
-    solved = torch.linalg.solve_triangular(factors, noise.to(means)[:, :, None], upper=False)
+    solved: Tensor = torch.linalg.solve_triangular(
+        factors, noise.to(means)[:, :, None], upper=False
+    )
     return means + solved[:, :, 0]
 
 
@@ -142,4 +144,5 @@ def _clusters(z: Tensor, components: int, seed: int) -> Tensor:
 def _inverse(factor: Tensor) -> Tensor:
     """The inverses of lower triangular matrices."""
     eye = torch.eye(factor.shape[-1], dtype=factor.dtype, device=factor.device)
-    return torch.linalg.solve_triangular(factor, eye.expand_as(factor), upper=False)
+    inverse: Tensor = torch.linalg.solve_triangular(factor, eye.expand_as(factor), upper=False)
+    return inverse

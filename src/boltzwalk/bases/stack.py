@@ -278,5 +278,5 @@ class Stack(nn.Module):
 def _covariances(whiten: Tensor) -> Tensor:
     """The covariances whose inverse Cholesky factors are given."""
     eye = torch.eye(whiten.shape[-1], dtype=whiten.dtype, device=whiten.device)
-    factor = torch.linalg.solve_triangular(whiten, eye.expand_as(whiten), upper=False)
+    factor: Tensor = torch.linalg.solve_triangular(whiten, eye.expand_as(whiten), upper=False)
     return factor @ factor.transpose(1, 2)

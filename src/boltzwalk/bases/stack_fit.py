@@ -91,7 +91,8 @@ class Fits:
             return torch.logsumexp(mixture_exponents(z, self.mixture(expert)), 1) + log_volume
         white, width = (z - self.centre) @ self.whiten.T, x.new_tensor([expert.bandwidth])
         log_p = kernel_log_densities(white, self.white, width)[:, 0]
-        return log_p + log_volume + self.whiten.diagonal().log().sum()
+        result: Tensor = log_p + log_volume + self.whiten.diagonal().log().sum()
+        return result
 
 
 def kernel_log_densities(x: Tensor, centres: Tensor, bandwidths: Tensor) -> Tensor:

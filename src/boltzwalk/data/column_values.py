@@ -47,7 +47,7 @@ class ColumnChoice(NamedTuple):
             least half of the rows are left, else "median".
         varying: Whether a column with one value only is a problem.
         python: Whether messages name arguments of Python instead of settings.
-        index: Whether a column that numbers the rows is left out or kept.
+        row_numbers: Whether a column that numbers the rows is left out or kept.
     """
 
     columns: tuple[str, ...] | None = None
@@ -57,7 +57,7 @@ class ColumnChoice(NamedTuple):
     missing: Missing = "auto"
     varying: bool = False
     python: bool = False
-    index: RowNumbers = "drop"
+    row_numbers: RowNumbers = "drop"
 
     def write(self, name: str, value: str) -> str:
         """Returns a setting as the user writes it.

@@ -259,7 +259,7 @@ def _reason_to_leave_out(column: RawColumn, table: RawTable, choice: ColumnChoic
             return ""  # numbers, which a setting makes readable: a problem
         return f"text such as {texts[0][:20]!r}"
     complete = column.texts == 0 and present == total
-    if choice.index == "drop" and complete and _counts_rows(column, table):
+    if choice.row_numbers == "drop" and complete and _counts_rows(column, table):
         return "row numbers"
     if choice.missing == "auto" and present + column.texts < total / 2:
         return f"{1 - (present + column.texts) / total:.0%} empty".replace("%", " %")

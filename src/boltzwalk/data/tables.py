@@ -178,7 +178,7 @@ class Table:
             self.dates,
             self.missing,
             self.whitening != "none",
-            index=self.index,
+            row_numbers=self.index,
         )
         keep = frozenset((*self.categories, *self.dates))
         chosen = choose_columns(read_table_file(path, self.options, keep), choice, self.options)

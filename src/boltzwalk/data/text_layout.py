@@ -19,7 +19,7 @@ from .raw_table import Expected, ReadingOptions
 
 __all__ = ["TextLayout", "is_blank", "is_comment", "layout_of", "without_rows"]
 
-LINES_OF_DETECTION = 200
+DETECTED = 200
 SAMPLE = 1 << 16
 """The characters that decide the layout."""
 
@@ -64,8 +64,7 @@ def layout_of(
     plain = [line for line in lines if not line.startswith("#")] or lines
     separator = options.separator
     if separator == "auto":
-        comma = options.decimal != "," or '"' in sample
-        separator = detect_separator(plain[:LINES_OF_DETECTION], comma)
+        separator = detect_separator(plain[:DETECTED], options.decimal != "," or '"' in sample)
     records = [record for record in split_lines(sample, separator) if not is_blank(record, 0)]
     records = records[:-1] if cut and len(records) > 2 else records
     widths = Counter(len(r) for r in records if not r[0].startswith("#"))
@@ -113,14 +112,12 @@ def _has_header(
     if set(expected.names) & set(line):
         return True
     header, doubt = header_doubt(line, body[:1000], layout.parser)
-    if doubt and expected.header is not None:
-        return expected.header
-    if doubt:
+    if doubt and expected.header is None:
         layout.problems.append(
             f"the first line may name the columns or be a row: {doubt}; write data.header=true or "
             "data.header=false"
         )
-    return header
+    return header if expected.header is None or not doubt else expected.header
 
 
 def is_blank(record: list[str], width: int) -> bool:

@@ -121,14 +121,13 @@ def fit_model(estimator: Any, x: np.ndarray, seed: int, held_out: int = 0) -> No
         KeyboardInterrupt: If the user stops it.
     """
     data = _dataset(estimator, x, seed, held_out)
-    rows = len(data.train)
     with tempfile.TemporaryDirectory() as scratch:
         model = api.train(
             _energy(estimator),
             data,
             _method(estimator),
             updates=estimator.updates,
-            batch=min(estimator.batch_size, rows),
+            batch=min(estimator.batch_size, len(data.train)),
             out=scratch,
             optimizer=Adam(estimator.learning_rate),
             schedule=Schedule(anneal=0.5),
@@ -144,21 +143,22 @@ def fit_model(estimator: Any, x: np.ndarray, seed: int, held_out: int = 0) -> No
             quiet=True,
         )
         estimator.files_ = _read_files(Path(scratch))
-    estimator.seed_ = seed
-    estimator.model_ = replace(model, folder=None)
+    estimator.seed_, estimator.model_ = seed, replace(model, folder=None)
 
 
 def _dataset(estimator: Any, x: np.ndarray, seed: int, held_out: int) -> Dataset:  # noqa: ANN401
     """The whitened rows; only training rows determine the units."""
-    y = torch.from_numpy(np.array(x, dtype=np.float64))
-    relative = (float(len(y) - held_out), float(held_out), 0.0)
-    split = split_table(LabelledRows(y), relative, seed)
+    relative = (float(len(x) - held_out), float(held_out), 0.0)
+    split = split_table(LabelledRows(torch.tensor(x, dtype=torch.float64)), relative, seed)
     parts = [part.x for part in (split.train, split.validation, split.test)]
-    tails = fit_tails(parts[0])
-    parts = parts if tails is None else [compress(part, tails) for part in parts]
+    if (tails := fit_tails(parts[0])) is not None:
+        parts = [compress(part, tails) for part in parts]
     shift, scale = whitening_of(parts[0])
+    train, validation, test = (to_model(part, shift, scale).float() for part in parts)
     return Dataset(
-        *(to_model(part, shift, scale).float() for part in parts),
+        train,
+        validation,
+        test,
         columns=tuple(map(str, getattr(estimator, "feature_names_in_", ()))),
         shift=shift,
         scale=scale,
@@ -179,8 +179,8 @@ def _energy(estimator: Any) -> Any:  # noqa: ANN401
         _require_double(estimator.energy, estimator.n_features_in_)
     if estimator.energy is not None:
         return copy.deepcopy(estimator.energy)
-    widths = tuple(int(width) for width in estimator.hidden)
-    return NetworkEnergy(Multilayer(widths), reference_scale=1.0, zero_start=True)
+    network = Multilayer(tuple(map(int, estimator.hidden)))
+    return NetworkEnergy(network, reference_scale=1.0, zero_start=True)
 
 
 def _require_double(energy: nn.Module, columns: int) -> None:

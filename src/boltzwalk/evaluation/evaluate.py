@@ -188,15 +188,14 @@ def _sections(model: Model, folder: Path, plan: EvaluationPlan) -> dict[str, _Se
         chain_features = features_for(model.data) if plan.inception else features()
         return _long_run(model, chain_features, folder / "evaluation", plan)
 
-    def make_partition() -> EvaluationSection:
-        return partition_section(model_partition(model, rng("partition")))
+    def make_masses() -> EvaluationSection:
+        return masses(model, samples().rows(plan.samples, rng("rows")), rng("masses"))
 
     def make_likelihood() -> EvaluationSection:
         return likelihood_section(held_out_likelihood(model, rng("likelihood"), plan.effort))
 
     n: dict[str, Any] = {"samples": plan.samples}
     compared = n | {"inception": str(plan.inception or "")}
-    length = {name: getattr(plan.long_run, name) for name in ("seconds", "steps", "chains")}
     effort = {"effort": repr(replace(plan.effort, report=print))}
     return {
         "training": _Section({"failure": _failure(folder)}, lambda: _training(model, folder)),
@@ -204,14 +203,22 @@ def _sections(model: Model, folder: Path, plan: EvaluationPlan) -> dict[str, _Se
         "base": _Section(compared, make_base),
         "modes": _Section(compared, lambda: modes(model, samples(), features())),
         "goodness": _Section(n, lambda: goodness(model, samples(), rng("goodness"))),
-        "masses": _Section(
-            n, lambda: masses(model, samples().rows(n["samples"], rng("rows")), rng("masses"))
-        ),
+        "masses": _Section(n, make_masses),
         "anomalies": _Section(n | _outside_key(plan), make_anomalies),
-        "long_run": _Section(length, make_long_run),
-        "partition": _Section({}, make_partition),
+        "long_run": _Section(_length_key(plan), make_long_run),
+        "partition": _Section({}, lambda: _partition(model, rng("partition"))),
         "likelihood": _Section(effort, make_likelihood),
     }
+
+
+def _length_key(plan: EvaluationPlan) -> dict[str, Any]:
+    """The length of long chains."""
+    return {name: getattr(plan.long_run, name) for name in ("seconds", "steps", "chains")}
+
+
+def _partition(model: Model, rng: torch.Generator) -> EvaluationSection:
+    """The log-partition of a model that learns one."""
+    return partition_section(model_partition(model, rng))
 
 
 def _outside_key(plan: EvaluationPlan) -> dict[str, Any]:

@@ -81,13 +81,11 @@ def squared_distances(x: Tensor, y: Tensor) -> Tensor:
         y: Rows, shape (M, D).
 
     Example:
-        >>> squared_distances(torch.tensor([[0.0], [1.0]]), torch.tensor([[3.0]]))
-        tensor([[9.],
-                [4.]])
+        >>> squared_distances(torch.tensor([[1.0]]), torch.tensor([[3.0]]))
+        tensor([[4.]])
     """
     squared, bound_x, bound_y = distances_by_products(x, y, column_medians(y))
-    allowed = torch.finfo(squared.dtype).eps ** (1 / 3)
-    bound_x, bound_y = bound_x / allowed, bound_y / allowed
+    bound_x, bound_y = (b / torch.finfo(b.dtype).eps ** (1 / 3) for b in (bound_x, bound_y))
     if float(squared.min()) <= float(bound_x.max() + bound_y.max()):
         recompute_unclear(squared, squared - bound_y <= bound_x[:, None], x, y)
     return squared
@@ -116,8 +114,7 @@ def nearest_pairs(x: Tensor, y: Tensor, k: int, start: int | None = None) -> tup
         candidates = _candidates(x.double(), y.double(), centre.double(), k, start)
     rows, columns = candidates.nonzero(as_tuple=True)
     exact = pair_distances(x, y, rows, columns)
-    order = exact.argsort(stable=True)
-    order = order[rows[order].argsort(stable=True)]
+    order = (by_size := exact.argsort(stable=True))[rows[by_size].argsort(stable=True)]
     counts = torch.bincount(rows, minlength=len(x))
     selected = order[counts.cumsum(0) - counts + k - 1]
     return exact[selected], columns[selected]

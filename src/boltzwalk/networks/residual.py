@@ -35,8 +35,7 @@ class Residual:
         initial: The initialisation of the weights.
 
     References:
-        | Spectral Normalization for Generative Adversarial Networks
-          (Miyato, Kataoka, Koyama and Yoshida, 2018)
+        | Spectral Normalization for Generative Adversarial Networks (Miyato et al., 2018)
         | Generalized Energy Based Models (Arbel, Zhou and Gretton, 2021)
 
     Example:
@@ -51,7 +50,6 @@ class Residual:
     leak: float = 0.2
     normalise: bool = True
     initial: WeightInit = "xavier"
-
     flat: ClassVar[bool] = False
 
     def build(self, event_shape: tuple[int, ...]) -> Network:
@@ -112,8 +110,7 @@ class ResidualGenerator:
         initial: The initialisation of the weights.
 
     References:
-        | Spectral Normalization for Generative Adversarial Networks
-          (Miyato, Kataoka, Koyama and Yoshida, 2018)
+        | Spectral Normalization for Generative Adversarial Networks (Miyato et al., 2018)
         | Generalized Energy Based Models (Arbel, Zhou and Gretton, 2021)
 
     Example:

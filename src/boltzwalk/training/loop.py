@@ -115,13 +115,12 @@ def train_loop(
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         gradient_norm = nn.utils.clip_grad_norm_(parameters, clip or math.inf)
-        loss = loss.detach()
-        _require_finite(update, data.x, loss, gradient_norm, info, columns)
+        _require_finite(update, data.x, loss.detach(), gradient_norm, info, columns)
 
         # 3. Update.
         _set_rates(optimizer, factor(update, updates))
-        info = {"loss": loss, **info, "gradient_norm": gradient_norm}
-        info |= _optimizer_step(optimizer, parameters)
+        change = _optimizer_step(optimizer, parameters)
+        info = {"loss": loss.detach(), **info, "gradient_norm": gradient_norm, **change}
         power_iteration(energy)
         if average is not None:
             average.update_parameters(energy)

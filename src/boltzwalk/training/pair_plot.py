@@ -114,9 +114,9 @@ def _draw(samples: np.ndarray, data: np.ndarray, columns: Sequence[str], label: 
     limits = [_limits(column) for column in data[:, shown].T]
     n = len(shown)
     figure = Figure(figsize=(2 * max(n, 2) + 0.4, 2 * max(n, 2) + 0.6), layout="constrained")
-    grid = figure.subplots(n, n, squeeze=False)
+    grid: list[list[Axes]] = figure.subplots(n, n, squeeze=False).tolist()
     for row, column in np.ndindex(n, n):
-        axes: Axes = grid[row, column]
+        axes = grid[row][column]
         pair = [shown[column], shown[row]]
         if row == column:
             _marginal(axes, finite[:, shown[row]], data[:, shown[row]], limits[row])
