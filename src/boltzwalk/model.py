@@ -302,7 +302,7 @@ class Model:
             )
         with self.arithmetic():
             target = self.module if energy is None else energy
-            return run_chain(kernel, target, walkers, steps, rng, diagnose=False)[0]
+            return run_chain(kernel, target, walkers, steps, rng, diagnose=False, check=False)[0]
 
     def density_energy(self) -> nn.Module:
         r"""Returns the energy U of the density :math:`e^{-U / T} / Z`.

@@ -159,8 +159,9 @@ class Contrastive:
         """
         start = self.start.noise_start if from_noise else self.start
         chains = start.sample(data.x, state, n, rng).split(SAMPLED_AT_ONCE)
+        number = steps or self.steps
         moved = (
-            run_chain(self.kernel, energy, walkers_at(energy, x), steps or self.steps, rng)[0]
+            run_chain(self.kernel, energy, walkers_at(energy, x), number, rng, False, False)[0]
             for x in chains
         )
         return cat(*moved)

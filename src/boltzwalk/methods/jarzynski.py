@@ -327,7 +327,8 @@ class Jarzynski:
         chosen = ancestors(walkers.log_w, rng, self.resampling)
         chosen = chosen[torch.randperm(len(chosen), generator=rng, device=data.x.device)[:n]]
         walkers = replace(walkers[chosen], log_w=torch.zeros_like(walkers.log_w[:n]))
-        return run_chain(self.kernel, energy, walkers, steps or self.steps, rng, diagnose=False)[0]
+        steps = steps or self.steps
+        return run_chain(self.kernel, energy, walkers, steps, rng, False, False)[0]
 
     @property
     def weighted(self) -> bool:

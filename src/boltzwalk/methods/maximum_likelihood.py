@@ -136,7 +136,8 @@ class MaximumLikelihood:
             from_noise: All of them do: exact samples start from latent noise.
         """
         walkers = walkers_at(energy, _known(energy).sample(n, rng).to(data.x))
-        return run_chain(self.kernel, energy, walkers, steps or self.steps, rng, diagnose=False)[0]
+        steps = steps or self.steps
+        return run_chain(self.kernel, energy, walkers, steps, rng, False, False)[0]
 
 
 def _known(energy: Energy) -> KnownPartition:
