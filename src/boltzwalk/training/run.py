@@ -221,6 +221,9 @@ def restore(run: Run, path: Path) -> Run:
         except RuntimeError as error:
             raise ValueError(f"{path} does not hold this network: {error}") from error
     load_optimizer(run.optimizer, tensors, "optimizer")
+    if run.witness is not None:  # without a record of effective sample sizes log Z is refused
+        record = f"witness.memory.{len(run.witness.memory) - 1}"
+        tensors.setdefault(record, torch.full_like(run.witness.log_w, torch.nan))
     return replace(
         run,
         state=unflatten(run.state, tensors, "state"),
