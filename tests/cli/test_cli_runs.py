@@ -222,10 +222,14 @@ def test_a_picture_that_was_not_drawn_is_drawn_when_the_run_goes_on(tmp_path, co
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
 def test_a_closed_terminal_asks_to_stop(number):
-    with stop_on_signal() as stop:
-        os.kill(os.getpid(), number)
-        time.sleep(0.01)
-        assert stop.asked
+    before = signal.signal(number, signal.SIG_DFL)  # these tests may run under nohup themselves
+    try:
+        with stop_on_signal() as stop:
+            os.kill(os.getpid(), number)
+            time.sleep(0.01)
+            assert stop.asked
+    finally:
+        signal.signal(number, before)
 
 
 def test_a_process_under_nohup_goes_on():

@@ -145,12 +145,12 @@ def test_short_run_codes_are_noise(digits):  # noqa: F811
     assert "chains of 3 steps" in make_codes(trained).name
     kept = ready(Digits(), Contrastive(ReplayStart(size=50), ULA(0.1), steps=2))
     with pytest.raises(
-        ValueError, match=r"codes must have a model of p\(x\) with a generator.*got neither"
+        ValueError, match=r"must have codes: a model of p\(x\) with a generator.*has neither"
     ):
         make_codes(kept)
     told = ready(Digits(), replace(METHODS["vae"], condition=ClassConditional()))
     with pytest.raises(
-        ValueError, match=r"codes must have a model of p\(x\).*got one with a condition"
+        ValueError, match=r"must have codes: a model of p\(x\).*has one with a condition"
     ):
         make_codes(told)
 
