@@ -10,7 +10,15 @@ from typer.testing import CliRunner
 
 from boltzwalk.cli import app
 
-SHORT = ("updates=20", "start.size=200", "energy.network.widths=[16]", "threads=1", "--quiet")
+SHORT = (
+    "updates=20",
+    "normal_mixtures=[1]",
+    "plain_mixtures=[1]",
+    "bandwidths=[0.5]",
+    "energy.network.widths=[16]",
+    "threads=1",
+    "--quiet",
+)
 
 
 @pytest.fixture

@@ -230,7 +230,7 @@ def test_rows_that_cannot_be_completed_are_refused(digits, table, tmp_path):
         with pytest.raises(ValueError, match=words):
             read_partial(tmp_path / f"{name}.npy", data)
     (tmp_path / "bad.png").write_text("nothing")
-    with pytest.raises(ValueError, match="must be an image, a folder"):
+    with pytest.raises(ValueError, match=r"complete image file, got 1 that .*: bad\.png"):
         read_partial(tmp_path / "bad.png", data)
     with pytest.raises(FileNotFoundError, match="there must be a file"):
         read_partial(tmp_path / "none.npy", data)
