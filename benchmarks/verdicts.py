@@ -4,9 +4,10 @@
     python benchmarks/verdicts.py --cache FOLDER --open    # the half that rules are chosen on
 
 Every run learns rows of a known distribution, or one half of the digits, with a small network. The
-oracle does not see the log. It compares 1,000 samples of the finished model with fresh true rows by
-the sliced Wasserstein-1 distance over the mean absolute deviation of the truth (0 for true samples,
-1 for a constant), and the energies of training rows with those of fresh ones. A run is
+oracle compares 1,000 samples of the finished model with fresh true rows by the sliced Wasserstein-1
+distance over the mean absolute deviation of the truth (0 for true samples, 1 for a constant), and
+the energies of training rows with those of fresh ones. With the rules it shares the spread of the
+energies over the temperature, from the log. A run is
 
     broken    if it broke off, a sample or an energy is not finite, the distance is 0.4 or more, a
               fresh row has a higher energy than a training row with probability 0.8 or more, or the

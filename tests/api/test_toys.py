@@ -113,7 +113,7 @@ def test_a_metric_is_any_function_of_samples(train, rows, toys, plain_net):
 BAD = {
     "no such file": ("energy=missing.py:Net", "there is no file"),
     "no such name": ("energy={}:Missing", "has no Missing"),
-    "a column": ("energy={}:Column", r"its result must have shape (N,)"),
+    "a column": ("energy={}:Column", r"energy(x) must have shape (N,)"),
     "no step": ("method={}:NoStep", "must be a method with step(energy, data, state, rng)"),
     "plain": ("method={}:PlainMethod", "write @dataclass(frozen=True) above it"),
     "no kernel": (
