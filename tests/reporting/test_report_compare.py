@@ -11,7 +11,7 @@ import torch
 from boltzwalk.data import Modes
 from boltzwalk.energies import NetworkEnergy
 from boltzwalk.evaluation.cache import load_or_compute
-from boltzwalk.evaluation.evaluate import VERSION
+from boltzwalk.evaluation.evaluate import REVISIONS, VERSION
 from boltzwalk.evaluation.measure import EvaluationSection, Measure, unavailable
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
@@ -76,7 +76,10 @@ def compared(trained, place, runs):
         shutil.copytree(folder, folders[-1])
         for part, found in parts.items():
             path = folders[-1] / "evaluation" / f"{part}.json"
-            load_or_compute(path, {"run": digest, "version": VERSION}, lambda found=found: found)
+            key = {"run": digest, "version": VERSION}
+            if part in REVISIONS:
+                key["revision"] = REVISIONS[part]
+            load_or_compute(path, key, lambda found=found: found)
     page = write_comparison(folders, place / "there" / "x.html")
     assert page == place / "there" / "x.html"
     parser = Rows()

@@ -25,7 +25,7 @@ def test_no_update_has_rate_zero():
 )
 def test_optimizers_are_torchs_with_these_settings(settings, cls):
     optimizer = settings.build([torch.nn.Parameter(torch.zeros(2))])
-    assert type(optimizer) is cls
+    assert isinstance(optimizer, cls)
     assert optimizer.defaults["lr"] == settings.learning_rate
     assert optimizer.defaults["weight_decay"] == settings.weight_decay
 

@@ -53,9 +53,10 @@ def test_the_width_is_the_weighted_deviation(rng):
     log_w = torch.randn(50, generator=rng)
     w = torch.softmax(log_w, 0)
     centred = x[:, :, 0] - w @ x[:, :, 0]
-    torch.testing.assert_close(_scale(x, log_w), (w @ centred.square()).sqrt()[:, None])
+    scale = _scale(x, log_w, torch.zeros(2, 1))
+    torch.testing.assert_close(scale, (w @ centred.square()).sqrt()[:, None])
     x[:, 1] = 5.0
-    assert _scale(x, log_w)[1] > 0
+    assert _scale(x, log_w, torch.full((2, 1), 3.0))[1] == pytest.approx(0.03)
 
 
 def explore(pilot, rng, target=None, n=400):

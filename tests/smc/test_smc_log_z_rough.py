@@ -313,7 +313,7 @@ def test_what_is_no_energy_has_no_log_z(name, rng):
 
 def test_what_is_no_energy_in_training_mode_may_be_one_in_evaluation_mode(rng):
     energy = nn.Sequential(nn.Linear(2, 8), nn.Dropout(0.5), nn.SiLU(), nn.Linear(8, 1))
-    energy.append(nn.Flatten(0))
+    energy.append(nn.Flatten(0)).to(X)
     with pytest.raises(ValueError, match="deterministic"):
         estimate_log_z(energy, X, rng, FORWARD)
     assert "Z does not exist" in estimate_log_z(energy.eval(), X, rng, FORWARD).refusal

@@ -143,7 +143,11 @@ FIRST_DIGESTS = {
 @pytest.mark.parametrize("recipe", FIRST_DIGESTS)
 def test_a_trial_has_the_name_that_it_had_in_version_0_1_0(recipe):
     """Also where kinds were renamed, or a block takes more kinds than it did."""
-    assert settings_digest(RECIPES[recipe]()) == FIRST_DIGESTS[recipe]
+    settings = RECIPES[recipe]()
+    if recipe == "facades_completion":  # equal images are in one split by now
+        assert settings_digest(settings) != FIRST_DIGESTS[recipe]
+        settings = replace(settings, data=replace(settings.data, repeats="anywhere"))
+    assert settings_digest(settings) == FIRST_DIGESTS[recipe]
 
 
 def test_settings_of_the_study_and_of_its_recipe_are_changed_alike():

@@ -48,6 +48,27 @@ CHECKPOINTS = 4
 FIRST_KINDS = {new: old for old, new in RENAMED_KINDS.items()}
 """The kinds of version 0.1.0 by their present names."""
 
+LATER_SETTINGS: dict[str, Any] = {
+    "levels": None,
+    "value_range": None,
+    "skip_unreadable": False,
+    "shrinkage": False,
+    "tails": "keep",
+    "repeats": "anywhere",
+    "missing": "refuse",
+    "missing_marks": [],
+    "categories": [],
+    "dates": [],
+    "decimal": "auto",
+    "thousands": "",
+    "encoding": "auto",
+    "sheet": None,
+    "unpacked_gb": 2.0,
+    "index": "keep",
+}
+"""Settings of data that version 0.1.0 did not have, with the value of its behaviour."""
+
+
 ONLY_KINDS = {"vae": "Vae", "generator": "Generator"}
 """Blocks of settings that had a single kind in version 0.1.0, which was not written."""
 
@@ -276,7 +297,11 @@ def _first_names(tree: Any) -> Any:  # noqa: ANN401
         return [_first_names(item) for item in tree]
     if not isinstance(tree, dict):
         return FIRST_KINDS.get(tree, tree) if isinstance(tree, str) else tree
-    first = {key: _first_names(value) for key, value in tree.items()}
+    first = {
+        key: _first_names(value)
+        for key, value in tree.items()
+        if key not in LATER_SETTINGS or value != LATER_SETTINGS[key]
+    }
     for key, kind in ONLY_KINDS.items():
         if isinstance(first.get(key), dict) and first[key].get("kind") == kind:
             del first[key]["kind"]
