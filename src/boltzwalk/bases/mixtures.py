@@ -65,7 +65,7 @@ def fit_mixture(z: Float[Tensor, "N D"], components: int, seed: int) -> Mixture:
 
     Example:
         >>> z = torch.cat([torch.zeros(50, 1), torch.ones(50, 1)])
-        >>> fit_mixture(z + 0.1 * torch.randn(100, 1), 2, 0).means.round().sort(0).values.flatten()
+        >>> fit_mixture(z + 0.1 * torch.randn(100, 1), 2, 0).means.round().abs().msort().flatten()
         tensor([0., 1.], dtype=torch.float64)
     """
     z = z.detach().double()

@@ -251,7 +251,7 @@ class StackedEnergy:
 
     Example:
         >>> energy = StackedEnergy().build((11,), rng_seed=0)
-        >>> round(float(energy(torch.zeros(1, 11))) - 11 / 2 * math.log(2 * math.pi), 4)
+        >>> round(energy(torch.zeros(1, 11)).item() - 11 / 2 * math.log(2 * math.pi), 4)
         0.0
     """
 

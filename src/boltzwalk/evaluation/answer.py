@@ -114,7 +114,11 @@ def failure_line(result: Verdict) -> str:
 
 
 def uses_of(
-    model: Model, folder: Path, training: Verdict, sections: Mapping[str, EvaluationSection]
+    model: Model,
+    folder: Path,
+    training: Verdict,
+    sections: Mapping[str, EvaluationSection],
+    written: Path | None = None,
 ) -> Uses:
     """Returns the uses of a model by its verdict and its evaluation, and the next command.
 
@@ -123,18 +127,19 @@ def uses_of(
         folder: Its folder.
         training: The verdict on its training.
         sections: The sections of its evaluation that are known.
+        written: The folder as the command names it; None for `folder`.
     """
     training = _with_density(training, sections.get("masses"))
     if training.label in (*FAILED, "frozen"):
         uses = [Use("anything", "no", f"training is {training.label}")]
-        return Uses(tuple(uses), _next_command(model, folder, training, sections))
+        return Uses(tuple(uses), _next_command(model, written or folder, training, sections))
     uses = [
         _samples(model, folder, training),
         _scores(model, training, sections),
         _density(model, training, sections),
         _completion(model, training, sections),
     ]
-    return Uses(tuple(uses), _next_command(model, folder, training, sections))
+    return Uses(tuple(uses), _next_command(model, written or folder, training, sections))
 
 
 def _samples(model: Model, folder: Path, training: Verdict) -> Use:

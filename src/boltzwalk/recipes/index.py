@@ -65,7 +65,7 @@ def unknown_recipe(recipe: str) -> str:
 
     Example:
         >>> unknown_recipe("digit")
-        "no recipe and no file is called 'digit'; did you mean digits?"
+        "no recipe and no file is called 'digit'; did you mean digits or gebm_digits?"
     """
     if "://" in recipe:
         return (

@@ -85,7 +85,7 @@ def write_report(
         folder.resolve().name,
         f"{model.update:,} updates of {model.settings.updates:,}; {model.data.source}",
         verdicts,
-        answer=uses_of(model, folder, training, known).text,
+        answer=uses_of(model, folder, training, known, Path(folder.resolve().name)).text,
         sections=[
             samples_section(model, folder),
             *_evaluation(known, missing, folder, numbers),
