@@ -103,6 +103,7 @@ for folder in sys.argv[3:]:
 """The example, which dies after its checkpoint at update 10 where it is told to."""
 
 
+@pytest.mark.slow
 def test_the_example_goes_on_where_it_was_killed(tmp_path):
     (tmp_path / "killed.py").write_text(KILLED)
     run(["killed.py", str(EXAMPLES), "kill", "killed"], tmp_path, expected=9)

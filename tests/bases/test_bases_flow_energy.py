@@ -62,6 +62,7 @@ def test_weighted_walkers_start_as_exact_samples(energy, rng):
     assert_mean(torch.exp(q.log_prob(x).sum(1) - log_p), 1.0, "mass of a narrower density")
 
 
+@pytest.mark.slow
 def test_annealing_finds_log_z_that_is_known(rng):
     energy = FlowEnergy(SMALL).build((4,), rng_seed=1)
     x = energy.sample(500, rng)
@@ -71,6 +72,7 @@ def test_annealing_finds_log_z_that_is_known(rng):
     assert math.isfinite(found.half_width)
 
 
+@pytest.mark.slow
 def test_it_is_a_reference_for_the_log_z_of_another_energy(energy, rng):
     target = Gaussian(2, (0.5, -0.5), (0.6, 0.4))
     like = target.sample(500, rng)

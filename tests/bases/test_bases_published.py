@@ -223,6 +223,7 @@ def test_settings_survive_a_file(name):
     assert from_tree(type(settings), to_tree(settings)) == settings
 
 
+@pytest.mark.slow
 def test_the_published_generators_of_generalized_models():
     """3.6 million parameters beside 5.9 of the energy, with the layers of the published code."""
     convnet = published.spectral_gan_generator().build((3, 32, 32), 0)

@@ -44,6 +44,7 @@ def settings(folder):
     return yaml.safe_load((folder / "settings.yaml").read_text())
 
 
+@pytest.mark.slow
 def test_one_command_trains_all_and_ends_with_one_table(tmp_path, boltzwalk):
     said = boltzwalk("train", "jarzynski_mixture", *TINY, "seed=3")
     assert said.count("KL from the data") == 1

@@ -210,6 +210,7 @@ def test_a_column_name_is_no_formula_and_no_picture_costs_a_run(tmp_path, comman
     assert (tmp_path / "runs/x/checkpoints/update_00000006.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_a_picture_that_was_not_drawn_is_drawn_when_the_run_goes_on(tmp_path, command):
     words = [word for word in TOY if word != "pictures=false"]
     command("train", "toy", *words, "picture_every=2", "save_every=2")

@@ -133,6 +133,7 @@ def test_a_wrong_setting_of_this_version_is_not_called_newer(run):
         assert "update boltzwalk" not in error
 
 
+@pytest.mark.slow
 def test_a_run_that_needs_code_says_which_and_how(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_nets.py").write_text(MODULE)

@@ -148,6 +148,7 @@ def test_a_few_updates_are_too_short_to_say(here):
     assert last_line(said).endswith("Next: boltzwalk resume runs/digits updates=1000")
 
 
+@pytest.mark.slow
 def test_samples_good_density_wrong(here):
     """Kept walkers remember the masses of modes that the energy does not know."""
     rng = np.random.default_rng(0)
@@ -165,6 +166,7 @@ def test_samples_good_density_wrong(here):
     assert "Do not use it for density (" in last_line(said)
 
 
+@pytest.mark.slow
 def test_the_default_recipe_of_tables_is_judged(here):
     """The default recipe of tables keeps the update whose validation rows are the likeliest."""
     words = ["updates=100", "threads=1", "events=false", "--name", "kept"]

@@ -122,6 +122,7 @@ def test_a_vae_goes_on_the_arc_between_its_codes(digits):  # noqa: F811
     assert not torch.equal(moved, made)
 
 
+@pytest.mark.slow
 def test_a_generator_is_inverted_by_its_posterior(digits):  # noqa: F811
     trained = digits["generator"]
     codes, base = make_codes(trained), trained.method.base

@@ -113,6 +113,7 @@ def test_a_density_of_two_modes_integrates_to_one_and_is_learnt():
     assert one + 0.5 * (truth - one) < density.score_samples(new).mean() < truth + (high - low) / 2
 
 
+@pytest.mark.slow
 def test_samples_have_the_moments_of_the_data(density):
     x = density.sample(3000, random_state=2)
     assert x.shape == (3000, 2)

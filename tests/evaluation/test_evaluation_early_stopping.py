@@ -103,6 +103,7 @@ def test_what_has_no_latent_chains_is_refused(model):
         best_chain_length(other, generator(0, "test"))
 
 
+@pytest.mark.slow
 def test_the_command_says_where_it_stops(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     settings = RECIPES["gebm_digits"]()

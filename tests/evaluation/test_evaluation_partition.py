@@ -108,6 +108,7 @@ def test_without_a_base_there_is_the_truth_or_nothing(rng):
     assert partition_section(model_partition(model, rng)).measures == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("relative", [False, True])
 def test_a_free_energy_on_a_flow_is_judged_by_annealing(relative, rng):
     """Against quadrature in the plane, which also says what fresh base samples estimate."""

@@ -243,6 +243,7 @@ def test_a_failed_run_is_judged_anew_and_says_why(first):
     assert part.label == found["training"].label
 
 
+@pytest.mark.slow
 def test_too_few_held_out_rows_for_a_distance_refuse_long_chains_and_no_more(tmp_path):
     """Nine columns and four held-out rows: a covariance would be singular."""
     rows = np.random.default_rng(0).normal(size=(40, 9))

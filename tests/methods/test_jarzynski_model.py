@@ -142,6 +142,7 @@ def wells(seed):
     return energy, means[left.long()] + torch.randn(1000, 2, generator=rng), rng
 
 
+@pytest.mark.slow
 def test_masses_of_modes_that_no_walker_crosses_are_learnt():
     """K eta = 50 as published, in a quarter of the updates."""
     for seed in range(2):

@@ -83,6 +83,7 @@ def test_a_claim_with_a_heartbeat_is_touched(tmp_path, monkeypatch):
             time.sleep(0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [6])
 def test_of_many_processes_one_gets_each_piece_of_work(tmp_path, processes):
     program = (

@@ -80,6 +80,7 @@ def test_a_failure_is_told_as_the_worst(tmp_path):
     assert [t.value for t in known.get_trials()] == [FAILURE_QUALITY]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["tpe", "gp"])
 def test_proposals_can_be_kept_in_a_database(tmp_path, sampler):
     study = tiny(ADAPTIVE.replace("tpe", sampler), "seeds=[0]")
@@ -92,6 +93,7 @@ def test_proposals_can_be_kept_in_a_database(tmp_path, sampler):
     assert [t.state.name for t in known.get_trials()] == ["COMPLETE"] * 4
 
 
+@pytest.mark.slow
 def test_two_processes_propose_every_point_once(tmp_path):
     study = tiny(ADAPTIVE.replace("trials: 4", "trials: 12"), "seeds=[0]")
     prepare_folder(tmp_path, study)

@@ -48,6 +48,7 @@ def go(process):
     process.stdin.flush()
 
 
+@pytest.mark.slow
 def test_two_workers_never_run_a_trial_twice_and_never_lose_one(tmp_path):
     study = tiny()
     prepare_folder(tmp_path / "two", study)

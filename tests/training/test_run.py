@@ -115,6 +115,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, stop_at, uninterrupted):
     assert contents(tmp_path) == expected
 
 
+@pytest.mark.slow
 def test_killed_five_times_it_ends_the_same(tmp_path):
     """A real process, SIGKILL at random moments."""
     settings = replace(SMALL, updates=300, output=replace(SMALL.output, save_every=10))
