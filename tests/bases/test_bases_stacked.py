@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from sklearn.covariance import LedoitWolf
 from sklearn.mixture import GaussianMixture
 
 from boltzwalk.bases import StackedEnergy
@@ -15,10 +16,13 @@ from boltzwalk.bases.stack import Stack
 from boltzwalk.bases.stack_fit import Expert, cross_validated_weights
 from boltzwalk.completion.conditional import free_part
 from boltzwalk.data import Dataset
+from boltzwalk.diagnostics.verdict import model_verdict
 from boltzwalk.methods.maximum_likelihood import Batch, MaximumLikelihood
 from boltzwalk.networks import Multilayer
 from boltzwalk.recipes.lookup import resolved_settings
+from boltzwalk.training.evidence import with_evidence
 from boltzwalk.training.execute import execute
+from boltzwalk.training.folder import read_rows
 from boltzwalk.training.run import open_model
 
 SMALL = StackedEnergy((1, 2), (1, 2), (0.4,), network=Multilayer((16,)))
@@ -215,3 +219,49 @@ def test_the_recipe_for_tables_takes_few_rows_and_has_an_interval(tmp_path):
     assert 0 <= log_z.half_width < 0.05
     assert model.sample(7).shape == (7, 2)
     assert bool(model.log_prob(rows).isfinite().all())
+
+
+def test_copies_of_rows_gain_no_weight_for_narrow_kernels():
+    """A Gaussian table takes a Gaussian, however often its rows repeat."""
+    x = torch.randn(120, 3, generator=rng_of(), dtype=torch.float64)
+    experts = [
+        Expert(normal=False, components=1),
+        Expert(normal=False, components=0, bandwidth=0.1),
+    ]
+    for rows in (x, x.repeat(4, 1), torch.cat([x, x[:60]])):
+        weights = cross_validated_weights(rows, experts, rng_of())
+        assert weights[0] > 0.95, weights
+
+
+@pytest.fixture(scope="module")
+def copied_table(tmp_path_factory):
+    """A run on a skewed table a quarter of whose rows repeat, by the recipe of tables."""
+    folder = tmp_path_factory.mktemp("copied")
+    rows = skewed(400).numpy()
+    np.savetxt(folder / "t.csv", np.concatenate([rows, rows[:100]]), delimiter=",", header="a,b")
+    changes = ["updates=120", "normal_mixtures=[1,2]", "plain_mixtures=[1,2]", "batch=64"]
+    changes += ["energy.network.widths=[16]", "threads=1", "output.picture_every=0"]
+    settings = resolved_settings(str(folder / "t.csv"), changes)
+    for _ in execute(settings, folder / "run"):
+        pass
+    return folder / "run"
+
+
+def test_a_table_with_copies_is_not_overfitted_by_its_likelihood(copied_table):
+    result = model_verdict(open_model(copied_table), copied_table)
+    assert result.label == "healthy", result
+
+
+def test_the_gain_over_a_gaussian_is_that_of_scipy_and_scikit_learn(copied_table):
+    model = open_model(copied_table)
+    data, log_z = model.data, model.known_log_z()
+    gaussian = LedoitWolf().fit(data.train.double().numpy())
+    density = stats.multivariate_normal(gaussian.location_, gaussian.covariance_)
+    with torch.no_grad():
+        log_p = -model.module(data.validation).double().numpy() - log_z
+    gain = log_p - density.logpdf(data.validation.double().numpy())
+    row = with_evidence(model, read_rows(copied_table / "log.jsonl"))[-1]
+    assert row["likelihood_gain"] == pytest.approx(gain.mean(), abs=1e-4)
+    half_width = 1.96 * gain.std(ddof=1) / math.sqrt(len(gain))
+    assert row["likelihood_gain_half_width"] == pytest.approx(half_width, rel=1e-4)
+    assert row["likelihood_gain"] > 0

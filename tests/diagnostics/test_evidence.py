@@ -64,6 +64,19 @@ def test_a_log_with_sound_evidence_is_healthy():
         ({"validation_rank": 0.66}, "overfitted", "in 66% of the pairs"),
         ({"validation_rank": 0.65}, "healthy", ""),
         ({"validation_rank": 0.8, "validation_rows": 5.0}, "healthy", ""),  # may be chance
+        # Where the likelihood is learnt it decides, not the energies of training rows.
+        ({"validation_rank": 0.99, "nll": 9.4}, "healthy", ""),
+        ({"validation_rank": 0.99, "nll_validation": 9.4}, "healthy", ""),
+        (
+            {"nll_validation": 9.4, "likelihood_gain": -1.0, "likelihood_gain_half_width": 0.9},
+            "overfitted",
+            "1 ± 0.9 nats less likely than under a Gaussian",
+        ),
+        (
+            {"nll_validation": 9.4, "likelihood_gain": -1.0, "likelihood_gain_half_width": 1.1},
+            "healthy",
+            "",
+        ),
     ],
 )
 def test_every_rule_at_its_limit(changes, label, words):

@@ -8,8 +8,9 @@ widths, of the columns as they are and of columns that were made almost normal
 likeliest: *stacking*, by cross-validation, or, where rows are many, by a fifth of them. EM solves
 this convex problem. The stack is hardly ever worse than its best expert, and often better.
 
-Not guaranteed: that repeated rows do not win. If equal rows lie in different folds, narrow kernels
-gain weight; spread values over their cells first (``data.dequantise=true``).
+Equal rows are in one fold, so that copies gain no weight for narrow kernels. Not guaranteed: the
+same of rows that are nearly equal, such as rounded values; spread them over their cells
+(``data.dequantise=true``).
 
 References:
     | Linearly combining density estimators via stacking (Smyth and Wolpert, 1999)

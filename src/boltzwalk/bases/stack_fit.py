@@ -43,8 +43,7 @@ def cross_validated_weights(x: Tensor, experts: list[Expert], rng: torch.Generat
         rng: Determines the folds and the starts of EM.
     """
     seed = rng.initial_seed()
-    order = torch.randperm(len(x), generator=rng, device=rng.device).to(x.device)
-    folds = order.tensor_split(min(FOLDS, len(x)))
+    folds = _folds(x, rng)
     log_p = []
     for fold in folds if len(x) < FEW_ROWS else folds[:1]:
         inside = torch.ones(len(x), dtype=torch.bool, device=x.device)
@@ -56,6 +55,23 @@ def cross_validated_weights(x: Tensor, experts: list[Expert], rng: torch.Generat
     weights[plainest] = weights[plainest].clamp_min(SMALLEST)
     weights = torch.where(weights >= SMALLEST, weights, 0)
     return weights / weights.sum()
+
+
+def _folds(x: Tensor, rng: torch.Generator) -> list[Tensor]:
+    """The rows of each fold; equal rows are in one, or narrow kernels would win by the copies."""
+    order = torch.randperm(len(x), generator=rng, device=rng.device).to(x.device)
+    folds = order.tensor_split(min(FOLDS, len(x)))
+    groups = x.unique(dim=0, return_inverse=True)[1]
+    if int(groups.max()) == len(x) - 1:
+        return list(folds)
+    fold_of_row = torch.empty_like(order)
+    for number, fold in enumerate(folds):
+        fold_of_row[fold] = number
+    rows = torch.arange(len(x), device=x.device)
+    first = torch.full_like(rows, len(x)).scatter_reduce(0, groups, rows, "amin")
+    fold_of_row = fold_of_row[first[groups]]
+    parts = [(fold_of_row == number).nonzero().flatten() for number in range(len(folds))]
+    return [part for part in parts if 0 < len(part) < len(x)] or list(folds)
 
 
 class Fits:

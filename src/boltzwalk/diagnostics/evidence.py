@@ -179,12 +179,24 @@ def wrong_samples(rows: Sequence[Row]) -> str:
 def overfitting(rows: Sequence[Row]) -> str:
     r"""Returns how training rows differ from validation rows in energy; "" where they do not.
 
+    Where the likelihood itself is learnt, validation rows must not be less likely than under a
+    Gaussian of the training rows: low energies of training rows are no fault then.
+
     The rank of n rows that do not differ has the standard error :math:`1 / \sqrt{12 n}`, which is
     granted twice.
 
     Arguments:
         rows: The rows of the log.
     """
+    if rows and ("nll" in rows[-1] or "nll_validation" in rows[-1]):
+        gain = latest(rows, "likelihood_gain")
+        half_width = latest(rows, "likelihood_gain_half_width")
+        if not gain + half_width < 0:
+            return ""
+        return (
+            f"validation rows are {-gain:.3g} ± {half_width:.2g} nats less likely than under a "
+            "Gaussian of the training rows"
+        )
     rank, n = latest(rows, "validation_rank"), latest(rows, "validation_rows")
     if not rank - 2 / math.sqrt(12 * max(n, 1)) > OVERFITTED:
         return ""
