@@ -58,6 +58,9 @@ WRONG_DISTANCE = 0.16
 WRONG_SCALE = (0.72, 1.27)
 """Scale of samples over that of the data: 0.88 to 1.19 in healthy runs."""
 
+FEW_DECIDE = 0.1
+"""Relative standard error of the scale from which a few rows decide it: 0.05 for normal rows."""
+
 OVERFITTED = 0.6
 """Probability, by the lower end of its interval, that a validation row has a higher energy than a
 training row; 0.5 where nothing tells them apart."""
@@ -80,6 +83,12 @@ def _present(rows: Sequence[Row], name: str) -> float:
     return values[len(values) // 2] if values else math.nan
 
 
+def _granted(rows: Sequence[Row]) -> float:
+    """Twice the relative error of the scale of samples, where a few rows far away decide it."""
+    error = latest(rows, "sample_scale_error")
+    return 2 * error if error > FEW_DECIDE else 0.0
+
+
 def explosion(rows: Sequence[Row]) -> str:
     """Returns how far walkers or energies are from the scale of the data; "" where they are near.
 
@@ -94,7 +103,7 @@ def explosion(rows: Sequence[Row]) -> str:
             f"(limit {FAR:g})"
         )
     samples = latest(rows, "sample_scale")
-    if samples > FAR:
+    if samples * (1 - _granted(rows)) > FAR:
         return (
             f"samples are {samples:.3g} times as far from the mean of the data as the data "
             f"(limit {FAR:g})"
@@ -129,11 +138,14 @@ def frozen(rows: Sequence[Row]) -> str:
 def point_collapse(rows: Sequence[Row]) -> str:
     """Returns the variety of samples where they are one point; "" where they differ.
 
+    Where a few rows far away make nearly all of the variance of the data, the distance decides.
+
     Arguments:
         rows: The rows of the log.
     """
     variety = latest(rows, "sample_variety")
-    if not variety < POINT:
+    decided_by_few = _granted(rows) > 0 and not latest(rows, "sample_distance") > WRONG_DISTANCE
+    if not variety < POINT or decided_by_few:
         return ""
     return f"the variance of samples is {variety:.2g} of that of the data (limit {POINT:g})"
 
@@ -158,6 +170,8 @@ def few_distinct_rows(rows: Sequence[Row]) -> str:
 def wrong_samples(rows: Sequence[Row]) -> str:
     """Returns how far samples are from the data; "" where they are near, or none were drawn.
 
+    Where a few rows far away decide the scale of data or samples, twice its error is granted.
+
     Arguments:
         rows: The rows of the log.
     """
@@ -165,7 +179,8 @@ def wrong_samples(rows: Sequence[Row]) -> str:
     finite, floor = latest(rows, "samples_finite"), latest(rows, "sample_floor")
     if finite < 1:
         return f"{1 - finite:.0%} of the samples are not finite"
-    low, high = WRONG_SCALE
+    granted = _granted(rows)
+    low, high = WRONG_SCALE[0] * (1 - granted), WRONG_SCALE[1] * (1 + granted)
     if distance > WRONG_DISTANCE:
         return (
             f"the distance of samples to the data is {distance:.2g} (limit {WRONG_DISTANCE:g}; "

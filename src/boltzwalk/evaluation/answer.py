@@ -131,7 +131,7 @@ def uses_of(
     """
     training = _with_density(training, sections.get("masses"))
     if training.label in (*FAILED, "frozen"):
-        uses = [Use("anything", "no", f"training is {training.label}")]
+        uses = [Use("anything", "no", _state(training))]
         return Uses(tuple(uses), _next_command(model, written or folder, training, sections))
     uses = [
         _samples(model, folder, training),
@@ -142,12 +142,19 @@ def uses_of(
     return Uses(tuple(uses), _next_command(model, written or folder, training, sections))
 
 
+def _state(training: Verdict) -> str:
+    """The verdict as a clause."""
+    if training.label == "samples wrong":
+        return "samples differ from the data"
+    return f"training is {training.label}"
+
+
 def _samples(model: Model, folder: Path, training: Verdict) -> Use:
     """Samples, by their distance to the data at the end of training."""
     if training.label in ("samples wrong", "stalled"):
-        return Use("samples", "no", f"training is {training.label}")
+        return Use("samples", "no", _state(training))
     if training.label in (TOO_SHORT, "overfitted", "unknown"):
-        return Use("samples", "unknown", f"training is {training.label}")
+        return Use("samples", "unknown", _state(training))
     rows = with_evidence(model, read_rows(folder / "log.jsonl"))
     distance = latest(rows, "sample_distance")
     if not distance >= 0:
@@ -160,7 +167,7 @@ def _scores(model: Model, training: Verdict, sections: Mapping[str, EvaluationSe
     if not model.method.condition.unconditional:
         return Use("scores", "no", "energies given different conditions cannot be compared")
     if training.label == "overfitted":
-        return Use("scores", "no", "training is overfitted: new rows score as unusual")
+        return Use("scores", "no", f"{_state(training)}: new rows score as unusual")
     section = sections.get("anomalies")
     areas = [m for m in section.measures if m.name == "AUROC noise, energy"] if section else []
     if not areas or areas[0].refusal:
@@ -176,7 +183,7 @@ def _density(model: Model, training: Verdict, sections: Mapping[str, EvaluationS
     if model.temperature == 0 or not model.method.condition.unconditional:
         return Use(name, "no", "walkers do not sample a density of rows")
     if training.label in ("overfitted", "samples wrong", "stalled"):
-        return Use(name, "no", f"training is {training.label}")
+        return Use(name, "no", _state(training))
     if training.label == DENSITY_WRONG:
         return Use(name, "no", training.reason.rstrip("."))
     for section in ("masses", "long_run"):
@@ -201,7 +208,7 @@ def _completion(model: Model, training: Verdict, sections: Mapping[str, Evaluati
     """Completion of rows, by long chains: they are how missing entries are drawn."""
     name = "completion"
     if training.label in ("samples wrong", "stalled", "overfitted"):
-        return Use(name, "no", f"training is {training.label}")
+        return Use(name, "no", _state(training))
     chains = sections.get("long_run")
     if chains is None or chains.label not in (CONVERGENT, SHORT_RUN):
         return Use(name, "unknown", "not evaluated" if chains is None else f"chains {chains.label}")

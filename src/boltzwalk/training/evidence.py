@@ -143,9 +143,9 @@ def _likelihood_evidence(model: Model) -> dict[str, float]:
 def _sample_evidence(model: Model) -> dict[str, float]:
     """The distance of samples to the data, their scale and variety, and their energies.
 
-    Scale is the root mean square distance from the mean of the data over that of the data, variety
-    the variance of samples over that of the data. Empty where the method draws no samples, or
-    completes rows.
+    Scale is the root mean square distance from the mean of the data over that of the data, with its
+    relative standard error; variety is the variance of samples over that of the data. Empty where
+    the method draws no samples, or completes rows.
     """
     data, condition = model.data, model.method.condition
     if condition.completes or not can_sample(model.method):
@@ -162,13 +162,16 @@ def _sample_evidence(model: Model) -> dict[str, float]:
     rows = _reference_rows(data, rng)
     flat, reference = x.flatten(1).cpu().double(), rows.flatten(1).cpu().double()
     centre = reference.mean(0)
-    spread = (reference - centre).square().sum(1).mean()
+    squares, radii = ((part - centre).square().sum(1) for part in (reference, flat))
+    spread = squares.mean()
     variety = (flat - flat.mean(0)).square().sum(1).mean()
+    relative = [part.var() / (len(part) * part.mean().square()) for part in (squares, radii)]
     half = len(reference) // 2
     evidence |= {
         "sample_distance": energy_distance_coefficient(flat, reference) ** 0.5,
         "sample_floor": energy_distance_coefficient(reference[:half], reference[half:]) ** 0.5,
-        "sample_scale": float(((flat - centre).square().sum(1).mean() / spread).sqrt()),
+        "sample_scale": float((radii.mean() / spread).sqrt()),
+        "sample_scale_error": float(sum(relative, radii.new_zeros(())).sqrt()) / 2,
         "sample_variety": float(variety / spread),
     }
     if condition.unconditional:
