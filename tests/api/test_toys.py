@@ -45,6 +45,7 @@ def test_each_kind_works_from_the_command_line(command, toys_file, tmp_path, kin
     assert len((tmp_path / "scores.csv").read_text().splitlines()) == 6
 
 
+@pytest.mark.slow
 def test_a_run_from_python_goes_on_from_the_command_line(
     command, train, rows, toys, toys_file, tmp_path
 ):

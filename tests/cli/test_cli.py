@@ -85,6 +85,7 @@ def test_train_resume_sample(tmp_path, command):
         assert image.size[0] > 20
 
 
+@pytest.mark.slow
 def test_a_settings_file_is_taken_back(tmp_path, command):
     command("train", "toy", *TOY, "--name", "a")
     command("train", "runs/a/settings.yaml", "--name", "b")

@@ -13,6 +13,7 @@ def command(*words):
     return done.output
 
 
+@pytest.mark.slow
 def test_samples_are_of_the_class_that_was_asked_for(tmp_path, monkeypatch):
     """At three times the rates of the recipe, seeds 0 to 3 gave 0.81 to 0.93."""
     monkeypatch.chdir(tmp_path)

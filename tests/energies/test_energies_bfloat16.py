@@ -137,6 +137,7 @@ def deviations(a, b):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHAINS)
 def test_moments_of_chains_in_bfloat16(name):
     """Chains from one distribution, with other noise: any number of steps may be compared.

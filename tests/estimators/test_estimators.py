@@ -381,6 +381,7 @@ def test_pipeline_and_grid_search():
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
+@pytest.mark.slow
 def test_units_and_constant_columns():
     """Scores are densities of the units: a factor of 1000 costs its logarithm."""
     rows = gaussian(100, 0)

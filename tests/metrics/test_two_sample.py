@@ -10,6 +10,7 @@ from boltzwalk.metrics import two_sample
 from boltzwalk.metrics.two_sample import two_sample_test
 
 
+@pytest.mark.slow
 def test_it_keeps_its_level_under_the_null(rng):
     """Of 100 tests of equal distributions, those with p below a level are at most binomial."""
     p = torch.tensor(

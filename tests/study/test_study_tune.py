@@ -183,6 +183,7 @@ def tuned(folder, budget=600.0, workers=1):
     )
 
 
+@pytest.mark.slow
 def test_tuning_ends_with_a_model_at_least_as_good_as_the_recipe(tmp_path, few):
     result = tuned(tmp_path)
     assert result.trials == 5
