@@ -42,11 +42,12 @@ check: setup
 	$(BIN)/ruff check src tests benchmarks examples studies
 	$(BIN)/mypy
 
-# Two processes: two threads in each would wait for each other.
+# Two processes: two threads in each would wait for each other. A file stays in one of them, so that
+# what its tests share is made once.
 test test-slow: export OMP_NUM_THREADS ?= 1
 
 test: check
-	$(BIN)/python -m pytest -q -n 2
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 test-slow: setup
 	$(BIN)/python -m pytest -q -m slow --durations=20
