@@ -259,7 +259,7 @@ def settings_of(case: Case, data: Dataset) -> Settings:
     batch = min(64, len(data.train))
     return Settings(
         data=source, energy=energy, method=method, optimizer=optimizer, updates=case.updates,
-        batch=batch, threads=1, device="cpu", seed=case.seed, output=output,
+        batch=batch, threads=1, device="cpu", seed=case.seed, output=output, guard="off",
     )  # fmt: skip
 
 

@@ -28,6 +28,7 @@ __all__ = [
     "relative_scale",
     "require_movable",
     "run_chain",
+    "walker_distance",
 ]
 
 
@@ -189,6 +190,7 @@ def chain_metrics(
     return metrics | {
         "out_of_range": out_of_range(data, x),
         "walker_scale": relative_scale(data, x),
+        "walker_distance": walker_distance(data, x),
     }
 
 
@@ -233,3 +235,43 @@ def relative_scale(
     variance, mean = torch.var_mean(data, 0, correction=0)
     squares = (x - mean).square().mean()
     return (squares / variance.mean().clamp_min(torch.finfo(data.dtype).tiny)).sqrt()
+
+
+PAIRED = 128
+"""Rows of each kind of which a distance of walkers to a batch is computed."""
+
+
+@torch.no_grad()
+def walker_distance(
+    data: Float[Tensor, "B *event"],
+    x: Float[Tensor, "N *event"],
+    log_w: Float[Tensor, " N"] | None = None,
+) -> Float[Tensor, ""]:
+    r"""Returns the root of the energy coefficient of a batch y and walkers x; 0 where they agree.
+
+    .. math:: H = \frac{2 E|x - y| - E|x - x'| - E|y - y'|}{2 E|x - y|} \in [0, 1]
+
+    Arguments:
+        data: A batch of data y, shape (B, \*event).
+        x: Walkers, shape (N, \*event).
+        log_w: Their log-weights, shape (N,); None for equal ones.
+
+    References:
+        | Energy statistics (Szekely and Rizzo, 2013), https://doi.org/10.1016/j.jspi.2013.03.018
+
+    Example:
+        >>> walker_distance(torch.zeros(4, 1), torch.ones(4, 1))
+        tensor(1.)
+    """
+    y, x = data[:PAIRED].flatten(1).float(), x[:PAIRED].flatten(1).float()
+    log_w = x.new_zeros(len(x)) if log_w is None else log_w[:PAIRED].float()
+    p, q = torch.softmax(log_w, 0), y.new_full((len(y),), 1 / len(y))
+    # Sums, not products of matrices: those autocast would round. Without the pairs of a row with
+    # itself, whose distance is 0.
+    between = (p[:, None] * torch.cdist(x, y) * q).sum()
+    within_x, within_y = (
+        (w[:, None] * torch.cdist(z, z) * w).sum() / (1 - w.square().sum()).clamp_min(1e-6)
+        for z, w in ((x, p), (y, q))
+    )
+    h = 1 - (within_x + within_y) / (2 * between).clamp_min(torch.finfo(between.dtype).tiny)
+    return h.clamp(0, 1).sqrt()

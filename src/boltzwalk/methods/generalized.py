@@ -40,6 +40,7 @@ from ..data.rows import Batch
 from ..energy import Energy
 from ..extension import BASE
 from ..kernels import ULA
+from ..kernels.chain import walker_distance
 from ..method import require_fields
 from ..networks import batch_statistics
 from ..networks.fusion import fuse_for_inference
@@ -298,6 +299,7 @@ class GeneralizedMethod(nn.Module):
             at_data, at_base = e[: len(data)], e[len(data) :]
             loss = objectives.energy_loss(settings.objective, at_data, at_base, self.log_partition)
             info = objectives.gap_metrics(at_data, at_base, self._c)
+            info["walker_distance"] = walker_distance(data, y, -at_base.detach())
             if settings.gradient_penalty:
                 slopes = objectives.squared_slopes(self.relative_energy(energy), data, y, rng)
                 loss = loss + settings.gradient_penalty * slopes

@@ -42,7 +42,7 @@ from ..energies.exact import exact_samples
 from ..energy import Energy
 from ..extension import KERNEL
 from ..kernels import HMC, MALA, ULA, require_weighable, run_chain
-from ..kernels.chain import out_of_range, relative_scale
+from ..kernels.chain import out_of_range, relative_scale, walker_distance
 from ..method import require_fields
 from ..smc.resampling import ResamplingScheme, ancestors, require_ess_threshold, resample
 from ..smc.reweighting import (
@@ -270,6 +270,7 @@ class Jarzynski:
             "temperature": torch.as_tensor(self.kernel.temperature),
             "out_of_range": out_of_range(rows, moved.x),
             "walker_scale": relative_scale(rows, moved.x),
+            "walker_distance": walker_distance(rows, moved.x, moved.log_w),
         }
         if self.start.exact:
             info["log_z"] = log_z

@@ -92,6 +92,8 @@ class Settings:
             same number.
         seed: The seed of everything that is random.
         witness: Weighted walkers that watch, for a likelihood of held-out rows all along.
+        guard: What happens where a run leaves its way: "act" goes back to a proven checkpoint and
+            takes a remedy, "watch" only tells, "off" looks at nothing.
         output: How often the run writes.
     """
 
@@ -127,6 +129,7 @@ class Settings:
     threads: int = 0
     seed: int = 0
     witness: Witness = field(default_factory=Witness)
+    guard: Literal["off", "watch", "act"] = "act"
     output: Output = field(default_factory=Output)
 
     def __post_init__(self) -> None:

@@ -150,7 +150,7 @@ def require_resumable(folder: Path, before: Settings, after: Settings) -> None:
 
 def _fixed(settings: Settings) -> dict[str, Any]:
     """The settings that the same command must repeat."""
-    free = ("device", "threads", "precision", "output")
+    free = ("device", "threads", "precision", "output", "guard")
     tree = {key: value for key, value in to_tree(settings).items() if key not in free}
     tree["data"] = {k: v for k, v in tree["data"].items() if f"data.{k}" not in MOVABLE}
     return tree

@@ -12,7 +12,7 @@ import math
 import shlex
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -30,13 +30,14 @@ from ..method import can_sample
 from ..model import Model
 from ..rng import generator
 from ..settings.settings import Settings
-from . import changes
+from . import changes, recovery
 from . import folder as run_folder
 from .code import write_code
 from .description import training_data, write_description
 from .evidence import log_evidence
 from .folder import NLL, Recorder
-from .loop import BATCH, Update, train_loop
+from .guard import Alarm, Guard, RowScale, row_scale
+from .loop import BATCH, REFUSED, Update, train_loop
 from .pictures import image_png, picture, picture_of_classes
 from .process import only_process, peak_memory
 from .run import Run, restore_newest, save, start
@@ -107,20 +108,66 @@ def execute(
                 f"{folder} has no checkpoint yet, and its energy was given in Python; begin again "
                 "with the same boltzwalk.train"
             )
-        now = restore_newest(fresh, saved) if saved else fresh
+        now = _at_newest(fresh, folder)
         if changed:
+            recovery.forget(folder, run_folder.read_settings(folder), settings)
             changes.change(folder, settings)
         else:
             run_folder.write_settings(folder, settings)
         write_description(folder, now.dataset)
         write_code(folder, settings)
         run_folder.remove_temporaries(folder)
+        (folder / run_folder.FAILURE).unlink(missing_ok=True)
+        events = events and settings.output.events
+        yield from _named(_guarded(now, folder, events, stop), folder)
+
+
+def _at_newest(fresh: Run, folder: Path) -> Run:
+    """The run at its newest checkpoint, with the remedies that are in force; or a fresh one."""
+    done = recovery.actions(folder)
+    settings = recovery.with_remedies(fresh.settings, done)
+    saved = run_folder.checkpoints(folder) + recovery.proven(folder)
+    saved.sort(key=run_folder.update_of, reverse=True)
+    if not saved:
+        return fresh
+    if done or fresh.update:
+        fresh = start(settings, fresh.dataset, fresh.energy, restoring=True)
+    return recovery.treated(restore_newest(fresh, saved), done)
+
+
+def _guarded(
+    now: Run,
+    folder: Path,
+    events: bool,
+    stop: StopRequest | None,
+) -> Iterator[Progress]:
+    """The updates of a run; after an alarm it goes on from a proven checkpoint."""
+    mode = now.settings.guard
+    scale = None if mode == "off" else row_scale(now.dataset.train)
+    while True:
         for name in run_folder.ROWS:
             run_folder.truncate_rows(folder / name, now.update)
-        events = events and settings.output.events
+        guard = None if scale is None else _guard_of(now, scale)
         with _tensorboard(folder, now.update) if events else nullcontext() as writer:
-            (folder / run_folder.FAILURE).unlink(missing_ok=True)
-            yield from _named(_trained(now, folder, writer, stop), folder)
+            alarm = yield from _trained(now, folder, writer, stop, guard)
+        if alarm is None:
+            return
+        action = recovery.plan(alarm, recovery.actions(folder), now.settings, folder)
+        recovery.discard_later(folder, action.back_to)  # before the record
+        if action.remedy == "stop":
+            recovery.keep_as_newest(folder, action.back_to)
+        recovery.record(folder, action)
+        if action.remedy == "stop":
+            raise FloatingPointError(recovery.why_stopped(folder, action))
+        warnings.warn(recovery.told(action), stacklevel=2)
+        now = _at_newest(now, folder)
+
+
+def _guard_of(run: Run, scale: RowScale) -> Guard:
+    """The guard of a run as its checkpoint left it."""
+    rows, acts = len(run.dataset.train), run.settings.guard == "act"
+    guard = Guard(scale, run.settings.updates, run.method.weighted, rows, acts)
+    return guard.with_text(run.remembered)
 
 
 def _require_folder(folder: Path, settings: Settings, changed: bool) -> None:
@@ -138,16 +185,23 @@ def _trained(
     folder: Path,
     events: Any,  # noqa: ANN401
     stop: StopRequest | None,
-) -> Iterator[Progress]:
-    """The updates of a run, and all that is written between them."""
+    guard: Guard | None,
+) -> Generator[Progress, None, Alarm | None]:
+    """The updates of a run, and all that is written between them; the alarm that ends them."""
     settings, output, clock = now.settings, now.settings.output, _Clock(folder)
     trace = Recorder(folder / "trace.jsonl")
+    if guard is not None and guard.acts and not now.update:
+        save(now, recovery.proven_path(folder, 0))
     if now.update and _picture_is_due(now) and not picture_path(folder, now.update).exists():
         try_picture(now.model(folder), folder)  # the process ended between checkpoint and picture
-    for done in _traced(updates(now), trace, now.update):
+    for done in _traced(now, trace, guard):
+        if isinstance(done, Alarm):
+            return done
         now = replace(now, update=done.update, state=done.state, witness=done.witness)
         last = done.update == settings.updates
         row = None
+        if guard is not None and (alarm := _alarm(now, done, guard, folder)):
+            return alarm
         if last or done.update % output.log_every == 0:
             trace.write(done.update)
             row = {"update": done.update} | {k: float(v) for k, v in done.info.items()}
@@ -158,9 +212,16 @@ def _trained(
             for key, value in row.items() if events else ():
                 events.add_scalar(key, value, done.update)
         stopping = stop is not None and stop.asked
-        if last or stopping or done.update % output.save_every == 0:
+        saving = last or stopping or done.update % output.save_every == 0
+        proving = guard is not None and guard.acts and done.update % recovery.every(settings) == 0
+        if saving or proving:
             trace.write(done.update)
             run_folder.flush_rows(folder)  # a checkpoint must not know more than the log
+            now = now if guard is None else replace(now, remembered=guard.text())
+        if proving:
+            save(now, recovery.proven_path(folder, now.update))
+            recovery.thin(folder, now.update)
+        if saving:
             save(now, run_folder.checkpoint_path(folder, now.update))
             best = run_folder.best_checkpoint(folder) if output.best else None
             run_folder.prune(folder, output.keep, best)
@@ -168,7 +229,21 @@ def _trained(
             try_picture(now.model(folder), folder)
         yield Progress(done.update, row, now)
         if stopping:
-            return
+            break
+    return None
+
+
+def _alarm(now: Run, done: Update[Any], guard: Guard, folder: Path) -> Alarm | None:
+    """The alarm to act on after an update; one that is only told is recorded."""
+    refused = int(done.info.get("batches_refused", 0))
+    alarm = guard.check(done.update, done.info, now.optimizer)
+    told = Alarm("batch", guard.refused, done.update) if refused else alarm
+    if told is None or (guard.acts and not refused):
+        return alarm
+    action = recovery.Action(told.update, told.diagnosis, told.reason)
+    if recovery.record(folder, action):
+        warnings.warn(recovery.told(action), stacklevel=2)
+    return alarm if guard.acts else None
 
 
 def _picture_is_due(now: Run) -> bool:
@@ -184,20 +259,34 @@ def picture_path(folder: Path, update: int) -> Path:
     return folder / "samples" / f"update_{update:08d}.png"
 
 
-def _traced(done: Iterator[Update[Any]], trace: Recorder, update: int) -> Iterator[Update[Any]]:
-    """Records every update; the trace is also written where one fails."""
+def _traced(run: Run, trace: Recorder, guard: Guard | None) -> Iterator[Update[Any] | Alarm]:
+    """The updates of a run, recorded; the trace is also written where one fails.
+
+    Where a guard acts a failure is an alarm.
+    """
+    update = run.update
     try:
-        for one in done:
+        for one in updates(run, guard):
             trace.add(one.info)
             update = one.update
             yield one
-    except FloatingPointError:
+    except FloatingPointError as error:
         trace.write(update)
-        raise
+        if guard is None or not guard.acts:
+            raise
+        text = str(error).partition(": ")[2]
+        yield Alarm(
+            "batch" if text.startswith((BATCH, REFUSED)) else "not finite", text, update + 1
+        )
 
 
-def updates(run: Run) -> Iterator[Update[Any]]:
-    """Returns the updates that a run has left, each made when it is asked for."""
+def updates(run: Run, guard: Guard | None = None) -> Iterator[Update[Any]]:
+    """Returns the updates that a run has left, each made when it is asked for.
+
+    Arguments:
+        run: The run.
+        guard: Looks at batches before they are learnt from; None learns from all.
+    """
     settings, condition, kernel = run.settings, run.method.condition, run.method.kernel
     return train_loop(
         run.energy,
@@ -215,6 +304,7 @@ def updates(run: Run) -> Iterator[Update[Any]]:
         watch=None if kernel is None else partial(settings.witness.step, kernel),
         witness=run.witness,
         columns=run.dataset.columns,
+        batch_problem=None if guard is None else guard.refuse,
     )
 
 

@@ -13,6 +13,8 @@ r"""The run folder: where a run keeps its settings, log, pictures and checkpoint
       tensorboard/        the same rows as events, where TensorBoard is installed
       samples/            pictures of samples by update; samples.png is the last one
       checkpoints/        the newest ones, each a safetensors file
+      proven/             those that the guard may go back to, fewer the older they are
+      guard.jsonl         what the guard did, if it did anything
 
 The log has one row each so many updates; how a run swings from one update to the next shows only
 where none is left out. Values stay on their device until they are written, many at a time.
@@ -61,6 +63,7 @@ __all__ = [
     "remove_temporaries",
     "saved_update",
     "truncate_rows",
+    "update_of",
     "write_settings",
 ]
 
@@ -134,16 +137,30 @@ def checkpoint_path(folder: Path, update: int) -> Path:
     return folder / "checkpoints" / f"update_{update:08d}.safetensors"
 
 
-def checkpoints(folder: Path) -> list[Path]:
-    """Returns the checkpoints that are there, the newest first."""
-    files = (folder / "checkpoints").glob("update_*.safetensors")
+def checkpoints(folder: Path, name: str = "checkpoints") -> list[Path]:
+    """Returns the checkpoints that are there, the newest first.
+
+    Arguments:
+        folder: The run folder.
+        name: The folder in it: "checkpoints", or "proven" for those of the guard.
+    """
+    files = (folder / name).glob("update_*.safetensors")
     return sorted((p for p in files if re.fullmatch(r"update_\d{8,}", p.stem)), reverse=True)
+
+
+def update_of(path: Path) -> int:
+    """Returns the update of a checkpoint.
+
+    Arguments:
+        path: A checkpoint.
+    """
+    return int(path.stem.split("_")[1])
 
 
 def saved_update(folder: Path) -> int:
     """Returns the update of the newest checkpoint; 0 where nothing was saved."""
     saved = checkpoints(folder)
-    return int(saved[0].stem.split("_")[1]) if saved else 0
+    return update_of(saved[0]) if saved else 0
 
 
 def best_checkpoint(folder: Path) -> Path | None:
@@ -152,7 +169,7 @@ def best_checkpoint(folder: Path) -> Path | None:
     Arguments:
         folder: The run folder.
     """
-    updates = {path: int(path.stem.split("_")[1]) for path in checkpoints(folder)}
+    updates = {path: update_of(path) for path in checkpoints(folder)}
     values = {row["update"]: row[NLL] for row in read_rows(folder / "log.jsonl") if NLL in row}
     known = [path for path, update in updates.items() if update in values]
     return min(known, key=lambda path: values[updates[path]], default=None)
@@ -201,7 +218,8 @@ def flush_rows(folder: Path) -> None:
 
 def remove_temporaries(folder: Path) -> None:
     """Deletes the temporary files of a killed process; for the process that holds the folder."""
-    for directory in (folder, folder / "checkpoints", folder / "samples"):
+    for name in ("", "checkpoints", "proven", "samples"):
+        directory = folder / name
         for path in directory.glob(".*.[0-9]*"):
             path.unlink()
 

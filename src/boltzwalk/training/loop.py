@@ -18,7 +18,7 @@ from ..networks.spectral import power_iteration
 from ..rng import generator
 from ..walkers import Walkers
 
-__all__ = ["BATCH", "Update", "Watch", "train_loop"]
+__all__ = ["BATCH", "REFUSED", "Update", "Watch", "train_loop"]
 
 State = TypeVar("State")
 
@@ -30,6 +30,12 @@ Watch: TypeAlias = Callable[
 
 BATCH = "The batch itself is not finite"
 """How the message about a batch begins, which blames no setting."""
+
+REFUSED = "No batch can be learnt from"
+"""How the message about batches that are all refused begins."""
+
+REDRAWS = 3
+"""Batches that are drawn in the place of one that cannot be learnt from."""
 
 HUGE = 1e15
 """A loss whose gradient overflows by its size alone."""
@@ -61,6 +67,7 @@ def train_loop(
     watch: Watch | None = None,
     witness: Walkers | None = None,
     columns: Sequence[str] = (),
+    batch_problem: Callable[[Tensor], str] | None = None,
 ) -> Iterator[Update[State]]:
     """Trains the energy in place, one update each time the next item is asked for.
 
@@ -80,6 +87,8 @@ def train_loop(
         watch: Moves the witness after every update, under the average where there is one.
         witness: The walkers that watch, before the first update.
         columns: The names of the columns, for the message about a batch that is not finite.
+        batch_problem: Tells why a batch cannot be learnt from, "" where it can; another one is
+            drawn in its place then, and `batches_refused` counts them.
 
     Raises:
         ValueError: If the method returns anything but a loss, a state and numbers to log, or the
@@ -105,7 +114,7 @@ def train_loop(
     energy.eval()  # layers with a state of their own must not move while walkers do
     for update in range(first, updates):
         # 1. Data, walkers, loss.
-        data = batch(generator(seed, "data", update, device))
+        data, refused = _usable_batch(batch, batch_problem, seed, update, device)
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
             _probe(energy, method, data, update == first)
             result = method.step(energy, data, state, generator(seed, "method", update, device))
@@ -120,7 +129,7 @@ def train_loop(
         # 3. Update.
         _set_rates(optimizer, factor(update, updates))
         change = _optimizer_step(optimizer, parameters)
-        info = {"loss": loss.detach(), **info, "gradient_norm": gradient_norm, **change}
+        info = {"loss": loss.detach(), **info, "gradient_norm": gradient_norm, **change, **refused}
         power_iteration(energy)
         if average is not None:
             average.update_parameters(energy)
@@ -132,6 +141,34 @@ def train_loop(
                 witness, metrics = watch(model, witness, generator(seed, "witness", update, device))
             info |= metrics
         yield Update(update + 1, state, info, witness)
+
+
+def _usable_batch(
+    batch: Callable[[torch.Generator], Batch],
+    problem: Callable[[Tensor], str] | None,
+    seed: int,
+    update: int,
+    device: torch.device,
+) -> tuple[Batch, dict[str, Tensor]]:
+    """The batch of an update, another one where it cannot be learnt from, and how many could not.
+
+    Raises:
+        FloatingPointError: If none of several can.
+    """
+    data = batch(generator(seed, "data", update, device))
+    reason = first = "" if problem is None else problem(data.x)
+    for number in range(1, REDRAWS + 1):
+        if not reason or problem is None:
+            refused = {"batches_refused": torch.as_tensor(float(number - 1))} if first else {}
+            return data, refused
+        data = batch(generator(seed, f"data again {number}", update, device))
+        reason = problem(data.x)
+    if not reason:
+        return data, {"batches_refused": torch.as_tensor(float(REDRAWS))}
+    raise FloatingPointError(
+        f"update {update + 1}: {REFUSED}: {reason}; {REDRAWS} others drawn in its place were no "
+        "better. The model is not the cause: look at the data, or at the code that draws batches"
+    )
 
 
 def _probe(energy: nn.Module, method: object, data: Batch, first: bool) -> None:

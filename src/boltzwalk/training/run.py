@@ -65,6 +65,7 @@ class Run:
         state: The state of the method.
         witness: The witness, if there is one.
         update: How many updates have been done.
+        remembered: The values that the guard remembers, as text.
     """
 
     settings: Settings
@@ -76,6 +77,7 @@ class Run:
     state: Any  # of the type that the method returns
     witness: Walkers | None
     update: int = 0
+    remembered: str = ""
 
     def model(self, folder: Path | None = None) -> Model:
         """Returns the model, with a sample of the data.
@@ -189,6 +191,7 @@ def save(run: Run, path: Path) -> None:
         "settings": to_yaml(run.settings),
         "update": str(run.update),
         "data": run.dataset.digest,
+        "guard": run.remembered,
     }
     save_checkpoint(path, run.tensors(), text)
 
@@ -229,6 +232,7 @@ def restore(run: Run, path: Path) -> Run:
         state=unflatten(run.state, tensors, "state"),
         witness=unflatten(run.witness, tensors, "witness"),
         update=int(text["update"]),
+        remembered=text.get("guard", ""),
     )
 
 
@@ -359,7 +363,7 @@ def content(run: Run) -> str:
     Arguments:
         run: The run.
     """
-    free = ("output", "data")  # the rows count, wherever they lie
+    free = ("output", "data", "guard")  # the rows count, wherever they lie
     settings = {key: value for key, value in to_tree(run.settings).items() if key not in free}
     state = [settings, run.dataset.digest, run.update]
     digest = hashlib.sha256(json.dumps(state).encode())
