@@ -69,7 +69,7 @@ RIGHT: dict[str, set[str]] = {
 }  # fmt: skip
 """The diagnoses that name the cause of a disease."""
 
-DATA = ("eight_gaussians", "rings", "two_moons", "gaussian", "mixture", "skewed", "wide")
+DATA = ("eight_gaussians", "rings", "two_moons", "gaussian", "mixture", "skewed")
 
 
 def cases() -> Iterator[Case]:
@@ -115,7 +115,9 @@ def plant(run: Run, disease: str) -> None:
             group["initial_rate"] *= 50
     elif disease in WALKERS:
         x = run.state.x
-        x.copy_(x[:1].expand_as(x).clone() if disease == "walkers_same" else 1e3 * torch.randn_like(x))
+        x.copy_(
+            x[:1].expand_as(x).clone() if disease == "walkers_same" else 1e3 * torch.randn_like(x)
+        )
     else:
         verdicts.plant(run, disease)
 
@@ -128,7 +130,11 @@ class Poison:
 
     def __call__(self, x: Tensor, done: int) -> Tensor:
         """Returns the batch."""
-        if self.disease not in (*ONCE, *EVER) or done < ONSET or (self.struck and self.disease in ONCE):
+        if (
+            self.disease not in (*ONCE, *EVER)
+            or done < ONSET
+            or (self.struck and self.disease in ONCE)
+        ):
             return x
         if not self.struck:
             self.stuck = x
@@ -162,7 +168,11 @@ def make(case: Case, guard: str) -> dict[str, Any]:
             Dataset.batch = batch  # type: ignore[method-assign]
             for progress in execute(settings, folder, dataset=data, events=False):
                 done, run = progress.update, progress.run
-                if done == ONSET and not planted and case.disease in (*MEMORY, *OPTIMIZER, *WALKERS):
+                if (
+                    done == ONSET
+                    and not planted
+                    and case.disease in (*MEMORY, *OPTIMIZER, *WALKERS)
+                ):
                     planted = True
                     plant(run, case.disease)
             facts["distance"] = judge(case, run)["distance"]
@@ -226,14 +236,16 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--open", action="store_true", help="the open half only")
     parser.add_argument("--guard", default="act")
-    parser.add_argument("--part", default="0/1", help="I/N: every N-th run, from the I-th")
+    parser.add_argument("--part", default="0/1", help="I/N: every N-th diseased run, from the I-th")
     parser.add_argument("--show", action="store_true", help="no new runs")
     arguments = parser.parse_args()
     arguments.cache.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     first, step = map(int, arguments.part.split("/"))
     facts = {}
-    for case in list(cases())[first::step]:
+    controls = [case for case in cases() if case.disease == "none"]
+    sick = [case for case in cases() if case.disease != "none"]
+    for case in controls + sick[first::step]:
         if arguments.open and case.held_back and case.disease != "none":
             continue
         path = arguments.cache / f"{case.name}.json"

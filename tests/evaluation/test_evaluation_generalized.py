@@ -28,7 +28,8 @@ from boltzwalk.settings.optimizers import Adam
 from boltzwalk.settings.settings import Output, Settings, resolve_auto
 from boltzwalk.smc.from_samples import Effort
 from boltzwalk.smc.log_z import Annealing
-from boltzwalk.training.execute import execute, validation_metrics
+from boltzwalk.training.evidence import validation_metrics
+from boltzwalk.training.execute import execute
 from boltzwalk.training.run import open_model, start
 
 METHOD = Generalized(

@@ -157,15 +157,17 @@ def test_weighted_walkers_are_weighted_for_the_model_as_it_is_now():
     assert float(after.log_w.exp().mean().log()) == pytest.approx(run.energy.log_z, abs=0.05)
 
 
-# Failures.
+# Failures, without the guard, which would go back and try again.
+
+UNGUARDED = replace(SMALL, guard="off")
 
 
 def broken(monkeypatch, at):
     """Makes an update go wrong, as a loss that is not finite does."""
     honest = executing.updates
 
-    def fails(run):
-        for done in honest(run):
+    def fails(run, guard):
+        for done in honest(run, guard):
             if done.update == at:
                 raise FloatingPointError(f"update {at}: loss nan")
             yield done
@@ -183,15 +185,15 @@ def test_a_failure_leaves_its_reason_and_the_trace_up_to_it(tmp_path, monkeypatc
     with monkeypatch.context() as patch:
         broken(patch, at)
         with pytest.raises(FloatingPointError, match=f"update {at}: loss nan. (The last|Nothing)"):
-            list(execute(SMALL, folder))
+            list(execute(UNGUARDED, folder))
     assert (folder / FAILURE).read_text() == f"update {at}: loss nan\n"
     assert lines(folder) == traced
     assert len(read_trace(folder).energy_gap) == at - 1
     assert len(checkpoints(folder)) == (1 if at > 5 else 0)
 
     # It goes on as if nothing had been, and the reason is gone.
-    list(execute(SMALL, folder))
-    list(execute(SMALL, tmp_path / "whole"))
+    list(execute(UNGUARDED, folder))
+    list(execute(UNGUARDED, tmp_path / "whole"))
     assert not (folder / FAILURE).exists()
     logs = [(place / "log.jsonl").read_bytes() for place in (folder, tmp_path / "whole")]
     assert logs[0] == logs[1]
@@ -207,10 +209,10 @@ def test_a_run_that_fails_again_says_so_again(tmp_path, monkeypatch):
         with monkeypatch.context() as patch:
             broken(patch, at)
             with pytest.raises(FloatingPointError, match="last good checkpoint"):
-                list(execute(SMALL, folder))
+                list(execute(UNGUARDED, folder))
         assert (folder / FAILURE).read_text() == f"update {at}: loss nan\n"
         assert len(read_trace(folder).gradient_mean) == at - 1
-    list(execute(SMALL, folder))
+    list(execute(UNGUARDED, folder))
     assert len(read_trace(folder).gradient_mean) == 10
 
 
@@ -221,7 +223,7 @@ def test_a_real_loss_that_is_not_finite_is_a_failure(tmp_path):
         list(
             execute(
                 replace(
-                    SMALL,
+                    UNGUARDED,
                     method=method,
                     energy=NetworkEnergy(Multilayer((8,)), reference_scale=1.0),
                 ),

@@ -274,7 +274,7 @@ def _conclude(finished: Model, folder: Path) -> bool:
     from ..evaluation.evaluate import known_sections
     from ..reporting.page import write_report
     from ..reporting.summary import summarise
-    from ..training.execute import picture_path, try_picture
+    from ..training.run_pictures import picture_path, try_picture
 
     training = final_verdict(finished, folder)
     failure = failure_line(training)

@@ -15,11 +15,9 @@ base     new y: :math:`\sum_m w_m \nabla E(y_m) \cdot dy_m` with
          :math:`w = \mathrm{softmax}(-E(y))`.
 =======  ==========================================================================================
 
-Batch statistics are used in the step of the base only.
-
-Not guaranteed: that E has converged when the base moves. The log has the effective sample size of
-the weights and the difference of c from the estimate of the batch: where the one is below a
-percent, or the other large, base and data lie too far apart for either number to be believed.
+Batch statistics are used in the step of the base only. Not guaranteed: that E has converged when
+the base moves. Where the log has an effective sample size below a percent, or c far from the
+estimate of the batch, base and data lie too far apart for either number to be believed.
 """
 
 from __future__ import annotations

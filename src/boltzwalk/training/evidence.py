@@ -16,6 +16,11 @@ of the training rows with the shrunk covariance of Ledoit and Wolf.
 Not guaranteed: that a small distance means good samples. It sees scale, place and large modes, not
 masses of rare modes or fine structure.
 
+With :math:`\log Z` from weighted walkers, the mean of :math:`U(x) / T + \log Z` over held-out rows
+is the cross-entropy in nats, in model units; original units add
+:meth:`~boltzwalk.data.Dataset.log_jacobian`. For an energy that knows its :math:`\log Z` it is
+exact, and decides which update is kept.
+
 References:
     | Energy statistics (Szekely and Rizzo, 2013), https://doi.org/10.1016/j.jspi.2013.03.018
 """
@@ -33,14 +38,25 @@ from ..data import Dataset
 from ..method import can_sample
 from ..model import Model
 from ..rng import generator
+from .folder import NLL
+from .run import Run
 
-__all__ = ["energy_distance_coefficient", "log_evidence", "rank_above", "with_evidence"]
+__all__ = [
+    "energy_distance_coefficient",
+    "log_evidence",
+    "rank_above",
+    "validation_metrics",
+    "with_evidence",
+]
 
 ROWS_OF_LOG = 10
 """Rows of the log from one row with evidence to the next."""
 
 MOST_COLUMNS = 500
 """The entries of a row up to which a Gaussian is fitted."""
+
+LOGGED_ROWS = 1000
+"""The rows whose energies are taken at every row of the log, at most."""
 
 CHUNK = 4096
 """Rows whose energies are computed at once."""
@@ -233,3 +249,41 @@ def _reference_rows(data: Dataset, rng: torch.Generator) -> Tensor:
     if len(data.validation) >= ROWS // 2:
         return _spread_over(data.validation)
     return data.dequantised(_spread_over(data.train), rng)
+
+
+@torch.no_grad()
+def validation_metrics(run: Run, row: dict[str, float]) -> dict[str, float]:
+    """Returns the metrics of validation rows to log beside the numbers of an update.
+
+    The mean energy; where the energy knows its log Z, this and the exact mean of -log p; where
+    walkers carry log Z, the cross-entropy with it; and where a witness does, the same with the
+    half-width of its 95 % interval, which has both the error of log Z and that of the mean over the
+    rows.
+
+    Arguments:
+        run: The run after an update.
+        row: The numbers of the update.
+    """
+    rows = run.dataset.validation
+    rows = rows[
+        :: -(-len(rows) // LOGGED_ROWS) or 1
+    ]  # spread over all of them, which may be sorted
+    model = run.judged_on(run.dataset)
+    temperature, unconditional = model.temperature, model.method.condition.unconditional
+    if len(rows) < 2 or not temperature > 0 or not unconditional:
+        return {}
+    u = run.energy(rows).cpu().double() / temperature
+    metrics = {"energy_validation": float(u.mean()) * temperature}
+    if "log_z" in row:
+        metrics["cross_entropy_validation"] = float(u.mean()) + row["log_z"]
+    log_z = model.known_log_z()
+    if run.average is not None and (log_z is not None or "witness_log_z" in row):
+        u = model.module(rows).cpu().double() / temperature
+    if log_z is not None and temperature == 1:
+        metrics[NLL] = float(u.mean()) + log_z
+        metrics["log_z_exact"] = log_z
+    if "witness_log_z" in row:
+        error = 1.96 * float(u.std()) / math.sqrt(len(u))
+        metrics["witness_cross_entropy"] = float(u.mean()) + row["witness_log_z"]
+        metrics["witness_cross_entropy_half_width"] = math.hypot(error, row["witness_half_width"])
+    return metrics

@@ -1,14 +1,7 @@
-r"""The training driver: updates, log, checkpoints, pictures, and metrics of validation rows.
-
-With :math:`\log Z` from weighted walkers, the mean of :math:`U(x) / T + \log Z` over held-out rows
-is the cross-entropy in nats, in model units; original units add
-:meth:`~boltzwalk.data.Dataset.log_jacobian`. For an energy that knows its :math:`\log Z` it is
-exact, and decides which update is kept.
-"""
+"""The training driver: updates, guard, log, checkpoints and pictures of a run in its folder."""
 
 from __future__ import annotations
 
-import math
 import shlex
 import time
 import warnings
@@ -24,38 +17,27 @@ from torch import nn
 
 from ..checkpoint import write_atomically
 from ..data import Dataset
-from ..data.rows import Batch
 from ..energy import check_energy
-from ..method import can_sample
-from ..model import Model
-from ..rng import generator
 from ..settings.settings import Settings
 from . import changes, recovery
 from . import folder as run_folder
 from .code import write_code
 from .description import training_data, write_description
-from .evidence import log_evidence
-from .folder import NLL, Recorder
-from .guard import Alarm, Guard, RowScale, row_scale
+from .evidence import log_evidence, validation_metrics
+from .folder import Recorder
+from .guard import Alarm, Diagnosis, Guard
 from .loop import BATCH, REFUSED, Update, train_loop
-from .pictures import image_png, picture, picture_of_classes
 from .process import only_process, peak_memory
+from .row_scale import Batches, RowScale, row_scale
 from .run import Run, restore_newest, save, start
+from .run_pictures import picture_is_due, picture_path, try_picture
 from .signals import StopRequest
 
 __all__ = [
     "Progress",
-    "draw_picture",
     "execute",
-    "picture_path",
-    "try_picture",
     "updates",
-    "validation_metrics",
 ]
-
-
-PICTURED = 100
-COMPLETED = 12
 
 
 class Progress(NamedTuple):
@@ -126,7 +108,8 @@ def _at_newest(fresh: Run, folder: Path) -> Run:
     """The run at its newest checkpoint, with the remedies that are in force; or a fresh one."""
     done = recovery.actions(folder)
     settings = recovery.with_remedies(fresh.settings, done)
-    saved = run_folder.checkpoints(folder) + recovery.proven(folder)
+    proven = [path for path in recovery.proven(folder) if done or run_folder.update_of(path)]
+    saved = run_folder.checkpoints(folder) + proven
     saved.sort(key=run_folder.update_of, reverse=True)
     if not saved:
         return fresh
@@ -165,9 +148,21 @@ def _guarded(
 
 def _guard_of(run: Run, scale: RowScale) -> Guard:
     """The guard of a run as its checkpoint left it."""
-    rows, acts = len(run.dataset.train), run.settings.guard == "act"
-    guard = Guard(scale, run.settings.updates, run.method.weighted, rows, acts)
-    return guard.with_text(run.remembered)
+    settings = run.settings
+    initial, updates = settings.optimizer.learning_rate, settings.updates
+
+    def rate(update: int) -> float:
+        return initial * settings.schedule.factor(update, updates)
+
+    batches = Batches(scale, len(run.dataset.train))
+    guard = Guard(batches, updates, rate, run.method.weighted, settings.guard == "act")
+    return guard.with_text(run.remembered, _guard_key(run))
+
+
+def _guard_key(run: Run) -> str:
+    """The settings on which the values depend that a guard compares."""
+    settings = run.settings
+    return repr((settings.optimizer, settings.schedule, settings.updates, settings.method))
 
 
 def _require_folder(folder: Path, settings: Settings, changed: bool) -> None:
@@ -192,11 +187,11 @@ def _trained(
     trace = Recorder(folder / "trace.jsonl")
     if guard is not None and guard.acts and not now.update:
         save(now, recovery.proven_path(folder, 0))
-    if now.update and _picture_is_due(now) and not picture_path(folder, now.update).exists():
+    if now.update and picture_is_due(now) and not picture_path(folder, now.update).exists():
         try_picture(now.model(folder), folder)  # the process ended between checkpoint and picture
-    for done in _traced(now, trace, guard):
-        if isinstance(done, Alarm):
-            return done
+    for done, failure in _traced(now, trace, guard):
+        if done is None:
+            return failure
         now = replace(now, update=done.update, state=done.state, witness=done.witness)
         last = done.update == settings.updates
         row = None
@@ -217,7 +212,7 @@ def _trained(
         if saving or proving:
             trace.write(done.update)
             run_folder.flush_rows(folder)  # a checkpoint must not know more than the log
-            now = now if guard is None else replace(now, remembered=guard.text())
+            now = now if guard is None else replace(now, remembered=guard.text(_guard_key(now)))
         if proving:
             save(now, recovery.proven_path(folder, now.update))
             recovery.thin(folder, now.update)
@@ -225,7 +220,7 @@ def _trained(
             save(now, run_folder.checkpoint_path(folder, now.update))
             best = run_folder.best_checkpoint(folder) if output.best else None
             run_folder.prune(folder, output.keep, best)
-        if _picture_is_due(now):  # after the checkpoint, which it must never cost
+        if picture_is_due(now):  # after the checkpoint, which it must never cost
             try_picture(now.model(folder), folder)
         yield Progress(done.update, row, now)
         if stopping:
@@ -246,38 +241,26 @@ def _alarm(now: Run, done: Update[Any], guard: Guard, folder: Path) -> Alarm | N
     return alarm if guard.acts else None
 
 
-def _picture_is_due(now: Run) -> bool:
-    """Whether a picture is drawn after this update."""
-    output = now.settings.output
-    last = now.update == now.settings.updates
-    due = last or bool(output.picture_every and now.update % output.picture_every == 0)
-    return output.pictures and due and can_sample(now.method)
-
-
-def picture_path(folder: Path, update: int) -> Path:
-    """Returns where the picture of an update belongs."""
-    return folder / "samples" / f"update_{update:08d}.png"
-
-
-def _traced(run: Run, trace: Recorder, guard: Guard | None) -> Iterator[Update[Any] | Alarm]:
+def _traced(
+    run: Run, trace: Recorder, guard: Guard | None
+) -> Iterator[tuple[Update[Any], None] | tuple[None, Alarm]]:
     """The updates of a run, recorded; the trace is also written where one fails.
 
-    Where a guard acts a failure is an alarm.
+    Where a guard acts a failure is an alarm, without an update.
     """
     update = run.update
     try:
         for one in updates(run, guard):
             trace.add(one.info)
             update = one.update
-            yield one
+            yield one, None
     except FloatingPointError as error:
         trace.write(update)
         if guard is None or not guard.acts:
             raise
         text = str(error).partition(": ")[2]
-        yield Alarm(
-            "batch" if text.startswith((BATCH, REFUSED)) else "not finite", text, update + 1
-        )
+        cause: Diagnosis = "batch" if text.startswith((BATCH, REFUSED)) else "not finite"
+        yield None, Alarm(cause, text, update + 1)
 
 
 def updates(run: Run, guard: Guard | None = None) -> Iterator[Update[Any]]:
@@ -327,58 +310,6 @@ def _named(progress: Iterator[Progress], folder: Path) -> Iterator[Progress]:
         raise FloatingPointError(f"{error}. {where}") from error
 
 
-def draw_picture(model: Model, folder: Path) -> None:
-    """Draws samples into the folder, under the number of the update and as samples.png.
-
-    A model of classes has a line for each; one that completes images has three lines: the observed
-    pixels of held-out images, their completions, and the images.
-    """
-    data, condition = model.data, model.method.condition
-    rng = generator(model.settings.seed, "picture", model.update, model.device)
-    n = model.available(PICTURED if len(data.event_shape) == 3 else 1000)
-    if condition.completes:
-        rows = data.test_rows()[0][:COMPLETED]
-        c = condition.of(Batch(rows), rng)
-        assert c is not None
-        x = model.draw(len(rows), rng, c=c).x
-        png = image_png(torch.cat([c[:, :-1], x, rows]), data, len(rows))
-    else:
-        labels = condition.labels(data, n)
-        x = model.draw(n, rng, c=condition.of_labels(labels)).x
-        png = picture(x, data) if labels is None else picture_of_classes(x, labels, data)
-    write_atomically(picture_path(folder, model.update), png)
-    write_atomically(folder / "samples.png", png)
-
-
-PICTURE_ERRORS = (
-    *(ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, MemoryError),
-    *(OSError, RuntimeError, TypeError, ValueError),
-)
-"""The errors by which a picture may fail; none of them may cost a run."""
-
-
-def try_picture(model: Model, folder: Path) -> None:
-    """Draws samples into the folder as `draw_picture` does; warns where that fails.
-
-    Arguments:
-        model: The model.
-        folder: The run folder.
-
-    Raises:
-        FloatingPointError: If the samples are not finite.
-    """
-    try:
-        draw_picture(model, folder)
-    except FloatingPointError:
-        raise
-    except PICTURE_ERRORS as error:
-        warnings.warn(
-            f"no picture of update {model.update} ({type(error).__name__}: {error}); the run goes "
-            "on",
-            stacklevel=2,
-        )
-
-
 class _Clock:
     """The cost of a run so far, over all the times it was resumed."""
 
@@ -404,43 +335,3 @@ def _tensorboard(folder: Path, update: int) -> Any:  # noqa: ANN401
     except ImportError:
         return nullcontext()
     return SummaryWriter(str(folder / "tensorboard"), purge_step=update + 1)
-
-
-ROWS = 1000
-"""The rows whose energies are taken at every row of the log, at most."""
-
-
-@torch.no_grad()
-def validation_metrics(run: Run, row: dict[str, float]) -> dict[str, float]:
-    """Returns the metrics of validation rows to log beside the numbers of an update.
-
-    The mean energy; where the energy knows its log Z, this and the exact mean of -log p; where
-    walkers carry log Z, the cross-entropy with it; and where a witness does, the same with the
-    half-width of its 95 % interval, which has both the error of log Z and that of the mean over the
-    rows.
-
-    Arguments:
-        run: The run after an update.
-        row: The numbers of the update.
-    """
-    rows = run.dataset.validation
-    rows = rows[:: -(-len(rows) // ROWS) or 1]  # spread over all of them, which may be sorted
-    model = run.judged_on(run.dataset)
-    temperature, unconditional = model.temperature, model.method.condition.unconditional
-    if len(rows) < 2 or not temperature > 0 or not unconditional:
-        return {}
-    u = run.energy(rows).cpu().double() / temperature
-    metrics = {"energy_validation": float(u.mean()) * temperature}
-    if "log_z" in row:
-        metrics["cross_entropy_validation"] = float(u.mean()) + row["log_z"]
-    log_z = model.known_log_z()
-    if run.average is not None and (log_z is not None or "witness_log_z" in row):
-        u = model.module(rows).cpu().double() / temperature
-    if log_z is not None and temperature == 1:
-        metrics[NLL] = float(u.mean()) + log_z
-        metrics["log_z_exact"] = log_z
-    if "witness_log_z" in row:
-        error = 1.96 * float(u.std()) / math.sqrt(len(u))
-        metrics["witness_cross_entropy"] = float(u.mean()) + row["witness_log_z"]
-        metrics["witness_cross_entropy_half_width"] = math.hypot(error, row["witness_half_width"])
-    return metrics

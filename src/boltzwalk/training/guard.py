@@ -7,11 +7,12 @@ degree: with the norm p of the parameters and that of their change u, the triang
 
 and with the moments m, v of Adam and the gradient g
 
-.. math:: \|m_t\| \le \beta_1 \|m_{t-1}\| + (1 - \beta_1) \|g_t\| , \qquad
-          \|v_t\| \ge \beta_2 \|v_{t-1}\| .
+.. math:: \|m_t\| \le \|m_{t-1}\| + \|g_t\| , \qquad \|v_t\| \ge \beta_2 \|v_{t-1}\| ,
 
-*Scales* compare batches and walkers with the rows of the data, whose distances from their mean are
-measured before training. *Windows* compare the last updates with those before.
+also where parameters without a gradient keep their moments.
+
+*Scales* compare batches (:mod:`boltzwalk.training.row_scale`) and walkers with the rows of the
+data. *Windows* compare the last updates with those before.
 
 All rules read values that the loop has; none draws a random number, so that a run in which no rule
 speaks is the same with and without them.
@@ -26,7 +27,7 @@ import dataclasses
 import json
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Literal, NamedTuple
@@ -34,7 +35,9 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["PROOF", "Alarm", "Diagnosis", "Guard", "RowScale", "row_scale"]
+from .row_scale import Batches
+
+__all__ = ["PROOF", "Alarm", "Diagnosis", "Guard", "compared_anew"]
 
 Diagnosis = Literal[
     "batch", "parameters", "optimizer", "rate", "no motion", "explosion", "frozen", "samples",
@@ -50,21 +53,6 @@ PRESENT = 20
 
 WINDOW = 200
 """Updates whose values are remembered."""
-
-ROWS = 4096
-"""Rows from which the scale of the data is measured."""
-
-FAR = 3.0
-"""Distance of a row of a batch from the mean of the data, over the largest of a training row."""
-
-NEAR = 0.3
-"""Median distance of the rows of a batch from the mean, over the first percentile of rows."""
-
-FLAT = 1e-3
-"""Variance of a batch over that of the data below which its rows are one point."""
-
-SAME = 5
-"""Batches in a row that equal each other."""
 
 SLACK = 1e-3
 """Relative rounding of norms in float32 that the identities grant."""
@@ -96,7 +84,7 @@ WARM = 0.5
 ACCEPTED = 0.05
 """Share of accepted proposals below which walkers do not move."""
 
-AWAY = (2.5, 0.15)
+AWAY = (2.5, 0.25)
 """Distance of walkers to the batch: times the best so far, and above it."""
 
 FEW = 0.02
@@ -124,76 +112,31 @@ class Alarm(NamedTuple):
     update: int
 
 
-class RowScale(NamedTuple):
-    """Scale of the training rows by the distances from their mean.
-
-    Attributes:
-        mean: The mean row, flat.
-        low: The first percentile of the distances.
-        largest: The largest distance.
-        variance: The mean of their squares.
-        distinct: The share of distinct rows.
-    """
-
-    mean: Tensor
-    low: float
-    largest: float
-    variance: float
-    distinct: float
-
-
-@torch.no_grad()
-def row_scale(rows: Tensor) -> RowScale:
-    r"""Returns the scale of training rows.
-
-    Arguments:
-        rows: The rows, shape (N, \*event).
-
-    Example:
-        >>> row_scale(torch.tensor([[-1.0], [1.0]])).largest
-        1.0
-    """
-    flat = rows.flatten(1)
-    mean = flat.mean(0)
-    radii = torch.cat([(part - mean).norm(dim=1) for part in flat.split(ROWS)]).double()
-    some = flat[:: -(-len(flat) // ROWS)]
-    return RowScale(
-        mean,
-        float(radii.sort().values[len(radii) // 100]),
-        float(radii.max()),
-        float(radii.square().mean()),
-        len(some.unique(dim=0)) / len(some),
-    )
-
-
 @dataclass
 class Guard:
     """The rules with the values that they remember.
 
     Attributes:
-        scale: The scale of the training rows.
+        batches: The rule on batches.
         updates: The updates of the run.
         weighted: Whether walkers carry weights.
-        rows: The training rows; where a batch has all of them, batches may be equal.
+        rate: The learning rate of an update, counted from 0, by the settings.
         acts: Whether batches are refused; else they are told of.
         series: The last values of each name.
         best: The least present distance of walkers so far.
         steepest: The largest present gradient norm of walkers so far.
         moments: The norms of the moments of the optimizer after the last update.
-        same: How many batches in a row were equal.
     """
 
-    scale: RowScale
+    batches: Batches
     updates: int
+    rate: Callable[[int], float]
     weighted: bool = False
-    rows: int = 0
     acts: bool = True
     series: dict[str, deque[float]] = field(default_factory=dict)
     best: float = math.inf
     steepest: float = 0.0
     moments: dict[str, float] = field(default_factory=dict)
-    same: int = 0
-    last_batch: Tensor | None = None
     noticed: str = ""
     refused: str = ""
 
@@ -203,46 +146,12 @@ class Guard:
         Arguments:
             x: The rows of the batch, shape (B, \*event).
         """
-        problem = self._batch_problem(x)
+        problem = self.batches.problem(x)
         self.refused = problem or self.refused
         if self.acts:
             return problem
         self.noticed = problem
         return ""
-
-    def _batch_problem(self, x: Tensor) -> str:
-        """Why a batch cannot be learnt from, by the scale of the data."""
-        if not bool(x.isfinite().all()):
-            return "it has values that are not finite"
-        flat, scale = x.flatten(1), self.scale
-        radii = (flat - scale.mean).norm(dim=1)
-        middle, far = float(radii.median()), float(radii.max())
-        if far > FAR * scale.largest:
-            return (
-                f"a row is {far:.3g} from the mean of the data, training rows at most "
-                f"{scale.largest:.3g} (limit {FAR:g} times)"
-            )
-        if len(x) >= 8 and middle < NEAR * scale.low:
-            return (
-                f"its rows are {middle:.3g} from the mean of the data, 99 % of the training rows "
-                f"more than {scale.low:.3g} (limit {NEAR:g} times)"
-            )
-        if len(x) >= 8 and scale.distinct > 0.5:
-            variance = float((flat - flat[:1]).square().sum(1).mean())
-            if variance < FLAT * scale.variance:
-                return (
-                    f"its rows are one point, with {variance / scale.variance:.2g} of the variance"
-                )
-        return self._repeat(x)
-
-    def _repeat(self, x: Tensor) -> str:
-        """Whether a batch is the same as several before it."""
-        last, self.last_batch = self.last_batch, x
-        if self.scale.distinct < 0.5 or len(x) < 8 or len(x) >= self.rows > 0:
-            return ""
-        same = last is not None and last.shape == x.shape and torch.equal(last, x)
-        self.same = self.same + 1 if same else 0
-        return f"it equals the {SAME} before it" if self.same >= SAME else ""
 
     def check(
         self, update: int, info: Mapping[str, Tensor], optimizer: torch.optim.Optimizer
@@ -264,7 +173,7 @@ class Guard:
             ("batch", self.noticed),
             ("optimizer", self._moments(optimizer, now)),
             ("parameters", _outside_change(before, now)),
-            ("rate", _rate_jump(before, now)),
+            ("rate", self._rate(update, before, now)),
             ("no motion", self._standstill(update)),
             *self._dynamics(now),
         ):
@@ -286,14 +195,14 @@ class Guard:
         """Which identity of the moments of the optimizer does not hold."""
         before, self.moments = self.moments, _moment_norms(optimizer)
         groups = optimizer.param_groups
-        gradient = now.get("gradient_norm", math.nan)
+        gradient = now["gradient_norm"]
         decay = max(group.get("weight_decay", 0.0) for group in groups)
-        gradient += decay * 2 * now.get("parameter_norm", 0.0)
+        gradient += decay * 2 * now["parameter_norm"]
         betas = [group["betas"] for group in groups if "betas" in group]
         m, v = self.moments.get("exp_avg"), self.moments.get("exp_avg_sq")
         if not betas or m is None or v is None or "exp_avg" not in before:
             return ""
-        most = max(b[0] for b in betas) * before["exp_avg"] + gradient
+        most = before["exp_avg"] + gradient
         least = min(b[1] for b in betas) * before["exp_avg_sq"]
         if m > (1 + SLACK) * most:
             return (
@@ -305,6 +214,17 @@ class Guard:
                 f"the mean square gradient of the optimizer has norm {v:.3g}, less than the "
                 f"{least:.3g} to which it can fall in one update"
             )
+        return ""
+
+    def _rate(self, update: int, before: Mapping[str, float], now: Mapping[str, float]) -> str:
+        """Whether the learning rate is another than that of the schedule, or grew at once."""
+        old, new, due = before["learning_rate"], now["learning_rate"], self.rate(update - 1)
+        if abs(new - due) > SLACK * due:
+            return (
+                f"the learning rate is {new:.3g}, that of the settings and the schedule {due:.3g}"
+            )
+        if new > JUMP * old:
+            return f"the learning rate went from {old:.3g} to {new:.3g} in one update"
         return ""
 
     def _standstill(self, update: int) -> str:
@@ -384,23 +304,38 @@ class Guard:
             )
         return ""
 
-    def text(self) -> str:
-        """Returns the values that the rules remember, for a checkpoint."""
-        kept = {
-            "series": {name: list(values) for name, values in self.series.items()},
-            **{name: getattr(self, name) for name in ("best", "steepest", "moments")},
-        }
-        return json.dumps(kept)
+    def text(self, key: str) -> str:
+        """Returns the values that the rules remember, for a checkpoint.
 
-    def with_text(self, text: str) -> Guard:
+        Arguments:
+            key: The settings under which they may be compared.
+        """
+        series = {name: list(values) for name, values in self.series.items()}
+        names = ("best", "steepest", "moments")
+        values = {name: getattr(self, name) for name in names}
+        return json.dumps({"key": key, "series": series, **values})
+
+    def with_text(self, text: str, key: str) -> Guard:
         """Returns the guard with the values of a checkpoint.
 
         Arguments:
             text: The text of `text`; "" for none.
+            key: The settings; where they are others only the best values are taken.
         """
-        kept: dict[str, Any] = json.loads(text) if text else {}
-        series = {k: deque(v, maxlen=WINDOW) for k, v in kept.pop("series", {}).items()}
-        return dataclasses.replace(self, series=series, **kept)
+        values: dict[str, Any] = json.loads(text) if text else {"key": key}
+        if values.pop("key") != key:
+            return dataclasses.replace(self, best=values["best"], steepest=values["steepest"])
+        series = {k: deque(v, maxlen=WINDOW) for k, v in values.pop("series", {}).items()}
+        return dataclasses.replace(self, series=series, **values)
+
+
+def compared_anew(text: str) -> str:
+    """Returns the values of a guard under no settings, so that only the best ones are taken.
+
+    Arguments:
+        text: The text of a guard; "" for none.
+    """
+    return json.dumps({**json.loads(text), "key": ""}) if text else ""
 
 
 def _outside_change(before: Mapping[str, float], now: Mapping[str, float]) -> str:
@@ -415,18 +350,12 @@ def _outside_change(before: Mapping[str, float], now: Mapping[str, float]) -> st
     )
 
 
-def _rate_jump(before: Mapping[str, float], now: Mapping[str, float]) -> str:
-    """Whether the learning rate grew at once."""
-    old, new = before["learning_rate"], now["learning_rate"]
-    if not new > JUMP * old:
-        return ""
-    return f"the learning rate went from {old:.3g} to {new:.3g} in one update"
-
-
 def _moment_norms(optimizer: torch.optim.Optimizer) -> dict[str, float]:
     """The norms of the running moments of all parameters."""
     by_name: dict[str, list[Tensor]] = {}
-    for entry in optimizer.state.values():
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for parameter in parameters:  # in their order: that of the state is another after loading
+        entry = optimizer.state.get(parameter, {})
         for name in ("exp_avg", "exp_avg_sq"):
             if name in entry:
                 by_name.setdefault(name, []).append(entry[name])

@@ -127,8 +127,7 @@ def train_loop(
         _require_finite(update, data.x, loss.detach(), gradient_norm, info, columns)
 
         # 3. Update.
-        _set_rates(optimizer, factor(update, updates))
-        change = _optimizer_step(optimizer, parameters)
+        change = _optimizer_step(optimizer, parameters, factor(update, updates))
         info = {"loss": loss.detach(), **info, "gradient_norm": gradient_norm, **change, **refused}
         power_iteration(energy)
         if average is not None:
@@ -203,9 +202,10 @@ def _checked_result(method: Method[Any], result: object) -> tuple[Tensor, Any, d
 
 
 def _optimizer_step(
-    optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]
+    optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], factor: float
 ) -> dict[str, Tensor]:
     """Makes a step and returns the norms of the parameters and of their change, and the rate."""
+    _set_rates(optimizer, factor)
     before = [parameter.detach().clone() for parameter in parameters]
     optimizer.step()
     change = [p.detach() - old for p, old in zip(parameters, before, strict=True)]

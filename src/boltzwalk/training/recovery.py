@@ -10,10 +10,10 @@ on as if it had not been. Proven checkpoints lie in ``proven/``, fewer the older
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..checkpoint import write_atomically
 from ..method import with_defaults
@@ -21,7 +21,8 @@ from ..rng import generator
 from ..settings.settings import Settings
 from ..settings.tree import differences, from_tree, override, to_tree
 from . import folder as run_folder
-from .guard import PROOF, Alarm
+from .guard import PROOF, Alarm, compared_anew
+from .remedies import PLANS, REMEDIES, nothing
 from .run import Run
 
 __all__ = [
@@ -62,8 +63,6 @@ SOON = 4 * PROOF
 ALL = 30
 """Actions after which a run stops, however far apart they are."""
 
-Change = Callable[[Settings], list[str]]
-
 
 class Action(NamedTuple):
     """A row of the record.
@@ -83,82 +82,6 @@ class Action(NamedTuple):
     remedy: str = ""
     back_to: int = -1
     changes: tuple[str, ...] = ()
-
-
-def _scaled(name: str, factor: float) -> Change:
-    """A remedy that multiplies a setting, more at each use; none where the run has no such."""
-
-    def changes(settings: Settings) -> list[str]:
-        value: Any = to_tree(settings)
-        for part in name.split("."):
-            value = value.get(part) if isinstance(value, dict) else None
-        if not isinstance(value, int | float) or isinstance(value, bool) or not value:
-            return []
-        new = value * factor
-        return [f"{name}={round(new) if isinstance(value, int) else repr(new)}"]
-
-    return changes
-
-
-def _clip(settings: Settings) -> list[str]:
-    norm = settings.clip_gradient / 4 if settings.clip_gradient else 1.0
-    return [f"clip_gradient={norm!r}"]
-
-
-def _penalty(settings: Settings) -> list[str]:
-    value = getattr(settings.method, "energy_penalty", None)
-    return [] if value is None else [f"method.energy_penalty={max(10 * value, 0.1)!r}"]
-
-
-def _rates(settings: Settings) -> list[str]:
-    return [
-        *_scaled("optimizer.learning_rate", 0.3)(settings),
-        *_scaled("method.base_rate", 0.3)(settings),
-    ]
-
-
-def _constant_rate(settings: Settings) -> list[str]:
-    schedule = settings.schedule
-    return (
-        ["schedule.decay=1", "schedule.anneal=0"] if schedule.decay < 1 or schedule.anneal else []
-    )
-
-
-def _nothing(settings: Settings) -> list[str]:
-    return []
-
-
-REMEDIES: dict[str, Change] = {
-    "go back": _nothing,
-    "fresh moments": _nothing,
-    "restart of chains": _nothing,
-    "lower rate": _rates,
-    "clipped gradient": _clip,
-    "more steps": _scaled("method.steps", 2),
-    "smaller steps": _scaled("method.kernel.step_size", 0.3),
-    "energy penalty": _penalty,
-    "constant rate": _constant_rate,
-}
-"""Remedies by name, with the settings that they change; the first three change none."""
-
-PLANS: dict[str, tuple[str, ...]] = {
-    "batch": (),
-    "parameters": ("go back", "fresh moments", "lower rate"),
-    "optimizer": ("go back", "fresh moments", "lower rate"),
-    "rate": ("go back", "constant rate", "lower rate"),
-    "no motion": ("go back", "constant rate", "fresh moments"),
-    "explosion": ("go back", "lower rate", "restart of chains", "more steps", "lower rate"),
-    "frozen": ("go back", "smaller steps", "smaller steps", "lower rate"),
-    "samples": ("go back", "lower rate", "restart of chains", "more steps"),
-    "weights": ("go back", "lower rate", "smaller steps"),
-    "not finite": ("go back", "lower rate", "clipped gradient", "energy penalty", "lower rate"),
-}
-"""The remedies of each diagnosis, in their order.
-
-Bad batches have none: others were drawn in their place already. The first one only goes back:
-where something else than the settings was the cause, such as damaged memory, nothing of the run
-changes. A run whose settings are the cause comes to the same point again, and takes the second.
-"""
 
 
 def actions(folder: Path) -> list[Action]:
@@ -198,7 +121,7 @@ def _told_lately(action: Action, before: Sequence[Action]) -> bool:
 
 
 def with_remedies(settings: Settings, done: Sequence[Action]) -> Settings:
-    """Returns the settings with what the guard changed.
+    """Returns the settings with the changes of the guard.
 
     Arguments:
         settings: The settings of the run.
@@ -211,7 +134,7 @@ def with_remedies(settings: Settings, done: Sequence[Action]) -> Settings:
 
 
 def forget(folder: Path, before: Settings, after: Settings) -> None:
-    """Ends what is in force of the remedies where a user changed settings of the run.
+    """Ends all remedies where a user changed settings of the run.
 
     Arguments:
         folder: The run folder.
@@ -255,7 +178,7 @@ def plan(alarm: Alarm, done: Sequence[Action], settings: Settings, folder: Path)
         if name == "restart of chains" and with_defaults(settings.method).weighted:
             continue  # their weights would no longer belong to them
         changes = REMEDIES[name](settings)
-        if changes or REMEDIES[name] is _nothing:
+        if changes or REMEDIES[name] is nothing:
             return stop._replace(remedy=name, changes=tuple(changes))
     return stop
 
@@ -309,13 +232,13 @@ def thin(folder: Path, update: int) -> None:
         folder: The run folder.
         update: The update of the newest one.
     """
-    kept: dict[int, Path] = {}
+    oldest: dict[int, Path] = {}
     for path in proven(folder):
         age = (update - run_folder.update_of(path)) // EVERY
         octave = age.bit_length()
-        if age > 1 and octave in kept:
-            kept[octave].unlink()
-        kept[octave if age > 1 else -age] = path
+        if age > 1 and octave in oldest:
+            oldest[octave].unlink()
+        oldest[octave if age > 1 else -age] = path
 
 
 def discard_later(folder: Path, update: int) -> None:
@@ -347,6 +270,7 @@ def treated(run: Run, done: Sequence[Action]) -> Run:
     for action in remedies:
         if action.back_to != run.update:
             continue
+        run = replace(run, remembered=compared_anew(run.remembered))
         if action.remedy == "fresh moments":
             run.optimizer.state.clear()
         if action.remedy == "restart of chains":
