@@ -39,7 +39,7 @@ from verdicts import METHODS, Case, judge, rows_of, settings_of
 
 from boltzwalk.data import Dataset
 from boltzwalk.method import learned_module
-from boltzwalk.training import recovery
+from boltzwalk.training import guard_record
 from boltzwalk.training.execute import execute
 from boltzwalk.training.run import Run, open_run
 
@@ -53,20 +53,18 @@ OPTIMIZER = ("moments_noise", "moments_lost", "rate_zero", "rate_up_50")
 WALKERS = ("walkers_far", "walkers_same")
 START = ("rate_10", "rate_50", "rate_1000", "step_30", "step_1e4", "one_step", "cold", "momentum")
 
-RIGHT: dict[str, set[str]] = {
-    **dict.fromkeys((*ONCE, *EVER), {"batch"}),
-    **dict.fromkeys(MEMORY, {"parameters"}),
-    **dict.fromkeys(("moments_noise", "moments_lost"), {"optimizer"}),
-    "rate_zero": {"no motion"},
-    "rate_up_50": {"rate"},
-    **dict.fromkeys(WALKERS, {"samples", "explosion", "walkers"}),
-    **dict.fromkeys(("rate_10", "rate_50", "rate_1000"), {"explosion", "samples", "not finite", "frozen", "rate", "weights"}),
-    "step_30": {"explosion", "frozen", "samples", "weights", "not finite"},
-    "step_1e4": {"explosion", "frozen", "samples", "weights", "not finite"},
-    "one_step": {"samples", "explosion"},
-    "cold": {"explosion", "frozen", "samples"},
-    "momentum": {"explosion", "samples", "not finite", "frozen", "rate"},
-}  # fmt: skip
+LEFT = frozenset({"explosion", "frozen", "samples", "weights", "not finite"})
+
+RIGHT: dict[str, frozenset[str]] = {
+    **{name: frozenset({"batch"}) for name in (*ONCE, *EVER)},
+    **{name: frozenset({"parameters"}) for name in MEMORY},
+    "moments_noise": frozenset({"optimizer"}),
+    "moments_lost": frozenset({"optimizer"}),
+    "rate_zero": frozenset({"rate", "no motion"}),
+    "rate_up_50": frozenset({"rate"}),
+    **{name: frozenset({"samples", "explosion"}) for name in WALKERS},
+    **dict.fromkeys(START, LEFT),
+}
 """The diagnoses that name the cause of a disease."""
 
 DATA = ("eight_gaussians", "rings", "two_moons", "gaussian", "mixture", "skewed")
@@ -152,8 +150,9 @@ def make(case: Case, guard: str) -> dict[str, Any]:
     disease = {"rate_50": "rate_10"}.get(case.disease, case.disease)
     settings = settings_of(case._replace(disease=disease), data)
     if case.disease == "rate_50":
-        rate = 5 * settings.optimizer.learning_rate
-        settings = dataclasses.replace(settings, optimizer=dataclasses.replace(settings.optimizer, learning_rate=rate))  # fmt: skip
+        optimizer: Any = settings.optimizer
+        optimizer = dataclasses.replace(optimizer, learning_rate=5 * optimizer.learning_rate)
+        settings = dataclasses.replace(settings, optimizer=optimizer)
     settings = dataclasses.replace(settings, guard=guard)
     poison = Poison(case.disease)
 
@@ -185,7 +184,7 @@ def make(case: Case, guard: str) -> dict[str, Any]:
                 facts["distance"] = judge(case, run)["distance"]
         finally:
             Dataset.batch = sound  # type: ignore[method-assign]
-        facts["actions"] = [action._asdict() for action in recovery.actions(folder)]
+        facts["actions"] = [action._asdict() for action in guard_record.actions(folder)]
     return facts | {"seconds": round(time.process_time() - began, 2)}
 
 
@@ -210,7 +209,7 @@ def summary(facts: dict[Case, dict[str, Any]]) -> str:
     alarmed = sum(bool(fact["actions"]) for fact in controls)
     lines = [
         f"Healthy runs with an alarm: {alarmed} of {len(controls)}.", "",
-        "| disease | runs | detected | median updates to it | diagnosis right | recovered | stopped | unharmed | lost |",
+        "| disease | runs | detected | after | named | recovered | stopped | unharmed | lost |",
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]  # fmt: skip
     total: Counter[str] = Counter()
@@ -224,10 +223,9 @@ def summary(facts: dict[Case, dict[str, Any]]) -> str:
         total.update(counts)
         total.update(runs=len(sick), detected=len(detected), right=right)
         total.update(prompt=sum(delay <= 50 for delay in delays))
-        lines.append(
-            f"| {disease} | {len(sick)} | {len(detected)} | {median(delays) if delays else ''} | {right} | "
-            f"{counts['recovered']} | {counts['stopped']} | {counts['unharmed']} | {counts['lost']} |"
-        )
+        ends = (str(counts[end]) for end in ("recovered", "stopped", "unharmed", "lost"))
+        cells = (disease, len(sick), len(detected), median(delays or [math.nan]), right, *ends)
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join([*lines, "", str(dict(total))])
 
 

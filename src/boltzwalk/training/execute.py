@@ -19,7 +19,7 @@ from ..checkpoint import write_atomically
 from ..data import Dataset
 from ..energy import check_energy
 from ..settings.settings import Settings
-from . import changes, recovery
+from . import changes, guard_record, recovery
 from . import folder as run_folder
 from .code import write_code
 from .description import training_data, write_description
@@ -92,7 +92,7 @@ def execute(
             )
         now = _at_newest(fresh, folder)
         if changed:
-            recovery.forget(folder, run_folder.read_settings(folder), settings)
+            guard_record.forget(folder, run_folder.read_settings(folder), settings)
             changes.change(folder, settings)
         else:
             run_folder.write_settings(folder, settings)
@@ -106,8 +106,8 @@ def execute(
 
 def _at_newest(fresh: Run, folder: Path) -> Run:
     """The run at its newest checkpoint, with the remedies that are in force; or a fresh one."""
-    done = recovery.actions(folder)
-    settings = recovery.with_remedies(fresh.settings, done)
+    done = guard_record.actions(folder)
+    settings = guard_record.with_remedies(fresh.settings, done)
     proven = [path for path in recovery.proven(folder) if done or run_folder.update_of(path)]
     saved = run_folder.checkpoints(folder) + proven
     saved.sort(key=run_folder.update_of, reverse=True)
@@ -135,14 +135,14 @@ def _guarded(
             alarm = yield from _trained(now, folder, writer, stop, guard)
         if alarm is None:
             return
-        action = recovery.plan(alarm, recovery.actions(folder), now.settings, folder)
+        action = recovery.plan(alarm, guard_record.actions(folder), now.settings, folder)
         recovery.discard_later(folder, action.back_to)  # before the record
         if action.remedy == "stop":
             recovery.keep_as_newest(folder, action.back_to)
-        recovery.record(folder, action)
+        guard_record.record(folder, action)
         if action.remedy == "stop":
             raise FloatingPointError(recovery.why_stopped(folder, action))
-        warnings.warn(recovery.told(action), stacklevel=2)
+        warnings.warn(guard_record.told(action), stacklevel=2)
         now = _at_newest(now, folder)
 
 
@@ -235,9 +235,9 @@ def _alarm(now: Run, done: Update[Any], guard: Guard, folder: Path) -> Alarm | N
     told = Alarm("batch", guard.refused, done.update) if refused else alarm
     if told is None or (guard.acts and not refused):
         return alarm
-    action = recovery.Action(told.update, told.diagnosis, told.reason)
-    if recovery.record(folder, action):
-        warnings.warn(recovery.told(action), stacklevel=2)
+    action = guard_record.Action(told.update, told.diagnosis, told.reason)
+    if guard_record.record(folder, action):
+        warnings.warn(guard_record.told(action), stacklevel=2)
     return alarm if guard.acts else None
 
 

@@ -1,161 +1,47 @@
-"""Recovery of a run: proven checkpoints, one remedy after an alarm, and the record of both.
+"""Recovery of a run: proven checkpoints, and one remedy after each alarm.
 
 After an alarm a run goes back to its newest *proven* checkpoint: one with `PROOF` updates after it
 in which no rule of the guard spoke. It goes on from there with one remedy of the list of its
-diagnosis; the next alarm takes the next one, and goes back farther. Each action is a row of
-``guard.jsonl``, written before anything else changes, so that a run that is killed meanwhile goes
-on as if it had not been. Proven checkpoints lie in ``proven/``, fewer the older they are.
+diagnosis; the next alarm soon after takes the next one, and goes back farther. Proven checkpoints
+lie in ``proven/``, fewer the older they are.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 from ..checkpoint import write_atomically
 from ..method import with_defaults
 from ..rng import generator
 from ..settings.settings import Settings
-from ..settings.tree import differences, from_tree, override, to_tree
 from . import folder as run_folder
 from .guard import PROOF, Alarm, compared_anew
+from .guard_record import SOON, Action, actions, in_force
 from .remedies import PLANS, REMEDIES, nothing
 from .run import Run
 
 __all__ = [
-    "SOON",
-    "Action",
-    "actions",
     "discard_later",
     "every",
-    "forget",
-    "in_force",
     "keep_as_newest",
     "plan",
     "proven",
     "proven_path",
-    "record",
     "thin",
-    "told",
     "treated",
     "why_stopped",
-    "with_remedies",
 ]
-
-SETTINGS = "settings"
-"""The diagnosis of the row that says that a user changed settings."""
-
-FILE = "guard.jsonl"
-"""The record of what the guard did, one row an action."""
 
 EVERY = 100
 """Updates between two checkpoints for the guard."""
 
-MOST = 6
+MOST = 8
 """Alarms, each soon after the last, after which a run stops."""
-
-SOON = 4 * PROOF
-"""Updates past an alarm without another one after which the list of remedies begins again."""
 
 ALL = 30
 """Actions after which a run stops, however far apart they are."""
-
-
-class Action(NamedTuple):
-    """A row of the record.
-
-    Attributes:
-        update: The update after which a rule spoke.
-        diagnosis: The cause.
-        reason: The value and the limit.
-        remedy: The remedy, "stop" for the end of the run; "" where the alarm was only told.
-        back_to: The update from which the run went on; -1 where it did not go back.
-        changes: The settings that the remedy changed, as overrides.
-    """
-
-    update: int
-    diagnosis: str
-    reason: str
-    remedy: str = ""
-    back_to: int = -1
-    changes: tuple[str, ...] = ()
-
-
-def actions(folder: Path) -> list[Action]:
-    """Returns the actions of a run, the oldest first.
-
-    Arguments:
-        folder: The run folder.
-    """
-    rows = run_folder.read_rows(folder / FILE)
-    return [Action(**{**row, "changes": tuple(row["changes"])}) for row in rows]
-
-
-def record(folder: Path, action: Action) -> bool:
-    """Writes an action unless it is there, as after a kill, and returns whether it was not.
-
-    Checkpoints of the branch that it leaves are deleted before. A run that is killed between both
-    goes on before the alarm, and comes to the same action.
-
-    Arguments:
-        folder: The run folder.
-        action: The action.
-    """
-    before = actions(folder)
-    if action in before or _told_lately(action, before):
-        return False
-    done = [*before, action]
-    write_atomically(
-        folder / FILE, "".join(json.dumps(one._asdict()) + "\n" for one in done).encode()
-    )
-    return True
-
-
-def _told_lately(action: Action, before: Sequence[Action]) -> bool:
-    """Whether an alarm that is only told was told in the last updates."""
-    same = [one for one in before if not one.remedy and one.diagnosis == action.diagnosis]
-    return not action.remedy and any(0 <= action.update - one.update < SOON for one in same)
-
-
-def with_remedies(settings: Settings, done: Sequence[Action]) -> Settings:
-    """Returns the settings with the changes of the guard.
-
-    Arguments:
-        settings: The settings of the run.
-        done: The actions.
-    """
-    changes = [change for action in in_force(done) for change in action.changes]
-    if not changes:
-        return settings
-    return from_tree(Settings, override(Settings, to_tree(settings), changes))
-
-
-def forget(folder: Path, before: Settings, after: Settings) -> None:
-    """Ends all remedies where a user changed settings of the run.
-
-    Arguments:
-        folder: The run folder.
-        before: The settings of the run.
-        after: The settings with which the user goes on.
-    """
-    free = ("updates:", "output.", "device:", "threads:", "guard:", "data.")
-    changed = differences(to_tree(before), to_tree(after))
-    if in_force(actions(folder)) and any(not line.startswith(free) for line in changed):
-        update = run_folder.saved_update(folder)
-        record(folder, Action(update, SETTINGS, "; ".join(changed[:4])))
-
-
-def in_force(done: Sequence[Action]) -> list[Action]:
-    """Returns the actions since a user last changed the settings.
-
-    Arguments:
-        done: The actions, the oldest first.
-    """
-    last = max((i for i, one in enumerate(done) if one.diagnosis == SETTINGS), default=-1)
-    return [action for action in done[last + 1 :] if action.remedy]
 
 
 def plan(alarm: Alarm, done: Sequence[Action], settings: Settings, folder: Path) -> Action:
@@ -169,18 +55,21 @@ def plan(alarm: Alarm, done: Sequence[Action], settings: Settings, folder: Path)
     """
     before = in_force(done)
     recent = _recent(alarm, before)
-    back_to = _back_to(alarm, len(recent), folder)
-    stop = Action(alarm.update, alarm.diagnosis, alarm.reason, "stop", back_to)
+    last = Action(alarm.update, alarm.diagnosis, alarm.reason, "stop", _back_to(alarm, 0, folder))
     if len(recent) >= MOST or len(before) >= ALL:
-        return stop
+        return last
     names = PLANS[alarm.diagnosis]
-    for name in names[sum(action.diagnosis == alarm.diagnosis for action in recent) :]:
+    tried = sum(action.diagnosis == alarm.diagnosis for action in recent)
+    if recent and recent[-1].diagnosis != alarm.diagnosis:
+        tried += 1  # another sign of the fault for which the run went back already
+    for name in names[tried:]:
         if name == "restart of chains" and with_defaults(settings.method).weighted:
             continue  # their weights would no longer belong to them
         changes = REMEDIES[name](settings)
         if changes or REMEDIES[name] is nothing:
-            return stop._replace(remedy=name, changes=tuple(changes))
-    return stop
+            back_to = _back_to(alarm, len(recent), folder)
+            return last._replace(remedy=name, back_to=back_to, changes=tuple(changes))
+    return last
 
 
 def _recent(alarm: Alarm, done: Sequence[Action]) -> list[Action]:
@@ -290,22 +179,6 @@ def keep_as_newest(folder: Path, update: int) -> None:
     path = run_folder.checkpoint_path(folder, update)
     if update and not path.exists():
         write_atomically(path, proven_path(folder, update).read_bytes())
-
-
-def told(action: Action) -> str:
-    """Returns an action as a sentence.
-
-    Arguments:
-        action: The action.
-    """
-    if not action.remedy:
-        return f"guard: after update {action.update} {action.reason} ({action.diagnosis})"
-    changes = f" ({', '.join(action.changes)})" if action.changes else ""
-    remedy = "" if action.remedy == "go back" else f" with {action.remedy}{changes}"
-    return (
-        f"guard: after update {action.update} {action.reason} ({action.diagnosis}); back to the "
-        f"proven checkpoint of update {action.back_to}{remedy}"
-    )
 
 
 def why_stopped(folder: Path, action: Action) -> str:

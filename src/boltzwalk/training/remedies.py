@@ -41,8 +41,8 @@ def _penalty(settings: Settings) -> list[str]:
 
 def _rates(settings: Settings) -> list[str]:
     return [
-        *_scaled("optimizer.learning_rate", 0.3)(settings),
-        *_scaled("method.base_rate", 0.3)(settings),
+        *_scaled("optimizer.learning_rate", 0.2)(settings),
+        *_scaled("method.base_rate", 0.2)(settings),
     ]
 
 
@@ -81,12 +81,12 @@ PLANS: dict[str, tuple[str, ...]] = {
     "optimizer": ("go back", "fresh moments", "lower rate"),
     "rate": ("go back", "constant rate", "lower rate"),
     "no motion": ("go back", "constant rate", "fresh moments"),
-    "explosion": ("go back", "lower rate", "restart of chains", "more steps", "lower rate"),
-    "frozen": ("go back", "smaller steps", "smaller steps", "lower rate"),
-    "samples": ("go back", "lower rate", "restart of chains", "more steps"),
-    "weights": ("go back", "lower rate", "smaller steps"),
-    "not finite": ("go back", "lower rate", "clipped gradient", "energy penalty", "lower rate"),
-}
+    "explosion": ("go back", "lower rate", "lower rate", "more steps", "lower rate"),
+    "frozen": ("go back", "lower rate", "smaller steps", "lower rate", "smaller steps"),
+    "samples": ("go back", "lower rate", "restart of chains", "more steps", "lower rate"),
+    "weights": ("go back", "lower rate", "smaller steps", "lower rate"),
+    "not finite": ("go back", "lower rate", "clipped gradient", "lower rate", "energy penalty"),
+}  # fmt: skip
 """The remedies of each diagnosis, in their order.
 
 Bad batches have none: others were drawn in their place already. The first one only goes back:

@@ -27,7 +27,7 @@ NEAR = 0.3
 """Median distance of the rows of a batch from the mean, over the first percentile of rows."""
 
 FLAT = 1e-3
-"""Variance of a batch over that of the data below which its rows are one point."""
+"""Width of a batch over the median distance of rows below which its rows are one point."""
 
 SAME = 5
 """Batches in a row that equal each other."""
@@ -46,14 +46,14 @@ class RowScale(NamedTuple):
         mean: The mean row, flat.
         low: The first percentile of the distances.
         largest: The largest distance.
-        variance: The mean of their squares.
+        middle: The median distance.
         distinct: The share of distinct rows.
     """
 
     mean: Tensor
     low: float
     largest: float
-    variance: float
+    middle: float
     distinct: float
 
 
@@ -76,7 +76,7 @@ def row_scale(rows: Tensor) -> RowScale:
         mean,
         float(radii.sort().values[len(radii) // 100]),
         float(radii.max()),
-        float(radii.square().mean()),
+        float(radii.median()),
         len(some.unique(dim=0)) / len(some),
     )
 
@@ -120,14 +120,14 @@ class Batches:
                 f"its rows are {middle:.3g} from the mean of the data, 99 % of the training rows "
                 f"more than {scale.low:.3g} (limit {NEAR:g} times)"
             )
-        return self._variance_problem(flat) or self._repetition(x)
+        return self._width_problem(flat) or self._repetition(x)
 
-    def _variance_problem(self, flat: Tensor) -> str:
+    def _width_problem(self, flat: Tensor) -> str:
         """Whether all rows of a batch are one point, where those of the data are not."""
-        spread = float((flat - flat[:1]).square().sum(1).mean()) / max(self.scale.variance, 1e-300)
-        if self.scale.distinct < DISTINCT or spread > FLAT:
+        spread, usual = float((flat - flat[:1]).norm(dim=1).max()), self.scale.middle
+        if self.scale.distinct < DISTINCT or spread > FLAT * usual:
             return ""
-        return f"its rows are one point, with {spread:.2g} of the variance of the data"
+        return f"its rows are one point, {spread:.2g} wide where the data are {usual:.3g}"
 
     def _repetition(self, x: Tensor) -> str:
         """Whether a batch is the same as several before it."""

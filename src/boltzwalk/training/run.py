@@ -36,6 +36,7 @@ from ..walkers import Walkers
 from . import folder as run_folder
 from .code import code_needed
 from .description import read_description, training_data
+from .guard_record import actions, with_remedies
 from .process import keep_freed_memory
 
 __all__ = [
@@ -348,6 +349,7 @@ def _saved(path: Path) -> tuple[Settings, list[Path]]:
             _, text = load_checkpoint(path)
             return from_yaml(text.get("settings", ""), path), [path]
         settings, candidates = run_folder.read_settings(path), run_folder.checkpoints(path)
+        settings = with_remedies(settings, actions(path))
     best = run_folder.best_checkpoint(path) if settings.output.best else None
     candidates.sort(key=lambda candidate: candidate != best)  # the others stay in their order
     if not candidates:
