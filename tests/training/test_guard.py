@@ -23,6 +23,7 @@ from boltzwalk.methods import (
     ReplayStart,
 )
 from boltzwalk.networks import Multilayer
+from boltzwalk.settings.given import GivenEnergy
 from boltzwalk.settings.optimizers import SGD, Adam, Schedule
 from boltzwalk.settings.settings import Output, Settings
 from boltzwalk.training import folder as run_folder
@@ -147,6 +148,32 @@ def test_it_goes_back_to_a_checkpoint_that_is_proven(tmp_path, undisturbed):
         train(RUN, tmp_path / str(at), layer, at=(at,))
         assert [one.back_to for one in guard_record.actions(tmp_path / str(at))] == [back_to]
         assert ended(tmp_path / str(at)) == ended(undisturbed)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_method_goes_back(tmp_path, name):
+    settings = OTHERS[name]
+    train(settings, tmp_path / "hit", layer)
+    train(settings, tmp_path / "not")
+    assert [one.remedy for one in guard_record.actions(tmp_path / "hit")] == ["go back"]
+    assert ended(tmp_path / "hit") == ended(tmp_path / "not")
+
+
+def test_a_module_given_in_python_goes_back_to_its_first_parameters(tmp_path):
+    ends = []
+    for hit in (True, False):
+        torch.manual_seed(0)
+        parts = (torch.nn.Linear(2, 8), torch.nn.SiLU(), torch.nn.Linear(8, 1))
+        module, folder = torch.nn.Sequential(*parts, torch.nn.Flatten(0)), tmp_path / str(hit)
+        settings, damaged = replace(RUN, energy=GivenEnergy("Sequential")), not hit
+        for done in execute(settings, folder, energy=module):
+            if done.update == 3 and not damaged:
+                damaged = True
+                with torch.no_grad():
+                    layer(done.run)
+        assert [one.back_to for one in guard_record.actions(folder)] == [0] * hit
+        ends.append(ended(folder))
+    assert ends[0] == ends[1]
 
 
 def test_a_run_that_is_killed_meanwhile_ends_the_same(tmp_path, undisturbed, monkeypatch):

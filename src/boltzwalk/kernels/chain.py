@@ -237,8 +237,8 @@ def relative_scale(
     return (squares / variance.mean().clamp_min(torch.finfo(data.dtype).tiny)).sqrt()
 
 
-PAIRED = 128
-"""Rows of each kind of which a distance of walkers to a batch is computed."""
+PAIRED = (128, 512)
+"""Rows and walkers of which a distance is computed; weighted walkers are worth fewer."""
 
 
 @torch.no_grad()
@@ -263,8 +263,9 @@ def walker_distance(
         >>> walker_distance(torch.zeros(4, 1), torch.ones(4, 1))
         tensor(1.)
     """
-    y, x = data[:PAIRED].flatten(1).float(), x[:PAIRED].flatten(1).float()
-    log_w = x.new_zeros(len(x)) if log_w is None else log_w[:PAIRED].float()
+    n = PAIRED[0] if log_w is None else PAIRED[1]
+    y, x = data[: PAIRED[0]].flatten(1).float(), x[:n].flatten(1).float()
+    log_w = x.new_zeros(len(x)) if log_w is None else log_w[:n].float()
     p, q = torch.softmax(log_w, 0), y.new_full((len(y),), 1 / len(y))
     # Sums, not products of matrices: those autocast would round. Without the pairs of a row with
     # itself, whose distance is 0.

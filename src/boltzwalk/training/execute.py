@@ -114,7 +114,8 @@ def _at_newest(fresh: Run, folder: Path) -> Run:
     if not saved:
         return fresh
     if done or fresh.update:
-        fresh = start(settings, fresh.dataset, fresh.energy, restoring=True)
+        given = recovery.first_network(fresh, folder)
+        fresh = start(settings, fresh.dataset, given, restoring=True)
     return recovery.treated(restore_newest(fresh, saved), done)
 
 

@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..checkpoint import write_atomically
+from torch import nn
+
+from ..checkpoint import load_checkpoint, write_atomically
 from ..method import with_defaults
 from ..rng import generator
 from ..settings.settings import Settings
@@ -25,6 +27,7 @@ from .run import Run
 __all__ = [
     "discard_later",
     "every",
+    "first_network",
     "keep_as_newest",
     "plan",
     "proven",
@@ -141,6 +144,21 @@ def discard_later(folder: Path, update: int) -> None:
         for path in run_folder.checkpoints(folder, name):
             if run_folder.update_of(path) > update:
                 path.unlink()
+
+
+def first_network(run: Run, folder: Path) -> nn.Module | None:
+    """Returns the network of a run with its first parameters; None where the settings build it.
+
+    Arguments:
+        run: The run.
+        folder: The run folder, with the checkpoint before the first update.
+    """
+    if not getattr(run.settings.energy, "from_python", False):
+        return None
+    tensors, _ = load_checkpoint(proven_path(folder, 0))
+    names = [name for name in tensors if name.startswith("energy.")]
+    run.energy.load_state_dict({name.removeprefix("energy."): tensors[name] for name in names})
+    return run.energy
 
 
 def treated(run: Run, done: Sequence[Action]) -> Run:
