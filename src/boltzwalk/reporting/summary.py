@@ -25,6 +25,7 @@ from ..metrics.quadrature import log_z_in_the_plane
 from ..model import Model
 from ..rng import generator
 from ..training.folder import read_rows
+from ..training.guard_record import Action, actions, told
 from ..walkers import effective_sample_size
 
 __all__ = ["Number", "read_summary", "summarise"]
@@ -108,11 +109,22 @@ def _summary(model: Model, folder: Path, training: Verdict | None) -> list[Numbe
             Number(*finding) for finding in (*latent_findings(rows), *partition_findings(rows))
         ]
         numbers += _weights(rows[-1], _volume(model.data)) + _chain(rows[-1])
+    numbers += _guard(actions(folder))
     if costs:
         cost = costs[-1]
         text = f"{cost['seconds']:.0f} s, {cost['peak_memory_mb']:.0f} MB"
         numbers.append(Number("cost", text, f"{cost['gradients']:,} gradient evaluations"))
     return numbers
+
+
+def _guard(done: list[Action]) -> list[Number]:
+    """The actions of the guard, if there were any."""
+    if not done:
+        return []
+    back = [action for action in done if action.remedy]
+    times = "1 time" if len(back) == 1 else f"{len(back)} times"
+    text = f"went back {times}" if back else f"told {len(done)}"
+    return [Number("guard", text, f"the last: {told(done[-1]).removeprefix('guard: ')}")]
 
 
 def _energies(model: Model, x: Tensor, rows: Tensor, split: str) -> list[Number]:

@@ -84,7 +84,7 @@ WARM = 0.5
 ACCEPTED = 0.05
 """Share of accepted proposals below which walkers do not move."""
 
-AWAY = (2.5, 0.25)
+AWAY = (2.5, 0.4)
 """Distance of walkers to the batch: times the best so far, and above it."""
 
 FEW = 0.02

@@ -24,7 +24,7 @@ def _scaled(name: str, factor: float) -> Change:
         if not isinstance(value, int | float) or isinstance(value, bool) or not value:
             return []
         new = value * factor
-        return [f"{name}={round(new) if isinstance(value, int) else repr(new)}"]
+        return [f"{name}={round(new)}" if isinstance(value, int) else f"{name}={new:.6g}"]
 
     return changes
 
