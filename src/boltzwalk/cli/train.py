@@ -69,6 +69,10 @@ TrainingSeed = Annotated[
 ]
 Precision = Annotated[str | None, typer.Option(help="fp32, bf16 or auto.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the settings and stop.")]
+Strict = Annotated[
+    bool,
+    typer.Option("--strict", help="Refuse settings that will probably not work."),
+]
 Alone = Annotated[bool, typer.Option("--alone", help="Train without the recipes to compare with.")]
 Seeds = Annotated[
     int | None,
@@ -92,6 +96,7 @@ def train_command(
     dry_run: DryRun = False,
     alone: Alone = False,
     seeds: Seeds = None,
+    strict: Strict = False,
     imports: Imports = None,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -124,6 +129,8 @@ def train_command(
         several = bool(others) or count > 1
         runs_of = [(settings, folder), *others]
         groups = [_with_seeds(its, path, count) for its, path in runs_of] if several else []
+        if strict:
+            _require_sound([settings, *(its for its, _ in others)])
         if several:
             _train_all(groups, quiet, stop)
         else:
@@ -173,6 +180,16 @@ def resume(
             require_trained_on(folder, rows)
         if not _train(settings, folder, quiet, stop, dataset=rows, changed=True):
             raise typer.Exit(FAILED_RUN)
+
+
+def _require_sound(settings: Sequence[Settings]) -> None:
+    """Raises with all advice on settings, where there is any."""
+    from ..training.advice import advice
+
+    problems = [line for its in settings for line in advice(its, its.data.load())]
+    if problems:
+        lines = "\n".join(f"  * {line}" for line in dict.fromkeys(problems))
+        raise ValueError(f"--strict refuses settings that will probably not work:\n{lines}")
 
 
 def _in_free_folder(
@@ -245,14 +262,18 @@ def _train(
     changed: bool = False,
 ) -> bool:
     """Trains, shows progress, and prints the summary; returns whether there is a model."""
+    from ..training.advice import advice
     from ..training.description import training_data
     from ..training.execute import execute
+    from ..training.folder import checkpoints
     from ..training.run import open_model
 
     dataset = dataset or training_data(settings, folder).to(settings.device)
     reading = dataset.reading.lines() if dataset.reading else []
     for line in (*reading, *dataset.notes):
         typer.echo(line)
+    for line in [] if checkpoints(folder) else advice(settings, dataset):
+        typer.echo(f"advice: {line}", err=True)
     last = 0
     progress = execute(settings, folder, stop, dataset, changed=changed)
     for done in shown(progress, settings, folder.name, quiet):
