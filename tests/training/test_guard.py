@@ -311,6 +311,7 @@ def batches():
         (lambda x: torch.where(x == x[3, 1], 1e6, x), "from the mean of the data"),
         (lambda x: 255 * x, "from the mean of the data"),
         (lambda x: x + 30, "from the mean of the data"),
+        (lambda x: x + 2, "standard errors"),
         (lambda x: 0.001 * x, "from the mean of the data"),
         (lambda x: 0 * x, "from the mean of the data"),
         (lambda x: x[:1].expand_as(x), "one point"),

@@ -1,14 +1,15 @@
 r"""The scale of the training rows, and batches that are not on it.
 
 A batch cannot be learnt from where a value is not finite, a row is far from all training rows, its
-rows are one point or are all nearer to the mean than training rows are, or it equals the batches
-before it.
+rows are one point or are all nearer to the mean than training rows are, its mean is elsewhere, or
+it equals the batches before it.
 
 Not guaranteed: that a batch on the scale of the data is one of them.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -29,6 +30,9 @@ NEAR = 0.3
 FLAT = 1e-3
 """Width of a batch over the median distance of rows below which its rows are one point."""
 
+SHIFT = 8.0
+"""Standard errors of the mean of a batch, where rows far away are drawn in."""
+
 SAME = 5
 """Batches in a row that equal each other."""
 
@@ -47,6 +51,9 @@ class RowScale(NamedTuple):
         low: The first percentile of the distances.
         largest: The largest distance.
         middle: The median distance.
+        high: The 99th percentile of the distances.
+        centre: The mean of the rows, those beyond the 99th percentile drawn in to it, flat.
+        spread: The root mean square distance of these from their mean.
         distinct: The share of distinct rows.
     """
 
@@ -54,6 +61,9 @@ class RowScale(NamedTuple):
     low: float
     largest: float
     middle: float
+    high: float
+    centre: Tensor
+    spread: float
     distinct: float
 
 
@@ -71,14 +81,25 @@ def row_scale(rows: Tensor) -> RowScale:
     flat = rows.flatten(1)
     mean = flat.mean(0)
     radii = torch.cat([(part - mean).norm(dim=1) for part in flat.split(ROWS)]).double()
-    some = flat[:: -(-len(flat) // ROWS)]
+    ordered, some = radii.sort().values, flat[:: -(-len(flat) // ROWS)]
+    low, high = (float(ordered[int(share * (len(radii) - 1))]) for share in (0.01, 0.99))
+    near = _drawn_in(some, mean, high)
     return RowScale(
-        mean,
-        float(radii.sort().values[len(radii) // 100]),
-        float(radii.max()),
-        float(radii.median()),
-        len(some.unique(dim=0)) / len(some),
+        mean=mean,
+        low=low,
+        largest=float(radii.max()),
+        middle=float(radii.median()),
+        high=high,
+        centre=near.mean(0),
+        spread=float((near - near.mean(0)).square().sum(1).mean().sqrt()),
+        distinct=len(some.unique(dim=0)) / len(some),
     )
+
+
+def _drawn_in(flat: Tensor, mean: Tensor, radius: float) -> Tensor:
+    """Rows, those farther from the mean than a radius moved to it, so that few decide no mean."""
+    offset = flat - mean
+    return mean + offset * (radius / offset.norm(dim=1, keepdim=True).clamp_min(1e-30)).clamp(max=1)
 
 
 @dataclass
@@ -120,7 +141,7 @@ class Batches:
                 f"its rows are {middle:.3g} from the mean of the data, 99 % of the training rows "
                 f"more than {scale.low:.3g} (limit {NEAR:g} times)"
             )
-        return self._width_problem(flat) or self._repetition(x)
+        return self._width_problem(flat) or self._shift(flat) or self._repetition(x)
 
     def _width_problem(self, flat: Tensor) -> str:
         """Whether all rows of a batch are one point, where those of the data are not."""
@@ -128,6 +149,18 @@ class Batches:
         if self.scale.distinct < DISTINCT or spread > FLAT * usual:
             return ""
         return f"its rows are one point, {spread:.2g} wide where the data are {usual:.3g}"
+
+    def _shift(self, flat: Tensor) -> str:
+        """Whether the mean of a batch is too far from that of the data for rows of the data."""
+        scale = self.scale
+        shift = float((_drawn_in(flat, scale.mean, scale.high).mean(0) - scale.centre).norm())
+        usual = scale.spread / math.sqrt(len(flat))
+        if shift <= SHIFT * usual:
+            return ""
+        return (
+            f"its mean is {shift:.3g} from that of the data, {shift / usual:.3g} standard errors "
+            f"(limit {SHIFT:g})"
+        )
 
     def _repetition(self, x: Tensor) -> str:
         """Whether a batch is the same as several before it."""
