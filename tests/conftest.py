@@ -6,6 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from boltzwalk import api
+from boltzwalk.checkpoint import write_atomically
+from boltzwalk.reporting import page
+from boltzwalk.training import run_pictures
+
 torch.set_num_threads(1)  # small tensors: threads only fight over the cores
 
 FLOAT32 = {
@@ -62,3 +67,28 @@ def no_network(monkeypatch):
         raise OSError("Name or service not known")
 
     monkeypatch.setattr("urllib.request.urlopen", refuse)
+
+
+UNDRAWN = {"api", "cli", "completion", "evaluation", "study", "training"}
+"""Folders whose tests train many short runs: pages and pictures are most of the time of such a run,
+so that only tests marked `pictures` draw them there."""
+
+
+def _plain_picture(model, folder):
+    for path in (run_pictures.picture_path(folder, model.update), folder / "samples.png"):
+        write_atomically(path, b"a picture")
+
+
+def _plain_page(model, folder, numbers=None, training=None, out=None):
+    path = out or folder / "report.html"
+    write_atomically(path, b"a page")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _undrawn(request, monkeypatch):
+    """Files in the place of pages and pictures, unless a test is marked `pictures`."""
+    if UNDRAWN & set(request.path.parts) and not request.node.get_closest_marker("pictures"):
+        monkeypatch.setattr(run_pictures, "draw_picture", _plain_picture)
+        monkeypatch.setattr(page, "write_report", _plain_page)
+        monkeypatch.setattr(api, "write_report", _plain_page)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # `tests/api/test_toys.py` has a class of each kind in short runs
+
 PAGE = (Path(__file__).parent.parent / "docs" / "your_own.md").read_text()
 EXAMPLES = Path(__file__).parent.parent / "examples"
 BLOCKS = re.findall(r"```(python|console)\n(.*?)```", PAGE, re.DOTALL)

@@ -86,6 +86,7 @@ def test_positions_of_another_shape_are_refused(energy):
         energy(torch.zeros(5, 3))
 
 
+@pytest.mark.slow
 def test_weighted_walkers_carry_the_log_z_that_is_known(energy, rng):
     """While the energy learns, and its log Z moves by several times their error."""
     x = torch.randn(100, 2, generator=rng) * torch.tensor([0.3, 1.0])

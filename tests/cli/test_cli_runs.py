@@ -1,6 +1,7 @@
 """Runs and their folders: a refusal changes nothing, a finished run stays, names are names."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -36,9 +37,18 @@ def command(tmp_path, monkeypatch):
     return call
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run that is trained once; each test gets a copy."""
+    folder = tmp_path_factory.mktemp("trained")
+    done = CliRunner().invoke(app, ["train", "toy", *TOY, "--runs", str(folder)])
+    assert done.exit_code == 0, done.output
+    return folder / "toy"
+
+
 @pytest.fixture
-def run(tmp_path, command):
-    command("train", "toy", *TOY)
+def run(tmp_path, command, trained):
+    shutil.copytree(trained, tmp_path / "runs" / "toy")
     return tmp_path / "runs" / "toy"
 
 

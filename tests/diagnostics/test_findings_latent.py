@@ -31,6 +31,7 @@ def test_runs_without_codes_say_nothing():
     assert latent_findings([{"update": 10.0, "energy_gap": 0.0}]) == []
 
 
+@pytest.mark.slow
 def test_a_run_that_collapses_says_so(tmp_path):
     """At ten times the weight that was published for large images the codes of digits die."""
     words = "train vae_teaching_digits gamma=20 updates=150 method.steps=2 threads=1 --quiet"

@@ -211,7 +211,14 @@ def numbers(found):
 
 
 @pytest.mark.parametrize(
-    "kernel", [ULA(0.3), MALA(0.3), KineticLangevin(0.3, friction=1.0), AdamDescent(0.01)], ids=repr
+    "kernel",
+    [
+        ULA(0.3),
+        pytest.param(MALA(0.3), marks=pytest.mark.slow),
+        KineticLangevin(0.3, friction=1.0),
+        AdamDescent(0.01),
+    ],
+    ids=repr,
 )
 def test_a_budget_stops_it_and_more_goes_on_with_the_same_numbers(tmp_path, clock, kernel):
     model = known(clock, kernel)

@@ -388,6 +388,7 @@ def test_kept_walkers_explode_as_well(tmp_path):
     assert "out of the range" in found.reason
 
 
+@pytest.mark.slow
 def test_a_bounded_slope_stalls(tmp_path):
     rows, trace, _ = run(tmp_path, 400, Adam(1e-3), spectral_norm=True)
     found = verdict(rows, trace)

@@ -46,7 +46,7 @@ def trained(settings):
     return run.judged_on(run.dataset)
 
 
-@pytest.mark.parametrize("temperature", [1.0, 0.7])
+@pytest.mark.parametrize("temperature", [pytest.param(1.0, marks=pytest.mark.slow), 0.7])
 def test_it_is_that_of_quadrature(temperature):
     """log Z within its interval, and the mean over the test rows in their own units."""
     method = dataclasses.replace(TOY.method, kernel=MALA(0.02, temperature))

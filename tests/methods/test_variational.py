@@ -168,7 +168,7 @@ def taught(energy, settings, updates, dim):
     return method, total / count, info
 
 
-@pytest.mark.parametrize("steps", [2, 8])
+@pytest.mark.parametrize("steps", [2, pytest.param(8, marks=pytest.mark.slow)])
 def test_teaching_recovers_the_known_solution(steps):
     r"""The decoder has the principal part of the chains' covariance, less \gamma / 2.
 

@@ -247,6 +247,7 @@ def test_only_digits_that_it_has_not_seen_are_judged_by_the_shipped_one(settings
     assert settings.load().standard == standard
 
 
+@pytest.mark.slow
 def test_other_data_are_fitted_anew(fitted):
     data = fitted[0]
     custom = dataclasses.replace(data, standard="")
@@ -337,7 +338,9 @@ def test_too_few_samples_have_no_distance(fitted):
     assert math.isnan(judge_classes(classifier, data.train, short).frechet.value)
 
 
-@pytest.mark.parametrize(("settings", "least"), [(Mnist, 0.99), (FashionMnist, 0.91)])
+@pytest.mark.parametrize(
+    ("settings", "least"), [(Mnist, 0.99), pytest.param(FashionMnist, 0.91, marks=pytest.mark.slow)]
+)
 def test_the_shipped_classifiers_of_real_images(real_data, settings, least):
     data = settings(root=real_data).load()
     classifier = classifier_for(data)
@@ -349,6 +352,7 @@ def test_the_shipped_classifiers_of_real_images(real_data, settings, least):
     assert both == pytest.approx(classifier.accuracy, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_real_digits_of_three_classes(real_data):
     settings = Mnist(
         root=real_data, classes=(2, 3, 6), proportions=(4, 2, 1), dequantise=True, split_seed=3

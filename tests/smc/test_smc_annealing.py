@@ -65,7 +65,9 @@ def test_the_mean_weight_is_unbiased_however_bad_the_moves(rng):
     assert_mean(annealed.walkers.log_w.exp(), math.exp(LOG_RATIO), "E[w]")
 
 
-@pytest.mark.parametrize(("threshold", "replicates"), [(1.0, 6000), (0.7, 30_000)])
+@pytest.mark.parametrize(
+    ("threshold", "replicates"), [pytest.param(1.0, 6000, marks=pytest.mark.slow), (0.7, 30_000)]
+)
 def test_it_is_unbiased_with_resampling(threshold, replicates, rng):
     """Of 4 walkers each: whatever bias there were would be large."""
     x = WIDE.sample(4 * replicates, rng)

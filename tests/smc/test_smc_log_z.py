@@ -109,6 +109,7 @@ def test_a_temperature_is_that_of_the_energy(rng):
     assert found.estimate == pytest.approx(target.log_z + 1.5 * math.log(4), abs=0.1)
 
 
+@pytest.mark.slow
 def test_events_of_any_shape_and_networks(rng):
     class Picture(nn.Module):
         def __init__(self):
@@ -169,6 +170,7 @@ def test_evaluations_are_counted(back, rng):
     assert refused.evaluations == energy.walkers == 3 * 16 + 32 + (32 + 32) * 12 + 4 * 11
 
 
+@pytest.mark.slow
 def test_it_is_a_function_of_the_generator(rng):
     like = APART.sample(100, rng)
     one, same, other = (

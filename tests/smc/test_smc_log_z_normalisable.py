@@ -98,6 +98,7 @@ def test_points_at_the_centre_have_no_direction():
     assert unbounded_rays(lambda x: x.square().sum(1), torch.ones(4, 2)) == ""
 
 
+@pytest.mark.slow
 def test_walkers_that_have_arrived_do_not_drift(rng):
     """For 50 seeds: 5 standard errors on two counts are never met by chance."""
     path = EnergyPath(Gaussian(3), GumbelProduct(3))

@@ -90,6 +90,7 @@ def test_a_product_of_cauchy_densities_is_not_refused(rng):
     assert unbounded_rays(lambda x: torch.log1p(x.square()).sum(1), x) == ""
 
 
+@pytest.mark.slow
 def test_a_flat_direction_that_is_no_axis_is_refused(rng):
     like = torch.randn(500, 2, generator=rng)
     found = estimate_log_z(lambda x: x.sum(1).square() / 2, like, rng, THOROUGH)

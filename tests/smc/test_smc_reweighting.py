@@ -249,7 +249,12 @@ def moving_gaussian(mover, dim, updates, seed, walkers=20_000, narrowing=4.0, sh
 
 @pytest.mark.parametrize(
     ("mover", "seeds"),
-    [(ula, 5), (update_first, 5), (mala, 2), (hmc, 1)],
+    [
+        (ula, 5),
+        pytest.param(update_first, 5, marks=pytest.mark.slow),
+        pytest.param(mala, 2, marks=pytest.mark.slow),
+        (hmc, 1),
+    ],
     ids=["Algorithm 1", "update first", "MALA", "HMC"],
 )
 def test_a_gaussian_that_moves_and_narrows(mover, seeds):
@@ -270,6 +275,7 @@ def test_wrong_weights_are_outside_these_bounds(mover):
     assert abs(variance) > 0.2
 
 
+@pytest.mark.slow
 def test_a_gaussian_of_ten_dimensions():
     log_z, variance = moving_gaussian(ula, 10, 400, 0)
     assert abs(log_z) < 0.03

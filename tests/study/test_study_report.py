@@ -152,6 +152,7 @@ blocks:
 """
 
 
+@pytest.mark.slow
 def test_a_study_without_an_analysis_prints_its_effects_and_nothing_else(tmp_path, monkeypatch):
     (tmp_path / "mine.yaml").write_text(FOUR)
     code, output = invoke(tmp_path, monkeypatch, "study", "mine.yaml", "--quiet")

@@ -290,6 +290,7 @@ def test_the_folder_of_another_study_is_refused(tmp_path):
         run(tiny(TINY, "seeds=[0]"), tmp_path / "other")
 
 
+@pytest.mark.slow
 def test_only_so_many_trials_are_begun_and_the_rest_later(tmp_path):
     assert len(run(tiny(), tmp_path, max_trials=3)) == 3
     first = content(tmp_path)
@@ -297,6 +298,7 @@ def test_only_so_many_trials_are_begun_and_the_rest_later(tmp_path):
     assert {name: content(tmp_path)[name] for name in first} == first
 
 
+@pytest.mark.slow
 def test_a_study_of_a_method_without_energy_gradients(tmp_path):
     """Its cost is counted in updates."""
     text = """

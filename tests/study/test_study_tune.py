@@ -38,6 +38,7 @@ ADAPTIVE = TINY.replace("equal: false", "equal: false\n    sampler: tpe\n    tri
 SMALL = ["energy.network.widths=[16]", "batch=32", "updates=30", "average=0"]
 
 
+@pytest.mark.slow
 def test_a_proposed_study_begins_with_the_recipe_and_has_all_its_points(tmp_path):
     text = ADAPTIVE.replace("method.steps: [2, 4]", "method.steps: {low: 2, high: 4}")
     study = tiny(text)

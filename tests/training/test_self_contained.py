@@ -202,7 +202,11 @@ def test_judging_and_going_on_refuse_another_file(tmp_path, other):
     assert read_settings(folder).data.path == str(file)
 
 
-@pytest.mark.parametrize("gone", [False, True], ids=["the old file is there", "it is gone"])
+@pytest.mark.parametrize(
+    "gone",
+    [pytest.param(False, marks=pytest.mark.slow), True],
+    ids=["the old file is there", "it is gone"],
+)
 def test_a_run_goes_on_with_the_same_file_elsewhere_bit_for_bit(tmp_path, gone):
     folder, file = trained("table", tmp_path)
     whole = tmp_path / "whole"
