@@ -16,6 +16,7 @@ from .errors import (
     Device,
     Imports,
     Quiet,
+    QuoteFormulas,
     Seed,
     Trained,
     app,
@@ -188,6 +189,7 @@ def report_command(
             "comparison.html next to it."
         ),
     ] = None,
+    quote_formulas: QuoteFormulas = False,
     imports: Imports = None,
     debug: Debug = False,
 ) -> None:
@@ -202,7 +204,7 @@ def report_command(
         if (folders[0] / "study.yaml").is_file():
             from ..study.report import write_study_report
 
-            path = write_study_report(folders[0], out)[0]
+            path = write_study_report(folders[0], out, quote_formulas=quote_formulas)[0]
         elif len(folders) == 1:
             from ..diagnostics.verdict import model_verdict
             from ..evaluation.answer import uses_of

@@ -15,6 +15,7 @@ import io
 import shlex
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,13 +25,14 @@ from torch import Tensor
 
 from ..data.external import load_external_rows
 from ..data.new_rows import NewRows, field_of, read_new_rows
+from ..data.readable import quoted_formula
 from ..metrics.anomaly import conformal_threshold, percentile
 from ..metrics.false_alarms import false_alarms
 from ..model import Model
 from .anomalies import energies_and_norms, scoring_energy
 from .evaluate import known_sections
 
-__all__ = ["ScoreInput", "Scores", "read_input", "score_rows", "write_scores"]
+__all__ = ["ScoreInput", "Scores", "passed_texts", "read_input", "score_rows", "write_scores"]
 
 
 class Scores(NamedTuple):
@@ -163,7 +165,9 @@ def _log_z(model: Model, folder: Path) -> tuple[float, str]:
     return float(log_z["estimate"]), ""
 
 
-def write_scores(scores: Scores, suffix: str, table: NewRows | None = None) -> bytes:
+def write_scores(
+    scores: Scores, suffix: str, table: NewRows | None = None, quote_formulas: bool = False
+) -> bytes:
     """Returns scores as the content of a file.
 
     Arguments:
@@ -171,6 +175,7 @@ def write_scores(scores: Scores, suffix: str, table: NewRows | None = None) -> b
         suffix: ".csv" or ".npz".
         table: The rows of a table: columns that the model does not take are passed on, and rows
             that cannot be scored have a note; None for rows that were all scored.
+        quote_formulas: Whether texts that are formulas get an apostrophe in a .csv file.
 
     Raises:
         ValueError: If the suffix is another.
@@ -193,13 +198,25 @@ def write_scores(scores: Scores, suffix: str, table: NewRows | None = None) -> b
     names = [f"{c.name} (input)" if c.name in taken else titles.get(c.name, c.name) for c in others]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["row", *names, *arrays, *([] if table is None else ["note"])])
+    keep: Callable[[object], object] = quoted_formula if quote_formulas else lambda field: field
+    writer.writerow(["row", *map(keep, names), *arrays, *([] if table is None else ["note"])])
     numbers = iter(zip(*arrays.values(), strict=True))
     for i, note in enumerate(notes):
         fields = ["", "", "", ""] if note else _numbers(*next(numbers))
-        passed = [field_of(column, i) for column in others]
+        passed = [keep(field_of(column, i)) for column in others]
         writer.writerow([i, *passed, *fields, *([] if table is None else [note])])
     return text.getvalue().encode()
+
+
+def passed_texts(table: NewRows | None) -> Iterator[str]:
+    """Yields the names and fields of a table that scores are written with.
+
+    Arguments:
+        table: The table; None for rows that are no table.
+    """
+    for column in () if table is None else table.others:
+        yield column.name
+        yield from column.fields or ()
 
 
 def _numbers(u: float, log_p: float, share: float, flag: bool) -> list[str]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..checkpoint import write_atomically
+from ..data.readable import formula_note
 from ..reporting.figures import Curve, curves, heat_map
 from ..reporting.html import Cell, CellTable, Figure, PageVerdict, Section, render
 from .analysis import Analysis, LoadedAnalysis, run_analysis
@@ -69,7 +70,10 @@ class StudyReport(NamedTuple):
 
 
 def write_study_report(
-    folder: Path, out: Path | None = None, loaded: LoadedAnalysis | None = None
+    folder: Path,
+    out: Path | None = None,
+    loaded: LoadedAnalysis | None = None,
+    quote_formulas: bool = False,
 ) -> StudyReport:
     """Writes the page and the tables of a study.
 
@@ -78,6 +82,7 @@ def write_study_report(
         out: The page, .html or .md; None for `report.html` in the folder. The tables go to the
             folder of the page.
         loaded: The study's own analysis; None leaves it out.
+        quote_formulas: Whether texts that are formulas get an apostrophe in the tables.
 
     Raises:
         FileNotFoundError: If the folder holds no study.
@@ -92,11 +97,12 @@ def write_study_report(
             f"no trial of {folder} has ended yet; run `boltzwalk study {shlex.quote(str(folder))}`"
         )
     analysis = run_analysis(loaded, study, outcomes) if loaded else Analysis()
-    note = " ".join(filter(None, (_damage_note(folder), _analysis_note(folder, study, loaded))))
-    path = out or folder / "report.html"
-    sheets = study_sheets(study, outcomes, analysis)
+    path, sheets = out or folder / "report.html", study_sheets(study, outcomes, analysis)
+    cells = (cell for sheet in sheets.values() for row in (sheet.head, *sheet.rows) for cell in row)
+    notes = [_damage_note(folder), _analysis_note(folder, study, loaded)]
+    note = " ".join(filter(None, [*notes, *formula_note(cells, quote_formulas)]))
     for name, sheet in sheets.items():
-        write_atomically(path.with_name(f"{name}.csv"), to_csv(sheet))
+        write_atomically(path.with_name(f"{name}.csv"), to_csv(sheet, quote_formulas))
     total = count_trials(study, folder)
     endings = count_labels([outcome.result for outcome in outcomes])
     title = folder.resolve().name
