@@ -196,7 +196,7 @@ def report_command(
     """Write the report of a run, or a comparison of several: one page that needs no network."""
     with errors(debug):
         import_code(imports)
-        from ..reporting.compare import write_comparison
+        from ..reporting.compare import differing_settings, write_comparison
         from ..reporting.page import write_report
         from ..training.run import open_model
 
@@ -215,6 +215,7 @@ def report_command(
             training, known = model_verdict(model, folders[0]), known_sections(model, folders[0])
             uses = uses_of(model, folders[0], training, known).text
         else:
+            typer.echo("\n".join([*differing_settings(folders), ""]))
             path = write_comparison(folders, out or folders[0].parent / "comparison.html")
         typer.echo(f"report   {path}")
         if uses:
