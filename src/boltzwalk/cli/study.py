@@ -153,7 +153,7 @@ def studies(
         from rich.console import Console
         from rich.table import Table
 
-        from ..study.spec import study_from_yaml
+        from ..study.spec_file import read_study
 
         paths = _study_files(folder)
         if not paths:
@@ -162,7 +162,7 @@ def studies(
         table.add_column("study", style="cyan", no_wrap=True)
         table.add_column("question and results")
         for path in paths:
-            about = study_from_yaml(path.read_text(), source=path).about.strip()
+            about = read_study(path).about.strip()
             parts = [" ".join(part.split()) for part in about.split("\n\n")]
             table.add_row(str(path), "\n".join([parts[0], *(f"[dim]{p}[/dim]" for p in parts[1:])]))
         Console().print(table)
@@ -181,7 +181,8 @@ def _specified(
     """The study of a file or a folder, its folder, and the analysis next to a user's file."""
     import difflib
 
-    from ..study.spec import study_from_yaml, with_changes
+    from ..study.spec import with_changes
+    from ..study.spec_file import read_study
     from ..study.storage import open_study
 
     path = Path(spec)
@@ -190,7 +191,7 @@ def _specified(
     if (path / "study.yaml").is_file():
         return with_changes(open_study(path), changes), path, None
     if path.suffix in (".yaml", ".yml") and path.is_file():
-        specified = study_from_yaml(path.read_text(), changes, path)
+        specified = read_study(path, changes)
         analysis = path.parent / specified.analysis if specified.analysis else None
         return specified, into / (name or path.stem), analysis
     known = {file.stem: str(file) for file in _study_files(Path("studies"))}

@@ -115,9 +115,9 @@ def train_command(
 
         folder = runs / (run_name(recipe) if name is None else checked_name(name))
 
-        def settings_at(place: Path) -> Settings:
+        def settings_at(path: Path) -> Settings:
             """The settings of the recipe, with the machine of a run that has that name."""
-            return resolved_settings(recipe, [*_machine_of(place), *assignments])
+            return resolved_settings(recipe, [*_machine_of(path), *assignments])
 
         if dry_run:
             from ..settings.settings import to_yaml
@@ -128,11 +128,11 @@ def train_command(
 
         count = SEEDS.get(recipe, 1) if seeds is None else seeds
 
-        def groups_at(place: Path) -> Groups:
+        def groups_at(path: Path) -> Groups:
             """All runs of the command, where its first folder has that name."""
-            its = settings_at(place)
-            others = [] if alone else _companions(recipe, its, place, assignments)
-            return [_with_seeds(*run, count) for run in ((its, place), *others)]
+            its = settings_at(path)
+            others = [] if alone else _companions(recipe, its, path, assignments)
+            return [_with_seeds(*run, count) for run in ((its, path), *others)]
 
         groups = _in_free_folders(groups_at, folder)
         if len(groups) > 1 or count > 1:

@@ -160,16 +160,10 @@ def score(
             typer.echo(line, err=True)
         scores = score_rows(model, run_folder(folder), given.x, false_alarm)
         suffix = ".csv" if out in (None, "-") else Path(str(out)).suffix
-        content = write_scores(scores, suffix, given.table, quote_formulas)
-        if out in (None, "-"):
-            sys.stdout.write(content.decode())
-        else:
-            from ..checkpoint import write_atomically
-
-            write_atomically(Path(str(out)), content)
-        if suffix == ".csv":
-            for line in formula_note(passed_texts(given.table), quote_formulas):
-                typer.echo(f"note     {line}", err=True)
+        _write_scores(write_scores(scores, suffix, given.table, quote_formulas), out)
+        notes = formula_note(passed_texts(given.table), quote_formulas) if suffix == ".csv" else []
+        for line in notes:
+            typer.echo(f"note     {line}", err=True)
         flagged = int(scores.anomaly.sum())
         typer.echo(
             f"{flagged:,} of {len(scores.anomaly):,} rows are flagged; {scores.protocol}",
@@ -177,6 +171,16 @@ def score(
         )
         if out not in (None, "-"):
             typer.echo(f"scores   {out}", err=True)
+
+
+def _write_scores(content: bytes, out: str | None) -> None:
+    """Writes scores to a file, or to standard output."""
+    if out in (None, "-"):
+        sys.stdout.write(content.decode())
+    else:
+        from ..checkpoint import write_atomically
+
+        write_atomically(Path(str(out)), content)
 
 
 Partial = Annotated[

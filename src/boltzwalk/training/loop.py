@@ -107,8 +107,7 @@ def train_loop(
         # 1. Data, walkers, loss.
         data = batch(generator(seed, "data", update, device))
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-            if update == first:
-                _probe(energy, method, data, generator(seed, "probe", update, device))
+            _probe(energy, method, data, update == first, seed)
             result = method.step(energy, data, state, generator(seed, "method", update, device))
         loss, state, info = _checked_result(method, result)
 
@@ -135,10 +134,13 @@ def train_loop(
         yield Update(update + 1, state, info, witness)
 
 
-def _probe(energy: nn.Module, method: object, data: Batch, rng: torch.Generator) -> None:
+def _probe(energy: nn.Module, method: object, data: Batch, first: bool, seed: int) -> None:
     """Raises unless the energy of a row depends on that row, and its condition, alone."""
     condition = getattr(method, "condition", None)
-    require_rowwise_energy(energy, data.x, None if condition is None else condition.of(data, rng))
+    if first:
+        rng = generator(seed, "probe", 0, data.x.device)
+        c = None if condition is None else condition.of(data, rng)
+        require_rowwise_energy(energy, data.x, c)
 
 
 def _checked_result(method: Method[Any], result: object) -> tuple[Tensor, Any, dict[str, Tensor]]:

@@ -185,23 +185,19 @@ def write_samples(
     labels = condition.labels(data, n, label)
     c = condition.of_labels(labels)
     walkers = model.draw(n, generator(seed, "sample", 0, model.device), steps, from_noise, c)
-    finite = walkers.x.isfinite().flatten(1).all(1)
-    if not bool(finite.all()):
-        share = 1 - float(finite.float().mean())
-        raise ValueError(f"samples must be finite, {share:.0%} are not; try fewer --steps")
+    _require_finite(walkers.x)
     lines = [f"{n} samples, {steps or model.method.steps} steps each, seed {seed}"]
     if path.suffix != ".png":
         if path.suffix == ".csv":
-            names = list(map(quoted_formula, data.columns)) if quote_formulas else data.columns
-            content = _csv(readable_rows(data, walkers.x), names)
+            content = _csv(readable_rows(data, walkers.x), data.columns, quote_formulas)
         else:
             original = data.to_original(walkers.x).detach().cpu().numpy()
             arrays = {} if labels is None else {"label": labels.cpu().numpy()}
-            arrays |= {"x": _array(walkers.x), "original": original}
-            content = _npz(**arrays, energy=_array(walkers.energy))
+            arrays |= {"x": _array(walkers.x), "energy": _array(walkers.energy)}
+            content = _npz(**arrays, original=original)
         write_atomically(path, content)
-        formulas = formula_note(data.columns, quote_formulas) if path.suffix == ".csv" else []
-        lines += [f"samples  {path}", *(f"note     {line}" for line in formulas)]
+        notes = formula_note(data.columns, quote_formulas) if path.suffix == ".csv" else []
+        lines += [f"samples  {path}", *(f"note     {line}" for line in notes)]
     # A name that differs from the path: a.png may be the user's.
     image = path if path.suffix == ".png" else path.with_name(f"{path.stem}_picture.png")
 
@@ -221,6 +217,13 @@ def write_samples(
     return [*lines, f"picture  {image}{note}"]
 
 
+def _require_finite(x: Tensor) -> None:
+    finite = x.isfinite().flatten(1).all(1)
+    if not bool(finite.all()):
+        share = 1 - float(finite.float().mean())
+        raise ValueError(f"samples must be finite, {share:.0%} are not; try fewer --steps")
+
+
 def _array(x: Tensor) -> np.ndarray:
     return x.detach().float().cpu().numpy()
 
@@ -231,10 +234,10 @@ def _npz(**arrays: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _csv(rows: np.ndarray, columns: Sequence[object]) -> bytes:
+def _csv(rows: np.ndarray, columns: Sequence[str], quote_formulas: bool) -> bytes:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     if columns:
-        writer.writerow(columns)
+        writer.writerow(map(quoted_formula, columns) if quote_formulas else columns)
     writer.writerows(rows.tolist())  # each with the shortest digits that tell it apart
     return buffer.getvalue().encode()
