@@ -22,7 +22,7 @@ from machine import describe
 from boltzwalk.settings.settings import resolve_auto
 from boltzwalk.study.measures import judge_for
 from boltzwalk.study.plan import Trial, gradients_per_update, planned_trials
-from boltzwalk.study.spec import study_from_yaml
+from boltzwalk.study.spec_file import study_from_yaml
 from boltzwalk.study.trial import TrialContext, run_trial
 from boltzwalk.training.execute import updates
 from boltzwalk.training.run import start

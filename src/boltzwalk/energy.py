@@ -19,7 +19,7 @@ only near its walkers.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -141,7 +141,11 @@ def _differentiated(energy: Energy, x: Tensor, keep_graph: bool) -> tuple[Tensor
     return u, grad
 
 
-def require_rowwise_energy(energy: Energy, x: Float[Tensor, "N *event"] | None = None) -> None:
+def require_rowwise_energy(
+    energy: Any,  # noqa: ANN401  # of x, or of x and a condition
+    x: Float[Tensor, "N *event"] | None = None,
+    c: Float[Tensor, "N ..."] | None = None,
+) -> None:
     r"""Raises unless every walker's energy is a function of that walker alone.
 
     Without rows, the layers of a module are looked at. With rows, the energy is evaluated three
@@ -152,6 +156,7 @@ def require_rowwise_energy(energy: Energy, x: Float[Tensor, "N *event"] | None =
     Arguments:
         energy: The energy :math:`U`.
         x: A few rows, shape (N, \*event), that differ; None to look at the layers alone.
+        c: Their conditions, for an energy with ``conditioned_on(c)``.
 
     Raises:
         ValueError: For batch normalisation, or anything else that couples the rows of a batch, so
@@ -171,7 +176,7 @@ def require_rowwise_energy(energy: Energy, x: Float[Tensor, "N *event"] | None =
     active = x is None or (isinstance(energy, nn.Module) and energy.training)
     problems = layer_problems(energy) if active else []
     if x is not None and not problems:
-        problems = _probe_problems(energy, x[:PROBE_ROWS])
+        problems = _probe_problems(energy, x[:PROBE_ROWS], c)
     if problems:
         raise ValueError("; ".join(problems))
 
@@ -215,20 +220,26 @@ def require_same_energy(
 
 
 @torch.no_grad()
-def _probe_problems(energy: Energy, x: Tensor) -> list[str]:
-    """The ways in which the energies of rows depend on more than the row."""
-    x = x.detach()
+def _probe_problems(energy: Any, x: Tensor, c: Tensor | None = None) -> list[str]:  # noqa: ANN401
+    """The ways in which the energies of rows depend on more than the row and its condition."""
+
+    def of(rows: slice) -> Energy:
+        """The energy of some of the rows."""
+        return energy if c is None else energy.conditioned_on(c[: len(x)][rows])  # type: ignore[no-any-return]
+
+    x, every = x.detach(), slice(None)
     buffers = buffers_of(energy)
     before = [buffer.clone() for buffer in buffers.values()]
-    full = checked_energies(energy, x)
+    full = checked_energies(of(every), x)
     changed = [
         name
         for old, (name, new) in zip(before, buffers.items(), strict=True)
         if not torch.equal(old, new)
     ]
-    again = energy_and_grad(energy, x)[0]
+    again = energy_and_grad(of(every), x)[0]
     half = max(1, len(x) // 2)
-    halves = torch.cat([checked_energies(energy, part) for part in x.split(half)])
+    parts = [slice(first, first + half) for first in range(0, len(x), half)]
+    halves = torch.cat([checked_energies(of(part), x[part]) for part in parts])
     problems = []
     row, change = largest_change(full, again)
     if change:
@@ -277,12 +288,17 @@ def require_event_shape(x: Float[Tensor, "..."], event_shape: tuple[int, ...]) -
         )
 
 
-def check_energy(energy: nn.Module, x: Float[Tensor, "N *event"]) -> None:
+def check_energy(
+    energy: nn.Module,
+    x: Float[Tensor, "N *event"],
+    c: Float[Tensor, "N ..."] | None = None,
+) -> None:
     """Raises where a module cannot be trained as an energy, with every problem.
 
     Arguments:
         energy: The module; it is put in evaluation mode, in which energies learn.
         x: A few rows of the data.
+        c: Their conditions, for a module with ``conditioned_on(c)``.
 
     Raises:
         ValueError: For no parameters, parameters of several devices or types, batch normalisation,
@@ -299,7 +315,8 @@ def check_energy(energy: nn.Module, x: Float[Tensor, "N *event"]) -> None:
     kinds = {(p.device, p.dtype) for p in energy.parameters()}
     if len(kinds) == 1 and next(iter(kinds))[0].type != "meta":
         device, dtype = next(iter(kinds))
-        problems += _result_problems(energy.eval(), x[:PROBE_ROWS].to(device, dtype))
+        c = None if c is None else c.to(device, dtype)
+        problems += _result_problems(energy.eval(), x[:PROBE_ROWS].to(device, dtype), c)
     if problems:
         raise ValueError(f"{type(energy).__name__} is no energy: {'; '.join(problems)}")
 
@@ -321,12 +338,13 @@ def _parameter_problems(energy: nn.Module) -> Iterator[str]:
         yield "its parameters must be finite, got nan or infinity"
 
 
-def _result_problems(energy: nn.Module, x: Tensor) -> list[str]:
+def _result_problems(energy: Any, x: Tensor, c: Tensor | None) -> list[str]:  # noqa: ANN401
     """The problems of the energies of a few rows."""
     try:
         with torch.no_grad():
-            finite = bool(checked_energies(energy, x).isfinite().all())
-        problems = _probe_problems(energy, x)
+            bound = energy if c is None else energy.conditioned_on(c[: len(x)])
+            finite = bool(checked_energies(bound, x).isfinite().all())
+        problems = _probe_problems(energy, x, c)
     except ValueError as error:
         return [str(error)]
     except RuntimeError as error:

@@ -228,7 +228,7 @@ def test_two_runs_on_one_page(trained, run):
         boltzwalk("evaluate", folder, "-q", *LITTLE, "--sections", "goodness")
     done = boltzwalk("report", run, other)
     path = run.parent / "comparison.html"
-    assert done.stdout == f"report   {path}\n"
+    assert done.stdout == f"the runs have the same settings\n\nreport   {path}\n"
     text = path.read_text()
     assert "a&lt;b" in text
     assert "a<b" not in text

@@ -13,8 +13,8 @@ from boltzwalk import data
 from boltzwalk.cli import app
 from boltzwalk.cli.arguments import summary_lines
 from boltzwalk.completion import make_codes
+from boltzwalk.data.readable import formula_note
 from boltzwalk.training import progress
-from boltzwalk.training.pictures import formula_note
 
 SOURCES = Path(__file__).parents[2] / "src" / "boltzwalk"
 COMMANDS = typer.main.get_command(app).commands
@@ -99,7 +99,7 @@ def test_lines_of_a_summary_fit_a_screen(text):
 
 def test_names_that_are_formulas_are_told():
     assert formula_note(("a", "b-c", "x=1")) == []
-    for name in ("=cmd()", "+1", "-x", "@sum", "  =1"):
+    for name in ("=cmd()", "+1+x", "-x", "@sum", "  =1"):
         assert repr(name) in formula_note(("a", name))[0]
 
 

@@ -1,5 +1,6 @@
 """Runs and their folders: a refusal changes nothing, a finished run stays, names are names."""
 
+import importlib
 import os
 import shutil
 import signal
@@ -12,6 +13,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from boltzwalk import recipes
 from boltzwalk.cli import app
 from boltzwalk.training.process import only_process
 from boltzwalk.training.signals import stop_on_signal
@@ -127,6 +129,53 @@ def test_a_second_try_gets_a_numbered_name(tmp_path, run, command):
     assert yaml.safe_load((tmp_path / "runs/toy_3/settings.yaml").read_text())["optimizer"][
         "learning_rate"
     ] == pytest.approx(1e-6)
+
+
+@pytest.fixture
+def bare(monkeypatch):
+    """Training alone, without summaries, pictures and reports."""
+    monkeypatch.setattr(importlib.import_module("boltzwalk.cli.train"), "_conclude", lambda *_: 1)
+    tables = importlib.import_module("boltzwalk.reporting.tables")
+    monkeypatch.setattr(tables, "results_of_runs", lambda groups: "")
+
+
+def test_a_second_try_of_several_seeds_gets_one_numbered_name(tmp_path, command, bare):
+    command("train", "toy", *TOY, "--seeds=2")
+    before = content(tmp_path / "runs")
+    words = ["train", "toy", *TOY, "--seeds=2", "updates=3"]
+    told = command(*words)
+    assert "runs/toy_seed0 holds a run with other settings (updates: 4, now 3" in told
+    assert "these runs go to runs/toy_2_seed0, runs/toy_2_seed1" in told
+    assert content(tmp_path / "runs").items() >= before.items()
+    assert command(*words).count("already at 3 of 3") == 2
+    command("train", "toy", *TOY, "--seeds=3")  # one more seed of the first settings
+    names = [f"toy_{n}" for n in ("2_seed0", "2_seed1", "seed0", "seed1", "seed2")]
+    assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == names
+
+
+def test_one_changed_seed_numbers_all_of_them(tmp_path, command, bare):
+    command("train", "toy", *TOY, "--name=toy_seed1", "seed=1", "updates=2")
+    told = command("train", "toy", *TOY, "--seeds=2")
+    assert "runs/toy_seed1 holds a run with other settings (updates: 2, now 4" in told
+    assert "toy_seed0" not in {p.name for p in (tmp_path / "runs").iterdir()}
+
+
+def test_a_second_try_with_companions_gets_one_numbered_name(tmp_path, command, monkeypatch, bare):
+    monkeypatch.setitem(recipes.COMPANIONS, "toy", ("toy_jarzynski",))
+    monkeypatch.setitem(recipes.RECIPES, "toy_jarzynski", recipes.RECIPES["toy"])
+    command("train", "toy", *TOY)
+    told = command("train", "toy", *TOY, "updates=3")
+    assert "these runs go to runs/toy_2, runs/toy_2_jarzynski" in told
+    names = ["toy", "toy_2", "toy_2_jarzynski", "toy_jarzynski"]
+    assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == names
+
+
+def test_a_folder_of_other_files_is_told_before_the_first_seed_starts(tmp_path, command):
+    (tmp_path / "runs" / "toy_seed1").mkdir(parents=True)
+    (tmp_path / "runs" / "toy_seed1" / "letter.txt").write_text("mine")
+    told = command("train", "toy", *TOY, "--seeds=2", code=2)
+    assert "must be empty or hold a run, found letter.txt" in told
+    assert [p.name for p in (tmp_path / "runs").iterdir()] == ["toy_seed1"]
 
 
 def test_a_setting_that_was_deleted_from_the_file_is_told(run, command):

@@ -16,7 +16,7 @@ from boltzwalk.energies.learnt_mixture import MixtureEnergy
 from boltzwalk.evaluation.cache import load_or_compute
 from boltzwalk.evaluation.evaluate import VERSION, EvaluationPlan, evaluate_sections
 from boltzwalk.evaluation.likelihood import Likelihood, likelihood_section
-from boltzwalk.evaluation.score import Scores, read_input, score_rows, write_scores
+from boltzwalk.evaluation.score import Scores, read_input, score_rows, trained_rows, write_scores
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.jarzynski import ExactStart, Jarzynski
@@ -295,3 +295,47 @@ def test_images_are_scored(tmp_path, rng):
         atol=1e-4,
     )
     assert isinstance(found, Scores)
+
+
+def test_rows_that_equal_training_rows_are_ranked_among_these(normal, tmp_path, rng):
+    """A model with a narrow kernel on each training row flags none of them against new rows."""
+    train = torch.randn(1000, 2, generator=rng)
+    train[:10] = 6 * torch.nn.functional.normalize(torch.randn(10, 2, generator=rng))
+    data = replace(normal.data, train=train, train_labels=None)
+
+    class Kernels(nn.Module):
+        def forward(self, x):
+            square = torch.cdist(x, train).square() / 0.02
+            return -torch.logsumexp(-square, 1)
+
+    model = replace(normal, module=Kernels(), data=data)
+    fresh = torch.randn(500, 2, generator=rng)
+    found = score_rows(model, tmp_path, torch.cat([train, fresh]), 0.05)
+    trained = trained_rows(data, torch.cat([train, fresh]))
+    assert trained.tolist() == [True] * 1000 + [False] * 500
+    assert found.anomaly[:1000].sum() == int(1001 * 0.05) - 1
+    assert found.anomaly[:10].all()
+    assert (
+        "1,000 of the 1,500 rows equal training rows, which the model has learnt" in found.protocol
+    )
+    alone = score_rows(model, tmp_path, fresh, 0.05)
+    assert np.array_equal(alone.anomaly, found.anomaly[1000:])
+    assert np.array_equal(alone.percentile, found.percentile[1000:])
+    assert "training rows" not in alone.protocol
+    # Against held-out rows the same training rows would hardly be flagged.
+    limit = np.quantile(score_rows(model, tmp_path, data.held_out()[0], 0.05).energy, 0.95)
+    assert (found.energy[:1000] > limit).mean() < 0.02
+
+
+def test_too_few_training_rows_for_a_rate_are_told(normal, tmp_path):
+    data = replace(normal.data, train=normal.data.train[:10], train_labels=None)
+    model = replace(normal, data=data)
+    found = score_rows(model, tmp_path, data.train[:3], 0.05)
+    assert "3 of the 3 rows equal training rows" in found.protocol
+    assert "fewer of them than asked are flagged" in found.protocol
+
+
+def test_images_and_rows_with_noise_equal_no_training_row(normal):
+    noisy = replace(normal.data, quantum=torch.tensor(0.1))
+    assert not trained_rows(noisy, noisy.train).any()
+    assert not trained_rows(normal.data, normal.data.train[:, None, None]).any()

@@ -16,10 +16,12 @@ from boltzwalk.evaluation.measure import EvaluationSection, Measure, unavailable
 from boltzwalk.kernels import ULA
 from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.networks import Multilayer
+from boltzwalk.recipes.lookup import settings_from
 from boltzwalk.reporting import compare
-from boltzwalk.reporting.compare import _best, write_comparison
+from boltzwalk.reporting.compare import _best, differing_settings, write_comparison
 from boltzwalk.settings.settings import Output, Settings, resolve_auto
 from boltzwalk.training.execute import execute
+from boltzwalk.training.folder import write_settings
 from boltzwalk.training.run import open_model
 
 NAN = math.nan
@@ -268,3 +270,36 @@ def test_the_settings_that_differ_come_first_and_numbers_of_training_stand_in(tr
     other = open_model(folders[1]).digest != digest  # a summary of another model is not shown
     expected = ["test nll, at the end of training", "1.5", "" if other else "2.5"]
     assert expected in texts
+
+
+def test_the_settings_that_differ_are_listed_first(tmp_path):
+    """Oracle: a dictionary of each file, as yaml reads it."""
+    base = {"steps": "5", "kernel.step_size": "0.1", "seed": "0"}
+    other = {"steps": "7", "kernel.step_size": "0.1", "seed": "3"}
+    for name, values in (("a", base), ("b", other), ("c", base)):
+        run = settings_from("toy", [f"{key}={value}" for key, value in values.items()])
+        write_settings(tmp_path / name, resolve_auto(run))
+    lines = differing_settings([tmp_path / "a", tmp_path / "b"])
+    assert [line.split() for line in lines] == [
+        ["settings", "that", "differ", "a", "b"],
+        ["method.steps", "5", "7"],
+        ["seed", "0", "3"],
+    ]
+    assert differing_settings([tmp_path / "a", tmp_path / "c"]) == [
+        "the runs have the same settings"
+    ]
+    with pytest.raises(ValueError, match="different names, got a, a"):
+        differing_settings([tmp_path / "a", tmp_path / "a"])
+    with pytest.raises(FileNotFoundError, match=r"settings\.yaml"):
+        differing_settings([tmp_path / "a", tmp_path])
+
+
+def test_long_lists_and_values_fit_a_terminal(tmp_path):
+    long = f"{'x' * 200}\x1b[2J.csv"
+    for name, words in (("a", ["toy"]), ("b", ["table", f"data.path={long}"])):
+        write_settings(tmp_path / name, resolve_auto(settings_from(words[0], words[1:])))
+    lines = differing_settings([tmp_path / "a", tmp_path / "b"])
+    assert len(lines) == 22
+    assert "more, on the page" in lines[-1]
+    assert max(map(len, lines)) <= 120
+    assert all(line.isprintable() for line in lines)

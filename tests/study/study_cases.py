@@ -9,7 +9,8 @@ from boltzwalk.study.levels import leaves, level_of
 from boltzwalk.study.outcome import Outcome
 from boltzwalk.study.plan import gradients_per_update, planned_trials, settings_digest
 from boltzwalk.study.results import Rung, TrialResult, read_results
-from boltzwalk.study.spec import all_axes, study_from_yaml
+from boltzwalk.study.spec import all_axes
+from boltzwalk.study.spec_file import study_from_yaml
 from boltzwalk.study.storage import results_folder
 from boltzwalk.study.workers import WorkerJob, run_study
 from boltzwalk.training.signals import StopRequest

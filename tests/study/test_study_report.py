@@ -16,7 +16,7 @@ from boltzwalk.reporting.figures import heat_map
 from boltzwalk.study.analysis import load_analysis
 from boltzwalk.study.outcome import by_point, read_outcomes
 from boltzwalk.study.report import write_study_report
-from boltzwalk.study.spec import study_from_yaml
+from boltzwalk.study.spec_file import study_from_yaml
 
 TABLES = {
     "duplicates", "dynamics", "effects", "failures", "frontier", "importance", "interactions",

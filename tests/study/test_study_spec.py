@@ -12,7 +12,8 @@ from study_cases import STUDIES, TINY, tiny
 from boltzwalk.recipes import RECIPES
 from boltzwalk.recipes.starters import digits
 from boltzwalk.study.plan import gradients_per_update, planned_trials, settings_digest
-from boltzwalk.study.spec import study_from_yaml, study_to_yaml, with_changes
+from boltzwalk.study.spec import study_to_yaml, with_changes
+from boltzwalk.study.spec_file import study_from_yaml
 from boltzwalk.study.unused import uses
 from boltzwalk.study.workers import check_study
 

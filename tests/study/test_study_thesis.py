@@ -13,7 +13,7 @@ from thesis.rules import published_rules
 
 from boltzwalk.study.answers import fisher_p, matched_groups, mean_ratio, seed_spread
 from boltzwalk.study.outcome import by_point
-from boltzwalk.study.spec import study_from_yaml
+from boltzwalk.study.spec_file import study_from_yaml
 
 THESIS = study_from_yaml((STUDIES / "thesis/thesis_digits.yaml").read_text())
 

@@ -1,11 +1,14 @@
 """Runs that are given something: resumed exactly, asked for a class, and what they refuse."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
+from torch.nn import functional
 from typer.testing import CliRunner
 
 from boltzwalk.bases import Vae
@@ -19,9 +22,10 @@ from boltzwalk.completion import (
 )
 from boltzwalk.data import Digits, Modes, Toy
 from boltzwalk.energies import NetworkEnergy
+from boltzwalk.energy import require_rowwise_energy
 from boltzwalk.evaluation.evaluate import SECTIONS, EvaluationPlan, evaluate_sections
 from boltzwalk.evaluation.samples import draw_samples
-from boltzwalk.kernels import ULA
+from boltzwalk.kernels import MALA, ULA
 from boltzwalk.method import learned_module
 from boltzwalk.methods.condition import ClassConditional, NoCondition, ObservedPixels
 from boltzwalk.methods.variational import Variational
@@ -32,6 +36,7 @@ from boltzwalk.settings.optimizers import Adam
 from boltzwalk.settings.settings import Output, Settings, from_yaml, resolve_auto, to_yaml
 from boltzwalk.training import folder as run_folder
 from boltzwalk.training.execute import execute
+from boltzwalk.training.loop import train_loop
 from boltzwalk.training.run import open_run, start
 from boltzwalk.training.signals import StopRequest
 
@@ -259,3 +264,89 @@ def test_hidden_parts_are_filled_in(tmp_path, monkeypatch):
     with np.load("whole.npz") as file:
         assert not file["completed"][:, :, :, :4].any()
         assert np.isfinite(file["completed"]).all()
+
+
+class Spoilt(nn.Module):
+    """U(x | c) of a class as a closed form, with one thing that makes it no function of (x, c)."""
+
+    def __init__(self, fault):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+        self.fault = fault
+        self.norm = nn.BatchNorm1d(64, affine=False).train()
+
+    def forward(self, x, c):
+        x = x.flatten(1)
+        u = self.scale * (x - 0.1 * c.argmax(1, keepdim=True)).square().sum(1)
+        extra = {
+            "none": lambda: 0.0,
+            "dropout": lambda: functional.dropout(x, 0.01, training=True).sum(1),
+            "noise": lambda: torch.randn(len(x)),
+            "rows": lambda: (x - x.mean(0)).square().sum(1),
+            "classes": lambda: (c - c.mean(0)).square().sum(1),
+            "sorted": lambda: x.sum(1).sort().values,
+            "batch norm": lambda: self.norm.train()(x).square().sum(1),
+        }
+        return u + extra[self.fault]()
+
+    def conditioned_on(self, c):
+        return lambda x: self(x, c)
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("none", ""),
+        ("dropout", "must be deterministic"),
+        ("noise", "must be deterministic"),
+        ("rows", "must not depend on the other rows"),
+        ("classes", "must not depend on the other rows"),
+        ("sorted", "must not depend on the other rows"),
+        ("batch norm", "must not change it, got a change of its buffer"),
+    ],
+)
+def test_a_conditional_energy_of_more_than_one_row_is_refused(fault, message):
+    run = start(SMALL)
+    energy = Spoilt(fault)
+    optimizer = torch.optim.SGD(energy.parameters(), 1e-6)
+    draw = partial(run.method.condition.batch, run.dataset, 32)
+    updates = train_loop(energy, run.method, draw, optimizer, state=None, updates=1)
+    if not fault.startswith("none"):
+        with pytest.raises(ValueError, match=message):
+            next(updates)
+    else:
+        assert next(updates).update == 1
+
+
+@EACH
+def test_conditional_energies_of_the_package_pass_the_probe(name):
+    run = start(small(name))
+    few = run.method.condition.batch(run.dataset, 16, generator(0, "rows"))
+    c = run.method.condition.of(few, generator(0, "c"))
+    require_rowwise_energy(run.energy, few.x, c)
+    with pytest.raises(ValueError, match="depend on the other rows"):
+        require_rowwise_energy(Centred(run.energy), few.x, c)
+
+
+class Centred(nn.Module):
+    def __init__(self, energy):
+        super().__init__()
+        self.energy = energy
+
+    def conditioned_on(self, c):
+        return lambda x: self.energy(x, c) + 10 * (x - x.mean(0)).square().flatten(1).sum(1)
+
+
+@pytest.mark.parametrize("kernel", [ULA(0.01), MALA(0.01)])
+def test_walkers_of_a_conditional_energy_that_cannot_move_are_noticed(kernel):
+    class Norm(Spoilt):
+        def forward(self, x, c):  # the gradient of |x| is nan at 0, its value is 0
+            h = torch.where(c[:, :1] > 0, 0.0 * x.flatten(1), x.flatten(1))
+            return self.scale * h.square().sum(1).sqrt()
+
+    run = start(replace(SMALL, method=replace(SMALL.method, kernel=kernel)))
+    energy = Norm("none")
+    optimizer = torch.optim.SGD(energy.parameters(), 1e-6)
+    draw = partial(run.method.condition.batch, run.dataset, 64)
+    with pytest.raises(FloatingPointError, match="they could not move"):
+        next(train_loop(energy, run.method, draw, optimizer, state=None, updates=1))

@@ -147,6 +147,13 @@ Seed = Annotated[
     int, typer.Option(parser=integer(), metavar="INTEGER", help="The seed of the noise.")
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")]
+QuoteFormulas = Annotated[
+    bool,
+    typer.Option(
+        "--quote-formulas",
+        help="CSV files: write an apostrophe before text that a spreadsheet takes for a formula.",
+    ),
+]
 
 
 def import_code(files: Sequence[Path] | None) -> None:

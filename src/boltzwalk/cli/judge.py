@@ -16,6 +16,7 @@ from .errors import (
     Device,
     Imports,
     Quiet,
+    QuoteFormulas,
     Seed,
     Trained,
     app,
@@ -188,13 +189,14 @@ def report_command(
             "comparison.html next to it."
         ),
     ] = None,
+    quote_formulas: QuoteFormulas = False,
     imports: Imports = None,
     debug: Debug = False,
 ) -> None:
     """Write the report of a run, or a comparison of several: one page that needs no network."""
     with errors(debug):
         import_code(imports)
-        from ..reporting.compare import write_comparison
+        from ..reporting.compare import differing_settings, write_comparison
         from ..reporting.page import write_report
         from ..training.run import open_model
 
@@ -202,7 +204,7 @@ def report_command(
         if (folders[0] / "study.yaml").is_file():
             from ..study.report import write_study_report
 
-            path = write_study_report(folders[0], out)[0]
+            path = write_study_report(folders[0], out, quote_formulas=quote_formulas)[0]
         elif len(folders) == 1:
             from ..diagnostics.verdict import model_verdict
             from ..evaluation.answer import uses_of
@@ -213,6 +215,7 @@ def report_command(
             training, known = model_verdict(model, folders[0]), known_sections(model, folders[0])
             uses = uses_of(model, folders[0], training, known).text
         else:
+            typer.echo("\n".join([*differing_settings(folders), ""]))
             path = write_comparison(folders, out or folders[0].parent / "comparison.html")
         typer.echo(f"report   {path}")
         if uses:

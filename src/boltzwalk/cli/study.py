@@ -13,7 +13,7 @@ import typer
 
 from ..training.signals import stop_on_signal
 from .arguments import integer, parse_assignments, run_name
-from .errors import INTERRUPTED, Debug, Quiet, Runs, app, errors
+from .errors import INTERRUPTED, Debug, Quiet, QuoteFormulas, Runs, app, errors
 
 if TYPE_CHECKING:
     from ..study.analysis import LoadedAnalysis
@@ -75,6 +75,7 @@ def study(
     out: Annotated[
         Path | None, typer.Option(help="report: the .html or .md file to write.")
     ] = None,
+    quote_formulas: QuoteFormulas = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -84,7 +85,7 @@ def study(
     """
     with errors(debug), stop_on_signal() as stop:
         if spec == "report":
-            _report(_report_folder(overrides or []), out, _load(analysis))
+            _report(_report_folder(overrides or []), out, _load(analysis), quote_formulas)
             return
         words = parse_assignments(overrides or [])
         specified, folder, neighbour = _specified(spec, words, into, name)
@@ -95,7 +96,7 @@ def study(
         run_study(specified, job, workers, stop, quiet, loaded.record if loaded else None)
         if stop.asked:
             _stopped()
-        _report(folder, out, loaded)
+        _report(folder, out, loaded, quote_formulas)
 
 
 def _job(folder: Path, max_trials: int, storage: str, budget: str) -> WorkerJob:
@@ -152,7 +153,7 @@ def studies(
         from rich.console import Console
         from rich.table import Table
 
-        from ..study.spec import study_from_yaml
+        from ..study.spec_file import read_study
 
         paths = _study_files(folder)
         if not paths:
@@ -161,7 +162,7 @@ def studies(
         table.add_column("study", style="cyan", no_wrap=True)
         table.add_column("question and results")
         for path in paths:
-            about = study_from_yaml(path.read_text(), source=path).about.strip()
+            about = read_study(path).about.strip()
             parts = [" ".join(part.split()) for part in about.split("\n\n")]
             table.add_row(str(path), "\n".join([parts[0], *(f"[dim]{p}[/dim]" for p in parts[1:])]))
         Console().print(table)
@@ -180,7 +181,8 @@ def _specified(
     """The study of a file or a folder, its folder, and the analysis next to a user's file."""
     import difflib
 
-    from ..study.spec import study_from_yaml, with_changes
+    from ..study.spec import with_changes
+    from ..study.spec_file import read_study
     from ..study.storage import open_study
 
     path = Path(spec)
@@ -189,7 +191,7 @@ def _specified(
     if (path / "study.yaml").is_file():
         return with_changes(open_study(path), changes), path, None
     if path.suffix in (".yaml", ".yml") and path.is_file():
-        specified = study_from_yaml(path.read_text(), changes, path)
+        specified = read_study(path, changes)
         analysis = path.parent / specified.analysis if specified.analysis else None
         return specified, into / (name or path.stem), analysis
     known = {file.stem: str(file) for file in _study_files(Path("studies"))}
@@ -211,14 +213,17 @@ def _report_folder(words: Sequence[str]) -> Path:
     return Path(words[0])
 
 
-def _report(folder: Path, out: Path | None, loaded: LoadedAnalysis | None) -> None:
+def _report(
+    folder: Path, out: Path | None, loaded: LoadedAnalysis | None, quote_formulas: bool
+) -> None:
     """Writes the report of a study, and prints its answers."""
     from ..study.recommend import recommended_points
     from ..study.report import write_study_report
     from ..study.sheets import effect_lines
     from ..study.workers import count_labels
 
-    path, specified, outcomes, analysis, note = write_study_report(folder, out, loaded)
+    written = write_study_report(folder, out, loaded, quote_formulas)
+    path, specified, outcomes, analysis, note = written
     typer.echo(f"{len(outcomes)} trials: {count_labels([o.result for o in outcomes])}\n")
     for answer in next(iter(analysis.answers.values()), ()):
         typer.echo(f"{answer.name:<3} {answer.claim}: {answer.label}\n    {answer.reason}")

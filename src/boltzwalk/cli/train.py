@@ -6,9 +6,9 @@ import glob
 import shlex
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from ..data import Dataset
     from ..model import Model
     from ..settings.settings import Settings
+
+    Groups: TypeAlias = list[list[tuple[Settings, Path]]]
+    """The runs of a command: each group differs in its seeds only."""
 
 __all__ = ["resume", "train_command"]
 
@@ -116,27 +119,33 @@ def train_command(
         from ..recipes.lookup import resolved_settings
 
         folder = runs / (run_name(recipe) if name is None else checked_name(name))
-        settings = resolved_settings(recipe, [*_machine_of(folder), *assignments])
+
+        def settings_at(path: Path) -> Settings:
+            """The settings of the recipe, with the machine of a run that has that name."""
+            return resolved_settings(recipe, [*_machine_of(path), *assignments])
+
         if dry_run:
             from ..settings.settings import to_yaml
 
-            typer.echo(to_yaml(settings), nl=False)
+            typer.echo(to_yaml(settings_at(folder)), nl=False)
             return
         from ..recipes import SEEDS
 
-        others = [] if alone else _companions(recipe, settings, folder, assignments)
         count = SEEDS.get(recipe, 1) if seeds is None else seeds
-        several = bool(others) or count > 1
-        runs_of = [(settings, folder), *others]
-        groups = [_with_seeds(its, path, count) for its, path in runs_of] if several else []
+
+        def groups_at(path: Path) -> Groups:
+            """All runs of the command, where its first folder has that name."""
+            its = settings_at(path)
+            others = [] if alone else _companions(recipe, its, path, assignments)
+            return [_with_seeds(*run, count) for run in ((its, path), *others)]
+
+        groups = _in_free_folders(groups_at, folder)
         if strict:
-            _require_sound([settings, *(its for its, _ in others)])
-        if several:
+            _require_sound([its for group in groups for its, _ in group[:1]])
+        if len(groups) > 1 or count > 1:
             _train_all(groups, quiet, stop)
-        else:
-            settings, folder = _in_free_folder(recipe, settings, folder, assignments)
-            if not _train(settings, folder, quiet, stop):
-                raise typer.Exit(FAILED_RUN)
+        elif not _train(*groups[0][0], quiet, stop):
+            raise typer.Exit(FAILED_RUN)
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
@@ -192,34 +201,41 @@ def _require_sound(settings: Sequence[Settings]) -> None:
         raise ValueError(f"--strict refuses settings that will probably not work:\n{lines}")
 
 
-def _in_free_folder(
-    recipe: str, settings: Settings, folder: Path, assignments: Sequence[str]
-) -> tuple[Settings, Path]:
-    """The folder of a run, numbered where one of other settings has that name.
+def _in_free_folders(groups_at: Callable[[Path], Groups], folder: Path) -> Groups:
+    """The runs of a command in their folders, all numbered where one holds other settings.
 
-    The same command again comes to the same folder.
+    Runs that are compared keep one name, and the same command again comes to the same folders.
+    Folders are checked at once, before any run starts.
     """
-    from ..recipes.lookup import resolved_settings
-    from ..training.changes import other_settings
+    from ..training.changes import other_settings, require_usable
 
-    first, changed = folder, other_settings(folder, settings)
-    others, number = changed, 1
-    while others:
+    first, number, groups = folder, 1, groups_at(folder)
+    other: tuple[Path, list[str]] | None = None
+    while taken := [
+        (path, changed)
+        for group in groups
+        for settings, path in group
+        if (changed := other_settings(path, settings))
+    ]:
         number += 1
         folder = first.with_name(f"{first.name}_{number}")
-        settings = resolved_settings(recipe, [*_machine_of(folder), *assignments])
-        others = other_settings(folder, settings)
-    if changed:
-        again = shlex.join(["boltzwalk", "resume", str(first)])
+        groups = groups_at(folder)
+        other = other or taken[0]
+    if other:
+        places = [str(path) for group in groups for _, path in group]
+        goes = "this one goes" if len(places) == 1 else "these runs go"
+        again = shlex.join(["boltzwalk", "resume", str(other[0])])
         typer.echo(
-            f"{first} holds a run with other settings ({'; '.join(changed[:4])}): this one goes to "
-            f"{folder}; `{again} key=value` would go on with the other one",
+            f"{other[0]} holds a run with other settings ({'; '.join(other[1][:4])}): {goes} to "
+            f"{', '.join(places)}; `{again} key=value` would go on with the other one",
             err=True,
         )
-    return settings, folder
+    for settings, path in (run for group in groups for run in group):
+        require_usable(path, settings)
+    return groups
 
 
-def _train_all(groups: list[list[tuple[Settings, Path]]], quiet: bool, stop: StopRequest) -> None:
+def _train_all(groups: Groups, quiet: bool, stop: StopRequest) -> None:
     """Trains one run after the other, and prints a table of all.
 
     The runs of a group differ in their seed only.
@@ -360,24 +376,15 @@ def _companions(
 
 
 def _with_seeds(settings: Settings, folder: Path, count: int) -> list[tuple[Settings, Path]]:
-    """The runs of several seeds, each in a separate folder.
-
-    Folders that exist are checked at once, before any run starts.
-    """
+    """The runs of several seeds, each in a separate folder."""
     from dataclasses import replace
 
-    from ..training.changes import require_usable
-
-    result = [(settings, folder)]
-    if count > 1:
-        numbers = range(settings.seed, settings.seed + count)
-        result = [
-            (replace(settings, seed=n), folder.with_name(f"{folder.name}_seed{n}")) for n in numbers
-        ]
-    for its, path in result:
-        if (path / "settings.yaml").exists():
-            require_usable(path, its)
-    return result
+    if count == 1:
+        return [(settings, folder)]
+    numbers = range(settings.seed, settings.seed + count)
+    return [
+        (replace(settings, seed=n), folder.with_name(f"{folder.name}_seed{n}")) for n in numbers
+    ]
 
 
 def _machine_of(folder: Path) -> list[str]:

@@ -13,6 +13,7 @@ from .errors import (
     Debug,
     Device,
     Imports,
+    QuoteFormulas,
     Seed,
     Steps,
     Trained,
@@ -73,6 +74,7 @@ def sample(
             "best samples.",
         ),
     ] = False,
+    quote_formulas: QuoteFormulas = False,
     device: Device = None,
     imports: Imports = None,
     debug: Debug = False,
@@ -88,7 +90,7 @@ def sample(
             steps = _best_steps(model, steps, seed)
         suffix = "" if label is None else "_" + "".join(c if c.isalnum() else "-" for c in label)
         path = out or run_folder(folder) / "samples" / f"samples{suffix}_seed{seed}.npz"
-        for line in write_samples(model, path, n, steps, seed, noise, label):
+        for line in write_samples(model, path, n, steps, seed, noise, label, quote_formulas):
             typer.echo(line)
 
 
@@ -134,6 +136,7 @@ def score(
             parser=integer(), metavar="INTEGER", help="The seed of the noise of dequantisation."
         ),
     ] = 0,
+    quote_formulas: QuoteFormulas = False,
     device: Device = None,
     imports: Imports = None,
     debug: Debug = False,
@@ -145,7 +148,8 @@ def score(
     """
     with errors(debug):
         import_code(imports)
-        from ..evaluation.score import read_input, score_rows, write_scores
+        from ..data.readable import formula_note
+        from ..evaluation.score import passed_texts, read_input, score_rows, write_scores
         from ..rng import generator
         from ..training.run import open_model
 
@@ -155,12 +159,11 @@ def score(
         for line in given.table.lines if given.table else ():
             typer.echo(line, err=True)
         scores = score_rows(model, run_folder(folder), given.x, false_alarm)
-        if out in (None, "-"):
-            sys.stdout.write(write_scores(scores, ".csv", given.table).decode())
-        else:
-            from ..checkpoint import write_atomically
-
-            write_atomically(Path(out), write_scores(scores, Path(out).suffix, given.table))
+        suffix = ".csv" if out in (None, "-") else Path(str(out)).suffix
+        _write_scores(write_scores(scores, suffix, given.table, quote_formulas), out)
+        notes = formula_note(passed_texts(given.table), quote_formulas) if suffix == ".csv" else []
+        for line in notes:
+            typer.echo(f"note     {line}", err=True)
         flagged = int(scores.anomaly.sum())
         typer.echo(
             f"{flagged:,} of {len(scores.anomaly):,} rows are flagged; {scores.protocol}",
@@ -168,6 +171,16 @@ def score(
         )
         if out not in (None, "-"):
             typer.echo(f"scores   {out}", err=True)
+
+
+def _write_scores(content: bytes, out: str | None) -> None:
+    """Writes scores to a file, or to standard output."""
+    if out in (None, "-"):
+        sys.stdout.write(content.decode())
+    else:
+        from ..checkpoint import write_atomically
+
+        write_atomically(Path(str(out)), content)
 
 
 Partial = Annotated[
@@ -213,6 +226,7 @@ def complete_command(
     seed: Seed = 0,
     out: Completed = None,
     truth: Truth = None,
+    quote_formulas: QuoteFormulas = False,
     device: Device = None,
     imports: Imports = None,
     debug: Debug = False,
@@ -251,7 +265,7 @@ def complete_command(
         suffix = ".csv" if len(data.event_shape) == 1 else ".npz"
         name = f"{'held_out' if file is None else file.stem}_{variant}_seed{seed}{suffix}"
         path = out or run_folder(folder) / "completions" / name
-        written = write_completions(model, inputs, completed, path, table)
+        written = write_completions(model, inputs, completed, path, table, quote_formulas)
         typer.echo(describe_completions(model, inputs, plan, source, seed))
         for line in (*results_table(model, inputs, completed), "", *written):
             typer.echo(line)

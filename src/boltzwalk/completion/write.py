@@ -17,7 +17,7 @@ from ..checkpoint import write_atomically
 from ..data import Dataset
 from ..data.column_values import date_of, nearest_level
 from ..data.new_rows import NewRows, field_of
-from ..data.readable import readable_rows
+from ..data.readable import formula_note, quoted_formula, readable_rows
 from ..model import Model
 from ..training.pictures import image_png
 from .inputs import Inputs
@@ -42,7 +42,12 @@ PICTURE_COMPLETIONS = 6
 
 
 def write_completions(
-    model: Model, inputs: Inputs, completed: Completed, path: Path, source: NewRows | None = None
+    model: Model,
+    inputs: Inputs,
+    completed: Completed,
+    path: Path,
+    source: NewRows | None = None,
+    quote_formulas: bool = False,
 ) -> list[str]:
     r"""Writes completions and their picture, and returns their paths as lines.
 
@@ -56,6 +61,7 @@ def write_completions(
             a_picture.png.
         source: The table that the rows come from: its other columns are written as they were, in
             their place; None for other rows.
+        quote_formulas: Whether texts that are formulas get an apostrophe in a .csv file.
 
     Raises:
         ValueError: If the ending of the path is another.
@@ -66,8 +72,15 @@ def write_completions(
             f"out must end in .npz{' or .csv' if table else ', a .csv file holds tables'}, got "
             f"{path.name!r}; write --out {path.stem}.npz"
         )
+    notes: list[str] = []
     if path.suffix == ".csv":
-        write_atomically(path, _csv(model.data, inputs, completed, source))
+        lines = _csv_rows(model.data, inputs, completed, source)
+        notes = formula_note((field for line in lines for field in line), quote_formulas)
+        if quote_formulas:
+            lines = [list(map(quoted_formula, line)) for line in lines]
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(lines)
+        write_atomically(path, text.getvalue().encode())
     else:
         arrays = {
             "completed": completed.original.numpy(),
@@ -78,7 +91,7 @@ def write_completions(
         write_atomically(path, _npz(arrays))
     image = path.with_name(f"{path.stem}_picture.png")
     write_atomically(image, _picture(model.data, inputs, completed))
-    return [f"completed  {path}", f"picture    {image}"]
+    return [f"completed  {path}", f"picture    {image}", *(f"note       {line}" for line in notes)]
 
 
 def write_rows(model: Model, lines: dict[str, Tensor], path: Path, columns: int = 0) -> list[str]:
@@ -180,15 +193,15 @@ def _npz(arrays: dict[str, np.ndarray]) -> bytes:
     return buffer.getvalue()
 
 
-def _csv(dataset: Dataset, inputs: Inputs, completed: Completed, table: NewRows | None) -> bytes:
+def _csv_rows(
+    dataset: Dataset, inputs: Inputs, completed: Completed, table: NewRows | None
+) -> list[list[object]]:
     """Completed rows of a table; every field that was given is written as it was."""
     n, width = completed.original.shape[1:]
     names = list(dataset.columns) or [f"column{i}" for i in range(width)]
     if table is not None:
         names = list(table.table.titles or table.table.names)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names if n == 1 else ["row", "completion", *names])
+    lines: list[list[object]] = [[*names] if n == 1 else ["row", "completion", *names]]
     hidden = inputs.hidden.cpu().numpy()
     originals = completed.original.numpy()
     filled = readable_rows(dataset, completed.x.flatten(0, 1)).reshape(-1, n, width)
@@ -199,7 +212,7 @@ def _csv(dataset: Dataset, inputs: Inputs, completed: Completed, table: NewRows 
         if i is None:  # neither readable nor completed: as it was
             assert table is not None
             fields = [field_of(column, row) for column in table.table.columns]
-            writer.writerow(fields if n == 1 else [row, "", *fields])
+            lines.append([*fields] if n == 1 else [row, "", *fields])
             continue
         for j in range(n):
             if table is not None:
@@ -207,8 +220,8 @@ def _csv(dataset: Dataset, inputs: Inputs, completed: Completed, table: NewRows 
             else:
                 values = np.where(hidden[i], filled[i, j], originals[i, j])
                 fields = [repr(value) for value in values.tolist()]
-            writer.writerow(fields if n == 1 else [row, j, *fields])
-    return text.getvalue().encode()
+            lines.append([*fields] if n == 1 else [row, j, *fields])
+    return lines
 
 
 def _given_fields(

@@ -17,6 +17,7 @@ from .dataset import Dataset
 from .dialect import FieldParser
 from .files import array_headers
 from .raw_table import Expected, RawColumn, RawTable, ReadingOptions
+from .readable import unquoted_formula
 from .reading import TableReading, some_names
 from .table_columns import problems_of
 from .table_files import read_table_file
@@ -179,14 +180,17 @@ def _key(path: Path, key: str | None) -> str | None:
 
 def _inputs(table: RawTable, reading: TableReading) -> tuple[RawColumn, ...]:
     """The columns of the model, by name, or by position where one side has no names."""
-    if not (_numbered(table.names) or _numbered(reading.names)):
-        lacking = [name for name in reading.inputs if name not in table.names]
+    names = table.names
+    if not (_numbered(names) or _numbered(reading.names)):
+        if not set(reading.inputs) <= set(names):  # as written with --quote-formulas
+            names = tuple(map(unquoted_formula, names))
+        lacking = [name for name in reading.inputs if name not in names]
         if lacking:
             raise ValueError(
                 f"{table.source} must have the columns of the data, lacks {some_names(lacking)}; "
                 f"it has {some_names(table.names)}; rename them in the first line"
             )
-        return tuple(table.columns[table.names.index(name)] for name in reading.inputs)
+        return tuple(table.columns[names.index(name)] for name in reading.inputs)
     if len(table.columns) == len(reading.inputs):
         return table.columns
     if len(table.columns) == len(reading.names):
@@ -214,7 +218,7 @@ def _converted(
         if column.fields is None or column.kind == "number":
             return one_hot([f"{v:.15g}" for v in column.numbers.tolist()], levels)
         parser = FieldParser()
-        fields = [field.strip() for field in column.fields]
+        fields = [unquoted_formula(field.strip()) for field in column.fields]
         if all(parser.number(level) is not None for level in levels):
             numbers = [parser.number(field) for field in fields]
             fields = ["" if v is None else f"{v:.15g}" for v in numbers]

@@ -1,6 +1,13 @@
-"""Rows in original units with the digits that they have, for files and tables."""
+"""Rows in original units with the digits that they have, and text that is no formula, for files.
+
+A spreadsheet takes a text that begins with =, +, - or @ for a formula, which may open files and
+addresses; numbers with a sign are none. An apostrophe before it makes it a text again.
+"""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Iterable
 
 import numpy as np
 from jaxtyping import Float
@@ -8,10 +15,23 @@ from torch import Tensor
 
 from .dataset import Dataset
 
-__all__ = ["readable_rows"]
+__all__ = ["formula_note", "is_formula", "quoted_formula", "readable_rows", "unquoted_formula"]
+
+FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20].*\w", re.DOTALL)
+"""A text that a spreadsheet takes for a formula, also in the wide letters of Chinese keyboards."""
+
+SIGNED = re.compile(
+    r"\s*[-+]\s?((\d{1,3}([ .,'\u2019\u00a0\u202f]\d{3})+|\d+)([.,]\d*)?|[.,]\d+)"
+    r"([eE][-+]?\d+)?\s?%?\s*|\s*[-+](inf|infinity|nan)%?\s*",
+    re.IGNORECASE,
+)
+"""A number with a sign, as tables have them: with groups of thousands, a decimal comma, or %."""
 
 RESOLUTION = 2.0**-24
 """The rounding of a number of size 1 in float32."""
+
+LONGEST = 40
+"""The letters of a field that a note shows."""
 
 EXACT = 2.0**53
 """The integers up to which float64 has no gaps."""
@@ -44,3 +64,71 @@ def readable_rows(dataset: Dataset, x: Float[Tensor, "n *event"]) -> np.ndarray:
         rounded = shifted.round() / factor if count > 0 else shifted.round() * factor
         y[:, column] = np.where(np.abs(shifted) < EXACT, rounded, values)
     return y
+
+
+def is_formula(field: object) -> bool:
+    """Returns whether a spreadsheet takes a field of a table for a formula.
+
+    Arguments:
+        field: The field; a number is none.
+
+    Example:
+        >>> [is_formula(field) for field in ("=1+1", "@sum(a)", "-x", "-1.5", "+1e3", "--", -2)]
+        [True, True, True, False, False, False, False]
+    """
+    if not isinstance(field, str) or not FORMULA.match(field):
+        return False
+    ends = re.split(r"\s+to\s+", field)  # "-0.2 to 0.3", a range
+    return not all(SIGNED.fullmatch(end) or re.fullmatch(r"-|[\d.]+", end) for end in ends)
+
+
+def quoted_formula(field: object) -> object:
+    """Returns a field with an apostrophe before it, if it is a formula.
+
+    Arguments:
+        field: The field.
+
+    Example:
+        >>> quoted_formula("=1+1"), quoted_formula("-1.5")
+        ("'=1+1", '-1.5')
+    """
+    return f"'{field}" if is_formula(field) else field
+
+
+def unquoted_formula(field: str) -> str:
+    """Returns a field without the apostrophe of `quoted_formula`.
+
+    Arguments:
+        field: The field.
+    """
+    return field[1:] if field.startswith("'") and is_formula(field[1:]) else field
+
+
+def formula_note(fields: Iterable[object], quoted: bool = False) -> list[str]:
+    """Returns a line about fields that a spreadsheet takes for formulas, if there are such.
+
+    Arguments:
+        fields: The names of columns and fields that a file was written with.
+        quoted: Whether they were written with an apostrophe before them.
+
+    Example:
+        >>> formula_note(("mass", "=1+1"))[0][:63]
+        "'=1+1' is a formula to a spreadsheet: write --quote-formulas fo"
+        >>> formula_note(("mass", "=1+1"), quoted=True)
+        ["'=1+1' is written with an apostrophe: no formula to a spreadsheet"]
+    """
+    risky = list(dict.fromkeys(str(field) for field in fields if is_formula(field)))
+    if not risky:
+        return []
+    words = [f"{text[:LONGEST]}..." if len(text) > LONGEST else text for text in risky[:3]]
+    listed = ", ".join(map(repr, words))
+    if len(risky) > 3:
+        listed += f" and {len(risky) - 3:,} more texts"
+    verb, kind = ("is", "formula") if len(risky) == 1 else ("are", "formulas")
+    if quoted:
+        return [f"{listed} {verb} written with an apostrophe: no {kind} to a spreadsheet"]
+    kind = "a formula" if len(risky) == 1 else kind
+    return [
+        f"{listed} {verb} {kind} to a spreadsheet: write --quote-formulas for an apostrophe before "
+        "such texts, or import the file as text"
+    ]

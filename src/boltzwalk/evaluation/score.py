@@ -15,22 +15,35 @@ import io
 import shlex
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
+from ..data import Dataset
 from ..data.external import load_external_rows
 from ..data.new_rows import NewRows, field_of, read_new_rows
+from ..data.readable import quoted_formula
+from ..data.repeats import row_groups
 from ..metrics.anomaly import conformal_threshold, percentile
 from ..metrics.false_alarms import false_alarms
-from ..model import Model
+from ..model import REFERENCE_ROWS, Model
 from .anomalies import energies_and_norms, scoring_energy
 from .evaluate import known_sections
 
-__all__ = ["ScoreInput", "Scores", "read_input", "score_rows", "write_scores"]
+__all__ = [
+    "ScoreInput",
+    "Scores",
+    "passed_texts",
+    "read_input",
+    "score_rows",
+    "trained_rows",
+    "write_scores",
+]
 
 
 class Scores(NamedTuple):
@@ -39,7 +52,8 @@ class Scores(NamedTuple):
     Attributes:
         energy: The energy U, in model units.
         log_density: log p in nats, in the units of the data; nan where log Z is unknown.
-        percentile: The share of held-out rows with a lower energy.
+        percentile: The share of held-out rows with a lower energy; of training rows, where a row
+            equals one of them.
         anomaly: Whether the energy is above the threshold.
         protocol: The threshold and its reference.
     """
@@ -131,6 +145,9 @@ def score_rows(model: Model, folder: Path, x: Tensor, false_alarm: float) -> Sco
             "from the data the network overflows; leave such rows out"
         )
     limit = conformal_threshold(usual, false_alarm)
+    share, flags = percentile(usual, energy), energy > limit
+    trained = trained_rows(model.data, x)
+    among = f"; {_rank_trained(model, false_alarm, energy, share, flags, trained)}"
     log_z, refusal = _log_z(model, folder)
     log_density = energy * np.nan
     if not refusal:
@@ -139,14 +156,55 @@ def score_rows(model: Model, folder: Path, x: Tensor, false_alarm: float) -> Sco
     if model.method.latent and model.method.relative and scoring_energy(model) is model.module:
         name = "energy, relative to the base,"
     rate = false_alarms(usual, limit, false_alarm)
-    protocol = f"{name} above {limit:.6g}, against {reference}; {rate}"
+    protocol = f"{name} above {limit:.6g}, against {reference}; {rate}{among.rstrip('; ')}"
     return Scores(
         energy.numpy(),
         log_density.numpy(),
-        percentile(usual, energy).numpy(),
-        (energy > limit).numpy(),
+        share.numpy(),
+        flags.numpy(),
         f"{protocol}; no log-density: {refusal}" if refusal else protocol,
     )
+
+
+def trained_rows(data: Dataset, x: Tensor) -> Bool[Tensor, " N"]:
+    """Returns which rows equal a training row that the description of the data has, shape (N,).
+
+    Arguments:
+        data: The data.
+        x: The rows in model units; images, and rows with noise of dequantisation, equal none.
+    """
+    if x.ndim != 2 or bool(torch.as_tensor(data.quantum).any()):
+        return torch.zeros(len(x), dtype=torch.bool)
+    groups = row_groups(torch.cat([data.train.cpu(), x.cpu()]))
+    return torch.isin(groups[len(data.train) :], groups[: len(data.train)])
+
+
+def _rank_trained(
+    model: Model,
+    false_alarm: float,
+    energy: Tensor,
+    share: Tensor,
+    flags: Tensor,
+    trained: Tensor,
+) -> str:
+    """Ranks rows that equal training rows among these, in place; says so, "" where none does.
+
+    A model that has learnt a row gives it a lower energy than a new one: against held-out rows
+    fewer training rows than asked would be flagged.
+    """
+    count = int(trained.sum())
+    if not count:
+        return ""
+    rows = model.data.train[:REFERENCE_ROWS]
+    usual = energies_and_norms(model, rows)[0]
+    told = f"{count:,} of the {len(trained):,} rows equal training rows, which the model has learnt"
+    try:
+        limit = conformal_threshold(usual, false_alarm)
+    except ValueError:
+        return f"{told}: fewer of them than asked are flagged"
+    share[trained] = percentile(usual, energy[trained]).to(share)
+    flags[trained] = energy[trained] > limit
+    return f"{told}: these are ranked among {len(rows):,} training rows, above {limit:.6g}"
 
 
 def _log_z(model: Model, folder: Path) -> tuple[float, str]:
@@ -163,7 +221,9 @@ def _log_z(model: Model, folder: Path) -> tuple[float, str]:
     return float(log_z["estimate"]), ""
 
 
-def write_scores(scores: Scores, suffix: str, table: NewRows | None = None) -> bytes:
+def write_scores(
+    scores: Scores, suffix: str, table: NewRows | None = None, quote_formulas: bool = False
+) -> bytes:
     """Returns scores as the content of a file.
 
     Arguments:
@@ -171,6 +231,7 @@ def write_scores(scores: Scores, suffix: str, table: NewRows | None = None) -> b
         suffix: ".csv" or ".npz".
         table: The rows of a table: columns that the model does not take are passed on, and rows
             that cannot be scored have a note; None for rows that were all scored.
+        quote_formulas: Whether texts that are formulas get an apostrophe in a .csv file.
 
     Raises:
         ValueError: If the suffix is another.
@@ -193,13 +254,25 @@ def write_scores(scores: Scores, suffix: str, table: NewRows | None = None) -> b
     names = [f"{c.name} (input)" if c.name in taken else titles.get(c.name, c.name) for c in others]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["row", *names, *arrays, *([] if table is None else ["note"])])
+    keep: Callable[[object], object] = quoted_formula if quote_formulas else lambda field: field
+    writer.writerow(["row", *map(keep, names), *arrays, *([] if table is None else ["note"])])
     numbers = iter(zip(*arrays.values(), strict=True))
     for i, note in enumerate(notes):
         fields = ["", "", "", ""] if note else _numbers(*next(numbers))
-        passed = [field_of(column, i) for column in others]
+        passed = [keep(field_of(column, i)) for column in others]
         writer.writerow([i, *passed, *fields, *([] if table is None else [note])])
     return text.getvalue().encode()
+
+
+def passed_texts(table: NewRows | None) -> Iterator[str]:
+    """Yields the names and fields of a table that scores are written with.
+
+    Arguments:
+        table: The table; None for rows that are no table.
+    """
+    for column in () if table is None else table.others:
+        yield column.name
+        yield from column.fields or ()
 
 
 def _numbers(u: float, log_p: float, share: float, flag: bool) -> list[str]:

@@ -11,14 +11,17 @@ from ..checkpoint import write_atomically
 from ..evaluation.evaluate import known_sections
 from ..evaluation.measure import EvaluationSection, Measure
 from ..settings.tree import Tree, to_tree
-from ..training.folder import read_rows
+from ..training.folder import folder_of, read_rows, read_settings
 from ..training.run import open_model
 from .figures import Curve, curves
 from .html import Cell, CellTable, Figure, Section, image, render
 from .page import training_figures
 from .summary import read_summary
 
-__all__ = ["write_comparison"]
+__all__ = ["differing_settings", "write_comparison"]
+
+MOST, LONGEST = 20, 30
+"""The most settings that are listed on a terminal, and the letters of a value there."""
 
 
 def write_comparison(folders: Sequence[Path], out: Path) -> Path:
@@ -32,9 +35,7 @@ def write_comparison(folders: Sequence[Path], out: Path) -> Path:
         FileNotFoundError: If a folder holds no run.
         ValueError: If two have the same name.
     """
-    names = [folder.resolve().name for folder in folders]
-    if len(set(names)) < len(names):
-        raise ValueError(f"runs must have different names, got {', '.join(names)}")
+    names = _names(folders)
     models = {name: open_model(folder) for name, folder in zip(names, folders, strict=True)}
     sections_by_run = {
         name: known_sections(model, folder)
@@ -74,19 +75,60 @@ def write_comparison(folders: Sequence[Path], out: Path) -> Path:
     return out
 
 
+def differing_settings(folders: Sequence[Path]) -> list[str]:
+    """Returns the settings in which runs differ as lines, one a setting.
+
+    Arguments:
+        folders: The run folders.
+
+    Raises:
+        FileNotFoundError: If a folder holds no run.
+        ValueError: If two have the same name.
+    """
+    names = _names(folders)
+    trees = [to_tree(read_settings(folder_of(path))) for path in folders]
+    rows = [[key, *map(_short, texts)] for key, texts in _different(trees)]
+    if not rows:
+        return ["the runs have the same settings"]
+    more = [f"and {len(rows) - MOST} more, on the page"] if len(rows) > MOST else []
+    table = [["settings that differ", *map(_short, names)], *rows[:MOST]]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = [
+        "  ".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in table
+    ]
+    return [*lines, *more]
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """The names of the runs, which differ."""
+    names = [folder.resolve().name for folder in folders]
+    if len(set(names)) < len(names):
+        raise ValueError(f"runs must have different names, got {', '.join(names)}")
+    return names
+
+
+def _short(text: str) -> str:
+    """A text that fits a column of a terminal; the end of a path tells more than its beginning."""
+    plain = "".join(c if c.isprintable() else "?" for c in text)
+    return plain if len(plain) <= LONGEST else f"...{plain[3 - LONGEST :]}"
+
+
 def _differences(trees: Mapping[str, Tree]) -> Section:
     """The settings in which the runs differ."""
-    leaves = {name: dict(_leaves(tree)) for name, tree in trees.items()}
-    keys = dict.fromkeys(key for leaf in leaves.values() for key in leaf)
-    rows = [
-        [Cell(key), *(Cell(leaf.get(key, "")) for leaf in leaves.values())]
-        for key in keys
-        if len({leaf.get(key) for leaf in leaves.values()}) > 1
-    ]
+    rows = [[Cell(key), *map(Cell, texts)] for key, texts in _different(list(trees.values()))]
     if not rows:
         return Section("Settings", "The runs have the same settings.")
     table = CellTable(rows, ["", *trees], kind="side-by-side")
     return Section("Settings that differ", tables=[table])
+
+
+def _different(trees: Sequence[Tree]) -> list[tuple[str, list[str]]]:
+    """The key of each setting in which trees differ, and its text in each; "" where it has none."""
+    leaves = [dict(_leaves(tree)) for tree in trees]
+    keys = dict.fromkeys(key for leaf in leaves for key in leaf)
+    texts = {key: [leaf.get(key, "") for leaf in leaves] for key in keys}
+    return [(key, values) for key, values in texts.items() if len(set(values)) > 1]
 
 
 def _leaves(tree: Any, path: str = "") -> Iterator[tuple[str, str]]:  # noqa: ANN401

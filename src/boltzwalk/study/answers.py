@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from scipy import stats
 
+from ..data.readable import quoted_formula
 from .outcome import Outcome
 
 __all__ = [
@@ -209,8 +210,12 @@ def format_number(value: float) -> str:
     return f"{value:.4g}" if math.isfinite(value) else "-"
 
 
-def to_csv(sheet: Sheet) -> bytes:
+def to_csv(sheet: Sheet, quote_formulas: bool = False) -> bytes:
     r"""Returns a table as the content of a CSV file.
+
+    Arguments:
+        sheet: The table.
+        quote_formulas: Whether texts that are formulas get an apostrophe.
 
     Example:
         >>> to_csv(Sheet("", ("a", "b"), [("1", "x, y")])).decode()
@@ -218,6 +223,6 @@ def to_csv(sheet: Sheet) -> bytes:
     """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(sheet.head)
-    writer.writerows(sheet.rows)
+    rows = [sheet.head, *sheet.rows]
+    writer.writerows([map(quoted_formula, row) for row in rows] if quote_formulas else rows)
     return buffer.getvalue().encode()

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from ..settings.plain_yaml import load_yaml
 from ..settings.settings import Settings
 from ..settings.tree import to_tree
 from .spec import Axis
@@ -86,8 +87,10 @@ def _equals(value: Any, text: str) -> bool:  # noqa: ANN401
             return float(text) == value
         except ValueError:
             return False
-    parsed = yaml.safe_load(text.replace("(", "[").replace(")", "]"))
-    return bool(parsed == value)
+    try:
+        return bool(load_yaml(text.replace("(", "[").replace(")", "]")) == value)
+    except yaml.YAMLError:
+        return False
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401

@@ -17,39 +17,127 @@ import statistics
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..checkpoint import write_atomically
 from ..recipes.lookup import settings_from
 from .levels import leaves, level_of, value_at
 from .plan import Trial, planned_trials, trials_of
-from .results import TrialResult
-from .spec import Axis, Block, Study
-from .storage import acquire_claim, claims_folder
+from .results import TrialResult, read_result_folder
+from .spec import Axis, Block, Level, Study
+from .storage import acquire_claim, claims_folder, results_folder
 
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["all_trials", "propose_point", "proposed_trials", "tell"]
+__all__ = [
+    "Proposals",
+    "ProposedPoint",
+    "all_trials",
+    "damage_note",
+    "propose_point",
+    "proposed_trials",
+    "read_proposals",
+    "tell",
+]
+
+MOST_NAMED = 5
+"""The most damaged files that a message names."""
 
 FAILURE_QUALITY = 1e6
 """The quality of a trial that failed, to a sampler."""
 
 
+class Proposals(NamedTuple):
+    """The proposed points of a block, by file."""
+
+    points: dict[Path, ProposedPoint]
+    damaged: dict[Path, str]  # why a file holds none
+
+
+class ProposedPoint(NamedTuple):
+    """A point that the sampler has proposed."""
+
+    number: int  # of the point, to the sampler
+    levels: list[Level]  # on the axes of the block
+
+
+def read_proposals(folder: Path, block: Block) -> Proposals:
+    """Returns the proposed points of a block.
+
+    Arguments:
+        folder: The folder of the study.
+        block: The block.
+    """
+    proposals = Proposals({}, {})
+    for path in sorted((folder / "proposed").glob(f"{block.name}-*.json")):
+        try:
+            proposals.points[path] = _point(block, json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, RecursionError) as error:
+            proposals.damaged[path] = str(error) or type(error).__name__
+    return proposals
+
+
+def _point(block: Block, tree: Any) -> ProposedPoint:  # noqa: ANN401
+    """The point of a file; a ValueError gives the reason where it holds none."""
+    if not isinstance(tree, dict) or type(tree.get("number")) is not int:
+        raise ValueError("it has no number of a point")
+    values, names = tree.get("values"), [axis.name for axis in block.axes]
+    if not isinstance(values, dict) or set(values) != set(names):
+        raise ValueError(f"it has no values of {', '.join(names)}")
+    for axis in block.axes:
+        value = values[axis.name]
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        levels = [level.name for level in axis.levels]
+        if value not in levels if levels else not (is_number and axis.low <= value <= axis.high):
+            raise ValueError(f"{axis.name} has no such value: {value!r:.40}")
+    return ProposedPoint(tree["number"], [axis.at(values[axis.name]) for axis in block.axes])
+
+
 def proposed_trials(study: Study, folder: Path) -> list[Trial]:
-    """Returns the trials of all proposed points.
+    """Returns the trials of all proposed points, but those whose files are damaged.
 
     Arguments:
         study: The study.
         folder: Its folder.
     """
-    trials = []
-    for block in study.blocks:
-        for path in sorted((folder / "proposed").glob(f"{block.name}-*.json")):
-            tree = json.loads(path.read_text())
-            values = zip(block.axes, tree["values"].values(), strict=True)
-            trials += trials_of(study, block, [axis.at(value) for axis, value in values])
-    return trials
+    return [
+        trial
+        for block in study.blocks
+        for point in read_proposals(folder, block).points.values()
+        for trial in trials_of(study, block, point.levels)
+    ]
+
+
+def damage_note(study: Study, folder: Path) -> str:
+    """Returns sentences on damaged results and proposed points, which are left out; "" for none.
+
+    Arguments:
+        study: The study.
+        folder: Its folder.
+    """
+    results, proposed = results_folder(folder), folder / "proposed"
+    points = {
+        path.name: reason
+        for block in study.blocks
+        for path, reason in read_proposals(folder, block).damaged.items()
+    }
+    return " ".join(
+        f"{len(damaged)} damaged of {len(list(path.glob('*.json')))} {kind} are left out "
+        f"({_listed(damaged)}). To make {them}, delete the files in {path} and run the study."
+        for damaged, path, kind, them in (
+            (read_result_folder(results).damaged, results, "results", "these trials again"),
+            (points, proposed, "proposed points", "other ones"),
+        )
+        if damaged
+    )
+
+
+def _listed(damaged: Mapping[str, str]) -> str:
+    """The first files with the reasons, and the number of the others."""
+    named = [f"{name}: {reason}" for name, reason in damaged.items()]
+    more = [f"and {len(named) - MOST_NAMED} more"] if len(named) > MOST_NAMED else []
+    return "; ".join([*named[:MOST_NAMED], *more])
 
 
 def all_trials(study: Study, folder: Path) -> list[Trial]:
@@ -105,16 +193,13 @@ def tell(
     waiting = {
         t.number for t in sampler_study.get_trials(states=(optuna.trial.TrialState.RUNNING,))
     }
-    for path in sorted((folder / "proposed").glob(f"{block}-*.json")):
-        tree = json.loads(path.read_text())
-        if tree["number"] not in waiting:
+    for point in read_proposals(folder, study.block(block)).points.values():
+        if point.number not in waiting:
             continue
-        axes = study.block(block).axes
-        levels = [axis.at(v) for axis, v in zip(axes, tree["values"].values(), strict=True)]
-        trials = trials_of(study, study.block(block), levels)
+        trials = trials_of(study, study.block(block), point.levels)
         if all(trial.name in results for trial in trials):
             objective = statistics.median(_objective(results[trial.name]) for trial in trials)
-            sampler_study.tell(tree["number"], objective, skip_if_finished=True)
+            sampler_study.tell(point.number, objective, skip_if_finished=True)
 
 
 def _objective(result: TrialResult) -> float:

@@ -11,17 +11,18 @@ from typing import NamedTuple
 import numpy as np
 
 from ..checkpoint import write_atomically
+from ..data.readable import formula_note
 from ..reporting.figures import Curve, curves, heat_map
 from ..reporting.html import Cell, CellTable, Figure, PageVerdict, Section, render
 from .analysis import Analysis, LoadedAnalysis, run_analysis
 from .answers import Answer, Sheet, format_number, to_csv
 from .effects import cell_effects
 from .outcome import Outcome, block_outcomes, read_outcomes
+from .propose import damage_note
 from .recommend import frontier, recommended_points
-from .results import read_result_folder
 from .sheets import study_sheets, survival_by_axis
 from .spec import Axis, Block, Study, study_to_yaml
-from .storage import open_study, read_analysis_record, results_folder
+from .storage import open_study, read_analysis_record
 from .workers import count_labels, count_trials
 
 __all__ = ["StudyReport", "write_study_report"]
@@ -30,9 +31,6 @@ TONES = {"holds": "good", "does not hold": "bad", "undecided": ""}
 
 MAX_CURVES = 8
 """Levels of an axis with a survival curve each, at most."""
-
-MAX_DAMAGED = 5
-"""Damaged results that are named."""
 
 NO_POINT = "No point has survived with all of its seeds yet."
 
@@ -69,7 +67,10 @@ class StudyReport(NamedTuple):
 
 
 def write_study_report(
-    folder: Path, out: Path | None = None, loaded: LoadedAnalysis | None = None
+    folder: Path,
+    out: Path | None = None,
+    loaded: LoadedAnalysis | None = None,
+    quote_formulas: bool = False,
 ) -> StudyReport:
     """Writes the page and the tables of a study.
 
@@ -78,6 +79,7 @@ def write_study_report(
         out: The page, .html or .md; None for `report.html` in the folder. The tables go to the
             folder of the page.
         loaded: The study's own analysis; None leaves it out.
+        quote_formulas: Whether texts that are formulas get an apostrophe in the tables.
 
     Raises:
         FileNotFoundError: If the folder holds no study.
@@ -92,11 +94,12 @@ def write_study_report(
             f"no trial of {folder} has ended yet; run `boltzwalk study {shlex.quote(str(folder))}`"
         )
     analysis = run_analysis(loaded, study, outcomes) if loaded else Analysis()
-    note = " ".join(filter(None, (_damage_note(folder), _analysis_note(folder, study, loaded))))
-    path = out or folder / "report.html"
-    sheets = study_sheets(study, outcomes, analysis)
+    path, sheets = out or folder / "report.html", study_sheets(study, outcomes, analysis)
+    cells = (cell for sheet in sheets.values() for row in (sheet.head, *sheet.rows) for cell in row)
+    notes = [damage_note(study, folder), _analysis_note(folder, study, loaded)]
+    note = " ".join(filter(None, [*notes, *formula_note(cells, quote_formulas)]))
     for name, sheet in sheets.items():
-        write_atomically(path.with_name(f"{name}.csv"), to_csv(sheet))
+        write_atomically(path.with_name(f"{name}.csv"), to_csv(sheet, quote_formulas))
     total = count_trials(study, folder)
     endings = count_labels([outcome.result for outcome in outcomes])
     title = folder.resolve().name
@@ -111,20 +114,6 @@ def write_study_report(
         page = render(title, subtitle, verdicts, _sections(study, outcomes, analysis, sheets, note))
     write_atomically(path, page.encode())
     return StudyReport(path, study, outcomes, analysis, note)
-
-
-def _damage_note(folder: Path) -> str:
-    """The damaged results that are left out; "" for none."""
-    damaged = read_result_folder(results_folder(folder)).damaged
-    if not damaged:
-        return ""
-    listed = "; ".join(f"{name}: {reason}" for name, reason in list(damaged.items())[:MAX_DAMAGED])
-    more = f"; and {len(damaged) - MAX_DAMAGED} more" if len(damaged) > MAX_DAMAGED else ""
-    return (
-        f"{len(damaged)} damaged of {len(list(results_folder(folder).glob('*.json')))} results are "
-        f"left out ({listed}{more}). To make these trials again, delete the files in "
-        f"{results_folder(folder)} and run the study."
-    )
 
 
 def _analysis_note(folder: Path, study: Study, loaded: LoadedAnalysis | None) -> str:

@@ -32,13 +32,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
+from ..settings.plain_yaml import load_yaml
 from ..settings.tree import differences, from_tree
 
 __all__ = [
@@ -50,7 +51,6 @@ __all__ = [
     "TrialMeasure",
     "all_axes",
     "study_differences",
-    "study_from_yaml",
     "study_to_yaml",
     "with_changes",
 ]
@@ -60,8 +60,6 @@ TrialMeasure = Literal["longer", "displacement", "proposals"]
 
 ADAPTIVE = ("tpe", "gp")
 """The samplers whose points depend on results."""
-
-RANGE = {"low", "high", "log"}
 
 NOTES = ("about", "analysis")
 """The settings of a study that do not change its trials."""
@@ -251,38 +249,6 @@ def all_axes(study: Study) -> dict[str, Axis]:
     return axes
 
 
-def study_from_yaml(
-    text: str, assignments: Sequence[str] = (), source: Path | str = "a study"
-) -> Study:
-    """Returns the study in a YAML text, with changes.
-
-    Arguments:
-        text: The text.
-        assignments: The changes, each `key=value`: of the study where it has such a setting, else
-            of the recipe.
-        source: The file of the text, for messages.
-
-    Raises:
-        ValueError: If it is not YAML, or holds unknown, missing or wrong settings.
-
-    Example:
-        >>> text = "{recipe: toy, blocks: {a: {axes: {steps: [5, 10]}}}}"
-        >>> study = study_from_yaml(text, ["seeds=[7]"])
-        >>> study.seeds, study.block("a").axes[0].levels[1]
-        ((7,), Level(name='10', assignments=('steps=10',)))
-    """
-    try:
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"{source} must be YAML: {error}") from error
-    if not isinstance(tree, dict):
-        raise ValueError(f"{source} must hold settings (key: value), got {tree!r}")
-    try:
-        return with_changes(_study(tree), assignments)
-    except ValueError as error:
-        raise ValueError(f"{source}: {error}") from error
-
-
 def with_changes(study: Study, assignments: Sequence[str]) -> Study:
     """Returns a study with changes of its settings, or else of those of its recipe.
 
@@ -299,7 +265,7 @@ def with_changes(study: Study, assignments: Sequence[str]) -> Study:
 
 
 def study_to_yaml(study: Study) -> str:
-    """Returns the study as YAML; `study_from_yaml` is the inverse."""
+    """Returns the study as YAML; `spec_file.study_from_yaml` is the inverse."""
     tree = _tree(study)
     tree["blocks"] = {block.name: _block_tree(block) for block in study.blocks}
     return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
@@ -313,57 +279,7 @@ def study_differences(old: Study, new: Study) -> list[str]:
         new: The other.
     """
     studies = (dataclasses.replace(study, about="", analysis="") for study in (old, new))
-    return differences(*(yaml.safe_load(study_to_yaml(study)) for study in studies))
-
-
-def _study(tree: Mapping[str, Any]) -> Study:
-    blocks = tree.get("blocks")
-    if not isinstance(blocks, dict):
-        raise ValueError(f"blocks must be given, each by its name, got {blocks!r}")
-    parsed = tuple(_block(str(name), block) for name, block in blocks.items())
-    return from_tree(Study, {**tree, "blocks": parsed})
-
-
-def _block(name: str, tree: Any) -> Block:  # noqa: ANN401
-    where = f"blocks.{name}"
-    if not isinstance(tree, dict) or not isinstance(tree.get("axes"), dict):
-        raise ValueError(f"{where}.axes must hold axes, each by its name, got {tree!r}")
-    axes = tuple(_axis(str(key), values, where) for key, values in tree["axes"].items())
-    return from_tree(Block, {**tree, "name": name, "axes": axes}, where)
-
-
-def _axis(name: str, values: Any, where: str) -> Axis:  # noqa: ANN401
-    """An axis from a list of values, a range, or assignments by name."""
-    if isinstance(values, list):
-        return Axis(name, tuple(Level(_text(v), (f"{name}={_text(v)}",)) for v in values))
-    if isinstance(values, dict) and {"low", "high"} <= set(values) <= RANGE:
-        try:
-            low, high = (_number(values[key]) for key in ("low", "high"))
-        except ValueError as error:
-            raise ValueError(f"{where}.axes.{name}: {error}") from error
-        return Axis(name, (), low, high, bool(values.get("log", False)))
-    if isinstance(values, dict) and all(isinstance(v, list) for v in values.values()):
-        return Axis(name, tuple(Level(_word(key), tuple(map(str, v))) for key, v in values.items()))
-    raise ValueError(
-        f"{where}.axes.{name} must be [a, b], {{low: a, high: b, log: true}} or "
-        f"{{name: [key=value, ...], ...}}, got {values!r}"
-    )
-
-
-def _text(value: Any) -> str:  # noqa: ANN401
-    return "null" if value is None else str(value)
-
-
-def _word(value: Any) -> str:  # noqa: ANN401
-    """A name; YAML takes on and off for true and false."""
-    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
-
-
-def _number(value: Any) -> float:  # noqa: ANN401
-    """A number; YAML takes 1e-4 for text."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return value
-    return float(str(value))
+    return differences(*(load_yaml(study_to_yaml(study)) for study in studies))
 
 
 def _tree(study: Study) -> dict[str, Any]:

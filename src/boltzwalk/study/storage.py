@@ -32,7 +32,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..checkpoint import write_atomically
-from .spec import Study, study_differences, study_from_yaml, study_to_yaml
+from .spec import Study, study_differences, study_to_yaml
+from .spec_file import read_study
 
 __all__ = [
     "AnalysisRecord",
@@ -113,7 +114,7 @@ def prepare_folder(folder: Path, study: Study, analysis: AnalysisRecord | None =
     """
     path = folder / "study.yaml"
     if path.exists():
-        changes = study_differences(study_from_yaml(path.read_text(), source=path), study)
+        changes = study_differences(read_study(path), study)
         if changes:
             raise ValueError(
                 f"{folder} holds another study ({'; '.join(changes[:4])}); take another folder "
@@ -161,7 +162,7 @@ def open_study(folder: Path) -> Study:
             f"a study folder must hold study.yaml, got none in {folder}; `boltzwalk study "
             "FILE.yaml` makes a study folder"
         )
-    return study_from_yaml(path.read_text(), source=path)
+    return read_study(path)
 
 
 def acquire_claim(folder: Path, name: str) -> Claim | None:

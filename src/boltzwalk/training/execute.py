@@ -78,8 +78,12 @@ def execute(
     rows = dataset or training_data(settings, folder).to(settings.device)
     fresh = start(settings, rows, energy, restoring=bool(run_folder.checkpoints(folder)))
     is_outside = type(settings.energy).__module__.partition(".")[0] != "boltzwalk"
-    if is_outside and fresh.method.condition.unconditional:
-        check_energy(fresh.energy, rows.train[:4])
+    if is_outside:
+        condition = fresh.method.condition
+        every = condition.rows(rows)
+        few = Batch(every.x[:4], None if every.labels is None else every.labels[:4])
+        rng = generator(settings.seed, "probe", 0, settings.device)
+        check_energy(fresh.energy, few.x, condition.of(few, rng))
     _require_folder(folder, settings, changed)
     folder.mkdir(parents=True, exist_ok=True)
     with only_process(folder):

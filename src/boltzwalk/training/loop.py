@@ -116,7 +116,7 @@ def train_loop(
         # 1. Data, walkers, loss.
         data, refused = _usable_batch(batch, batch_problem, seed, update, device)
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-            _probe(energy, method, data, update == first)
+            _probe(energy, method, data, update == first, seed)
             result = method.step(energy, data, state, generator(seed, "method", update, device))
         loss, state, info = _checked_result(method, result)
 
@@ -170,11 +170,13 @@ def _usable_batch(
     )
 
 
-def _probe(energy: nn.Module, method: object, data: Batch, first: bool) -> None:
-    """Raises unless the energy of a row depends on that row alone, at the first update."""
+def _probe(energy: nn.Module, method: object, data: Batch, first: bool, seed: int) -> None:
+    """Raises unless the energy of a row depends on that row, and its condition, alone."""
     condition = getattr(method, "condition", None)
-    if first and (condition is None or condition.unconditional):
-        require_rowwise_energy(energy, data.x)
+    if first:
+        rng = generator(seed, "probe", 0, data.x.device)
+        c = None if condition is None else condition.of(data, rng)
+        require_rowwise_energy(energy, data.x, c)
 
 
 def _checked_result(method: Method[Any], result: object) -> tuple[Tensor, Any, dict[str, Tensor]]:
@@ -249,14 +251,17 @@ def _require_finite(
     # Not finite where walkers start without a finite gradient, from which none can move.
     start = torch.as_tensor(info.get("gradient_first", 0.0), device=loss.device)
     if not bool((loss + gradient_norm + start).isfinite()):
-        cause = _not_finite(x, columns) or _cause(loss, gradient_norm, info)
+        cause = _not_finite(x, columns) or _cause(update, loss, gradient_norm, info)
         numbers = f"loss {float(loss):.4g}, norm of its gradient {float(gradient_norm):.4g}"
         raise FloatingPointError(f"update {update + 1}: {numbers}. {cause}")
 
 
-def _cause(loss: Tensor, gradient_norm: Tensor, info: dict[str, Tensor]) -> str:
+def _cause(update: int, loss: Tensor, gradient_norm: Tensor, info: dict[str, Tensor]) -> str:
     """The likely cause of a loss or gradient that is not finite, where the batch is."""
-    if math.isfinite(float(loss)) and not math.isfinite(float(info.get("gradient_first", 0.0))):
+    is_start = math.isfinite(float(loss)) or (
+        update == 0 and math.isfinite(float(info.get("energy_data", torch.nan)))
+    )  # kernels without an acceptance step move such walkers to nan
+    if is_start and not math.isfinite(float(info.get("gradient_first", 0.0))):
         return (
             "Where the walkers start, the gradient of the energy is not finite though the energy "
             "is, so that they could not move: write an energy with a finite gradient wherever it "

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..checkpoint import write_atomically
 from ..data import Dataset
-from ..data.readable import readable_rows
+from ..data.readable import formula_note, quoted_formula, readable_rows
 from ..model import Model
 from ..rng import generator
 from .pair_plot import pair_plot
@@ -35,9 +35,6 @@ __all__ = [
 
 GAP = 16
 """Pixels between pictures side by side."""
-
-FORMULAS = ("=", "+", "-", "@", "\t", "\r")
-"""The first letters of a formula of a spreadsheet."""
 
 EACH = 10
 """Images of a class in the picture of several, at most."""
@@ -159,6 +156,7 @@ def write_samples(
     seed: int = 0,
     from_noise: bool = False,
     label: str | None = None,
+    quote_formulas: bool = False,
 ) -> list[str]:
     """Draws samples, writes them and their picture, and returns lines that say so.
 
@@ -173,6 +171,7 @@ def write_samples(
         from_noise: Whether the walkers start from noise even where some were stored.
         label: The class that a model of classes is asked for, its number or its name; None for as
             many of each. The .npz file then has their labels.
+        quote_formulas: Whether names of columns that are formulas get an apostrophe in a .csv file.
 
     Raises:
         ValueError: If the ending of the path is another, or a sample is not finite; if there is
@@ -186,22 +185,19 @@ def write_samples(
     labels = condition.labels(data, n, label)
     c = condition.of_labels(labels)
     walkers = model.draw(n, generator(seed, "sample", 0, model.device), steps, from_noise, c)
-    finite = walkers.x.isfinite().flatten(1).all(1)
-    if not bool(finite.all()):
-        share = 1 - float(finite.float().mean())
-        raise ValueError(f"samples must be finite, {share:.0%} are not; try fewer --steps")
+    _require_finite(walkers.x)
     lines = [f"{n} samples, {steps or model.method.steps} steps each, seed {seed}"]
     if path.suffix != ".png":
         if path.suffix == ".csv":
-            content = _csv(readable_rows(data, walkers.x), data.columns)
+            content = _csv(readable_rows(data, walkers.x), data.columns, quote_formulas)
         else:
             original = data.to_original(walkers.x).detach().cpu().numpy()
             arrays = {} if labels is None else {"label": labels.cpu().numpy()}
-            arrays |= {"x": _array(walkers.x), "original": original}
-            content = _npz(**arrays, energy=_array(walkers.energy))
+            arrays |= {"x": _array(walkers.x), "energy": _array(walkers.energy)}
+            content = _npz(**arrays, original=original)
         write_atomically(path, content)
-        formulas = formula_note(data.columns) if path.suffix == ".csv" else []
-        lines += [f"samples  {path}", *formulas]
+        notes = formula_note(data.columns, quote_formulas) if path.suffix == ".csv" else []
+        lines += [f"samples  {path}", *(f"note     {line}" for line in notes)]
     # A name that differs from the path: a.png may be the user's.
     image = path if path.suffix == ".png" else path.with_name(f"{path.stem}_picture.png")
 
@@ -221,22 +217,11 @@ def write_samples(
     return [*lines, f"picture  {image}{note}"]
 
 
-def formula_note(names: Sequence[str]) -> list[str]:
-    """Returns a line about names that a spreadsheet would take for formulas, if there are such.
-
-    Arguments:
-        names: The names of columns.
-
-    Example:
-        >>> formula_note(("mass", "=1+1"))
-        ["note     '=1+1' is a formula to a spreadsheet: import the file as text"]
-    """
-    risky = [name for name in names if name.lstrip().startswith(FORMULAS)]
-    if not risky:
-        return []
-    more = f" and {len(risky) - 3} more names are formulas" if len(risky) > 3 else " is a formula"
-    listed = ", ".join(map(repr, risky[:3]))
-    return [f"note     {listed}{more} to a spreadsheet: import the file as text"]
+def _require_finite(x: Tensor) -> None:
+    finite = x.isfinite().flatten(1).all(1)
+    if not bool(finite.all()):
+        share = 1 - float(finite.float().mean())
+        raise ValueError(f"samples must be finite, {share:.0%} are not; try fewer --steps")
 
 
 def _array(x: Tensor) -> np.ndarray:
@@ -249,10 +234,10 @@ def _npz(**arrays: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _csv(rows: np.ndarray, columns: tuple[str, ...]) -> bytes:
+def _csv(rows: np.ndarray, columns: Sequence[str], quote_formulas: bool) -> bytes:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     if columns:
-        writer.writerow(columns)
+        writer.writerow(map(quoted_formula, columns) if quote_formulas else columns)
     writer.writerows(rows.tolist())  # each with the shortest digits that tell it apart
     return buffer.getvalue().encode()
