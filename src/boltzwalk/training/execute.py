@@ -12,8 +12,8 @@ import math
 import shlex
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,7 @@ from . import changes
 from . import folder as run_folder
 from .code import write_code
 from .description import training_data, write_description
+from .events import event_writer
 from .evidence import log_evidence
 from .folder import NLL, Recorder
 from .loop import BATCH, Update, train_loop
@@ -108,17 +109,19 @@ def execute(
                 "with the same boltzwalk.train"
             )
         now = restore_newest(fresh, saved) if saved else fresh
+        finished = now.update >= settings.updates  # and then left as it is, but for damage
         if changed:
-            changes.change(folder, settings)
+            changes.change(folder, settings, finished)
         else:
-            run_folder.write_settings(folder, settings)
+            run_folder.write_settings(folder, settings, finished)
         write_description(folder, now.dataset)
-        write_code(folder, settings)
+        if not finished:
+            write_code(folder, settings)
         run_folder.remove_temporaries(folder)
         for name in run_folder.ROWS:
             run_folder.truncate_rows(folder / name, now.update)
-        events = events and settings.output.events
-        with _tensorboard(folder, now.update) if events else nullcontext() as writer:
+        events = events and settings.output.events and not finished
+        with event_writer(folder, now.update) if events else nullcontext() as writer:
             (folder / run_folder.FAILURE).unlink(missing_ok=True)
             yield from _named(_trained(now, folder, writer, stop), folder)
 
@@ -136,7 +139,7 @@ def _require_folder(folder: Path, settings: Settings, changed: bool) -> None:
 def _trained(
     now: Run,
     folder: Path,
-    events: Any,  # noqa: ANN401
+    events: Callable[[Mapping[str, float]], None] | None,
     stop: StopRequest | None,
 ) -> Iterator[Progress]:
     """The updates of a run, and all that is written between them."""
@@ -155,13 +158,13 @@ def _trained(
             row |= log_evidence(now.judged_on(now.dataset), last)
             run_folder.append_row(folder / "log.jsonl", row)
             run_folder.append_row(folder / "cost.jsonl", clock.row(now))
-            for key, value in row.items() if events else ():
-                events.add_scalar(key, value, done.update)
+            if events is not None:
+                events(row)
         stopping = stop is not None and stop.asked
         if last or stopping or done.update % output.save_every == 0:
             trace.write(done.update)
             run_folder.flush_rows(folder)  # a checkpoint must not know more than the log
-            save(now, run_folder.checkpoint_path(folder, now.update))
+            save(now, run_folder.checkpoint_path(folder, now.update), folder / "log.jsonl")
             best = run_folder.best_checkpoint(folder) if output.best else None
             run_folder.prune(folder, output.keep, best)
         if _picture_is_due(now):  # after the checkpoint, which it must never cost
@@ -223,7 +226,8 @@ def _named(progress: Iterator[Progress], folder: Path) -> Iterator[Progress]:
     try:
         yield from progress
     except FloatingPointError as error:
-        write_atomically(folder / run_folder.FAILURE, f"{error}\n".encode())
+        with suppress(OSError):  # the message matters more
+            write_atomically(folder / run_folder.FAILURE, f"{error}\n".encode())
         good = run_folder.checkpoints(folder)
         resume = shlex.join(["boltzwalk", "resume", str(folder)])
         where = "Nothing was saved before"
@@ -305,15 +309,6 @@ class _Clock:
             "gradients": run.update * run.method.gradients(settings.batch),
             "peak_memory_mb": round(peak_memory(torch.device(settings.device)), 1),
         }
-
-
-def _tensorboard(folder: Path, update: int) -> Any:  # noqa: ANN401
-    """A writer of events, or nothing where TensorBoard is not installed."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return nullcontext()
-    return SummaryWriter(str(folder / "tensorboard"), purge_step=update + 1)
 
 
 ROWS = 1000
