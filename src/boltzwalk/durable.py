@@ -30,8 +30,9 @@ def write_atomically(path: Path, content: bytes) -> None:
     temporary = _write_temporary(path, content)
     try:
         os.replace(temporary, path)
-    finally:
+    except OSError:
         temporary.unlink(missing_ok=True)
+        raise
     _flush_folder(path.parent)
 
 

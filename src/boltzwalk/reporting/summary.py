@@ -10,13 +10,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..checkpoint import write_atomically
 from ..completion import complete_rows, held_out_examples, judge, make_inputs
 from ..completion.judge import standard_error
 from ..completion.variants import CompletionPlan, trained_mask
 from ..data import Dataset
 from ..diagnostics.findings import latent_findings, partition_findings
 from ..diagnostics.verdict import Verdict
+from ..durable import write_atomically
 from ..evaluation.answer import final_verdict
 from ..evaluation.modes import has_classes, mode_masses, target_shares
 from ..metrics.classifier import classifier_for, judge_classes
@@ -24,6 +24,7 @@ from ..metrics.frechet import FrechetDistance
 from ..metrics.quadrature import log_z_in_the_plane
 from ..model import Model
 from ..rng import generator
+from ..sealed import open_object, seal_object
 from ..training.folder import read_rows
 from ..walkers import effective_sample_size
 
@@ -64,7 +65,7 @@ def summarise(model: Model, folder: Path, training: Verdict | None = None) -> li
     """
     numbers = _summary(model, folder, training)
     content = {"run": model.digest, "numbers": [list(number) for number in numbers]}
-    write_atomically(folder / SUMMARY, json.dumps(content, indent=1).encode())
+    write_atomically(folder / SUMMARY, seal_object(json.dumps(content, indent=1)).encode())
     return numbers
 
 
@@ -76,7 +77,7 @@ def read_summary(folder: Path, digest: str) -> dict[str, str]:
         digest: The digest of the model.
     """
     try:
-        content = json.loads((folder / SUMMARY).read_text())
+        content = open_object((folder / SUMMARY).read_bytes())
         if content["run"] != digest:
             return {}
         return {str(name): str(text) for name, text, _ in content["numbers"]}

@@ -120,6 +120,8 @@ def execute(
         run_folder.remove_temporaries(folder)
         for name in run_folder.ROWS:
             run_folder.truncate_rows(folder / name, now.update)
+        if saved and saved[0] == run_folder.checkpoint_path(folder, now.update):  # it is whole
+            _prune(folder, settings)
         events = events and settings.output.events and not finished
         with event_writer(folder, now.update) if events else nullcontext() as writer:
             (folder / run_folder.FAILURE).unlink(missing_ok=True)
@@ -165,13 +167,18 @@ def _trained(
             trace.write(done.update)
             run_folder.flush_rows(folder)  # a checkpoint must not know more than the log
             save(now, run_folder.checkpoint_path(folder, now.update), folder / "log.jsonl")
-            best = run_folder.best_checkpoint(folder) if output.best else None
-            run_folder.prune(folder, output.keep, best)
+            _prune(folder, settings)
         if _picture_is_due(now):  # after the checkpoint, which it must never cost
             try_picture(now.model(folder), folder)
         yield Progress(done.update, row, now)
         if stopping:
             return
+
+
+def _prune(folder: Path, settings: Settings) -> None:
+    """Deletes the checkpoints that are neither among the newest nor the best."""
+    best = run_folder.best_checkpoint(folder) if settings.output.best else None
+    run_folder.prune(folder, settings.output.keep, best)
 
 
 def _picture_is_due(now: Run) -> bool:

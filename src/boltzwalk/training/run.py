@@ -118,6 +118,18 @@ def _warn_of_log(log: Path, digest: str, path: Path) -> None:
         )
 
 
+def _check_log(folder: Path, candidates: list[Path]) -> None:
+    """Warns where the log is not the one of the newest checkpoint that is whole."""
+    for path in candidates:
+        try:
+            _, text = load_checkpoint(path)
+        except ValueError:
+            continue
+        if "log" in text:
+            _warn_of_log(folder / "log.jsonl", text["log"], path)
+        return
+
+
 def require_trained_on(folder: Path, dataset: Dataset) -> None:
     """Raises where a run was trained on other data.
 
@@ -196,7 +208,19 @@ def open_run(
         ValueError: If no checkpoint can be read, the device does not exist here, or code of the
             user's is needed.
     """
-    settings, candidates = _saved(path)
+    return _open(path, _saved(path), device, dataset, energy, changes)
+
+
+def _open(
+    path: Path,
+    saved: tuple[Settings, list[Path]],
+    device: str | None,
+    dataset: Dataset | None,
+    energy: nn.Module | None,
+    changes: Sequence[str] = (),
+) -> Run:
+    """The run of settings, at the first of the checkpoints that is whole."""
+    settings, candidates = saved
     with code_needed(path):
         tree = override(Settings, to_tree(settings), changes) if changes else to_tree(settings)
         settings = from_tree(Settings, tree)
@@ -226,11 +250,11 @@ def open_model(path: Path, device: str | None = None, energy: nn.Module | None =
             user's is needed.
     """
     folder = run_folder.folder_of(path)
-    data = read_description(folder)
+    data, saved = read_description(folder), _saved(path)
     if data is not None:
-        settings, _ = _saved(path)
-        data = data.to(resolve_auto(replace(settings, device=device or settings.device)).device)
-    return open_run(path, device, data, energy).model(folder)
+        here = resolve_auto(replace(saved[0], device=device or saved[0].device))
+        data = data.to(here.device)
+    return _open(path, saved, device, data, energy).model(folder)
 
 
 def _saved(path: Path) -> tuple[Settings, list[Path]]:
@@ -240,7 +264,10 @@ def _saved(path: Path) -> tuple[Settings, list[Path]]:
             _, text = load_checkpoint(path)
             return from_yaml(text.get("settings", ""), path), [path]
         settings, candidates = run_folder.read_settings(path), run_folder.checkpoints(path)
-    best = run_folder.best_checkpoint(path) if settings.output.best else None
+    best = None
+    if settings.output.best:  # which the log tells
+        _check_log(path, candidates)
+        best = run_folder.best_checkpoint(path)
     candidates.sort(key=lambda candidate: candidate != best)  # the others stay in their order
     if not candidates:
         raise FileNotFoundError(
