@@ -67,7 +67,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise FileNotFoundError(f"a checkpoint must be a file, got none at {path}")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get(HEADER, "{}"))
+            header = json.loads((file.metadata() or {})[HEADER])
             # Cloned: a view into the file's own storage would pin the file in memory.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         return tensors, _checked_text(tensors, header)

@@ -114,16 +114,18 @@ def test_short_writes_change_nothing(tmp_path, monkeypatch, undisturbed):
 def test_three_hundred_kills(tmp_path, monkeypatch, undisturbed):
     """Over all methods; 100 of them inside of a write, several in the life of a run."""
     chance, kills, inside = random.Random(0), 0, 0
-    lengths = {
-        name: len(calls_of(monkeypatch, name, tmp_path / "run", undisturbed(name)[1]))
-        for name in METHODS
-    }
+    calls = {}
+    for name in METHODS:
+        made = calls_of(monkeypatch, name, tmp_path / "run", undisturbed(name)[1])
+        calls[name] = [call for call, _ in made]
     names = list(METHODS)
     while kills < 300 or inside < 100:
         name = names[kills % len(names)]
         expected, data = undisturbed(name)
         for _ in range(chance.randint(1, 4)):
-            at, kind = chance.randint(1, lengths[name]), chance.choice(KILLS)
+            kind = chance.choice(KILLS)
+            wanted = "write" if kind == "kill halfway" else chance.choice(calls[name])
+            at = chance.choice([n for n, call in enumerate(calls[name], 1) if call == wanted])
             layer, ending = disturbed(monkeypatch, name, tmp_path / "run", data, at, kind)
             kills += ending == "killed"
             inside += layer.happened and kind == "kill halfway" and layer.calls[-1][0] == "write"

@@ -17,6 +17,7 @@ from .errors import (
     Steps,
     Trained,
     app,
+    echo,
     errors,
     import_code,
     run_folder,
@@ -89,7 +90,7 @@ def sample(
         suffix = "" if label is None else "_" + "".join(c if c.isalnum() else "-" for c in label)
         path = out or run_folder(folder) / "samples" / f"samples{suffix}_seed{seed}.npz"
         for line in write_samples(model, path, n, steps, seed, noise, label):
-            typer.echo(line)
+            echo(line)
 
 
 def _best_steps(model: Model, steps: int, seed: int) -> int:
@@ -98,7 +99,7 @@ def _best_steps(model: Model, steps: int, seed: int) -> int:
     from ..rng import generator
 
     chains = best_chain_length(model, generator(seed, "turning", 0, model.device), steps)
-    typer.echo(chains.text)
+    echo(chains.text)
     if not chains.best:
         raise ValueError(
             "some step must make samples better than the base, got none; train the energy on, "
@@ -153,7 +154,7 @@ def score(
         model.require_unconditional("a score")
         given = read_input(model, rows, generator(seed, "score", 0, model.device))
         for line in given.table.lines if given.table else ():
-            typer.echo(line, err=True)
+            echo(line, err=True)
         scores = score_rows(model, run_folder(folder), given.x, false_alarm)
         if out in (None, "-"):
             sys.stdout.write(write_scores(scores, ".csv", given.table).decode())
@@ -162,12 +163,12 @@ def score(
 
             write_atomically(Path(out), write_scores(scores, Path(out).suffix, given.table))
         flagged = int(scores.anomaly.sum())
-        typer.echo(
+        echo(
             f"{flagged:,} of {len(scores.anomaly):,} rows are flagged; {scores.protocol}",
             err=True,
         )
         if out not in (None, "-"):
-            typer.echo(f"scores   {out}", err=True)
+            echo(f"scores   {out}", err=True)
 
 
 Partial = Annotated[
@@ -242,7 +243,7 @@ def complete_command(
             table = read_new_rows(file, data)
             rows = torch.from_numpy(table.values[table.partial])
             for line in (*table.lines, *_passed_over(table)):
-                typer.echo(line)
+                echo(line)
         else:
             rows = read_partial(file, data)
         known = None if truth is None else read_partial(truth, data)
@@ -252,9 +253,9 @@ def complete_command(
         name = f"{'held_out' if file is None else file.stem}_{variant}_seed{seed}{suffix}"
         path = out or run_folder(folder) / "completions" / name
         written = write_completions(model, inputs, completed, path, table)
-        typer.echo(describe_completions(model, inputs, plan, source, seed))
+        echo(describe_completions(model, inputs, plan, source, seed))
         for line in (*results_table(model, inputs, completed), "", *written):
-            typer.echo(line)
+            echo(line)
 
 
 def _passed_over(table: NewRows) -> list[str]:
@@ -297,11 +298,11 @@ def reconstruct_command(
         rows = {"decoded": encode_and_decode(codes, x, rng)}
         if codes.network:
             rows["revised"] = refine_rows(model, rows["decoded"], steps, rng)
-        typer.echo(f"{source}; the code is {codes.name}")
+        echo(f"{source}; the code is {codes.name}")
         path = out or run_folder(folder) / "codes" / f"reconstructed_seed{seed}.npz"
         written = write_rows(model, {"truth": x, **rows}, path)
         for line in (*error_lines(model, rows, x), *written):
-            typer.echo(line)
+            echo(line)
 
 
 @app.command("interpolate")
@@ -337,10 +338,10 @@ def interpolate_command(
         rows = {"decoded": between}
         if codes.network:
             rows = {"revised": refine_rows(model, between, steps, rng)}
-        typer.echo(f"{source}, {pairs} pairs of {n} rows; the code is {codes.name}")
+        echo(f"{source}, {pairs} pairs of {n} rows; the code is {codes.name}")
         path = out or run_folder(folder) / "codes" / f"interpolated_seed{seed}.npz"
         for line in write_rows(model, rows, path, columns=n):
-            typer.echo(line)
+            echo(line)
 
 
 def _encoded(
