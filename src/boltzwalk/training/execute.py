@@ -108,7 +108,8 @@ def execute(
                 f"{folder} has no checkpoint yet, and its energy was given in Python; begin again "
                 "with the same boltzwalk.train"
             )
-        now = restore_newest(fresh, saved) if saved else fresh
+        before = run_folder.read_settings(folder) if changed else None
+        now = restore_newest(fresh, saved, before) if saved else fresh
         finished = now.update >= settings.updates  # and then left as it is, but for damage
         if changed:
             changes.change(folder, settings, finished)

@@ -23,7 +23,7 @@ from . import folder as run_folder
 from .changes import unexplained
 from .code import code_needed
 from .description import read_description, training_data
-from .start import Run, content, networks_of, start
+from .start import Run, content, fitted, networks_of, start
 
 __all__ = [
     "Run",
@@ -60,8 +60,13 @@ def save(run: Run, path: Path, log: Path | None = None) -> None:
     save_checkpoint(path, run.tensors(), text)
 
 
-def restore(run: Run, path: Path) -> Run:
+def restore(run: Run, path: Path, before: Settings | None = None) -> Run:
     """Returns the run as a checkpoint of it left it.
+
+    Arguments:
+        run: The run.
+        path: The checkpoint.
+        before: The settings that it had so far, where they change now.
 
     Raises:
         ValueError: If the checkpoint is damaged, or was written by a run with another network,
@@ -79,7 +84,8 @@ def restore(run: Run, path: Path) -> Run:
         if not carries_weights(run.settings):
             saved["temperature"] = None
     folder = run_folder.folder_of(path)
-    changed = differences(saved, current) or unexplained(folder, update, settings, run.settings)
+    known = fitted(before or run.settings, run.dataset)
+    changed = differences(saved, current) or unexplained(folder, update, settings, known)
     if changed:
         raise ValueError(
             f"{path} was written by a run with other settings ({'; '.join(changed[:4])})"
@@ -161,8 +167,13 @@ def _require_digest(dataset: Dataset, digest: str, path: Path) -> None:
         )
 
 
-def restore_newest(fresh: Run, candidates: list[Path]) -> Run:
+def restore_newest(fresh: Run, candidates: list[Path], before: Settings | None = None) -> Run:
     """Returns the run at the newest checkpoint that is whole; warns of those that are not.
+
+    Arguments:
+        fresh: The run before its first update.
+        candidates: Its checkpoints, the newest first.
+        before: The settings that it had so far, where they change now.
 
     Raises:
         ValueError: If none is whole.
@@ -170,7 +181,7 @@ def restore_newest(fresh: Run, candidates: list[Path]) -> Run:
     problem: ValueError | None = None
     for path in candidates:
         try:
-            restored = restore(fresh, path)
+            restored = restore(fresh, path, before)
         except ValueError as error:
             problem = problem or error
             continue

@@ -25,7 +25,7 @@ from ..settings.tree import to_tree
 from ..walkers import Walkers
 from .process import keep_freed_memory
 
-__all__ = ["Run", "content", "networks_of", "start"]
+__all__ = ["Run", "content", "fitted", "networks_of", "start"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,9 +107,7 @@ def start(
     keep_freed_memory()
     torch.set_num_threads(settings.threads or torch.get_num_threads())
     dataset = dataset or settings.data.load().to(settings.device)
-    most = len(dataset.train) if dataset.full is None else dataset.full.train
-    if getattr(settings.energy, "any_rows", False):
-        settings = replace(settings, batch=min(settings.batch, most))
+    settings, most = fitted(settings, dataset), _rows(dataset)
     if settings.batch > most:
         raise ValueError(
             f"batch must be at most the {most} rows of training data, got {settings.batch}; write "
@@ -146,6 +144,17 @@ def start(
         witness = settings.witness.init(method.kernel, network, dataset.train, rng)
     optimizer = settings.optimizer.build(groups)
     return Run(settings, dataset, network, method, average, optimizer, state, witness)
+
+
+def fitted(settings: Settings, dataset: Dataset) -> Settings:
+    """Returns settings with the rows of a batch that there are, where the energy takes any."""
+    any_rows = getattr(settings.energy, "any_rows", False)
+    return replace(settings, batch=min(settings.batch, _rows(dataset))) if any_rows else settings
+
+
+def _rows(dataset: Dataset) -> int:
+    """The number of training rows, where a run folder has a sample of them."""
+    return len(dataset.train) if dataset.full is None else dataset.full.train
 
 
 def _network(settings: Settings, method: Method[Any], dataset: Dataset) -> nn.Module:
