@@ -25,11 +25,12 @@ SEAL = re.compile(r',\s*"checksum": "([0-9a-f]{16})"\s*\}\s*\Z')
 FIRST_LINE = "# SHA-256 of the lines below: "
 
 
-def seal_object(text: str) -> str:
+def seal_object(text: str, name: str = "") -> str:
     """Returns the text of a JSON object with a checksum as its last entry.
 
     Arguments:
         text: The object, with at least one entry.
+        name: The name of its file, so that it is none of another file.
 
     Example:
         >>> seal_object('{"update": 2}')
@@ -37,14 +38,17 @@ def seal_object(text: str) -> str:
     """
     body = text.rstrip().removesuffix("}").rstrip()
     between = "\n " if "\n" in body else " "
-    return f'{body},{between}"checksum": "{_digest(body)}"' + ("\n}" if "\n" in body else "}")
+    return f'{body},{between}"checksum": "{_digest(name + body)}"' + (
+        "\n}" if "\n" in body else "}"
+    )
 
 
-def open_object(text: str | bytes) -> dict[str, Any]:
+def open_object(text: str | bytes, name: str = "") -> dict[str, Any]:
     """Returns a JSON object without its checksum; objects of older versions have none.
 
     Arguments:
         text: The text, or its bytes.
+        name: The name of its file.
 
     Raises:
         ValueError: If it is no JSON object, or not the one that the checksum was taken of.
@@ -58,7 +62,7 @@ def open_object(text: str | bytes) -> dict[str, Any]:
     """
     text = _decoded(text) if isinstance(text, bytes) else text
     seal = SEAL.search(text, max(0, len(text) - 60))
-    if seal is not None and _digest(text[: seal.start()]) != seal[1]:
+    if seal is not None and _digest(name + text[: seal.start()]) != seal[1]:
         raise ValueError("it must be as it was written, got other text than its checksum is of")
     try:
         tree = json.loads(text)

@@ -39,7 +39,7 @@ def load_or_compute(
         section = make()
         seconds = round(time.monotonic() - began, 2)
         tree = {"key": key, "seconds": seconds, **to_json(section._asdict())}
-        write_atomically(path, (seal_object(json.dumps(tree)) + "\n").encode())
+        write_atomically(path, (seal_object(json.dumps(tree), path.name) + "\n").encode())
         section = from_json(to_json(section._asdict()))  # equal whether computed or read
     return section
 
@@ -54,7 +54,7 @@ def read_section(path: Path, key: dict[str, Any]) -> EvaluationSection | None:
     if not path.is_file():
         return None
     try:
-        tree = open_object(path.read_bytes())
+        tree = open_object(path.read_bytes(), path.name)
     except ValueError as error:
         warnings.warn(
             f"{path} is damaged and left out ({error}); `boltzwalk evaluate` computes it again",

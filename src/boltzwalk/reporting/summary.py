@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,12 +61,14 @@ def summarise(model: Model, folder: Path, training: Verdict | None = None) -> li
         folder: Its folder, for the log and the cost.
         training: The verdict on the training; None takes it from log, samples and energy.
 
-    Raises:
-        OSError: If the folder cannot be written.
+    A summary that cannot be written is a warning.
     """
     numbers = _summary(model, folder, training)
     content = {"run": model.digest, "numbers": [list(number) for number in numbers]}
-    write_atomically(folder / SUMMARY, seal_object(json.dumps(content, indent=1)).encode())
+    try:
+        write_atomically(folder / SUMMARY, seal_object(json.dumps(content, indent=1)).encode())
+    except OSError as error:  # the run is saved: no summary may cost it
+        warnings.warn(f"no summary in {folder} ({error}); the run is saved", stacklevel=2)
     return numbers
 
 

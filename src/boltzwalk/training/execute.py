@@ -306,7 +306,7 @@ class _Clock:
 
     def __init__(self, folder: Path) -> None:
         rows = run_folder.read_rows(folder / "cost.jsonl")
-        self.before = rows[-1]["seconds"] if rows else 0.0
+        self.before = float(rows[-1].get("seconds", 0.0)) if rows else 0.0
         self.began = time.monotonic()
 
     def row(self, run: Run) -> dict[str, Any]:

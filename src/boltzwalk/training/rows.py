@@ -26,7 +26,7 @@ def append_row(path: Path, row: dict[str, Any]) -> None:
     Raises:
         OSError: If the disk is full or the file cannot be written.
     """
-    append_line(path, seal_object(json.dumps(row)))
+    append_line(path, seal_object(json.dumps(row), path.name))
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -50,7 +50,7 @@ def _lines(path: Path) -> list[tuple[dict[str, Any], bytes]]:
             if not line.endswith(b"\n"):
                 break
             try:
-                rows.append((_row(line), line))
+                rows.append((_row(line, path.name), line))
             except ValueError:
                 damaged.append(number)
     if damaged:
@@ -62,9 +62,9 @@ def _lines(path: Path) -> list[tuple[dict[str, Any], bytes]]:
     return rows
 
 
-def _row(line: bytes) -> dict[str, Any]:
+def _row(line: bytes, name: str) -> dict[str, Any]:
     """The row in a line; a ValueError if it is damaged."""
-    row = open_object(line)
+    row = open_object(line, name)
     # Rows of older versions have no checksum; all have numbers and lists.
     if not isinstance(row.get("update"), int) or any(isinstance(v, str) for v in row.values()):
         raise ValueError("it must be a row of numbers with its update")
