@@ -99,7 +99,7 @@ def _digest(tensors: Mapping[str, Tensor], text: Mapping[str, str]) -> str:
     digest = hashlib.sha256(json.dumps(dict(text)).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(memoryview(tensor.contiguous().reshape(-1).view(torch.uint8).numpy()))
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

@@ -175,6 +175,6 @@ class GoneTerminal:
 
 
 def test_a_terminal_that_is_gone_does_not_end_a_run(monkeypatch):
-    done = [Progress(n, {"update": n, "energy_gap": 0.1}, None) for n in range(1, 6)]
+    done = [Done(n, {"update": n, "energy_gap": 0.1}) for n in range(1, 6)]
     monkeypatch.setattr("sys.stderr", GoneTerminal())
     assert list(progress.shown(iter(done), Settings(5), "toy", False)) == done
