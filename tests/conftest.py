@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from boltzwalk import api
-from boltzwalk.checkpoint import write_atomically
+from boltzwalk.durable import write_atomically
 from boltzwalk.reporting import page
 from boltzwalk.training import run_pictures
 

@@ -1,14 +1,13 @@
 """One file a checkpoint: tensors and text in safetensors, which cannot hold code.
 
-A checkpoint is written to a temporary file, flushed to the disk and renamed, so a reader finds
-either the whole of it or nothing, whenever the process is killed.
+The header has the SHA-256 of the names, types, shapes and values of the tensors and of the text.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +16,8 @@ import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
+
+from .durable import write_atomically
 
 __all__ = [
     "flatten",
@@ -30,36 +31,11 @@ __all__ = [
 
 T = TypeVar("T")
 
+DAMAGE = (LookupError, RecursionError, TypeError, ValueError, safetensors.SafetensorError)
+"""The errors by which a damaged file shows."""
+
 HEADER = "boltzwalk"
 """The key of the header under which the text is kept."""
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file so that it is there whole or not at all.
-
-    Raises:
-        OSError: If the disk is full or the folder cannot be written; no partial file is left.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _flush_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _flush_folder(folder: Path) -> None:
-    """Brings a renaming to the disk, which a file of its own does not."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], text: Mapping[str, str]) -> None:
@@ -73,30 +49,58 @@ def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], text: Mapping[str
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise FloatingPointError(f"{name} is not finite, so {path.name} was not written")
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    sealed = {"sha256": _digest(plain, text), "text": dict(text)}
     # One key: the order of several is not kept, and equal runs should leave equal files.
-    header = {HEADER: json.dumps(dict(text))}
-    write_atomically(path, safetensors.torch.save(plain, header))
+    write_atomically(path, safetensors.torch.save(plain, {HEADER: json.dumps(sealed)}))
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Returns the tensors and the text of a checkpoint. No code in the file is executed.
 
+    Files of older versions have no checksum; then every value must be finite, as it was saved.
+
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is truncated, or no safetensors file.
+        ValueError: If it is truncated or damaged in any other way, or no safetensors file.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"a checkpoint must be a file, found none at {path}")
+        raise FileNotFoundError(f"a checkpoint must be a file, got none at {path}")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            text = json.loads((file.metadata() or {}).get(HEADER, "{}"))
+            header = json.loads((file.metadata() or {})[HEADER])
             # Cloned: a view into the file's own storage would pin the file in memory.
-            return {name: file.get_tensor(name).clone() for name in file.keys()}, text  # noqa: SIM118
-    except safetensors.SafetensorError as error:
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+        return tensors, _checked_text(tensors, header)
+    except DAMAGE as error:
         raise ValueError(
             f"a checkpoint must be a whole safetensors file, got {path} ({error}); "
             "it is damaged or of another kind; another one of its folder may be whole"
         ) from error
+
+
+def _checked_text(tensors: Mapping[str, Tensor], header: Any) -> dict[str, str]:  # noqa: ANN401
+    """The text of a header, if it and the tensors are as they were written."""
+    if not isinstance(header, dict):
+        raise ValueError(f"its header must hold texts by name, got {type(header).__name__}")
+    sealed = set(header) == {"sha256", "text"} and isinstance(header["text"], dict)
+    text: dict[str, str] = header["text"] if sealed else header
+    if not all(isinstance(value, str) for value in text.values()):
+        raise ValueError("its header must hold texts, got other values")
+    if sealed and header["sha256"] != _digest(tensors, text):
+        raise ValueError("it must be as it was written, got other content than its SHA-256 is of")
+    for name, tensor in () if sealed else tensors.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise ValueError(f"{name} is not finite, which no checkpoint is when it is written")
+    return text
+
+
+def _digest(tensors: Mapping[str, Tensor], text: Mapping[str, str]) -> str:
+    """The SHA-256 of text, and of tensors: their names in order, types, shapes and values."""
+    digest = hashlib.sha256(json.dumps(dict(text)).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def flatten(value: Any, prefix: str) -> dict[str, Tensor]:  # noqa: ANN401

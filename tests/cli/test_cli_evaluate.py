@@ -5,6 +5,7 @@ import io
 import json
 import re
 import shutil
+import warnings
 
 import numpy as np
 import pytest
@@ -179,8 +180,13 @@ def test_a_log_that_is_cut_off_in_the_middle_of_a_line_is_read_up_to_it(run):
 def test_a_line_in_the_middle_that_is_damaged_is_named(run):
     lines = (run / "log.jsonl").read_text().splitlines()
     (run / "log.jsonl").write_text("\n".join([lines[0], '{"update": 4, "lo', lines[2], ""]))
-    done = boltzwalk("evaluate", run, "--sections", "training", "-q", code=2)
-    assert "log.jsonl, line 2, must be JSON" in done.stderr
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        done = boltzwalk("evaluate", run, "--sections", "training", "-q")
+    messages = "\n".join(str(one.message) for one in told)
+    assert "log.jsonl, line 2 of 3: damaged, and left out" in messages
+    assert "log.jsonl is not as it was when update_00000006" in messages
+    assert "verdict" in done.stdout
 
 
 def table(text):

@@ -154,3 +154,27 @@ def test_codes_are_explained_to_a_model_without(monkeypatch):
     method = namedtuple("M", "from_noise kernel base")(False, None, None)
     with pytest.raises(ValueError, match=r"this model has neither.*`boltzwalk complete`"):
         make_codes(namedtuple("Model", "method")(method), 0, 0)
+
+
+class GoneTerminal:
+    """A terminal that was closed."""
+
+    encoding = "utf-8"
+
+    def write(self, text):
+        raise OSError(5, "Input/output error")
+
+    def flush(self):
+        raise OSError(5, "Input/output error")
+
+    def isatty(self):
+        return True
+
+    def fileno(self):
+        raise OSError(5, "Input/output error")
+
+
+def test_a_terminal_that_is_gone_does_not_end_a_run(monkeypatch):
+    done = [Done(n, {"update": n, "energy_gap": 0.1}) for n in range(1, 6)]
+    monkeypatch.setattr("sys.stderr", GoneTerminal())
+    assert list(progress.shown(iter(done), Settings(5), "toy", False)) == done

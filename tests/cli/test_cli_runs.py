@@ -181,8 +181,10 @@ def test_a_folder_of_other_files_is_told_before_the_first_seed_starts(tmp_path, 
 def test_a_setting_that_was_deleted_from_the_file_is_told(run, command):
     lines = (run / "settings.yaml").read_text().splitlines()
     (run / "settings.yaml").write_text("\n".join(x for x in lines if not x.startswith("batch:")))
-    with pytest.warns(UserWarning, match=r"settings.yaml has no line batch: the default is taken"):
+    taken = r"settings.yaml was edited or is damaged .* settings of update_00000004.* are taken"
+    with pytest.warns(UserWarning, match=taken):
         command("resume", "runs/toy")
+    assert "batch: 16" in (run / "settings.yaml").read_text(), "a resumed run mends it"
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ __all__ = [
     "Steps",
     "Trained",
     "app",
+    "echo",
     "errors",
     "import_code",
     "import_named",
@@ -109,9 +110,20 @@ def _message(error: Exception) -> str:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    text = "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in message)
-    typer.echo(f"error: {text}", err=True)
+    echo(f"error: {message}", err=True)
     raise typer.Exit(code)
+
+
+def echo(text: object = "", err: bool = False, nl: bool = True) -> None:
+    """Prints a text in which names of files and columns may move no cursor and change no colour.
+
+    Arguments:
+        text: The text.
+        err: Whether it goes to the stream of errors.
+        nl: Whether a line ends after it.
+    """
+    plain = "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in str(text))
+    typer.echo(plain, err=err, nl=nl)
 
 
 app = typer.Typer(

@@ -20,6 +20,7 @@ from .errors import (
     Seed,
     Trained,
     app,
+    echo,
     errors,
     import_code,
     run_folder,
@@ -130,7 +131,7 @@ def evaluate_command(
 
         def report(text: str) -> None:
             if not quiet:
-                typer.echo(f"... {text}", err=True)
+                echo(f"... {text}", err=True)
 
         check_files(inception, ood or ())
         run = open_run(folder, device, changes=overrides or ())
@@ -166,15 +167,15 @@ def _evaluate(model: Model, folder: Path, plan: EvaluationPlan) -> None:
         if not lines:
             empty.append(f"{title}: {NOTHING.get(name, 'nothing to compute')}")
             continue
-        typer.echo("\n".join(["", title, *(f"  {line}" for line in lines)]))
+        echo("\n".join(["", title, *(f"  {line}" for line in lines)]))
     if empty:
-        typer.echo(f"\nleft out  {'; '.join(empty)}")
+        echo(f"\nleft out  {'; '.join(empty)}")
     path, protocol = folder / "evaluation.json", {"update": model.update, "seed": plan.seed}
     known = known_sections(model, folder) | sections
     write_evaluation(known, path, protocol)
     run = shlex.quote(str(folder))
-    typer.echo(f"\nnumbers  {path}\nreport   boltzwalk report {run}")
-    typer.echo(f"\n{uses_of(model, folder, model_verdict(model, folder), known).text}")
+    echo(f"\nnumbers  {path}\nreport   boltzwalk report {run}")
+    echo(f"\n{uses_of(model, folder, model_verdict(model, folder), known).text}")
 
 
 @app.command("report")
@@ -217,9 +218,9 @@ def report_command(
         else:
             typer.echo("\n".join([*differing_settings(folders), ""]))
             path = write_comparison(folders, out or folders[0].parent / "comparison.html")
-        typer.echo(f"report   {path}")
+        echo(f"report   {path}")
         if uses:
-            typer.echo(f"\n{uses}")
+            echo(f"\n{uses}")
 
 
 @app.command()
@@ -240,7 +241,7 @@ def classifier(
         fitted = fit_standard(name)
         path = out or Path(f"{name}.safetensors")
         save_classifier(fitted, path)
-        typer.echo(
+        echo(
             f"{fitted.accuracy:.2%} of held-out images are classified correctly, fitted in "
             f"{time.monotonic() - began:.0f} s\n\nweights  {path}"
         )
@@ -273,13 +274,11 @@ def recipes(
         width = max(map(len, matches))
         for name, text in matches.items():
             first, *rest = [" ".join(part.split()) for part in text.split("\n\n")]
-            typer.echo(
-                f"{name:<{width}}  {textwrap.shorten(first, 98 - width, placeholder=' ...')}"
-            )
+            echo(f"{name:<{width}}  {textwrap.shorten(first, 98 - width, placeholder=' ...')}")
             for row in textwrap.wrap(" ".join(rest), 98 - width) if wanted else ():
-                typer.echo(f"{'':<{width}}  {row}")
+                echo(f"{'':<{width}}  {row}")
         more = "" if wanted else "; its result: boltzwalk recipes NAME"
-        typer.echo(f"\nTrain one with: boltzwalk train NAME{more}")
+        echo(f"\nTrain one with: boltzwalk train NAME{more}")
 
 
 @app.callback(invoke_without_command=True)
@@ -290,5 +289,5 @@ def version(
     if show:
         from .. import __version__
 
-        typer.echo(f"boltzwalk {__version__}")
+        echo(f"boltzwalk {__version__}")
         raise typer.Exit

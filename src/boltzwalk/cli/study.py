@@ -13,7 +13,7 @@ import typer
 
 from ..training.signals import stop_on_signal
 from .arguments import integer, parse_assignments, run_name
-from .errors import INTERRUPTED, Debug, Quiet, QuoteFormulas, Runs, app, errors
+from .errors import INTERRUPTED, Debug, Quiet, QuoteFormulas, Runs, app, echo, errors
 
 if TYPE_CHECKING:
     from ..study.analysis import LoadedAnalysis
@@ -140,7 +140,7 @@ def tune(
             _stopped()
         else:
             _conclude(recipe, fixed, result)
-            typer.echo(f"trials   boltzwalk study report {folder}")
+            echo(f"trials   boltzwalk study report {folder}")
 
 
 @app.command()
@@ -166,7 +166,7 @@ def studies(
             parts = [" ".join(part.split()) for part in about.split("\n\n")]
             table.add_row(str(path), "\n".join([parts[0], *(f"[dim]{p}[/dim]" for p in parts[1:])]))
         Console().print(table)
-        typer.echo("\nRun one with: boltzwalk study FILE --workers 2")
+        echo("\nRun one with: boltzwalk study FILE --workers 2")
 
 
 def _study_files(folder: Path) -> list[Path]:
@@ -224,23 +224,23 @@ def _report(
 
     written = write_study_report(folder, out, loaded, quote_formulas)
     path, specified, outcomes, analysis, note = written
-    typer.echo(f"{len(outcomes)} trials: {count_labels([o.result for o in outcomes])}\n")
+    echo(f"{len(outcomes)} trials: {count_labels([o.result for o in outcomes])}\n")
     for answer in next(iter(analysis.answers.values()), ()):
-        typer.echo(f"{answer.name:<3} {answer.claim}: {answer.label}\n    {answer.reason}")
+        echo(f"{answer.name:<3} {answer.claim}: {answer.label}\n    {answer.reason}")
     if not analysis.answers:
         for line in effect_lines(specified, outcomes):
-            typer.echo(line)
+            echo(line)
     for best in recommended_points(specified, outcomes)[-1:]:
-        typer.echo(f"\nbest     quality {best.quality:.4g}\n         {best.command(specified)}")
+        echo(f"\nbest     quality {best.quality:.4g}\n         {best.command(specified)}")
     if note:
-        typer.echo(f"\nnote     {note}")
-    typer.echo(f"\ntables   {path.parent}/*.csv\nreport   {path}")
+        echo(f"\nnote     {note}")
+    echo(f"\ntables   {path.parent}/*.csv\nreport   {path}")
 
 
 def _stopped() -> None:
     """Ends an interrupted command with the one that continues it."""
     again = shlex.join(["boltzwalk", *sys.argv[1:]])
-    typer.echo(f"stopped; the trials are saved.\ncontinue with: {again}")
+    echo(f"stopped; the trials are saved.\ncontinue with: {again}")
     raise typer.Exit(INTERRUPTED)
 
 
@@ -254,15 +254,15 @@ def _conclude(recipe: str, fixed: Sequence[str], result: TuningResult) -> None:
     numbers = summarise(run, result.folder)
     report = write_report(run, result.folder, numbers)
     for number in numbers:
-        typer.echo(f"{number.name:<28} {number.text:<22} {number.meaning}")
+        echo(f"{number.name:<28} {number.text:<22} {number.meaning}")
     known = not math.isnan(result.baseline)
     baseline = f", of the recipe itself {result.baseline:.4g}" if known else ""
     quality = f"{result.quality_name} of new samples {result.quality:.4g}{baseline}"
-    typer.echo(f"\n{result.trials} trials; {quality}")
+    echo(f"\n{result.trials} trials; {quality}")
     if result.note:
-        typer.echo(result.note)
+        echo(result.note)
     changed = {change.partition("=")[0] for change in result.changes}
     fixed = [word for word in fixed if word.partition("=")[0] not in changed]  # such as updates
     words = ["boltzwalk", "train", recipe, *fixed, *result.changes]
-    typer.echo(f"settings {shlex.join(words)}")
-    typer.echo(f"picture  {result.folder / 'samples.png'}\nreport   {report}")
+    echo(f"settings {shlex.join(words)}")
+    echo(f"picture  {result.folder / 'samples.png'}\nreport   {report}")

@@ -31,6 +31,7 @@ from .errors import (
     Quiet,
     Runs,
     app,
+    echo,
     errors,
     import_code,
     import_named,
@@ -127,7 +128,7 @@ def train_command(
         if dry_run:
             from ..settings.settings import to_yaml
 
-            typer.echo(to_yaml(settings_at(folder)), nl=False)
+            echo(to_yaml(settings_at(folder)), nl=False)
             return
         from ..recipes import SEEDS
 
@@ -225,7 +226,7 @@ def _in_free_folders(groups_at: Callable[[Path], Groups], folder: Path) -> Group
         places = [str(path) for group in groups for _, path in group]
         goes = "this one goes" if len(places) == 1 else "these runs go"
         again = shlex.join(["boltzwalk", "resume", str(other[0])])
-        typer.echo(
+        echo(
             f"{other[0]} holds a run with other settings ({'; '.join(other[1][:4])}): {goes} to "
             f"{', '.join(places)}; `{again} key=value` would go on with the other one",
             err=True,
@@ -246,25 +247,23 @@ def _train_all(groups: Groups, quiet: bool, stop: StopRequest) -> None:
     runs, failed = [run for group in groups for run in group], []
     for number, (settings, folder) in enumerate(runs):
         if stop.asked:
-            typer.echo(
-                f"stopped before {folder}; all that was learnt is saved.\ngo on with: {again}"
-            )
+            echo(f"stopped before {folder}; all that was learnt is saved.\ngo on with: {again}")
             raise typer.Exit(INTERRUPTED)
-        typer.echo(f"{folder}, run {number + 1} of {len(runs)}\n")
+        echo(f"{folder}, run {number + 1} of {len(runs)}\n")
         try:
             failed += [] if _train(settings, folder, quiet, stop, again) else [folder]
         except FloatingPointError as error:  # the other runs go on
-            typer.echo(f"error: {error}", err=True)
+            echo(f"error: {error}", err=True)
             failed.append(folder)
-        typer.echo()
+        echo()
     from ..reporting.tables import results_of_runs
 
     done = [[folder for _, folder in group if checkpoints(folder)] for group in groups]
     if any(done):
-        typer.echo(results_of_runs([group for group in done if group]))
+        echo(results_of_runs([group for group in done if group]))
     if failed:
         names = ", ".join(map(str, failed))
-        typer.echo(f"FAILED: {len(failed)} of {len(runs)} runs gave no model: {names}")
+        echo(f"FAILED: {len(failed)} of {len(runs)} runs gave no model: {names}")
         raise typer.Exit(FAILED_RUN)
 
 
@@ -287,17 +286,17 @@ def _train(
     dataset = dataset or training_data(settings, folder).to(settings.device)
     reading = dataset.reading.lines() if dataset.reading else []
     for line in (*reading, *dataset.notes):
-        typer.echo(line)
+        echo(line)
     for line in [] if checkpoints(folder) else advice(settings, dataset):
-        typer.echo(f"advice: {line}", err=True)
+        echo(f"advice: {line}", err=True)
     last = 0
     progress = execute(settings, folder, stop, dataset, changed=changed)
     for done in shown(progress, settings, folder.name, quiet):
         last = done.update
     if last == 0:
-        typer.echo(f"already at {settings.updates} of {settings.updates}, nothing done\n")
+        echo(f"already at {settings.updates} of {settings.updates}, nothing done\n")
     if 0 < last < settings.updates:
-        typer.echo(
+        echo(
             f"stopped at update {last} of {settings.updates}; saved.\n"
             f"go on with: {again or shlex.join(['boltzwalk', 'resume', str(folder)])}"
         )
@@ -316,7 +315,7 @@ def _conclude(finished: Model, folder: Path) -> bool:
     training = final_verdict(finished, folder)
     failure = failure_line(training)
     if failure:
-        typer.echo(f"{failure}\n")
+        echo(f"{failure}\n")
     is_last = finished.update == finished.settings.updates
     pictures = (folder / "samples.png", picture_path(folder, finished.update))
     if not (is_last and all(path.exists() for path in pictures)):
@@ -331,15 +330,15 @@ def _conclude(finished: Model, folder: Path) -> bool:
         report = ""
     for number in numbers:
         for line in summary_lines(number.name, number.text, number.meaning):
-            typer.echo(line)
-    typer.echo(f"\npicture  {folder / 'samples.png'}{report}")
+            echo(line)
+    echo(f"\npicture  {folder / 'samples.png'}{report}")
     quoted = shlex.quote(str(folder))
     if not failure and finished.method.condition.completes:
-        typer.echo(f"complete boltzwalk complete {quoted}")
+        echo(f"complete boltzwalk complete {quoted}")
     elif not failure:
-        typer.echo(f"samples  boltzwalk sample {quoted} -n 1000")
+        echo(f"samples  boltzwalk sample {quoted} -n 1000")
     uses = uses_of(finished, folder, training, known_sections(finished, folder))
-    typer.echo(f"\n{uses.text}")
+    echo(f"\n{uses.text}")
     return not failure
 
 
@@ -369,7 +368,7 @@ def _companions(
                 from_tree(Settings, tried)
                 tree = tried
             except ValueError:
-                typer.echo(f"{other} has no setting {key}: it keeps its default", err=True)
+                echo(f"{other} has no setting {key}: it keeps its default", err=True)
         its = resolve_auto(from_tree(Settings, override(Settings, tree, _machine_of(path))))
         companions.append((its, path))
     return companions

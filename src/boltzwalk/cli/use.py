@@ -18,6 +18,7 @@ from .errors import (
     Steps,
     Trained,
     app,
+    echo,
     errors,
     import_code,
     run_folder,
@@ -91,7 +92,7 @@ def sample(
         suffix = "" if label is None else "_" + "".join(c if c.isalnum() else "-" for c in label)
         path = out or run_folder(folder) / "samples" / f"samples{suffix}_seed{seed}.npz"
         for line in write_samples(model, path, n, steps, seed, noise, label, quote_formulas):
-            typer.echo(line)
+            echo(line)
 
 
 def _best_steps(model: Model, steps: int, seed: int) -> int:
@@ -100,7 +101,7 @@ def _best_steps(model: Model, steps: int, seed: int) -> int:
     from ..rng import generator
 
     chains = best_chain_length(model, generator(seed, "turning", 0, model.device), steps)
-    typer.echo(chains.text)
+    echo(chains.text)
     if not chains.best:
         raise ValueError(
             "some step must make samples better than the base, got none; train the energy on, "
@@ -157,20 +158,20 @@ def score(
         model.require_unconditional("a score")
         given = read_input(model, rows, generator(seed, "score", 0, model.device))
         for line in given.table.lines if given.table else ():
-            typer.echo(line, err=True)
+            echo(line, err=True)
         scores = score_rows(model, run_folder(folder), given.x, false_alarm)
         suffix = ".csv" if out in (None, "-") else Path(str(out)).suffix
         _write_scores(write_scores(scores, suffix, given.table, quote_formulas), out)
         notes = formula_note(passed_texts(given.table), quote_formulas) if suffix == ".csv" else []
         for line in notes:
-            typer.echo(f"note     {line}", err=True)
+            echo(f"note     {line}", err=True)
         flagged = int(scores.anomaly.sum())
-        typer.echo(
+        echo(
             f"{flagged:,} of {len(scores.anomaly):,} rows are flagged; {scores.protocol}",
             err=True,
         )
         if out not in (None, "-"):
-            typer.echo(f"scores   {out}", err=True)
+            echo(f"scores   {out}", err=True)
 
 
 def _write_scores(content: bytes, out: str | None) -> None:
@@ -256,7 +257,7 @@ def complete_command(
             table = read_new_rows(file, data)
             rows = torch.from_numpy(table.values[table.partial])
             for line in (*table.lines, *_passed_over(table)):
-                typer.echo(line)
+                echo(line)
         else:
             rows = read_partial(file, data)
         known = None if truth is None else read_partial(truth, data)
@@ -266,9 +267,9 @@ def complete_command(
         name = f"{'held_out' if file is None else file.stem}_{variant}_seed{seed}{suffix}"
         path = out or run_folder(folder) / "completions" / name
         written = write_completions(model, inputs, completed, path, table, quote_formulas)
-        typer.echo(describe_completions(model, inputs, plan, source, seed))
+        echo(describe_completions(model, inputs, plan, source, seed))
         for line in (*results_table(model, inputs, completed), "", *written):
-            typer.echo(line)
+            echo(line)
 
 
 def _passed_over(table: NewRows) -> list[str]:
@@ -311,11 +312,11 @@ def reconstruct_command(
         rows = {"decoded": encode_and_decode(codes, x, rng)}
         if codes.network:
             rows["revised"] = refine_rows(model, rows["decoded"], steps, rng)
-        typer.echo(f"{source}; the code is {codes.name}")
+        echo(f"{source}; the code is {codes.name}")
         path = out or run_folder(folder) / "codes" / f"reconstructed_seed{seed}.npz"
         written = write_rows(model, {"truth": x, **rows}, path)
         for line in (*error_lines(model, rows, x), *written):
-            typer.echo(line)
+            echo(line)
 
 
 @app.command("interpolate")
@@ -351,10 +352,10 @@ def interpolate_command(
         rows = {"decoded": between}
         if codes.network:
             rows = {"revised": refine_rows(model, between, steps, rng)}
-        typer.echo(f"{source}, {pairs} pairs of {n} rows; the code is {codes.name}")
+        echo(f"{source}, {pairs} pairs of {n} rows; the code is {codes.name}")
         path = out or run_folder(folder) / "codes" / f"interpolated_seed{seed}.npz"
         for line in write_rows(model, rows, path, columns=n):
-            typer.echo(line)
+            echo(line)
 
 
 def _encoded(

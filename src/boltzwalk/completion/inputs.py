@@ -22,7 +22,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from PIL import Image
 from torch import Tensor
 
 from ..data import Dataset
@@ -271,8 +270,8 @@ def _from_file(path: Path, event: tuple[int, ...], n: int) -> Tensor:
     if not path.exists():
         raise FileNotFoundError(f"there must be a mask at {path}, found nothing")
     if path.suffix == ".png":
-        with Image.open(path) as image:
-            values = np.asarray(image.convert("L"))
+        form = ImageFormat(channels=1, value_range=(0, 255))  # dark ones are masks as well
+        values = read_image_folder(path, form).grey[0, 0]
     else:
         values = read_array(path, None)
     mask = torch.from_numpy(np.ascontiguousarray(values != 0))

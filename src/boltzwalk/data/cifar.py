@@ -26,6 +26,7 @@ import numpy as np
 import torch
 
 from .dataset import Dataset
+from .file_kinds import unpacked_limit
 from .files import RemoteFile, data_root, download_if_missing, locate, read_array, read_bytes
 from .images import image_dataset
 from .splits import LabelledRows, check_classes, check_share, hold_out, select_classes
@@ -194,6 +195,7 @@ def _in_archive(path: Path) -> Iterator[tuple[str, bytes]]:
             for member in archive:
                 name = Path(member.name).name
                 if name in (*BATCHES, TEST_BATCH) and (file := archive.extractfile(member)):
+                    unpacked_limit(path, member.size, 1.0)
                     yield name, file.read()
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         raise ValueError(
@@ -258,7 +260,7 @@ def read_jpeg(path: Path) -> LabelledRows:
     for i, (start, stop) in enumerate(pairwise(offsets.tolist())):
         try:
             images[i] = np.asarray(Image.open(io.BytesIO(content[start:stop])).convert("RGB"))
-        except (OSError, ValueError) as error:
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise ValueError(
                 f"{path} must hold JPEG files of 32x32 pixels, got image {i} which cannot be "
                 f"decoded ({error}); fetch it again"

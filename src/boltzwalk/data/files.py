@@ -9,7 +9,6 @@ Reading an array executes no code: pickled objects are refused.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import http.client
 import logging
@@ -29,7 +28,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from .file_kinds import kind_of_file, unpacked_limit
+from .file_kinds import byte_blocks, kind_of_file, unpacked_limit
 
 __all__ = [
     "RemoteFile",
@@ -117,25 +116,17 @@ def find_user_path(path: str, root: str | None) -> Path:
     )
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path, unpacked_gb: float = 1.0) -> bytes:
     """Returns the content of a file, unpacked if it is gzip, whatever its name.
 
     Arguments:
         path: The file.
+        unpacked_gb: The largest unpacked size of a gzip file, in gigabytes.
 
     Raises:
-        ValueError: If a gzip file is damaged.
+        ValueError: If a gzip file is damaged or unpacks to more.
     """
-    content = path.read_bytes()
-    if not content.startswith(b"\x1f\x8b"):
-        return content
-    try:
-        return gzip.decompress(content)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(
-            f"{path} must be a complete gzip file, got {len(content)} bytes that do not unpack "
-            f"({error}); delete it and fetch it again"
-        ) from error
+    return b"".join(byte_blocks(path, unpacked_gb))
 
 
 def download_if_missing(root: str | None, folder: str, remote: RemoteFile) -> Path:
@@ -226,6 +217,9 @@ DAMAGED = (
 )
 """Errors of NumPy for files that are damaged, or made to do harm."""
 
+LONGEST_HEADER = 1 << 16
+"""The longest header of an array, in bytes."""
+
 ARRAY_MAGIC = b"\x93NUMPY"
 PACKED_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 
@@ -310,6 +304,10 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
     read = np.lib.format.read_array_header_1_0
     if version != (1, 0):
         read = np.lib.format.read_array_header_2_0
+        length = file.read(4)
+        if int.from_bytes(length, "little") > LONGEST_HEADER:  # which NumPy would read first
+            raise ValueError(f"its header is longer than {LONGEST_HEADER:,} bytes")
+        file.seek(-len(length), os.SEEK_CUR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         shape, _, dtype = read(file)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import datetime
 import importlib.util
+import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .dialect import FieldParser, header_doubt
-from .file_kinds import kind_of_file
+from .file_kinds import kind_of_file, unpacked_limit
 from .raw_table import RawColumn, RawTable, ReadingOptions
 
 __all__ = [
@@ -29,6 +31,8 @@ FRAME_SUFFIXES = (".parquet", ".xlsx", ".xlsm")
 """The endings of files that pandas reads."""
 
 EXAMPLES = 1000
+EXPANSION = 10
+"""The memory that a workbook takes, in bytes for each of its text."""
 SAFE = 2**53
 """The whole numbers that float64 can tell apart."""
 
@@ -180,7 +184,7 @@ def read_frame_file(path: Path, options: ReadingOptions, keep: bool = True) -> R
         kind = kind_of_file(start) or "text; give it the suffix .csv" if start else "an empty file"
         raise ValueError(f"{path} must be a {_kind(path)}, got {kind}")
     if engine == "pyarrow":
-        return read_frame(_parquet(path), str(path), keep)
+        return read_frame(_parquet(path, options.unpacked_gb), str(path), keep)
     return _workbook(path, options, keep)
 
 
@@ -188,27 +192,48 @@ def _kind(path: Path) -> str:
     return "Parquet file" if path.suffix == ".parquet" else "workbook of Excel"
 
 
-def _parquet(path: Path) -> Any:  # noqa: ANN401
+def _parquet(path: Path, unpacked_gb: float) -> Any:  # noqa: ANN401
     """The frame of a Parquet file."""
     import pandas
     import pyarrow
+    import pyarrow.parquet
 
+    try:
+        stated = pyarrow.parquet.read_metadata(path)
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
+        raise _damaged(path, error) from error
+    unpacked_limit(path, 8 * stated.num_rows * stated.num_columns, unpacked_gb)
     try:
         return pandas.read_parquet(path, engine="pyarrow")
     except (OSError, ValueError, pyarrow.ArrowException) as error:
         raise _damaged(path, error) from error
 
 
+DAMAGE = (
+    *(AttributeError, EOFError, LookupError, OSError, RuntimeError, SyntaxError, TypeError),
+    *(ValueError, zipfile.BadZipFile, zlib.error),
+)
+"""The errors of a damaged workbook."""
+
+
+def _require_small(path: Path, unpacked_gb: float) -> None:
+    """Raises where a workbook unpacks to more than the limit."""
+    try:
+        with zipfile.ZipFile(path) as packed:
+            size = sum(member.file_size for member in packed.infolist())
+    except DAMAGE as error:
+        raise _damaged(path, error) from error
+    unpacked_limit(path, EXPANSION * size, unpacked_gb)
+
+
 def _workbook(path: Path, options: ReadingOptions, keep: bool) -> RawTable:
     """One sheet of a workbook."""
-    import zipfile
-
     import pandas
 
-    damage = (OSError, KeyError, IndexError, TypeError, AttributeError, SyntaxError)
+    _require_small(path, options.unpacked_gb)
     try:
         sheets = pandas.read_excel(path, sheet_name=None, header=None, engine="openpyxl")
-    except (*damage, ValueError, zipfile.BadZipFile, EOFError) as error:
+    except DAMAGE as error:
         raise _damaged(path, error) from error
     sheet = next(iter(sheets), "") if options.sheet is None else options.sheet
     if sheet not in sheets:

@@ -58,6 +58,9 @@ BROKEN = (
 )
 """The errors by which Pillow reports a damaged file."""
 
+MOST_PIXELS = 1 << 26
+"""The most pixels of an image: a small file can hold very many of one colour."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -311,6 +314,8 @@ def _pixels(path: Path) -> tuple[np.ndarray, list[str]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of damaged EXIF data and of palettes with transparency
         with Image.open(path) as opened:
+            if opened.width * opened.height > MOST_PIXELS:  # before they are unpacked
+                raise ValueError(f"{opened.width:,} x {opened.height:,} pixels, too many to read")
             opened.load()
             if getattr(opened, "is_animated", False):
                 remarks.append("with several frames, the first is taken")

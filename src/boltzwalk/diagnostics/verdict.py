@@ -212,7 +212,7 @@ def model_verdict(model: Model, folder: Path) -> Verdict:
         folder: Its folder, for the log.
     """
     path = folder / FAILURE
-    failure = path.read_text() if path.is_file() else ""
+    failure = path.read_text(errors="replace") if path.is_file() else ""
     logged, trace = read_rows(folder / "log.jsonl"), read_trace(folder)
     rows = with_evidence(model, logged)
     least = MIN_UPDATES if not logged or model.update == logged[-1]["update"] else 0

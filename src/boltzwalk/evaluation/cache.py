@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..checkpoint import write_atomically
+from ..durable import write_atomically
+from ..sealed import open_object, seal_object
 from .measure import EvaluationSection, Measure, from_json, to_json
 
 __all__ = ["format_lines", "load_or_compute", "read_section", "write_evaluation"]
@@ -37,7 +39,7 @@ def load_or_compute(
         section = make()
         seconds = round(time.monotonic() - began, 2)
         tree = {"key": key, "seconds": seconds, **to_json(section._asdict())}
-        write_atomically(path, (json.dumps(tree) + "\n").encode())
+        write_atomically(path, (seal_object(json.dumps(tree), path.name) + "\n").encode())
         section = from_json(to_json(section._asdict()))  # equal whether computed or read
     return section
 
@@ -52,13 +54,20 @@ def read_section(path: Path, key: dict[str, Any]) -> EvaluationSection | None:
     if not path.is_file():
         return None
     try:
-        tree = json.loads(path.read_text())
+        tree = open_object(path.read_bytes(), path.name)
+    except ValueError as error:
+        warnings.warn(
+            f"{path} is damaged and left out ({error}); `boltzwalk evaluate` computes it again",
+            stacklevel=2,
+        )
+        return None
+    try:
         stored = tree["key"]
         if any(stored.get(name) != value for name, value in key.items()):
             return None
         return from_json(tree)
     except (ValueError, KeyError, TypeError, AttributeError):
-        return None  # another version, or damaged: it is computed anew
+        return None  # of another version: it is computed anew
 
 
 def format_lines(section: EvaluationSection) -> list[str]:

@@ -242,7 +242,7 @@ def _proposal_quality(
 def _failure(folder: Path) -> str:
     """Why the run broke off; "" if it did not."""
     path = folder / FAILURE
-    return path.read_text() if path.is_file() else ""
+    return path.read_text(errors="replace") if path.is_file() else ""
 
 
 def _training(model: Model, folder: Path) -> EvaluationSection:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ..checkpoint import write_atomically
 from ..completion import complete_rows, held_out_examples, judge, make_inputs
 from ..completion.judge import standard_error
 from ..completion.variants import CompletionPlan, trained_mask
 from ..data import Dataset
 from ..diagnostics.findings import latent_findings, partition_findings
 from ..diagnostics.verdict import Verdict
+from ..durable import write_atomically
 from ..evaluation.answer import final_verdict
 from ..evaluation.modes import has_classes, mode_masses, target_shares
 from ..metrics.classifier import classifier_for, judge_classes
@@ -24,6 +25,7 @@ from ..metrics.frechet import FrechetDistance
 from ..metrics.quadrature import log_z_in_the_plane
 from ..model import Model
 from ..rng import generator
+from ..sealed import open_object, seal_object
 from ..training.folder import read_rows
 from ..training.guard_record import Action, actions, told
 from ..walkers import effective_sample_size
@@ -60,12 +62,14 @@ def summarise(model: Model, folder: Path, training: Verdict | None = None) -> li
         folder: Its folder, for the log and the cost.
         training: The verdict on the training; None takes it from log, samples and energy.
 
-    Raises:
-        OSError: If the folder cannot be written.
+    A summary that cannot be written is a warning.
     """
     numbers = _summary(model, folder, training)
     content = {"run": model.digest, "numbers": [list(number) for number in numbers]}
-    write_atomically(folder / SUMMARY, json.dumps(content, indent=1).encode())
+    try:
+        write_atomically(folder / SUMMARY, seal_object(json.dumps(content, indent=1)).encode())
+    except OSError as error:  # the run is saved: no summary may cost it
+        warnings.warn(f"no summary in {folder} ({error}); the run is saved", stacklevel=2)
     return numbers
 
 
@@ -77,7 +81,7 @@ def read_summary(folder: Path, digest: str) -> dict[str, str]:
         digest: The digest of the model.
     """
     try:
-        content = json.loads((folder / SUMMARY).read_text())
+        content = open_object((folder / SUMMARY).read_bytes())
         if content["run"] != digest:
             return {}
         return {str(name): str(text) for name, text, _ in content["numbers"]}

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
+from ..durable import write_once
+from ..sealed import open_object, seal_object
 from .spec import BASELINE
 
 __all__ = [
@@ -111,19 +112,8 @@ def write_result(folder: Path, result: TrialResult) -> bool:
         folder: The folder of the results.
         result: The result.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{result.name}.{os.getpid()}"
-    with temporary.open("w") as file:
-        file.write(json.dumps(dataclasses.asdict(result), indent=1) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        os.link(temporary, folder / f"{result.name}.json")
-    except FileExistsError:
-        return False
-    finally:
-        temporary.unlink()
-    return True
+    text = seal_object(json.dumps(dataclasses.asdict(result), indent=1)) + "\n"
+    return write_once(folder / f"{result.name}.json", text.encode())
 
 
 def read_results(folder: Path) -> dict[str, TrialResult]:
@@ -158,7 +148,7 @@ def finished_names(folder: Path) -> set[str]:
 def _read_result(path: Path) -> TrialResult:
     """The result in a file; a ValueError gives the reason where it holds none."""
     try:
-        tree: dict[str, Any] = json.loads(path.read_text())
+        tree: dict[str, Any] = open_object(path.read_bytes())
         tree = {RENAMED_KEYS.get(key, key): value for key, value in tree.items()}
         tree["rungs"] = tuple(Rung(**rung) for rung in tree["rungs"])
         tree["levels"] = tuple((a, RENAMED_LEVELS.get(b, b)) for a, b in tree["levels"])

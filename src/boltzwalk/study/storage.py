@@ -31,7 +31,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from ..checkpoint import write_atomically
+from ..durable import write_atomically, write_once
 from .spec import Study, study_differences, study_to_yaml
 from .spec_file import read_study
 
@@ -172,22 +172,13 @@ def acquire_claim(folder: Path, name: str) -> Claim | None:
         folder: The folder of the claims, shared by all workers.
         name: The name of the trial, without a dot.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     last, alive = claim_status(folder, name)
     if alive or last >= MAX_ATTEMPTS:
         return None
     path = folder / f"{name}.{last + 1}"
     owner = json.dumps({"machine": _machine(), "process": os.getpid()})
     # Linked into place: a file that exists but is empty would look like the claim of nobody.
-    temporary = folder / f".{name}.{os.getpid()}.{threading.get_ident()}"
-    temporary.write_text(owner + "\n")
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return None
-    finally:
-        temporary.unlink()
-    return Claim(path, last + 1)
+    return Claim(path, last + 1) if write_once(path, f"{owner}\n".encode()) else None
 
 
 def claim_status(folder: Path, name: str) -> tuple[int, bool]:
@@ -237,14 +228,17 @@ def heartbeat(claim: Claim) -> Iterator[None]:
 def _is_alive(path: Path) -> bool:
     """Whether the owner of a claim lives."""
     try:
-        owner, touched = json.loads(path.read_text()), path.stat().st_mtime
+        touched, owner = path.stat().st_mtime, json.loads(path.read_text())
+        machine, process = str(owner["machine"]), int(owner["process"])
     except FileNotFoundError:  # released just now
         return False
-    if owner["machine"] == _machine():
-        if owner["process"] == os.getpid():
+    except (LookupError, TypeError, ValueError):  # damaged: its time alone tells
+        machine, process = "", 0
+    if machine == _machine() and process > 0:
+        if process == os.getpid():
             return True
         try:
-            os.kill(owner["process"], 0)
+            os.kill(process, 0)
         except ProcessLookupError:
             return False
         except PermissionError:

@@ -11,7 +11,9 @@ from typing import Any
 
 from ..settings.settings import Settings, carries_weights
 from ..settings.tree import differences, to_tree
-from .folder import append_row, checkpoints, read_settings, saved_update, write_settings
+from .folder import checkpoints, read_settings, saved_update, write_settings
+from .guard_record import actions
+from .rows import append_row, read_rows
 
 __all__ = [
     "change",
@@ -19,6 +21,7 @@ __all__ = [
     "require_changeable",
     "require_resumable",
     "require_usable",
+    "unexplained",
 ]
 
 FIXED = (
@@ -85,8 +88,13 @@ def require_usable(folder: Path, settings: Settings) -> None:
             )
 
 
-def change(folder: Path, settings: Settings) -> None:
+def change(folder: Path, settings: Settings, finished: bool = False) -> None:
     """Replaces the settings of a run and notes the changes in changes.jsonl.
+
+    Arguments:
+        folder: The run folder.
+        settings: The settings to go on with.
+        finished: Whether the run has no updates left, so that equal settings leave it as it is.
 
     Raises:
         ValueError: If the change is one of the data, the network or the start of the walkers.
@@ -97,7 +105,25 @@ def change(folder: Path, settings: Settings) -> None:
     if changed:
         row = {"update": saved_update(folder), "changed": changed}
         append_row(folder / "changes.jsonl", row)
-    write_settings(folder, settings)
+    write_settings(folder, settings, finished and not changed)
+
+
+def unexplained(folder: Path, update: int, saved: Settings, now: Settings) -> list[str]:
+    """Returns the settings of a checkpoint that a run does not have, and never changed since.
+
+    Arguments:
+        folder: The run folder.
+        update: The update of the checkpoint.
+        saved: The settings of the checkpoint.
+        now: The settings of the run.
+    """
+    lines = differences(_fixed(saved), _fixed(now))
+    rows = read_rows(folder / "changes.jsonl") if lines else []
+    since = [line for row in rows if row["update"] >= update for line in row["changed"]]
+    remedies = [change for action in actions(folder) for change in action.changes] if lines else []
+    keys = ("updates.", *(f"{line.partition(':')[0]}." for line in since))
+    keys += tuple(f"{change.partition('=')[0]}." for change in remedies)
+    return [line for line in lines if not f"{line.partition(':')[0]}.".startswith(keys)]
 
 
 def require_changeable(before: Settings, after: Settings) -> None:

@@ -18,7 +18,8 @@ from typing import Any
 import yaml
 
 from .. import __version__, references
-from ..checkpoint import write_atomically
+from ..durable import write_atomically
+from ..sealed import open_text, seal_text
 from ..settings.outside import MissingCodeError
 from ..settings.settings import Settings
 from .folder import version_of
@@ -37,7 +38,7 @@ def write_code(folder: Path, settings: Settings) -> None:
     """
     entries = {entry["reference"]: entry for entry in _outside(settings)}
     if entries:
-        text = yaml.safe_dump(list(entries.values()), sort_keys=False)
+        text = seal_text(yaml.safe_dump(list(entries.values()), sort_keys=False))
         write_atomically(folder / NAME, text.encode())
 
 
@@ -108,7 +109,19 @@ def _entry(reference: str) -> dict[str, Any]:
 
 def _read(folder: Path) -> list[dict[str, Any]]:
     path = folder / NAME
-    return list(yaml.safe_load(path.read_text()) or []) if path.is_file() else []
+    if not path.is_file():
+        return []
+    try:
+        entries = yaml.safe_load(open_text(path.read_bytes())) or []
+        return [
+            {"file": None, "sha256": None} | dict(entry, reference=str(entry["reference"]))
+            for entry in entries
+        ]
+    except (LookupError, RecursionError, TypeError, ValueError, yaml.YAMLError) as error:
+        warnings.warn(
+            f"{path} is damaged ({error}): whether your code has changed is not known", stacklevel=4
+        )
+        return []
 
 
 def _warn_of_changes(entry: dict[str, Any]) -> None:

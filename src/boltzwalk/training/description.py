@@ -133,7 +133,7 @@ def read_description(folder: Path) -> Dataset | None:
         rows = {name: tensors[name] for name in TENSORS if not name.endswith(OPTIONAL)}
         others = {name: tensors.get(name) for name in TENSORS if name.endswith(OPTIONAL)}
         return Dataset(**rows, **others, **values, full=full, split=split and tuple(split))  # type: ignore[arg-type]
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path} must describe data, got a damaged or another file ({error}); "
             f"`boltzwalk resume {shlex.quote(str(folder))}` writes it again, where the data are"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 import time
 import warnings
-from collections.abc import Generator, Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,14 +15,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from ..checkpoint import write_atomically
 from ..data import Dataset
+from ..data.rows import Batch
+from ..durable import write_atomically
 from ..energy import check_energy
+from ..rng import generator
 from ..settings.settings import Settings
 from . import changes, guard_record, recovery
 from . import folder as run_folder
 from .code import write_code
 from .description import training_data, write_description
+from .events import event_writer
 from .evidence import log_evidence, validation_metrics
 from .folder import Recorder
 from .guard import Alarm, Diagnosis, Guard
@@ -94,21 +97,24 @@ def execute(
                 f"{folder} has no checkpoint yet, and its energy was given in Python; begin again "
                 "with the same boltzwalk.train"
             )
-        now = _at_newest(fresh, folder)
-        if changed:
-            guard_record.forget(folder, run_folder.read_settings(folder), settings)
-            changes.change(folder, settings)
+        before = run_folder.read_settings(folder) if changed else None
+        now = _at_newest(fresh, folder, before)
+        finished = now.update >= settings.updates  # and then left as it is, but for damage
+        if before is not None:
+            guard_record.forget(folder, before, settings)
+            changes.change(folder, settings, finished)
         else:
-            run_folder.write_settings(folder, settings)
+            run_folder.write_settings(folder, settings, finished)
         write_description(folder, now.dataset)
-        write_code(folder, settings)
+        if not finished:
+            write_code(folder, settings)
         run_folder.remove_temporaries(folder)
         (folder / run_folder.FAILURE).unlink(missing_ok=True)
-        events = events and settings.output.events
+        events = events and settings.output.events and not finished
         yield from _named(_guarded(now, folder, events, stop), folder)
 
 
-def _at_newest(fresh: Run, folder: Path) -> Run:
+def _at_newest(fresh: Run, folder: Path, before: Settings | None = None) -> Run:
     """The run at its newest checkpoint, with the remedies that are in force; or a fresh one."""
     done = guard_record.actions(folder)
     settings = guard_record.with_remedies(fresh.settings, done)
@@ -120,7 +126,8 @@ def _at_newest(fresh: Run, folder: Path) -> Run:
     if done or fresh.update:
         given = recovery.first_network(fresh, folder)
         fresh = start(settings, fresh.dataset, given, restoring=True)
-    return recovery.treated(restore_newest(fresh, saved), done)
+    known = None if before is None else guard_record.with_remedies(before, done)
+    return recovery.treated(restore_newest(fresh, saved, known), done)
 
 
 def _guarded(
@@ -135,8 +142,11 @@ def _guarded(
     while True:
         for name in run_folder.ROWS:
             run_folder.truncate_rows(folder / name, now.update)
+        saved = run_folder.checkpoints(folder)
+        if saved and saved[0] == run_folder.checkpoint_path(folder, now.update):  # it is whole
+            _prune(folder, now.settings)
         guard = None if scale is None else _guard_of(now, scale)
-        with _tensorboard(folder, now.update) if events else nullcontext() as writer:
+        with event_writer(folder, now.update) if events else nullcontext() as writer:
             alarm = yield from _trained(now, folder, writer, stop, guard)
         if alarm is None:
             return
@@ -183,7 +193,7 @@ def _require_folder(folder: Path, settings: Settings, changed: bool) -> None:
 def _trained(
     now: Run,
     folder: Path,
-    events: Any,  # noqa: ANN401
+    events: Callable[[Mapping[str, float]], None] | None,
     stop: StopRequest | None,
     guard: Guard | None,
 ) -> Generator[Progress, None, Alarm | None]:
@@ -209,8 +219,8 @@ def _trained(
             row |= log_evidence(now.judged_on(now.dataset), last)
             run_folder.append_row(folder / "log.jsonl", row)
             run_folder.append_row(folder / "cost.jsonl", clock.row(now))
-            for key, value in row.items() if events else ():
-                events.add_scalar(key, value, done.update)
+            if events is not None:
+                events(row)
         stopping = stop is not None and stop.asked
         saving = last or stopping or done.update % output.save_every == 0
         proving = guard is not None and guard.acts and done.update % recovery.every(settings) == 0
@@ -219,12 +229,11 @@ def _trained(
             run_folder.flush_rows(folder)  # a checkpoint must not know more than the log
             now = now if guard is None else replace(now, remembered=guard.text(_guard_key(now)))
         if proving:
-            save(now, recovery.proven_path(folder, now.update))
+            save(now, recovery.proven_path(folder, now.update), folder / "log.jsonl")
             recovery.thin(folder, now.update)
         if saving:
-            save(now, run_folder.checkpoint_path(folder, now.update))
-            best = run_folder.best_checkpoint(folder) if output.best else None
-            run_folder.prune(folder, output.keep, best)
+            save(now, run_folder.checkpoint_path(folder, now.update), folder / "log.jsonl")
+            _prune(folder, settings)
         if picture_is_due(now):  # after the checkpoint, which it must never cost
             try_picture(now.model(folder), folder)
         yield Progress(done.update, row, now)
@@ -244,6 +253,12 @@ def _alarm(now: Run, done: Update[Any], guard: Guard, folder: Path) -> Alarm | N
     if guard_record.record(folder, action):
         warnings.warn(guard_record.told(action), stacklevel=2)
     return alarm if guard.acts else None
+
+
+def _prune(folder: Path, settings: Settings) -> None:
+    """Deletes the checkpoints that are neither among the newest nor the best."""
+    best = run_folder.best_checkpoint(folder) if settings.output.best else None
+    run_folder.prune(folder, settings.output.keep, best)
 
 
 def _traced(
@@ -301,7 +316,8 @@ def _named(progress: Iterator[Progress], folder: Path) -> Iterator[Progress]:
     try:
         yield from progress
     except FloatingPointError as error:
-        write_atomically(folder / run_folder.FAILURE, f"{error}\n".encode())
+        with suppress(OSError):  # the message matters more
+            write_atomically(folder / run_folder.FAILURE, f"{error}\n".encode())
         good = run_folder.checkpoints(folder)
         resume = shlex.join(["boltzwalk", "resume", str(folder)])
         where = "Nothing was saved before"
@@ -320,7 +336,7 @@ class _Clock:
 
     def __init__(self, folder: Path) -> None:
         rows = run_folder.read_rows(folder / "cost.jsonl")
-        self.before = rows[-1]["seconds"] if rows else 0.0
+        self.before = float(rows[-1].get("seconds", 0.0)) if rows else 0.0
         self.began = time.monotonic()
 
     def row(self, run: Run) -> dict[str, Any]:
@@ -331,12 +347,3 @@ class _Clock:
             "gradients": run.update * run.method.gradients(settings.batch),
             "peak_memory_mb": round(peak_memory(torch.device(settings.device)), 1),
         }
-
-
-def _tensorboard(folder: Path, update: int) -> Any:  # noqa: ANN401
-    """A writer of events, or nothing where TensorBoard is not installed."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return nullcontext()
-    return SummaryWriter(str(folder / "tensorboard"), purge_step=update + 1)

@@ -22,13 +22,13 @@ where none is left out. Values stay on their device until they are written, many
 
 from __future__ import annotations
 
-import json
-import os
+import hashlib
 import platform
 import re
 import sys
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,10 +39,13 @@ import yaml
 from torch import Tensor
 
 from .. import __version__
-from ..checkpoint import write_atomically
+from ..checkpoint import load_checkpoint
+from ..durable import flush_file, write_atomically
+from ..sealed import open_text, seal_text
 from ..settings.plain_yaml import load_yaml
 from ..settings.settings import Settings, from_yaml, to_yaml
 from ..settings.tree import missing, to_tree
+from .rows import append_row, read_rows, truncate_rows
 
 __all__ = [
     "FAILURE",
@@ -56,6 +59,7 @@ __all__ = [
     "checkpoints",
     "flush_rows",
     "folder_of",
+    "log_digest",
     "prune",
     "read_rows",
     "read_settings",
@@ -77,23 +81,31 @@ FAILURE = "failure.txt"
 ROWS = ("log.jsonl", "trace.jsonl", "cost.jsonl")
 """The files of a run that grow by rows, each with its update."""
 
+WRITTEN = ("checkpoints", "proven", "samples", "evaluation")
+"""The folders of a run in which files are written."""
 
-def write_settings(folder: Path, settings: Settings) -> None:
+
+def write_settings(folder: Path, settings: Settings, finished: bool = False) -> None:
     """Writes the settings of a run and its environment.
 
     Arguments:
         folder: The run folder.
         settings: The settings.
+        finished: Whether a file that says the same is left as it is.
 
     Raises:
         OSError: If it cannot be written.
     """
-    write_atomically(folder / "settings.yaml", to_yaml(settings).encode())
+    path, text = folder / "settings.yaml", to_yaml(settings)
+    with suppress(OSError, ValueError):
+        if finished and open_text(path.read_bytes()) == text:
+            return
+    write_atomically(path, seal_text(text).encode())
     write_atomically(folder / "environment.yaml", yaml.safe_dump(_environment()).encode())
 
 
 def read_settings(folder: Path) -> Settings:
-    """Returns the settings of a run.
+    """Returns the settings of a run; where they are damaged, those of its newest checkpoint.
 
     Raises:
         FileNotFoundError: If the folder holds no run.
@@ -105,7 +117,13 @@ def read_settings(folder: Path) -> Settings:
             f"a run folder must hold settings.yaml, found none in {folder}; "
             "runs are made by `boltzwalk train`, or boltzwalk.train with out="
         )
-    text = path.read_text(encoding="utf-8")
+    content = path.read_bytes()
+    try:
+        text = open_text(content)
+    except ValueError as error:
+        if b"!!python" not in content:  # which is no accident
+            return _settings_of_checkpoint(folder, error)
+        text = content.decode(errors="replace")
     settings = from_yaml(text, path)
     absent = missing(to_tree(settings), load_yaml(text))
     if absent and version_of(folder) == __version__:
@@ -117,13 +135,32 @@ def read_settings(folder: Path) -> Settings:
     return settings
 
 
+def _settings_of_checkpoint(folder: Path, damage: ValueError) -> Settings:
+    """The settings in the newest checkpoint that is whole."""
+    path = folder / "settings.yaml"
+    for checkpoint in checkpoints(folder):
+        try:
+            settings = from_yaml(load_checkpoint(checkpoint)[1].get("settings", ""), checkpoint)
+        except ValueError:
+            continue
+        warnings.warn(
+            f"{path} was edited or is damaged ({damage}): the settings of {checkpoint.name} are "
+            "taken; to change some, write `boltzwalk resume RUN key=value`",
+            stacklevel=3,
+        )
+        return settings
+    raise ValueError(
+        f"{path} must be as it was written, got other text than its SHA-256 is of, and no "
+        "checkpoint has its settings; train again under another --name"
+    ) from damage
+
+
 def version_of(folder: Path) -> str:
     """Returns the version of boltzwalk that wrote a run folder; "" where it is not known."""
-    path = folder / "environment.yaml"
     try:
-        environment = yaml.safe_load(path.read_text()) if path.is_file() else None
-        return str(environment["versions"]["boltzwalk"] or "") if environment else ""
-    except (KeyError, TypeError, yaml.YAMLError):
+        environment = load_yaml((folder / "environment.yaml").read_text())
+        return str(environment["versions"]["boltzwalk"] or "")
+    except (OSError, LookupError, TypeError, ValueError, yaml.YAMLError):
         return ""
 
 
@@ -182,53 +219,29 @@ def prune(folder: Path, keep: int, spared: Path | None = None) -> None:
             path.unlink()
 
 
-def append_row(path: Path, row: dict[str, Any]) -> None:
-    """Appends one row to a JSON-lines file."""
-    with path.open("a") as file:
-        file.write(json.dumps(row) + "\n")
+def log_digest(path: Path, size: int | None = None) -> str:
+    """Returns the size and the SHA-256 of a log, or of its first bytes; of no bytes without one.
 
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Returns the rows of a JSON-lines file, without a last line that was cut short.
-
-    Raises:
-        ValueError: If a line is no JSON.
+    Arguments:
+        path: The log.
+        size: The number of bytes; None for all.
     """
-    if not path.exists():
-        return []
-    complete, _, _ = path.read_text().rpartition("\n")
-    rows = []
-    for number, line in enumerate(complete.splitlines(), 1):
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise ValueError(
-                f"{path}, line {number}, must be JSON, got {line[:40]!r}; delete the line"
-            ) from error
-    return rows
+    content = path.read_bytes()[:size] if path.is_file() else b""
+    return f"{len(content)} {hashlib.sha256(content).hexdigest()}"
 
 
 def flush_rows(folder: Path) -> None:
     """Brings the rows that were appended to the disk."""
     for name in ROWS:
-        if (folder / name).exists():
-            with (folder / name).open("a") as file:
-                os.fsync(file.fileno())
+        flush_file(folder / name)
 
 
 def remove_temporaries(folder: Path) -> None:
     """Deletes the temporary files of a killed process; for the process that holds the folder."""
-    for name in ("", "checkpoints", "proven", "samples"):
-        directory = folder / name
+    for directory in (folder, *(folder / name for name in WRITTEN)):
         for path in directory.glob(".*.[0-9]*"):
-            path.unlink()
-
-
-def truncate_rows(path: Path, update: int) -> None:
-    """Drops the rows after an update, which a resumed run will write again."""
-    if path.exists():
-        rows = [row for row in read_rows(path) if row["update"] <= update]
-        write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
+            with suppress(OSError):  # a folder, or a file of somebody else: it costs nothing
+                path.unlink()
 
 
 def _environment() -> dict[str, Any]:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..checkpoint import write_atomically
+from ..durable import write_atomically
+from ..sealed import open_object, seal_object
 from ..settings.settings import Settings
 from ..settings.tree import differences, from_tree, override, to_tree
 from . import folder as run_folder
@@ -59,9 +60,22 @@ def actions(folder: Path) -> list[Action]:
 
     Arguments:
         folder: The run folder.
+
+    Raises:
+        ValueError: If the record is damaged.
     """
-    rows = run_folder.read_rows(folder / FILE)
-    return [Action(**{**row, "changes": tuple(row["changes"])}) for row in rows]
+    path, done = folder / FILE, []
+    lines = path.read_bytes().splitlines() if path.is_file() else []
+    for number, line in enumerate(lines, 1):
+        try:
+            row = open_object(line, FILE)
+            done.append(Action(**{**row, "changes": tuple(row["changes"])}))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{path}, line {number}, must be as it was written ({error}): it says which "
+                "settings are in force; put the file back from a copy"
+            ) from error
+    return done
 
 
 def record(folder: Path, action: Action) -> bool:
@@ -78,9 +92,8 @@ def record(folder: Path, action: Action) -> bool:
     if action in before or _told_lately(action, before):
         return False
     done = [*before, action]
-    write_atomically(
-        folder / FILE, "".join(json.dumps(one._asdict()) + "\n" for one in done).encode()
-    )
+    lines = [seal_object(json.dumps(one._asdict()), FILE) for one in done]
+    write_atomically(folder / FILE, "".join(line + "\n" for line in lines).encode())
     return True
 
 

@@ -16,9 +16,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..checkpoint import write_atomically
 from ..data import Dataset
 from ..data.readable import formula_note, quoted_formula, readable_rows
+from ..durable import write_atomically
 from ..model import Model
 from ..rng import generator
 from .pair_plot import pair_plot

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import os
 import platform
@@ -66,8 +67,13 @@ def is_held(folder: Path) -> bool:
 
 def _lock_file(folder: Path) -> BinaryIO:
     """The lock of a run folder, opened; a link is not followed, as it may be another's file."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    return os.fdopen(os.open(folder / ".lock", flags, 0o644), "r+b")
+    path, flags = folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.fdopen(os.open(path, flags, 0o644), "r+b")
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise ValueError(f"{path} must be a file, got a link, which is not followed") from error
 
 
 @contextmanager

@@ -71,7 +71,7 @@ def shown(
         TimeRemainingColumn(compact=True),
         TextColumn("{task.fields[numbers]}", markup=False),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with Progress(*columns, console=Console(file=_Terminal())) as bar:  # type: ignore[arg-type]
         task = bar.add_task(title, total=settings.updates, numbers="")
         for done in updates:
             for line in pace.notes(done):
@@ -80,6 +80,29 @@ def shown(
             if done.row:
                 bar.update(task, numbers=brief(done.row))
             yield done
+
+
+class _Terminal:
+    """The stream of errors; writing to a terminal that is gone must not end the run."""
+
+    def __init__(self) -> None:
+        self.stream = sys.stderr  # as it is now: rich puts its own in its place
+        self.encoding = sys.stderr.encoding
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            self.stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self.stream.flush()
+
+    def isatty(self) -> bool:
+        return self.stream.isatty()
+
+    def fileno(self) -> int:
+        return self.stream.fileno()
 
 
 class _Pace:

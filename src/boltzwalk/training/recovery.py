@@ -14,7 +14,8 @@ from pathlib import Path
 
 from torch import nn
 
-from ..checkpoint import load_checkpoint, write_atomically
+from ..checkpoint import load_checkpoint
+from ..durable import write_atomically
 from ..method import with_defaults
 from ..rng import generator
 from ..settings.settings import Settings

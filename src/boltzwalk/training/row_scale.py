@@ -99,7 +99,8 @@ def row_scale(rows: Tensor) -> RowScale:
 def _drawn_in(flat: Tensor, mean: Tensor, radius: float) -> Tensor:
     """Rows, those farther from the mean than a radius moved to it, so that few decide no mean."""
     offset = flat - mean
-    return mean + offset * (radius / offset.norm(dim=1, keepdim=True).clamp_min(1e-30)).clamp(max=1)
+    share: Tensor = (radius / offset.norm(dim=1, keepdim=True).clamp_min(1e-30)).clamp(max=1)
+    return mean + offset * share
 
 
 @dataclass

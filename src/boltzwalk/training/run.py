@@ -2,42 +2,29 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import json
 import shlex
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch import nn
 
-from ..base import as_base
-from ..checkpoint import (
-    flatten,
-    load_checkpoint,
-    load_optimizer,
-    optimizer_tensors,
-    save_checkpoint,
-    unflatten,
-)
+from ..checkpoint import load_checkpoint, load_optimizer, save_checkpoint, unflatten
 from ..data import Dataset
-from ..energy import check_energy, require_rowwise_energy
-from ..method import Method, learned_module, with_defaults
+from ..energy import check_energy
+from ..method import with_defaults
 from ..model import Model
-from ..rng import generator
 from ..settings.settings import Settings, carries_weights, from_yaml, resolve_auto, to_yaml
 from ..settings.tree import differences, from_tree, override, to_tree
-from ..walkers import Walkers
 from . import folder as run_folder
+from .changes import unexplained
 from .code import code_needed
 from .description import read_description, training_data
 from .guard_record import actions, with_remedies
-from .process import keep_freed_memory
+from .start import Run, content, fitted, networks_of, start
 
 __all__ = [
     "Run",
@@ -52,137 +39,13 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, eq=False)
-class Run:
-    """A run in memory. The energy, its average and the optimizer are updated in place.
-
-    Attributes:
-        settings: What determines it.
-        dataset: The data, or the sample of a run folder, on the device of the run.
-        energy: The energy that learns.
-        method: How it learns; a network itself where it learns something beside the energy.
-        average: The running average of its parameters, if there is one.
-        optimizer: The optimizer of its parameters.
-        state: The state of the method.
-        witness: The witness, if there is one.
-        update: How many updates have been done.
-        remembered: The values that the guard remembers, as text.
-    """
-
-    settings: Settings
-    dataset: Dataset
-    energy: nn.Module
-    method: Method[Any]
-    average: AveragedModel | None
-    optimizer: torch.optim.Optimizer
-    state: Any  # of the type that the method returns
-    witness: Walkers | None
-    update: int = 0
-    remembered: str = ""
-
-    def model(self, folder: Path | None = None) -> Model:
-        """Returns the model, with a sample of the data.
-
-        Arguments:
-            folder: The run folder; None for a run that is not kept.
-        """
-        return self.judged_on(self.dataset.sample(), folder)
-
-    def judged_on(self, data: Dataset, folder: Path | None = None) -> Model:
-        """Returns the model with other rows of its data, such as all of them.
-
-        Arguments:
-            data: The rows.
-            folder: The run folder; None for a run that is not kept.
-        """
-        module = self.energy if self.average is None else self.average.module
-        digest = functools.partial(content, self)
-        return Model(
-            module, self.method, self.state, data, self.settings, self.update, digest, folder
-        )
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Returns the tensors of a checkpoint, by dotted name."""
-        networks = {
-            f"{name}.{key}": tensor
-            for name, network in _networks(self).items()
-            for key, tensor in network.state_dict().items()
-        }
-        averages = optimizer_tensors(self.optimizer, "optimizer")
-        walkers = flatten(self.state, "state") | flatten(self.witness, "witness")
-        return networks | averages | walkers
-
-
-def start(
-    settings: Settings,
-    dataset: Dataset | None = None,
-    energy: nn.Module | None = None,
-    restoring: bool = False,
-) -> Run:
-    """Returns a run before its first update, from resolved settings.
+def save(run: Run, path: Path, log: Path | None = None) -> None:
+    """Writes a checkpoint.
 
     Arguments:
-        settings: The settings.
-        dataset: Their data on their device, where they were loaded before; None loads them.
-        energy: The module that learns, where it was given in Python; None builds it.
-        restoring: Whether a checkpoint follows, so that nothing is fitted to the rows.
-
-    Raises:
-        ValueError: If the data, the network, the walkers and the batch do not fit each other.
-    """
-    keep_freed_memory()
-    torch.set_num_threads(settings.threads or torch.get_num_threads())
-    dataset = dataset or settings.data.load().to(settings.device)
-    most = len(dataset.train) if dataset.full is None else dataset.full.train
-    if getattr(settings.energy, "any_rows", False):
-        settings = replace(settings, batch=min(settings.batch, most))
-    if settings.batch > most:
-        raise ValueError(
-            f"batch must be at most the {most} rows of training data, got {settings.batch}; write "
-            f"batch={most}"
-        )
-    unbuilt = with_defaults(settings.method)
-    rows = unbuilt.condition.rows(dataset)
-    seed = generator(settings.seed, "method network").initial_seed()
-    method = with_defaults(unbuilt.build(dataset.event_shape, seed, rows), built=True)
-    if method.base is not None and method.condition.unconditional:
-        as_base(method.base)
-    method.check_batch(settings.batch)
-    network: Any = energy or _network(settings, method, dataset)
-    network = network.to(settings.device, dataset.train.dtype)
-    require_rowwise_energy(network)
-    if hasattr(network, "initialise") and not restoring:
-        rng = generator(settings.seed, "initialise", 0, settings.device)
-        network.initialise(dataset.dequantised(dataset.train, rng), rng)
-    average = None
-    if settings.average:
-        average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.average))
-        average.requires_grad_(requires_grad=False)
-    groups: list[dict[str, Any]] = [{"params": list(network.parameters())}]
-    if (module := learned_module(method)) is not None:
-        module.to(settings.device, dataset.train.dtype)
-        groups += method.parameter_groups()
-    rng = generator(settings.seed, "init", 0, settings.device)
-    state = method.init(network, rows, rng)
-    flatten(state, "state")  # a checkpoint must be able to hold it
-    witness = None
-    if settings.witness.walkers:
-        assert method.kernel is not None
-        rng = generator(settings.seed, "witness init", 0, settings.device)
-        witness = settings.witness.init(method.kernel, network, dataset.train, rng)
-    optimizer = settings.optimizer.build(groups)
-    return Run(settings, dataset, network, method, average, optimizer, state, witness)
-
-
-def _network(settings: Settings, method: Method[Any], dataset: Dataset) -> nn.Module:
-    """The energy of the settings, with its first parameters."""
-    seed = generator(settings.seed, "network").initial_seed()
-    shape, rows = dataset.event_shape, dataset.train
-    return method.condition.build_energy(settings.energy, shape, seed, rows)
-
-
-def save(run: Run, path: Path) -> None:
-    """Writes a checkpoint.
+        run: The run.
+        path: The file.
+        log: The log of the run, whose rows the checkpoint then knows.
 
     Raises:
         FloatingPointError: If anything in it is not finite.
@@ -194,47 +57,86 @@ def save(run: Run, path: Path) -> None:
         "data": run.dataset.digest,
         "guard": run.remembered,
     }
+    if log is not None:
+        text["log"] = run_folder.log_digest(log)
     save_checkpoint(path, run.tensors(), text)
 
 
-def restore(run: Run, path: Path) -> Run:
+def restore(run: Run, path: Path, before: Settings | None = None) -> Run:
     """Returns the run as a checkpoint of it left it.
+
+    Arguments:
+        run: The run.
+        path: The checkpoint.
+        before: The settings that it had so far, where they change now.
 
     Raises:
         ValueError: If the checkpoint is damaged, or was written by a run with another network,
-            another start of the walkers or other data.
+            another start of the walkers or other data, or at another update than its name says.
     """
     tensors, text = load_checkpoint(path)
     if not {"settings", "update", "data"} <= text.keys():
         raise ValueError(f"{path} must be a checkpoint of boltzwalk; its header has no settings")
-    saved = _compatibility_key(from_yaml(text["settings"], path))
-    current = _compatibility_key(run.settings)
+    settings, update = from_yaml(text["settings"], path), int(text["update"])
+    if path.stem.removeprefix("update_").isdecimal() and path.stem != f"update_{update:08d}":
+        raise ValueError(f"{path} must be of the update that it is named after, got {update}")
+    saved, current = _compatibility_key(settings), _compatibility_key(run.settings)
     if run.witness is None:  # which may leave at any time, but not come in
         saved["witness"] = current["witness"]
         if not carries_weights(run.settings):
             saved["temperature"] = None
-    if changed := differences(saved, current):
+    folder = run_folder.folder_of(path)
+    known = fitted(before or run.settings, run.dataset)
+    changed = differences(saved, current) or unexplained(folder, update, settings, known)
+    if changed:
         raise ValueError(
             f"{path} was written by a run with other settings ({'; '.join(changed[:4])})"
         )
     _require_digest(run.dataset, text["data"], path)
-    for name, network in _networks(run).items():
+    for name, network in networks_of(run).items():
         names = [key for key in tensors if key.startswith(f"{name}.")]
+        parts = {key.removeprefix(f"{name}."): tensors[key] for key in names}
+        types = {key: tensor.dtype for key, tensor in network.state_dict().items()}
+        wrong = [key for key, tensor in parts.items() if types.get(key) != tensor.dtype]
+        if wrong and wrong[0] in types:
+            raise ValueError(f"{path} must hold {wrong[0]} in {types[wrong[0]]}, got another type")
         try:
-            network.load_state_dict({k.removeprefix(f"{name}."): tensors[k] for k in names})
+            network.load_state_dict(parts)
         except RuntimeError as error:
             raise ValueError(f"{path} does not hold this network: {error}") from error
     load_optimizer(run.optimizer, tensors, "optimizer")
     if run.witness is not None:  # without a record of effective sample sizes log Z is refused
         record = f"witness.memory.{len(run.witness.memory) - 1}"
         tensors.setdefault(record, torch.full_like(run.witness.log_w, torch.nan))
-    return replace(
-        run,
-        state=unflatten(run.state, tensors, "state"),
-        witness=unflatten(run.witness, tensors, "witness"),
-        update=int(text["update"]),
-        remembered=text.get("guard", ""),
-    )
+    state = unflatten(run.state, tensors, "state")
+    witness = unflatten(run.witness, tensors, "witness")
+    if "log" in text and (folder / "settings.yaml").is_file():
+        _warn_of_log(folder / "log.jsonl", text["log"], path)
+    remembered = text.get("guard", "")
+    return replace(run, state=state, witness=witness, update=update, remembered=remembered)
+
+
+def _warn_of_log(log: Path, digest: str, path: Path) -> None:
+    """Warns where the log is not the one that a checkpoint was saved with."""
+    size = digest.partition(" ")[0]
+    if not size.isdecimal() or run_folder.log_digest(log, int(size)) != digest:
+        warnings.warn(
+            f"{log} is not as it was when {path.name} was saved: rows are damaged, lost or of "
+            "another run, and verdict and best checkpoint are those of the rows that are there",
+            stacklevel=3,
+        )
+
+
+def _check_log(folder: Path, candidates: list[Path]) -> None:
+    """Warns where the log is not the one of the newest checkpoint that is whole."""
+    for path in candidates:
+        try:
+            _, text = load_checkpoint(path)
+        except ValueError:
+            continue
+        if "log" in text:
+            _warn_of_log(folder / "log.jsonl", text["log"], path)
+        return
 
 
 def require_trained_on(folder: Path, dataset: Dataset) -> None:
@@ -245,10 +147,18 @@ def require_trained_on(folder: Path, dataset: Dataset) -> None:
         dataset: The data.
 
     Raises:
-        ValueError: If they are others, or its newest checkpoint is damaged.
+        ValueError: If they are others, or no checkpoint is whole.
     """
-    for path in run_folder.checkpoints(folder)[:1]:
-        _require_digest(dataset, load_checkpoint(path)[1].get("data", ""), path)
+    problem: ValueError | None = None
+    for path in run_folder.checkpoints(folder):
+        try:
+            _, text = load_checkpoint(path)
+        except ValueError as error:  # an older one tells as well
+            problem = problem or error
+            continue
+        return _require_digest(dataset, text.get("data", ""), path)
+    if problem is not None:
+        raise problem
 
 
 def _require_digest(dataset: Dataset, digest: str, path: Path) -> None:
@@ -260,8 +170,13 @@ def _require_digest(dataset: Dataset, digest: str, path: Path) -> None:
         )
 
 
-def restore_newest(fresh: Run, candidates: list[Path]) -> Run:
+def restore_newest(fresh: Run, candidates: list[Path], before: Settings | None = None) -> Run:
     """Returns the run at the newest checkpoint that is whole; warns of those that are not.
+
+    Arguments:
+        fresh: The run before its first update.
+        candidates: Its checkpoints, the newest first.
+        before: The settings that it had so far, where they change now.
 
     Raises:
         ValueError: If none is whole.
@@ -269,12 +184,14 @@ def restore_newest(fresh: Run, candidates: list[Path]) -> Run:
     problem: ValueError | None = None
     for path in candidates:
         try:
-            restored = restore(fresh, path)
+            restored = restore(fresh, path, before)
         except ValueError as error:
             problem = problem or error
             continue
         if path != candidates[0]:
-            warnings.warn(f"{candidates[0]} is damaged, went back to {path}", stacklevel=2)
+            warnings.warn(
+                f"{candidates[0]} is damaged, went back to {path} ({problem})", stacklevel=2
+            )
         return restored
     if problem is not None and len(candidates) > 1:
         raise ValueError(
@@ -305,7 +222,19 @@ def open_run(
         ValueError: If no checkpoint can be read, the device does not exist here, or code of the
             user's is needed.
     """
-    settings, candidates = _saved(path)
+    return _open(path, _saved(path), device, dataset, energy, changes)
+
+
+def _open(
+    path: Path,
+    saved: tuple[Settings, list[Path]],
+    device: str | None,
+    dataset: Dataset | None,
+    energy: nn.Module | None,
+    changes: Sequence[str] = (),
+) -> Run:
+    """The run of settings, at the first of the checkpoints that is whole."""
+    settings, candidates = saved
     with code_needed(path):
         tree = override(Settings, to_tree(settings), changes) if changes else to_tree(settings)
         settings = from_tree(Settings, tree)
@@ -335,11 +264,11 @@ def open_model(path: Path, device: str | None = None, energy: nn.Module | None =
             user's is needed.
     """
     folder = run_folder.folder_of(path)
-    data = read_description(folder)
+    data, saved = read_description(folder), _saved(path)
     if data is not None:
-        settings, _ = _saved(path)
-        data = data.to(resolve_auto(replace(settings, device=device or settings.device)).device)
-    return open_run(path, device, data, energy).model(folder)
+        here = resolve_auto(replace(saved[0], device=device or saved[0].device))
+        data = data.to(here.device)
+    return _open(path, saved, device, data, energy).model(folder)
 
 
 def _saved(path: Path) -> tuple[Settings, list[Path]]:
@@ -350,35 +279,16 @@ def _saved(path: Path) -> tuple[Settings, list[Path]]:
             return from_yaml(text.get("settings", ""), path), [path]
         settings, candidates = run_folder.read_settings(path), run_folder.checkpoints(path)
         settings = with_remedies(settings, actions(path))
-    best = run_folder.best_checkpoint(path) if settings.output.best else None
+    best = None
+    if settings.output.best:  # which the log tells
+        _check_log(path, candidates)
+        best = run_folder.best_checkpoint(path)
     candidates.sort(key=lambda candidate: candidate != best)  # the others stay in their order
     if not candidates:
         raise FileNotFoundError(
             f"{path} holds no checkpoint yet; `boltzwalk resume {shlex.quote(str(path))}` goes on"
         )
     return settings, candidates
-
-
-def content(run: Run) -> str:
-    """Returns a digest of all that the samples and numbers of a run depend on.
-
-    Arguments:
-        run: The run.
-    """
-    free = ("output", "data", "guard")  # the rows count, wherever they lie
-    settings = {key: value for key, value in to_tree(run.settings).items() if key not in free}
-    state = [settings, run.dataset.digest, run.update]
-    digest = hashlib.sha256(json.dumps(state).encode())
-    for name, tensor in sorted(run.tensors().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _networks(run: Run) -> dict[str, nn.Module]:
-    """The networks of a run by the name that they have in a checkpoint."""
-    parts = {"energy": run.energy, "average": run.average, "method": learned_module(run.method)}
-    return {name: part for name, part in parts.items() if part is not None}
 
 
 def _compatibility_key(settings: Settings) -> dict[str, Any]:

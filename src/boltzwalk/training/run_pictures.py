@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from ..checkpoint import write_atomically
 from ..data.rows import Batch
+from ..durable import write_atomically
 from ..method import can_sample
 from ..model import Model
 from ..rng import generator
