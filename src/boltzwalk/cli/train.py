@@ -7,6 +7,7 @@ import shlex
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -121,25 +122,16 @@ def train_command(
 
         folder = runs / (run_name(recipe) if name is None else checked_name(name))
 
-        def settings_at(path: Path) -> Settings:
-            """The settings of the recipe, with the machine of a run that has that name."""
-            return resolved_settings(recipe, [*_machine_of(path), *assignments])
-
         if dry_run:
             from ..settings.settings import to_yaml
 
-            echo(to_yaml(settings_at(folder)), nl=False)
+            settings = resolved_settings(recipe, [*_machine_of(folder), *assignments])
+            echo(to_yaml(settings), nl=False)
             return
         from ..recipes import SEEDS
 
         count = SEEDS.get(recipe, 1) if seeds is None else seeds
-
-        def groups_at(path: Path) -> Groups:
-            """All runs of the command, where its first folder has that name."""
-            its = settings_at(path)
-            others = [] if alone else _companions(recipe, its, path, assignments)
-            return [_with_seeds(*run, count) for run in ((its, path), *others)]
-
+        groups_at = partial(_groups_at, recipe, assignments, count, alone)
         groups = _in_free_folders(groups_at, folder)
         if strict:
             _require_sound([its for group in groups for its, _ in group[:1]])
@@ -200,6 +192,17 @@ def _require_sound(settings: Sequence[Settings]) -> None:
     if problems:
         lines = "\n".join(f"  * {line}" for line in dict.fromkeys(problems))
         raise ValueError(f"--strict refuses settings that will probably not work:\n{lines}")
+
+
+def _groups_at(
+    recipe: str, assignments: Sequence[str], count: int, alone: bool, path: Path
+) -> Groups:
+    """All runs of a command, where its first folder has that name."""
+    from ..recipes.lookup import resolved_settings
+
+    settings = resolved_settings(recipe, [*_machine_of(path), *assignments])
+    others = [] if alone else _companions(recipe, settings, path, assignments)
+    return [_with_seeds(*run, count) for run in ((settings, path), *others)]
 
 
 def _in_free_folders(groups_at: Callable[[Path], Groups], folder: Path) -> Groups:

@@ -25,6 +25,7 @@ from ..data import Dataset
 from ..data.repeats import mark_copies, row_groups
 from ..model import Model
 from ..smc.from_samples import Effort, refused_log_z
+from ..smc.intervals import skewed_mean
 from ..smc.log_z import LogZ
 from .measure import EvaluationSection, Measure, unavailable
 
@@ -150,8 +151,8 @@ def copied_rows(data: Dataset, split: str) -> Bool[Tensor, " N"]:
 
 def _mean(nats: Tensor, log_z: LogZ) -> tuple[float, float]:
     """The mean of -log p, and half of the width of its interval, with that of log Z."""
-    error = 1.96 * float(nats.std()) / math.sqrt(len(nats))
-    return float(nats.mean()), math.hypot(error, log_z.half_width)
+    mean, error = skewed_mean(nats)
+    return mean, math.hypot(error, log_z.half_width)
 
 
 def likelihood_section(likelihood: Likelihood) -> EvaluationSection:

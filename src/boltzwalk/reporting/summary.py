@@ -26,6 +26,7 @@ from ..metrics.quadrature import log_z_in_the_plane
 from ..model import Model
 from ..rng import generator
 from ..sealed import open_object, seal_object
+from ..smc.intervals import skewed_mean
 from ..training.folder import read_rows
 from ..training.guard_record import Action, actions, told
 from ..walkers import effective_sample_size
@@ -217,7 +218,7 @@ def _likelihood(model: Model, rows: Tensor, split: str) -> Number:
         reason = f"log Z of two grids differs by {off:.2g}: too sharp at this temperature"
         return Number(name, "unknown", reason)
     nats = energy(rows).cpu().double() / temperature + finer + data.log_jacobian(rows).cpu()
-    half = 1.96 * float(nats.std()) / math.sqrt(len(nats))
+    half = skewed_mean(nats).half_width
     truth = ""
     if (log_density := getattr(model.settings.data, "true_log_density", None)) is not None:
         exact = -log_density(rows.cpu().double()).mean()

@@ -25,6 +25,7 @@ from ..evaluation.partition import model_partition
 from ..metrics.classifier import classifier_for
 from ..model import Model
 from ..rng import generator
+from ..smc.intervals import skewed_mean
 from ..training.folder import checkpoints, read_rows
 from ..training.run import open_model
 
@@ -106,10 +107,10 @@ def mean_interval(values: Tensor, digits: int) -> str:
 
     Example:
         >>> mean_interval(torch.tensor([1.0, 2.0, 3.0]), 1)
-        '2.0 ± 1.1'
+        '2.0 ± 2.5'
     """
-    error = 1.96 * float(values.std()) / math.sqrt(len(values))
-    return f"{float(values.mean()):.{digits}f} ± {error:.{digits}f}"
+    mean, error = skewed_mean(values)
+    return f"{mean:.{digits}f} ± {error:.{digits}f}"
 
 
 def _pace(folder: Path) -> str:
