@@ -131,8 +131,7 @@ def train_command(
         from ..recipes import SEEDS
 
         count = SEEDS.get(recipe, 1) if seeds is None else seeds
-        groups_at = partial(_groups_at, recipe, assignments, count, alone)
-        groups = _in_free_folders(groups_at, folder)
+        groups = _in_free_folders(partial(_groups_at, recipe, assignments, count, alone), folder)
         if strict:
             _require_sound([its for group in groups for its, _ in group[:1]])
         if len(groups) > 1 or count > 1:
