@@ -81,7 +81,7 @@ def test_after_training_alone_the_density_is_unknown(here):
     assert code == 0
     answer = last_line(said)
     assert re.match(r"Use this model for samples \(distance to the data 0\.\d\d, ", answer), answer
-    assert "Unknown: scores and density and completion (not evaluated)." in answer
+    assert "Not evaluated: scores, density and completion." in answer
     assert answer.endswith("Next: boltzwalk evaluate runs/x")
     page = (here[0] / "runs/x/report.html").read_text()
     assert 0 < page.index("Use this model for samples") < page.index("<h2>")

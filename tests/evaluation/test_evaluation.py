@@ -17,11 +17,11 @@ from boltzwalk.methods.contrastive import Contrastive
 from boltzwalk.methods.jarzynski import ExactStart, Jarzynski
 from boltzwalk.methods.starts import ReplayStart
 from boltzwalk.metrics.quadrature import log_z_in_the_plane
+from boltzwalk.metrics.skewed_mean import skewed_mean
 from boltzwalk.networks import Multilayer
 from boltzwalk.rng import generator
 from boltzwalk.settings.settings import Output, Settings, resolve_auto
 from boltzwalk.smc.from_samples import Effort
-from boltzwalk.smc.intervals import skewed_mean
 from boltzwalk.smc.log_z import Annealing
 from boltzwalk.training.execute import updates
 from boltzwalk.training.run import start

@@ -117,3 +117,23 @@ def test_the_first_line_of_a_failed_run():
     assert line == (
         "FAILED: training gave values that are not finite at update 3: v is inf at update 3."
     )
+
+
+def test_names_are_listed_as_a_person_does(folder):
+    _, result = answers(folder, HEALTHY)
+    assert "Not evaluated: scores, density and completion. Next:" in result.text
+    assert "Unknown" not in result.text
+
+
+def test_a_long_reason_is_cut_at_a_clause(folder):
+    reason = "the weights of the walkers differ by 12 nats, so that few decide, " * 5
+    refused = EvaluationSection([unavailable("test -log p", reason)], {})
+    _, result = answers(folder, HEALTHY, likelihood=refused)
+    sentence = result.text.split("Do not use it for ")[1].split(".")[0]
+    assert sentence.startswith(
+        "density (no likelihood: the weights of the walkers differ by 12 nats"
+    )
+    assert len(sentence) < 120
+    assert len(result.text.split(" Next:")[0]) < 300
+    full = {use.name: use.reason for use in result.uses}
+    assert reason.strip() in f"{full['density']} "

@@ -12,8 +12,8 @@ from torch import nn
 import boltzwalk as bw
 from boltzwalk.data import Dataset
 from boltzwalk.evaluation.likelihood import copied_rows, held_out_likelihood, likelihood_section
+from boltzwalk.metrics.skewed_mean import skewed_mean
 from boltzwalk.rng import generator
-from boltzwalk.smc.intervals import skewed_mean
 
 
 class Normal(nn.Module):

@@ -350,7 +350,7 @@ def _read_tree(path: Path) -> dict[str, Any]:
     """The values of an estimator's file."""
     try:
         tree = json.loads(path.read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} must be JSON: {error}; save the estimator again") from error
     keys = {"estimator": str, "parameters": dict, "given": dict, "results": dict}
     if not isinstance(tree, dict) or not all(

@@ -7,7 +7,7 @@ alone nothing is known of the density.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -27,6 +27,12 @@ SEPARATED = 0.8
 
 USUAL_RATE = 1e-3
 """The learning rate to try after a run that failed, or a tenth of its rate."""
+
+NOT_EVALUATED = "not evaluated"
+"""The reason of a use of which no number was computed."""
+
+LONGEST = 90
+"""The letters of a reason in the sentence."""
 
 Knowledge = Literal["yes", "no", "unknown"]
 
@@ -58,7 +64,7 @@ class Uses(NamedTuple):
 
     @property
     def text(self) -> str:
-        """All of it in plain words."""
+        """All of it in plain words; a section of the evaluation has a reason in full."""
         parts = []
         starts = {"yes": "Use this model for", "no": "Do not use it for", "unknown": "Unknown:"}
         for value, start in starts.items():
@@ -66,11 +72,25 @@ class Uses(NamedTuple):
             for use in self.uses:
                 if use.answer == value:
                     grouped.setdefault(use.reason, []).append(use.name)
-            listed = "; ".join(
-                f"{' and '.join(names)} ({reason})" for reason, names in grouped.items()
-            )
+            names = grouped.pop(NOT_EVALUATED, [])
+            listed = "; ".join(f"{_joined(n)} ({_brief(reason)})" for reason, n in grouped.items())
             parts += [f"{start} {listed}."] if listed else []
+            parts += [f"Not evaluated: {_joined(names)}."] if names else []
         return f"{' '.join(parts)} Next: {self.command}"
+
+
+def _joined(names: Sequence[str]) -> str:
+    """Names as a person lists them."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def _brief(reason: str) -> str:
+    """A reason that fits the sentence: its first clauses."""
+    if len(reason) <= LONGEST:
+        return reason
+    ends = [reason.rfind(mark, 20, LONGEST) for mark in ("; ", ": ", ", ", " (")]
+    end = max(ends) if max(ends) > 0 else reason.rfind(" ", 0, LONGEST)
+    return f"{reason[: end if end > 0 else LONGEST]} ..."
 
 
 def final_verdict(model: Model, folder: Path) -> Verdict:
@@ -171,7 +191,7 @@ def _scores(model: Model, training: Verdict, sections: Mapping[str, EvaluationSe
     section = sections.get("anomalies")
     areas = [m for m in section.measures if m.name == "AUROC noise, energy"] if section else []
     if not areas or areas[0].refusal:
-        return Use("scores", "unknown", "not evaluated" if not areas else areas[0].refusal)
+        return Use("scores", "unknown", NOT_EVALUATED if not areas else areas[0].refusal)
     area = areas[0]
     reason = f"AUROC of noise {area.text}"
     return Use("scores", "yes" if area.low > SEPARATED else "no", reason)
@@ -192,7 +212,7 @@ def _density(model: Model, training: Verdict, sections: Mapping[str, EvaluationS
             return Use(name, "no", known.reason.rstrip("."))
     likelihood = sections.get("likelihood")
     if likelihood is None or not likelihood.measures:
-        return Use(name, "unknown", "not evaluated")
+        return Use(name, "unknown", NOT_EVALUATED)
     first = likelihood.measures[0]
     if first.refusal:
         return Use(name, "no", f"no likelihood: {first.refusal}".rstrip("."))
@@ -211,7 +231,7 @@ def _completion(model: Model, training: Verdict, sections: Mapping[str, Evaluati
         return Use(name, "no", _state(training))
     chains = sections.get("long_run")
     if chains is None or chains.label not in (CONVERGENT, SHORT_RUN):
-        return Use(name, "unknown", "not evaluated" if chains is None else f"chains {chains.label}")
+        return Use(name, "unknown", NOT_EVALUATED if chains is None else f"chains {chains.label}")
     if chains.label == SHORT_RUN:
         return Use(name, "no", "long chains leave the data")
     return Use(name, "yes", "long chains stay near the data, from data and from noise")

@@ -23,9 +23,9 @@ from torch import Tensor, nn
 
 from ..data import Dataset
 from ..data.repeats import mark_copies, row_groups
+from ..metrics.skewed_mean import skewed_mean
 from ..model import Model
 from ..smc.from_samples import Effort, refused_log_z
-from ..smc.intervals import skewed_mean
 from ..smc.log_z import LogZ
 from .measure import EvaluationSection, Measure, unavailable
 

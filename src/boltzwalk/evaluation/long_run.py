@@ -293,9 +293,9 @@ def _read_chains(path: Path, key: str) -> tuple[Tensor, dict[str, Any]] | None:
         return None
     try:
         tensors, text = load_checkpoint(path)
-    except ValueError:
+        return (tensors["x"], json.loads(text["past"])) if text.get("key") == key else None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None  # damaged: they start anew
-    return (tensors["x"], json.loads(text["past"])) if text.get("key") == key else None
 
 
 def _move_chains(

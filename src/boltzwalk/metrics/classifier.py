@@ -219,9 +219,11 @@ def load_classifier(path: str | Path) -> Classifier:
     tensors, text = load_checkpoint(Path(path))
     if set(text) != set(FIELDS) or "head.weight" not in tensors:
         raise ValueError(f"{path} must be a file of save_classifier, got one of another kind")
-    read = {name: json.loads(value) for name, value in text.items()}
-    for name in ("classes", "event", "names"):
-        read[name] = tuple(read[name])
+    try:
+        read = {name: json.loads(value) for name, value in text.items()}
+        read |= {name: tuple(read[name]) for name in ("classes", "event", "names")}
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path} must be a whole file of save_classifier, got {error}") from error
     with torch.device("meta"):  # without initial weights
         body = _body(read["event"], read["network"])
         head = nn.Linear(tensors["head.weight"].shape[1], len(read["classes"]))

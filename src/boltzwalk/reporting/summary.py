@@ -23,10 +23,10 @@ from ..evaluation.modes import has_classes, mode_masses, target_shares
 from ..metrics.classifier import classifier_for, judge_classes
 from ..metrics.frechet import FrechetDistance
 from ..metrics.quadrature import log_z_in_the_plane
+from ..metrics.skewed_mean import skewed_mean
 from ..model import Model
 from ..rng import generator
 from ..sealed import open_object, seal_object
-from ..smc.intervals import skewed_mean
 from ..training.folder import read_rows
 from ..training.guard_record import Action, actions, told
 from ..walkers import effective_sample_size

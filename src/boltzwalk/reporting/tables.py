@@ -23,9 +23,9 @@ from torch import Tensor
 from ..evaluation.modes import class_shares, has_classes, mode_masses, target_shares
 from ..evaluation.partition import model_partition
 from ..metrics.classifier import classifier_for
+from ..metrics.skewed_mean import skewed_mean
 from ..model import Model
 from ..rng import generator
-from ..smc.intervals import skewed_mean
 from ..training.folder import checkpoints, read_rows
 from ..training.run import open_model
 
