@@ -206,7 +206,9 @@ def test_a_run_that_goes_wrong_names_the_checkpoint_to_return_to(tmp_path):
 
 
 def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
-    finish(replace(SMALL, updates=10), tmp_path)
+    stop = StopRequest()
+    for done in execute(replace(SMALL, updates=10), tmp_path, stop):
+        stop.asked = done.update == 6
     before = contents(tmp_path)
 
     def full(descriptor):

@@ -167,7 +167,7 @@ def _trained(
         if last or stopping or done.update % output.save_every == 0:
             trace.write(done.update)
             run_folder.flush_rows(folder)  # a checkpoint must not know more than the log
-            save(now, run_folder.checkpoint_path(folder, now.update), folder / "log.jsonl")
+            save(now, run_folder.checkpoint_path(folder, now.update))
             _prune(folder, settings)
         if _picture_is_due(now):  # after the checkpoint, which it must never cost
             try_picture(now.model(folder), folder)
