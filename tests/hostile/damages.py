@@ -29,8 +29,8 @@ from boltzwalk.study.storage import open_study
 from boltzwalk.training.execute import execute
 from boltzwalk.training.folder import checkpoints
 
-SECONDS = 30
-"""After which a command hangs."""
+SECONDS, LONGEST_S = 30, 300
+"""Seconds of the processor, and of the clock, after which a command hangs."""
 
 DAMAGES = ("bit", "bits", "bytes", "truncated", "zeros", "swapped", "deleted", "longer", "empty")
 
@@ -58,19 +58,22 @@ class HungError(BaseException):
 
 
 @contextlib.contextmanager
-def deadline(seconds):
-    """Interrupts code that takes longer."""
+def deadline():
+    """Interrupts code that takes too long, however busy the machine is."""
 
     def stop(number, frame):
         raise HungError
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGPROF, signal.SIGALRM)}
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    signal.setitimer(signal.ITIMER_REAL, LONGEST_S)
     try:
         yield
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def outcome(call, expected=None):
@@ -78,7 +81,7 @@ def outcome(call, expected=None):
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         try:
-            with deadline(SECONDS):
+            with deadline():
                 result = call()
         except HungError:
             return Outcome("hang", "")

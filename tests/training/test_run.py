@@ -205,15 +205,18 @@ def test_a_run_that_goes_wrong_names_the_checkpoint_to_return_to(tmp_path):
         assert all(t.isfinite().all() for t in tensors.values())
 
 
-def test_a_finished_run_writes_nothing_more(tmp_path, monkeypatch):
-    finish(replace(SMALL, updates=10), tmp_path)
+def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
+    stop = StopRequest()
+    for done in execute(replace(SMALL, updates=10), tmp_path, stop):
+        stop.asked = done.update == 6
     before = contents(tmp_path)
 
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    assert finish(replace(SMALL, updates=10), tmp_path) == []
+    with pytest.raises(OSError, match="No space left"):
+        finish(replace(SMALL, updates=10), tmp_path)
     assert contents(tmp_path) == before
 
 

@@ -229,10 +229,10 @@ def _trained(
             run_folder.flush_rows(folder)  # a checkpoint must not know more than the log
             now = now if guard is None else replace(now, remembered=guard.text(_guard_key(now)))
         if proving:
-            save(now, recovery.proven_path(folder, now.update), folder / "log.jsonl")
+            save(now, recovery.proven_path(folder, now.update))
             recovery.thin(folder, now.update)
         if saving:
-            save(now, run_folder.checkpoint_path(folder, now.update), folder / "log.jsonl")
+            save(now, run_folder.checkpoint_path(folder, now.update))
             _prune(folder, settings)
         if picture_is_due(now):  # after the checkpoint, which it must never cost
             try_picture(now.model(folder), folder)

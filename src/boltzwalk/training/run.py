@@ -39,13 +39,12 @@ __all__ = [
 ]
 
 
-def save(run: Run, path: Path, log: Path | None = None) -> None:
-    """Writes a checkpoint.
+def save(run: Run, path: Path) -> None:
+    """Writes a checkpoint, which in a run folder knows the rows of its log.
 
     Arguments:
         run: The run.
         path: The file.
-        log: The log of the run, whose rows the checkpoint then knows.
 
     Raises:
         FloatingPointError: If anything in it is not finite.
@@ -57,8 +56,9 @@ def save(run: Run, path: Path, log: Path | None = None) -> None:
         "data": run.dataset.digest,
         "guard": run.remembered,
     }
-    if log is not None:
-        text["log"] = run_folder.log_digest(log)
+    folder = path.parent.parent
+    if (folder / "settings.yaml").is_file():
+        text["log"] = run_folder.log_digest(folder / "log.jsonl")
     save_checkpoint(path, run.tensors(), text)
 
 
