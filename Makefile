@@ -16,7 +16,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -q $(PIP_ARGS) -
 TORCH_INDEX ?= $(shell command -v nvidia-smi >/dev/null 2>&1 || echo https://download.pytorch.org/whl/cpu)
 TORCH_ARGS := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX) --retries 1 --timeout 15)
 
-.PHONY: setup demo test check types format test-slow browser mutate bench clean help
+.PHONY: setup demo test check lint types pytest format test-slow browser mutate bench clean help
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -37,16 +37,24 @@ setup: $(VENV)/.stamp
 demo: setup
 	$(BIN)/boltzwalk train digits --name demo
 
-check: setup
+check: lint types
+
+lint: setup
 	$(BIN)/ruff format --check src tests benchmarks examples studies
 	$(BIN)/ruff check src tests benchmarks examples studies
+
+types: setup
 	$(BIN)/mypy
 
 # Two processes: two threads in each would wait for each other. A file stays in one of them, so that
 # what its tests share is made once.
-test test-slow: export OMP_NUM_THREADS ?= 1
+test pytest test-slow: export OMP_NUM_THREADS ?= 1
 
-test: check
+# Types are checked while the tests run; either fails the target.
+test: lint
+	$(MAKE) -j2 types pytest
+
+pytest: setup
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 test-slow: setup
