@@ -16,13 +16,14 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -q $(PIP_ARGS) -
 TORCH_INDEX ?= $(shell command -v nvidia-smi >/dev/null 2>&1 || echo https://download.pytorch.org/whl/cpu)
 TORCH_ARGS := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX) --retries 1 --timeout 15)
 
-.PHONY: setup demo test check lint types pytest format test-slow browser mutate bench clean help
+.PHONY: setup demo test check lint types pytest format test-slow browser sabotage mutate bench clean help
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 	@echo "make check       format, lint, types, docstrings"
 	@echo "make test-slow   the tests that take minutes: claims of the literature, real data"
 	@echo "make browser     the pages in a real browser; needs Chromium"
+	@echo "make sabotage    diseases planted in runs of every method: which the guard saves; an hour"
 	@echo "make mutate      damages copies of the package, one place at a time: a test must fail"
 	@echo "make bench       speed and memory, side by side with peers"
 
@@ -66,6 +67,9 @@ browser: $(VENV)/.stamp-browser
 $(VENV)/.stamp-browser: $(VENV)/.stamp
 	$(PIP) -e '.[dev,browser]'
 	@touch $@
+
+sabotage: setup
+	$(BIN)/python benchmarks/sabotage.py --cache build/sabotage
 
 mutate: setup
 	$(BIN)/python tests/mutate.py $(MUTATE)
