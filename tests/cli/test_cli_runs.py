@@ -254,6 +254,7 @@ def test_size_of_images_offers_that_of_the_data_first(tmp_path, command):
     assert "such as data.size=..." in told
 
 
+@pytest.mark.pictures
 def test_a_column_name_is_no_formula_and_no_picture_costs_a_run(tmp_path, command, monkeypatch):
     rows = np.random.default_rng(0).normal(size=(200, 3))
     np.savetxt(tmp_path / "x.csv", rows, "%.5f", ",", header=r"$\frac{$,x$^^$,y", comments="")
@@ -272,6 +273,7 @@ def test_a_column_name_is_no_formula_and_no_picture_costs_a_run(tmp_path, comman
 
 
 @pytest.mark.slow
+@pytest.mark.pictures
 def test_a_picture_that_was_not_drawn_is_drawn_when_the_run_goes_on(tmp_path, command):
     words = [word for word in TOY if word != "pictures=false"]
     command("train", "toy", *words, "picture_every=2", "save_every=2")

@@ -336,6 +336,7 @@ def run(folder, updates, optimizer, start=None, steps=5, spectral_norm=False):
             updates=updates,
             batch=64,
             threads=1,
+            guard="off",
             output=Output(picture_every=0),
         )
     )

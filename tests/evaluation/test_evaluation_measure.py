@@ -137,6 +137,7 @@ def test_another_key_is_computed_anew_and_the_first_is_forgotten(tmp_path, other
         json.dumps({"key": KEY, "measures": [], "details": {}, "label": ""}).encode(),
     ],
 )
+@pytest.mark.filterwarnings("ignore:.*quality.json is damaged and left out")
 def test_a_damaged_file_is_written_anew(tmp_path, damaged):
     path, make = tmp_path / "quality.json", Maker()
     path.write_bytes(damaged)
@@ -152,7 +153,8 @@ def test_a_file_that_was_cut_short_anywhere_is_not_believed(tmp_path):
     whole = path.read_bytes()
     for length in range(0, len(whole) - 2, 7):
         path.write_bytes(whole[:length])
-        assert read_section(path, KEY) is None, length
+        with pytest.warns(UserWarning, match=r"quality.json is damaged and left out"):
+            assert read_section(path, KEY) is None, length
 
 
 def test_a_part_of_the_key_is_enough_to_recall(tmp_path):

@@ -221,6 +221,7 @@ def command(*words, code=0):
 FEW = ["updates=5", "method.steps=3", "log_every=5", "threads=1", "--quiet"]
 
 
+@pytest.mark.pictures
 def test_a_class_is_asked_for(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     said = command("train", "conditional_digits", *FEW)

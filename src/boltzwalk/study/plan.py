@@ -37,8 +37,9 @@ __all__ = [
 Levels: TypeAlias = tuple[tuple[str, str], ...]
 """The level of each axis, by the name of the axis."""
 
-MACHINE_SETTINGS = ("device", "threads", "output")
-"""The settings that differ between machines, or that control files only."""
+MACHINE_SETTINGS = ("device", "threads", "output", "guard")
+"""Settings that differ between machines or control files only; and the guard, which is off, as it
+would change the settings that a trial is about."""
 
 LOG_ROWS = 50
 """Rows of the log of a trial; a verdict is taken at each."""
@@ -154,7 +155,7 @@ def trials_of(study: Study, block: Block, levels: Sequence[Level]) -> list[Trial
     )
     trials = []
     for seed in study.seeds:
-        settings = replace(base, updates=updates, seed=seed, threads=1, output=output)
+        settings = replace(base, updates=updates, seed=seed, threads=1, guard="off", output=output)
         name, changes = settings_digest(settings), tuple(dict.fromkeys(assignments))
         trials.append(Trial(name, settings, ((block.name, point),), changes, block.measures))
     return trials
