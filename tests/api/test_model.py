@@ -184,6 +184,7 @@ def test_a_report_needs_a_folder(normal):
         bw.report(normal)
 
 
+@pytest.mark.pictures
 def test_a_report_goes_where_it_is_told_to(train, rows, plain_net, tmp_path):
     model = train(plain_net, rows, out=tmp_path / "run")
     assert bw.report(model, tmp_path / "page.html") == tmp_path / "page.html"

@@ -61,6 +61,7 @@ def run(trained, tmp_path):
     return tmp_path / "runs" / "my"
 
 
+@pytest.mark.pictures
 def test_evaluate_says_and_writes_what_it_found_and_computes_nothing_twice(run):
     first = boltzwalk("evaluate", run, *LITTLE)
     heads = [
@@ -101,6 +102,7 @@ def test_evaluate_says_and_writes_what_it_found_and_computes_nothing_twice(run):
         assert measure["name"] in page
 
 
+@pytest.mark.pictures
 def test_some_parts_and_a_checkpoint_of_an_earlier_update(run):
     said = boltzwalk("evaluate", run, *LITTLE, "--sections", "modes, goodness", "-q").stdout
     assert "goodness" in said
@@ -167,6 +169,8 @@ def test_a_run_without_a_checkpoint_says_how_to_go_on(run, trained, command):
     assert not (run / "evaluation").exists()
 
 
+@pytest.mark.filterwarnings("ignore:.*log.jsonl is not as it was")
+@pytest.mark.pictures
 def test_a_log_that_is_cut_off_in_the_middle_of_a_line_is_read_up_to_it(run):
     for name in ("log.jsonl", "trace.jsonl", "cost.jsonl"):
         text = (run / name).read_text()

@@ -14,7 +14,7 @@ from boltzwalk.training.folder import read_rows
 WALKERS = ("train", "table_walkers", "data.path=x.npy")
 FAST = [
     *("energy.network.widths=[16]", "threads=1", "start.size=256", "batch=32"),
-    *("steps=3", "events=false", "output.log_every=5"),
+    *("steps=3", "events=false", "output.log_every=5", "guard=off"),
 ]
 
 
@@ -117,7 +117,7 @@ def test_evaluation_says_how_long_it_takes_and_leaves_out_what_is_empty(here):
 @pytest.mark.slow
 @pytest.mark.parametrize(("rate", "updates"), [(1, 600), (10, 400)])
 def test_settings_of_the_fault_list(here, rate, updates):
-    words = (*WALKERS, f"learning_rate={rate}", f"updates={updates}", "threads=1")
+    words = (*WALKERS, f"learning_rate={rate}", f"updates={updates}", "threads=1", "guard=off")
     code, said = boltzwalk(*words, "--name", f"r{rate}")
     assert code == 3
     assert "FAILED: training exploded" in said

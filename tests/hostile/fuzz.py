@@ -25,7 +25,7 @@ from boltzwalk.data.mnist import read_idx
 from boltzwalk.recipes import RECIPES
 from boltzwalk.recipes.lookup import resolved_settings
 from boltzwalk.settings.settings import from_yaml, to_yaml
-from boltzwalk.study.spec import study_from_yaml
+from boltzwalk.study.spec_file import study_from_yaml
 from boltzwalk.training.pair_plot import pair_plot
 
 MEMORY_GB = 1.5

@@ -21,7 +21,7 @@ from boltzwalk.reporting import compare
 from boltzwalk.reporting.compare import _best, differing_settings, write_comparison
 from boltzwalk.settings.settings import Output, Settings, resolve_auto
 from boltzwalk.training.execute import execute
-from boltzwalk.training.folder import write_settings
+from boltzwalk.training.folder import append_row, write_settings
 from boltzwalk.training.run import open_model
 
 NAN = math.nan
@@ -261,7 +261,9 @@ def test_the_settings_that_differ_come_first_and_numbers_of_training_stand_in(tr
         numbers = [["test nll", text, "a row"], ["cost", "1 s", ""]]
         (place / "summary.json").write_text(json.dumps({"run": digest, "numbers": numbers}))
     settings = folders[1] / "settings.yaml"
-    settings.write_text(settings.read_text().replace("batch: 8", "batch: 16"))
+    text = settings.read_text().partition("\n")[2]  # without its checksum
+    settings.write_text(text.replace("batch: 8", "batch: 16"))
+    append_row(folders[1] / "changes.jsonl", {"update": 10**6, "changed": ["batch: 8, now 16"]})
     page = write_comparison(folders, tmp_path / "x.html")
     rows = Rows()
     rows.feed(page.read_text())

@@ -20,7 +20,7 @@ from boltzwalk.methods.starts import ReplayStart
 from boltzwalk.networks import Multilayer
 from boltzwalk.settings.settings import Output, Settings, resolve_auto
 from boltzwalk.training.execute import execute
-from boltzwalk.training.folder import read_settings
+from boltzwalk.training.folder import read_rows, read_settings
 from boltzwalk.training.run import open_run
 
 SMALL = resolve_auto(
@@ -222,10 +222,7 @@ def test_a_run_goes_on_with_the_same_file_elsewhere_bit_for_bit(tmp_path, gone):
     changed = json.loads((moved / "changes.jsonl").read_text())["changed"]
     assert any(line.startswith("data.path: ") for line in changed)
     for name in ("log.jsonl", "trace.jsonl"):
-        rows = [
-            [json.loads(line) for line in (f / name).read_text().splitlines()]
-            for f in (whole, moved)
-        ]
+        rows = [read_rows(f / name) for f in (whole, moved)]
         # The last row of the first part has samples and validation rows judged as well.
         assert [{key: b.get(key) for key in a} for a, b in zip(*rows, strict=True)] == rows[0], name
     ends = [open_run(f).tensors() for f in (whole, moved)]
