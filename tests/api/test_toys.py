@@ -28,7 +28,13 @@ TOYS = {
 }
 
 
-@pytest.mark.parametrize("kind", TOYS)
+ALIKE = ("network factory", "data function")
+"""Kinds that another of the list stands for where time is short."""
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=[pytest.mark.slow] if k in ALIKE else []) for k in TOYS]
+)
 def test_each_kind_works_from_the_command_line(command, toys_file, tmp_path, kind):
     words, written = TOYS[kind]
     words = [word.format(toys_file) for word in words]

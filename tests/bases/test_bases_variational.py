@@ -27,6 +27,7 @@ def weights(layer):
     return layer.weight.detach(), layer.bias.detach()
 
 
+@pytest.mark.slow
 def test_loss_of_a_linear_model_against_its_expectation(rng):
     """E|W (mu + e^s xi) + c - x|^2 = |W mu + c - x|^2 + sum_k e^(2 s_k) |W_k|^2."""
     vae, gamma = linear_vae(5, 3, rng), 0.7

@@ -139,6 +139,7 @@ def bare(monkeypatch):
     monkeypatch.setattr(tables, "results_of_runs", lambda groups: "")
 
 
+@pytest.mark.slow
 def test_a_second_try_of_several_seeds_gets_one_numbered_name(tmp_path, command, bare):
     command("train", "toy", *TOY, "--seeds=2")
     before = content(tmp_path / "runs")

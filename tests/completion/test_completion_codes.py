@@ -72,6 +72,7 @@ def test_its_gradient_by_differences_for_a_network():
     assert torch.autograd.gradcheck(chain, (z,))
 
 
+@pytest.mark.slow
 def test_noise_is_found_again():
     """The loss is that of the code returned, and the code where the chain began."""
     chain = ShortRun(quadratic, ULA(0.2), steps=5)

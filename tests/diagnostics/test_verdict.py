@@ -398,6 +398,7 @@ def test_a_bounded_slope_stalls(tmp_path):
     assert "spectral normalisation" in found.reason
 
 
+@pytest.mark.slow
 def test_a_large_rate_of_sgd_turns_at_every_update(tmp_path):
     rows, trace, _ = run(tmp_path, 220, SGD(0.2))
     assert verdict(rows, trace).label == "oscillating"

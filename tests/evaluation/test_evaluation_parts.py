@@ -216,6 +216,7 @@ def test_samples_and_features_are_made_once_for_all_parts(trained, monkeypatch, 
     assert len(found) == 5
 
 
+@pytest.mark.slow
 def test_the_likelihood_of_a_part_is_that_of_quadrature(trained, tmp_path):
     model = open_model(trained)
     effort = Effort(samples=100, steps=30, annealing=Annealing(walkers=128, replicates=4))

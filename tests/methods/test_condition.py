@@ -117,6 +117,7 @@ def test_both_gradients_by_hand_given_the_class():
     torch.testing.assert_close(info["kl"], divergences.detach().mean())
 
 
+@pytest.mark.slow
 def test_the_loss_of_a_linear_gaussian_autoencoder_given_the_class():
     r"""In closed form: |W mu + V c + b - x|^2 + sum_k s_k^2 |W_k|^2 + gamma KL, mean over rows."""
     dim, latent, gamma = 3, 2, 0.7

@@ -231,6 +231,7 @@ def test_a_base_without_a_density_has_no_energy_of_its_own():
         Generalized(SMALL).build((3,), 0, Batch(data)).density_energy(network())
 
 
+@pytest.mark.slow
 def test_the_energy_learns_the_ratio_of_a_known_base():
     """P = N(m, s^2) on B = N(0, 1) in one dimension: KALE reaches KL, c its A."""
     m, s = 0.7, 0.8

@@ -160,6 +160,7 @@ def test_masses_of_modes_that_no_walker_crosses_are_learnt():
         assert abs(info["log_z"].item() - log_z) < 0.01
 
 
+@pytest.mark.slow
 def test_without_weights_a_level_drifts_for_ever():
     """z = K eta (1/2 - 1/4): as many walkers as ever stay left, whatever the model says."""
     energy, data, rng = wells(0)

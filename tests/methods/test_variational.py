@@ -210,6 +210,7 @@ def test_teaching_recovers_the_known_solution(steps):
         assert along.var().item() == pytest.approx(v[i].item(), rel=0.12), i
 
 
+@pytest.mark.slow
 def test_a_divergence_that_weighs_too_much_switches_all_latents_off():
     energy = Correlated(torch.ones(3), torch.diag(torch.tensor([2.0, 1.0, 0.5])))
     settings = Variational(linear(2), ULA(0.3), 2, walkers=200, gamma=50.0, base_rate=0.02)

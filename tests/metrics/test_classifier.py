@@ -51,6 +51,7 @@ def test_it_is_accurate_on_digits_it_has_not_seen(fitted):
     assert right.float().mean() > 0.94
 
 
+@pytest.mark.slow
 def test_it_is_the_same_each_time(fitted):
     data, classifier = fitted
     torch.manual_seed(99)

@@ -138,6 +138,7 @@ def test_memorisation_against_loops(rng):
     assert result.high == pytest.approx(high, rel=0.02)
 
 
+@pytest.mark.slow
 def test_memorisation_interval_holds_1_of_unseen_samples(rng):
     """95 of 100 expected; fewer than 86 has a chance below 1 in 1000."""
     training = torch.randn(300, 2, generator=rng)

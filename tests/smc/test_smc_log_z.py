@@ -45,6 +45,7 @@ def test_log_z_of_known_targets(target, rng):
     assert found.half_width < 0.15
 
 
+@pytest.mark.slow
 def test_from_a_reference_that_knows_nothing_of_the_target(rng):
     target, reference = Gaussian(30, 0.0, STRETCHED), Gaussian(30)
     assert isinstance(reference, ExactEnergy)
@@ -93,6 +94,7 @@ def test_another_unit_adds_the_logarithm_of_its_volume(matrix, rng):
     assert (other.stages, other.evaluations) == (one.stages, one.evaluations)
 
 
+@pytest.mark.slow
 def test_a_constant_is_taken_off_exactly(rng):
     like = APART.sample(300, rng)
     one, other = (

@@ -250,7 +250,7 @@ def moving_gaussian(mover, dim, updates, seed, walkers=20_000, narrowing=4.0, sh
 @pytest.mark.parametrize(
     ("mover", "seeds"),
     [
-        (ula, 5),
+        pytest.param(ula, 5, marks=pytest.mark.slow),
         pytest.param(update_first, 5, marks=pytest.mark.slow),
         pytest.param(mala, 2, marks=pytest.mark.slow),
         (hmc, 1),

@@ -208,6 +208,7 @@ def own_study(tmp_path, monkeypatch):
     return tmp_path / "studies/mine"
 
 
+@pytest.mark.slow
 def test_a_study_runs_its_own_analysis(own_study):
     assert [row["answer"] for row in rows(own_study / "answers.csv")] == [
         "does not hold",
@@ -220,6 +221,7 @@ def test_a_study_runs_its_own_analysis(own_study):
     assert page.index("every trial is good") < page.index("<h2>")
 
 
+@pytest.mark.slow
 def test_a_study_folder_runs_no_code(own_study, monkeypatch):
     """Neither its report nor its continuation, even where the file was copied into it."""
     root = own_study.parents[1]
@@ -239,6 +241,7 @@ def test_a_study_folder_runs_no_code(own_study, monkeypatch):
     assert list((root / "studies").iterdir()) == [own_study]
 
 
+@pytest.mark.slow
 def test_an_analysis_is_given_again_and_a_change_is_noted(own_study, monkeypatch):
     root = own_study.parents[1]
     words = ["study", "report", own_study, "--analysis", "spec/analysis.py"]

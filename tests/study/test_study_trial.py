@@ -216,6 +216,7 @@ def test_a_trial_stalls_when_two_rows_in_a_row_say_so(tmp_path, data, label, mon
     assert result.update == updates[-1]
 
 
+@pytest.mark.slow
 def test_a_study_says_which_of_its_settings_had_no_effect(tmp_path):
     """A bound that is never met is used, and changes nothing."""
     text = TINY.replace("learning_rate: [1e-4, 1e-3]", "clip_gradient: [0, 1e9]")

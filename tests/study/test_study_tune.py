@@ -128,6 +128,7 @@ def test_every_recipe_has_a_search_space_around_itself(name):
         assert axis.low < axis.high
 
 
+@pytest.mark.slow
 def test_the_recipe_itself_is_never_pruned(tmp_path, monkeypatch):
     """Each trial is worse than those before it, and the recipe, which comes again, than all."""
     worse = itertools.count(1)
@@ -145,6 +146,7 @@ def test_the_recipe_itself_is_never_pruned(tmp_path, monkeypatch):
     assert list(labels.values()) == ["pruned"] * 3
 
 
+@pytest.mark.slow
 def test_what_a_worker_is_told_of_the_recipe_and_of_the_others(tmp_path):
     text = ADAPTIVE.replace("trials: 4", "trials: 4\n    halving: 3")
     text = text.replace("method.steps: [2, 4]", "method.steps: {low: 2, high: 4}")

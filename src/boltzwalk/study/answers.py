@@ -38,7 +38,7 @@ __all__ = [
 LEVEL = 0.05
 """The level of significance."""
 
-DERIVED = ("updates", "output.", "threads", "device")
+DERIVED = ("updates", "output.", "threads", "device", "guard")
 """Settings that follow from the others at equal budgets, or do not change the training."""
 
 BUDGET_TOLERANCE = 1.1

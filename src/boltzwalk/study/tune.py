@@ -234,7 +234,7 @@ def _ignored_files(folder: str, names: list[str]) -> list[str]:
 def _changes(recipe: Settings, outcome: Outcome) -> tuple[str, ...]:
     """The changes of the recipe, but for those of the machine and of the output."""
     before, after = leaves(recipe), outcome.settings
-    ignored = ("output.", "threads", "device")
+    ignored = ("output.", "threads", "device", "guard")
     return tuple(
         f"{path}={value}"
         for path, value in after.items()
