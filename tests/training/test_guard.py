@@ -253,6 +253,41 @@ def test_a_run_that_no_remedy_helps_ends_with_a_proven_model(tmp_path):
     assert open_run(tmp_path).update == 20
 
 
+def test_settings_of_a_user_count_at_once_and_end_the_remedies(tmp_path):
+    train(replace(RUN, optimizer=Adam(3.0), updates=60), tmp_path)
+    assert open_run(tmp_path).settings.optimizer.learning_rate < 3.0
+    other = replace(RUN, optimizer=Adam(1e-4), updates=70)
+    rates = [done.run.settings.optimizer.learning_rate
+             for done in execute(other, tmp_path, changed=True)]  # fmt: skip
+    assert rates == [1e-4] * 10
+    assert not guard_record.in_force(guard_record.actions(tmp_path))
+    assert open_run(tmp_path).settings.optimizer.learning_rate == 1e-4
+
+
+def test_a_run_that_began_without_the_guard_loses_nothing(tmp_path):
+    """It goes back to where the guard came in, as there is no proven checkpoint before."""
+    train(replace(RUN, guard="off", updates=40), tmp_path)
+    kept = run_folder.checkpoints(tmp_path)[0].read_bytes()
+    changed = replace(RUN, updates=60)
+    hit = False
+    for done in execute(changed, tmp_path, changed=True):
+        if done.update == 43 and not hit:
+            hit = True
+            with torch.no_grad():
+                layer(done.run)
+    assert [one.back_to for one in guard_record.actions(tmp_path)] == [40]
+    assert run_folder.checkpoint_path(tmp_path, 40).read_bytes() == kept
+    assert open_run(tmp_path).update == 60
+
+
+def test_the_same_alarm_after_a_change_of_settings_is_recorded_again(tmp_path):
+    action = guard_record.Action(30, "explosion", "travel", "go back", 20)
+    assert guard_record.record(tmp_path, action)
+    assert not guard_record.record(tmp_path, action)
+    assert guard_record.record(tmp_path, guard_record.Action(20, "settings", "batch: 8, now 16"))
+    assert guard_record.record(tmp_path, action)
+
+
 def test_a_user_who_changes_settings_begins_the_list_again():
     alarm = Alarm("explosion", "travel", 300)
     first = guard_record.Action(290, "explosion", "travel", "go back", 200)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
@@ -21,6 +22,7 @@ from ..durable import write_atomically
 from ..energy import check_energy
 from ..rng import generator
 from ..settings.settings import Settings
+from ..settings.tree import to_tree
 from . import changes, guard_record, recovery
 from . import folder as run_folder
 from .code import write_code
@@ -98,10 +100,12 @@ def execute(
                 "with the same boltzwalk.train"
             )
         before = run_folder.read_settings(folder) if changed else None
-        now = _at_newest(fresh, folder, before)
+        ended = None if before is None else guard_record.forget(folder, before, settings)
+        now = _at_newest(fresh, folder, before, [] if ended is None else [ended])
         finished = now.update >= settings.updates  # and then left as it is, but for damage
+        if ended is not None:
+            guard_record.record(folder, ended)
         if before is not None:
-            guard_record.forget(folder, before, settings)
             changes.change(folder, settings, finished)
         else:
             run_folder.write_settings(folder, settings, finished)
@@ -114,9 +118,18 @@ def execute(
         yield from _named(_guarded(now, folder, events, stop), folder)
 
 
-def _at_newest(fresh: Run, folder: Path, before: Settings | None = None) -> Run:
-    """The run at its newest checkpoint, with the remedies that are in force; or a fresh one."""
-    done = guard_record.actions(folder)
+def _at_newest(
+    fresh: Run,
+    folder: Path,
+    before: Settings | None = None,
+    more: Sequence[guard_record.Action] = (),
+) -> Run:
+    """The run at its newest checkpoint, with the remedies that are in force; or a fresh one.
+
+    `before` are its settings so far, where a user changes them; `more` are actions to come.
+    """
+    past = guard_record.actions(folder)
+    done = [*past, *more]
     settings = guard_record.with_remedies(fresh.settings, done)
     proven = [path for path in recovery.proven(folder) if done or run_folder.update_of(path)]
     saved = run_folder.checkpoints(folder) + proven
@@ -126,7 +139,7 @@ def _at_newest(fresh: Run, folder: Path, before: Settings | None = None) -> Run:
     if done or fresh.update:
         given = recovery.first_network(fresh, folder)
         fresh = start(settings, fresh.dataset, given, restoring=True)
-    known = None if before is None else guard_record.with_remedies(before, done)
+    known = None if before is None else guard_record.with_remedies(before, past)
     return recovery.treated(restore_newest(fresh, saved, known), done)
 
 
@@ -176,8 +189,8 @@ def _guard_of(run: Run, scale: RowScale) -> Guard:
 
 def _guard_key(run: Run) -> str:
     """The settings on which the values depend that a guard compares."""
-    settings = run.settings
-    return repr((settings.optimizer, settings.schedule, settings.updates, settings.method))
+    tree = to_tree(run.settings)
+    return json.dumps([tree[name] for name in ("optimizer", "schedule", "updates", "method")])
 
 
 def _require_folder(folder: Path, settings: Settings, changed: bool) -> None:
@@ -200,8 +213,8 @@ def _trained(
     """The updates of a run, and all that is written between them; the alarm that ends them."""
     settings, output, clock = now.settings, now.settings.output, _Clock(folder)
     trace = Recorder(folder / "trace.jsonl")
-    if guard is not None and guard.acts and not now.update:
-        save(now, recovery.proven_path(folder, 0))
+    if guard is not None and guard.acts and not recovery.proven(folder):
+        save(now, recovery.proven_path(folder, now.update))  # the oldest to go back to
     if now.update and picture_is_due(now) and not picture_path(folder, now.update).exists():
         try_picture(now.model(folder), folder)  # the process ended between checkpoint and picture
     for done, failure in _traced(now, trace, guard):

@@ -89,7 +89,7 @@ def record(folder: Path, action: Action) -> bool:
         action: The action.
     """
     before = actions(folder)
-    if action in before or _told_lately(action, before):
+    if action in in_force(before) or _told_lately(action, before):
         return False
     done = [*before, action]
     lines = [seal_object(json.dumps(one._asdict()), FILE) for one in done]
@@ -116,8 +116,8 @@ def with_remedies(settings: Settings, done: Sequence[Action]) -> Settings:
     return from_tree(Settings, override(Settings, to_tree(settings), changes))
 
 
-def forget(folder: Path, before: Settings, after: Settings) -> None:
-    """Ends all remedies where a user changed settings of the run.
+def forget(folder: Path, before: Settings, after: Settings) -> Action | None:
+    """Returns the row that ends all remedies where a user changed settings of the run.
 
     Arguments:
         folder: The run folder.
@@ -126,9 +126,9 @@ def forget(folder: Path, before: Settings, after: Settings) -> None:
     """
     free = ("updates:", "output.", "device:", "threads:", "guard:", "data.")
     changed = differences(to_tree(before), to_tree(after))
-    if in_force(actions(folder)) and any(not line.startswith(free) for line in changed):
-        update = run_folder.saved_update(folder)
-        record(folder, Action(update, SETTINGS, "; ".join(changed[:4])))
+    if not in_force(actions(folder)) or all(line.startswith(free) for line in changed):
+        return None
+    return Action(run_folder.saved_update(folder), SETTINGS, "; ".join(changed[:4]))
 
 
 def in_force(done: Sequence[Action]) -> list[Action]:
@@ -149,6 +149,11 @@ def told(action: Action) -> str:
     """
     if not action.remedy:
         return f"guard: after update {action.update} {action.reason} ({action.diagnosis})"
+    if action.remedy == "stop":
+        return (
+            f"guard: after update {action.update} {action.reason} ({action.diagnosis}); stopped, "
+            f"with the proven model of update {action.back_to}"
+        )
     changes = f" ({', '.join(action.changes)})" if action.changes else ""
     remedy = "" if action.remedy == "go back" else f" with {action.remedy}{changes}"
     return (

@@ -89,10 +89,11 @@ def _recent(alarm: Alarm, done: Sequence[Action]) -> list[Action]:
 
 
 def _back_to(alarm: Alarm, recurrences: int, folder: Path) -> int:
-    """The update of the proven checkpoint to go back to; 0 for the beginning."""
+    """The update of the proven checkpoint to go back to; the oldest where none is old enough."""
     proof = PROOF * 2 ** max(0, recurrences - 1)
     updates = [run_folder.update_of(path) for path in proven(folder)]
-    return max((update for update in updates if update <= alarm.update - proof), default=0)
+    oldest = min(updates, default=0)  # not 0 where an earlier version began the run
+    return max((update for update in updates if update <= alarm.update - proof), default=oldest)
 
 
 def every(settings: Settings) -> int:
@@ -152,11 +153,11 @@ def first_network(run: Run, folder: Path) -> nn.Module | None:
 
     Arguments:
         run: The run.
-        folder: The run folder, with the checkpoint before the first update.
+        folder: The run folder, with a checkpoint for the guard.
     """
     if not getattr(run.settings.energy, "from_python", False):
         return None
-    tensors, _ = load_checkpoint(proven_path(folder, 0))
+    tensors, _ = load_checkpoint(proven(folder)[-1])
     names = [name for name in tensors if name.startswith("energy.")]
     run.energy.load_state_dict({name.removeprefix("energy."): tensors[name] for name in names})
     return run.energy
@@ -207,7 +208,7 @@ def why_stopped(folder: Path, action: Action) -> str:
         folder: The run folder.
         action: The last action.
     """
-    tried = [one.remedy for one in in_force(actions(folder)) if one.remedy not in ("stop",)]
+    tried = [one.remedy for one in in_force(actions(folder)) if one.remedy != "stop"]
     after = f", after {len(tried)} remedies ({', '.join(tried[-MOST:])})" if tried else ""
     return (
         f"update {action.update}: {action.reason} ({action.diagnosis}){after}. The model is that "
